@@ -1,0 +1,17 @@
+//! costate: numerical constrained optimization and neural differential equations.
+//!
+//! Multipliers and adjoints are both *costates*: that is the name.
+#![warn(missing_docs)]
+
+pub mod error;
+pub mod linalg;
+pub mod linsol;
+pub mod nlp;
+pub mod observe;
+pub mod opt;
+pub mod report;
+pub mod sif;
+
+pub use error::Error;
+pub use nlp::{EvalError, Nlp, NlpMeta, Pattern};
+pub use report::{PointKind, Report, StopReason};

@@ -1,0 +1,113 @@
+//! Options of the optimizer, with their defaults.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+use crate::linsol::LinearSolverKind;
+use crate::observe::StopToken;
+
+/// When an inexact step is accurate enough (`docs/notation.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccuracyRule {
+    /// Descent of the merit function and an Eisenstat-Walker forcing term.
+    #[default]
+    Practical,
+    /// The paper's test with an estimated |K^-1|.
+    Certified,
+}
+
+impl AccuracyRule {
+    /// Name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Practical => "practical",
+            Self::Certified => "certified",
+        }
+    }
+}
+
+impl fmt::Display for AccuracyRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for AccuracyRule {
+    type Err = String;
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "practical" => Ok(Self::Practical),
+            "certified" => Ok(Self::Certified),
+            _ => Err(format!("unknown accuracy rule '{name}', expected practical or certified")),
+        }
+    }
+}
+
+/// What a user may choose. `Options::default()` is meant to be good.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Tolerance on the scaled KKT residual.
+    pub tolerance: f64,
+    /// Outer iterations.
+    pub max_iterations: u64,
+    /// Seconds of wall-clock time.
+    pub time_limit: Option<f64>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Linear solver.
+    pub linear: LinearSolverKind,
+    /// Accuracy rule of inexact steps.
+    pub accuracy: AccuracyRule,
+    /// Initial penalty eta1 of the constraint violation.
+    pub initial_penalty: f64,
+    /// Initial penalty eta2 of the gradient of the Lagrangian.
+    pub initial_dual_penalty: f64,
+    /// Scale objective and constraints by their gradients at the start.
+    pub scaling: bool,
+    /// Asks the solver to stop from outside.
+    pub stop: StopToken,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tolerance: 1e-8,
+            max_iterations: 3000,
+            time_limit: None,
+            seed: 0,
+            linear: LinearSolverKind::Auto,
+            accuracy: AccuracyRule::Practical,
+            initial_penalty: 1.0,
+            initial_dual_penalty: 0.1,
+            scaling: true,
+            stop: StopToken::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`Error::Option`] names the first option that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let positive = [
+            ("tolerance", Some(self.tolerance)),
+            ("time_limit", self.time_limit),
+            ("initial_penalty", Some(self.initial_penalty)),
+            ("initial_dual_penalty", Some(self.initial_dual_penalty)),
+        ];
+        for (option, value) in positive {
+            if let Some(v) = value
+                && !(v > 0.0 && v.is_finite())
+            {
+                return Err(Error::Option {
+                    option: option.into(),
+                    what: format!("found {v}, expected a positive finite number"),
+                });
+            }
+        }
+        Ok(())
+    }
+}

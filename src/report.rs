@@ -1,0 +1,169 @@
+//! How every solver answers: why it stopped, what the point is, and what it cost.
+
+use serde::Serialize;
+
+/// Why a solver stopped.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// The optimality conditions hold within the tolerance.
+    Converged,
+    /// The constraint violation is stationary and not zero: no feasible point near.
+    LocallyInfeasible,
+    /// The objective falls without limit along feasible points.
+    Unbounded,
+    /// The iteration limit.
+    MaxIterations,
+    /// The limit on function evaluations.
+    MaxEvaluations,
+    /// The time limit.
+    TimeLimit,
+    /// The user (Ctrl-C, a callback).
+    Interrupted,
+    /// No step improves the merit function any more; `what` says at which residual and why.
+    Stalled {
+        /// One sentence.
+        what: String,
+    },
+    /// No linear solver produced a usable step.
+    LinearSolveFailed {
+        /// One sentence.
+        what: String,
+    },
+    /// A function is not finite, or its evaluation failed, at the start point.
+    StartNotFinite {
+        /// Which function, by name.
+        function: String,
+    },
+}
+
+impl StopReason {
+    /// The name used in JSON and CSV.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Converged => "converged",
+            Self::LocallyInfeasible => "locally_infeasible",
+            Self::Unbounded => "unbounded",
+            Self::MaxIterations => "max_iterations",
+            Self::MaxEvaluations => "max_evaluations",
+            Self::TimeLimit => "time_limit",
+            Self::Interrupted => "interrupted",
+            Self::Stalled { .. } => "stalled",
+            Self::LinearSolveFailed { .. } => "linear_solve_failed",
+            Self::StartNotFinite { .. } => "start_not_finite",
+        }
+    }
+}
+
+/// What the returned point is, whatever the reason for stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PointKind {
+    /// A KKT point of the original problem within tolerance.
+    Kkt,
+    /// Feasible within tolerance, not stationary.
+    Feasible,
+    /// A stationary point of the constraint violation that is not feasible (for a system of equations: a nonlinear least-squares solution).
+    LeastSquares,
+    /// Neither feasible nor stationary.
+    Infeasible,
+}
+
+impl PointKind {
+    /// The name used in JSON and CSV.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Kkt => "kkt",
+            Self::Feasible => "feasible",
+            Self::LeastSquares => "least_squares",
+            Self::Infeasible => "infeasible",
+        }
+    }
+}
+
+/// Evaluations of the user's functions, each call counted once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// f.
+    pub objective: u64,
+    /// grad f.
+    pub gradient: u64,
+    /// c.
+    pub constraints: u64,
+    /// Sparse Jacobian values.
+    pub jacobian: u64,
+    /// Sparse Hessian values of the Lagrangian.
+    pub hessian: u64,
+    /// Products with J, J' or H.
+    pub products: u64,
+}
+
+/// What the linear solver did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LinearStats {
+    /// Its name.
+    pub solver: String,
+    /// Linear systems solved.
+    pub solves: u64,
+    /// Inner iterations (refinement steps for a direct solver).
+    pub inner_iterations: u64,
+    /// Numeric factorizations.
+    pub factorizations: u64,
+}
+
+/// Seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Timings {
+    /// Reading and setting up the problem (filled by who reads it).
+    pub read: f64,
+    /// The solve, evaluations included.
+    pub solve: f64,
+    /// Of `solve`: the user's functions.
+    pub evaluations: f64,
+    /// Of `solve`: linear algebra.
+    pub linear: f64,
+}
+
+/// A solver's answer. Vectors and residuals are those of the ORIGINAL, unscaled problem; signs as in `docs/notation.md`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Why it stopped.
+    pub stop: StopReason,
+    /// What the point is.
+    pub point: PointKind,
+    /// The best point found, length n.
+    pub x: Vec<f64>,
+    /// Multipliers of the constraints, length m; the Lagrangian is f + y'c.
+    pub y: Vec<f64>,
+    /// Multipliers of the bounds, length n (grad f + J'y + z = 0: z < 0 at an active lower bound); zero where there is no bound.
+    pub z: Vec<f64>,
+    /// f(x).
+    pub objective: f64,
+    /// Largest violation of a constraint or bound, maximum norm.
+    pub primal: f64,
+    /// |grad f + J'y + z|, maximum norm.
+    pub dual: f64,
+    /// Largest complementarity product; zero without bounds and inequalities.
+    pub complementarity: f64,
+    /// The residual that was tested against the tolerance (scaled, see `docs/notation.md`).
+    pub scaled_residual: f64,
+    /// Outer iterations.
+    pub iterations: u64,
+    /// Evaluations.
+    pub counts: Counts,
+    /// Linear algebra.
+    pub linear: LinearStats,
+    /// Times.
+    pub time: Timings,
+    /// One sentence for people.
+    pub message: String,
+    /// The most violated constraints (index, violation), worst first; empty at a feasible point.
+    pub worst_constraints: Vec<(usize, f64)>,
+}
+
+impl Report {
+    /// True only for a KKT point of the original problem within tolerance.
+    pub fn solved(&self) -> bool {
+        self.stop == StopReason::Converged && self.point == PointKind::Kkt
+    }
+}

@@ -1,0 +1,31 @@
+//! CUTEst's Standard Input Format, read natively: no Fortran, no decoder.
+
+mod card;
+mod error;
+mod model;
+
+pub use error::{SifError, SifWarning};
+pub use model::{Decoded, ElementType, GroupKind, GroupType, Names, Ragged};
+
+/// How Fortran literals in the function part are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Literals {
+    /// As doubles.
+    #[default]
+    Double,
+    /// As CUTEst's compiled Fortran: literals without `D` are 32-bit, R-card coefficients keep five decimals.
+    Cutest,
+}
+
+/// How to read a file.
+#[derive(Debug, Clone, Default)]
+pub struct SifOptions {
+    /// Overrides of `$-PARAMETER` cards, name and value as text.
+    pub params: Vec<(String, String)>,
+    /// Which start point to use, counted from 1 in the order of the file; `None`: the first.
+    pub start: Option<usize>,
+    /// Literals of the function part.
+    pub literals: Literals,
+    /// Repair what can safely be repaired, with warnings, instead of refusing.
+    pub lenient: bool,
+}
