@@ -1,5 +1,7 @@
 //! Nonlinear programs: min f(x) subject to cl <= c(x) <= cu, xl <= x <= xu.
 
+pub mod solution;
+
 use crate::error::Error;
 
 /// Magnitude from which a bound counts as infinite (CUTEst's convention).
