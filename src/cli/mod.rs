@@ -4,6 +4,7 @@
 //! on stderr, 3 an internal error (a bug: a panic that was caught).
 
 mod args;
+mod bench;
 mod interrupt;
 mod load;
 mod log;
@@ -48,6 +49,8 @@ struct Cli {
 enum Command {
     /// Solve a problem file
     Solve(solve::SolveArgs),
+    /// Solve many problem files and compare
+    Bench(Box<bench::BenchArgs>),
 }
 
 /// A mistake in the input, as one sentence.
@@ -85,6 +88,7 @@ fn parse_and_run() -> u8 {
     let mut out = Output::stdout();
     let outcome = match cli.command {
         Command::Solve(args) => solve::run(&args, &mut out),
+        Command::Bench(args) => bench::run(&args, &mut out),
     };
     let outcome = outcome.and_then(|code| out.finish().map(|()| code));
     outcome.unwrap_or_else(|Failure(what)| {

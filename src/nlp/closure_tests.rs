@@ -2,13 +2,13 @@ use super::*;
 
 /// f = exp(x0) x1^2 + x2, c = (x0 x1 x2 - 1, x0^2 + sin x1).
 fn parts<'a>() -> Problem<'a> {
-    Problem::new("test", 3)
-        .start(&[0.3, 1.2, -0.7])
-        .objective(|x| x[0].exp() * x[1] * x[1] + x[2])
-        .equality(2, |x, c| {
+    Problem::new("test", 3).start(&[0.3, 1.2, -0.7]).objective(|x| x[0].exp() * x[1] * x[1] + x[2]).equality(
+        2,
+        |x, c| {
             c[0] = x[0] * x[1] * x[2] - 1.0;
             c[1] = x[0] * x[0] + x[1].sin();
-        })
+        },
+    )
 }
 
 fn gradient(x: &[f64], g: &mut [f64]) {
@@ -55,8 +55,7 @@ fn differences_are_as_accurate_as_documented() {
         hessian_of(parts().gradient_by_differences().jacobian_by_differences().hessian_by_differences());
     close(&of_values, &exact, 3e-7);
 
-    let mut p =
-        parts().gradient_by_differences().jacobian_by_differences().hessian(hessian).build().unwrap();
+    let mut p = parts().gradient_by_differences().jacobian_by_differences().hessian(hessian).build().unwrap();
     let (mut g, mut j) = ([0.0; 3], [0.0; 6]);
     let (mut g_exact, mut j_exact) = ([0.0; 3], [0.0; 6]);
     p.grad_jac_values(&X, &mut g, &mut j).unwrap();
