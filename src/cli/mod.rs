@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod check;
 mod interrupt;
 mod load;
 mod log;
@@ -49,6 +50,8 @@ struct Cli {
 enum Command {
     /// Solve a problem file
     Solve(solve::SolveArgs),
+    /// Check the derivatives of a problem file
+    Check(check::CheckArgs),
     /// Solve many problem files and compare
     Bench(Box<bench::BenchArgs>),
 }
@@ -88,6 +91,7 @@ fn parse_and_run() -> u8 {
     let mut out = Output::stdout();
     let outcome = match cli.command {
         Command::Solve(args) => solve::run(&args, &mut out),
+        Command::Check(args) => check::run(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),
     };
     let outcome = outcome.and_then(|code| out.finish().map(|()| code));
