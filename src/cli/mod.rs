@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod check;
+mod info;
 mod interrupt;
 mod load;
 mod log;
@@ -50,6 +51,8 @@ struct Cli {
 enum Command {
     /// Solve a problem file
     Solve(solve::SolveArgs),
+    /// Show what a problem file holds
+    Info(info::InfoArgs),
     /// Check the derivatives of a problem file
     Check(check::CheckArgs),
     /// Solve many problem files and compare
@@ -91,6 +94,7 @@ fn parse_and_run() -> u8 {
     let mut out = Output::stdout();
     let outcome = match cli.command {
         Command::Solve(args) => solve::run(&args, &mut out),
+        Command::Info(args) => info::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),
     };

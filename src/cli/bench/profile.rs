@@ -165,4 +165,19 @@ mod tests {
         let curve = staircase(&times.ratios(1), 4, 3.0);
         assert_eq!(curve, [(0.0, 0.0), (0.0, 0.0), (0.0, 0.25), (1.0, 0.25), (1.0, 0.5), (3.0, 0.5)]);
     }
+
+    #[test]
+    fn a_drawing_has_axes_and_a_legend() {
+        let solver = |k: usize| (0..60).map(move |p| 1e-3 * ((p * (7 + 6 * k)) % 31 + 1) as f64);
+        let mut problems: Vec<Vec<f64>> = solver(0).zip(solver(1)).map(|(a, b)| vec![a, b]).collect();
+        problems[5][1] = f64::INFINITY;
+        let times = Times { solvers: vec!["costate".into(), "Ipopt".into()], problems };
+        let path = std::env::temp_dir().join(format!("costate-profile-{}.svg", std::process::id()));
+        draw(&path, &times).unwrap();
+        let svg = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        for text in ["costate (60 solved)", "Ipopt (59 solved)", "share of 60 problems solved", "100 %"] {
+            assert!(svg.contains(text), "{text}");
+        }
+    }
 }
