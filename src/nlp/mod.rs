@@ -1,5 +1,12 @@
 //! Nonlinear programs: min f(x) subject to cl <= c(x) <= cu, xl <= x <= xu.
 
+pub mod check;
+mod closure;
+mod differences;
+pub mod solution;
+
+pub use closure::{ClosureProblem, Problem};
+
 use crate::error::Error;
 
 /// Magnitude from which a bound counts as infinite (CUTEst's convention).

@@ -1,9 +1,12 @@
 //! CUTEst's Standard Input Format, read natively: no Fortran, no decoder.
 
 mod card;
+mod decode;
 mod error;
 mod model;
 
+pub use card::{Card, Cards};
+pub use decode::{FunctionCards, decode};
 pub use error::{SifError, SifWarning};
 pub use model::{Decoded, ElementType, GroupKind, GroupType, Names, Ragged};
 
