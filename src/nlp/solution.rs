@@ -121,29 +121,26 @@ impl Solution {
         Ok(())
     }
 
-    /// x, y and z in the order of a problem, matched by name (a name that occurs twice: in order).
+    /// The same in the order of a problem, matched by name (a name that occurs twice: in order).
     ///
     /// # Errors
     /// [`Error::Problem`] names the first variable or constraint of the problem that is not here.
-    pub fn arrange(&self, meta: &NlpMeta) -> Result<(Vec<f64>, Vec<f64>, Vec<f64>), Error> {
+    pub fn arrange(&self, meta: &NlpMeta) -> Result<Self, Error> {
         let missing =
             |what| Error::Problem { name: meta.name.clone(), what: format!("the solution has no {what}") };
+        let mut arranged = Self::new(meta, &[], &[], &[]);
         let mut places = places(&self.variable_names);
-        let (mut x, mut z) = (Vec::with_capacity(meta.n()), Vec::with_capacity(meta.n()));
-        for j in 0..meta.n() {
-            let name = meta.variable_name(j);
-            let k = next(&mut places, &name).ok_or_else(|| missing(format!("variable {name}")))?;
-            x.push(self.x[k]);
-            z.push(self.z[k]);
+        for name in &arranged.variable_names {
+            let k = next(&mut places, name).ok_or_else(|| missing(format!("variable {name}")))?;
+            arranged.x.push(self.x[k]);
+            arranged.z.push(self.z[k]);
         }
         let mut places = self::places(&self.constraint_names);
-        let mut y = Vec::with_capacity(meta.m());
-        for i in 0..meta.m() {
-            let name = meta.constraint_name(i);
-            let k = next(&mut places, &name).ok_or_else(|| missing(format!("constraint {name}")))?;
-            y.push(self.y[k]);
+        for name in &arranged.constraint_names {
+            let k = next(&mut places, name).ok_or_else(|| missing(format!("constraint {name}")))?;
+            arranged.y.push(self.y[k]);
         }
-        Ok((x, y, z))
+        Ok(arranged)
     }
 }
 
@@ -208,7 +205,8 @@ mod tests {
         let mut meta = NlpMeta::equality("P", 2, 1);
         meta.variable_names = vec!["A".into(), "B".into()];
         meta.constraint_names = vec!["E".into()];
-        assert_eq!(solution.arrange(&meta).unwrap(), (vec![2.0, 1.0], vec![5.0], vec![3.0, 0.0]));
+        let arranged = solution.arrange(&meta).unwrap();
+        assert_eq!((arranged.x, arranged.y, arranged.z), (vec![2.0, 1.0], vec![5.0], vec![3.0, 0.0]));
         meta.constraint_names = vec!["F".into()];
         assert_eq!(
             solution.arrange(&meta).unwrap_err().to_string(),
