@@ -111,3 +111,34 @@ pub(crate) fn inertia(a: &SparseMatrix, tol: f64) -> Option<Inertia> {
     let negative = e.iter().filter(|v| **v < -tol * big).count();
     Some(Inertia { positive, negative, zero: e.len() - positive - negative })
 }
+
+/// KKT matrix of min 1/2 |w - wd|^2 + alpha/2 |z|^2 s.t. Lap w + z = 0 on a grid of side `side` (unscaled 5-point stencil).
+pub(crate) fn poisson_control(side: usize, alpha: f64) -> SparseMatrix {
+    let cells = side * side;
+    let mut t = Vec::new();
+    for k in 0..cells {
+        t.push((k, k, 1.0));
+        t.push((cells + k, cells + k, alpha));
+        t.push((2 * cells + k, k, 4.0));
+        t.push((2 * cells + k, cells + k, 1.0));
+        let (i, j) = (k / side, k % side);
+        for (there, l) in [
+            (i > 0, k.wrapping_sub(side)),
+            (i + 1 < side, k + side),
+            (j > 0, k.wrapping_sub(1)),
+            (j + 1 < side, k + 1),
+        ] {
+            if there {
+                t.push((2 * cells + k, l, -1.0));
+            }
+        }
+    }
+    symmetric(3 * cells, &t)
+}
+
+/// Diagonal plus a full first row and column.
+pub(crate) fn arrow(n: usize, random: &mut Random) -> SparseMatrix {
+    let mut t: Vec<_> = (0..n).map(|i| (i, i, 2.0 * random.symmetric())).collect();
+    t.extend((1..n).map(|i| (i, 0, random.symmetric())));
+    symmetric(n, &t)
+}

@@ -63,3 +63,60 @@ fn tiny_and_empty_matrices() {
         assert!(s.prepare(&mut a, &StopToken::default()).is_ok());
     }
 }
+
+/// Which factorization proves right, and what it costs: prints a table.
+/// `cargo test --release --lib ldl::tests::compare -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn compare_factorizations() {
+    println!(
+        "matrix | unknowns | variant | path | inertia | factor | prepare ms | again ms | solve ms | steps | residual"
+    );
+    let mut cases: Vec<(String, SparseMatrix)> = Vec::new();
+    let mut random = Random::new(1);
+    for kind in KINDS {
+        for n in [200, 2_000, 20_000] {
+            cases.push((format!("{kind:?}"), kkt(kind, n, n / 2, &mut random)));
+        }
+    }
+    for side in [30, 100, 200] {
+        cases.push(("poisson".into(), poisson_control(side, 0.1)));
+    }
+    cases.push(("arrow".into(), arrow(50_000, &mut random)));
+    for (name, mut a) in cases {
+        let n = a.nrows;
+        let want = random.vector(n);
+        let mut b = vec![0.0; n];
+        a.apply(1.0, &want, 0.0, &mut b);
+        let stop = StopToken::default();
+        for (variant, regularization) in [("1e-8", 1e-8), ("1e-10", 1e-10), ("pivoting", 0.0)] {
+            let options = LdlOptions { dense_up_to: 0, regularization, ..LdlOptions::default() };
+            let mut s = Ldl::new(options);
+            let clock = std::time::Instant::now();
+            let p = s.prepare(&mut a, &stop).unwrap();
+            let first = clock.elapsed().as_secs_f64();
+            let path = s.state;
+            s.skip = 0;
+            let clock = std::time::Instant::now();
+            s.prepare(&mut a, &stop).unwrap();
+            let again = clock.elapsed().as_secs_f64();
+            let mut x = vec![0.0; n];
+            let clock = std::time::Instant::now();
+            let accuracy = Accuracy { relative: 1e-12, max_iterations: 20 };
+            let e = s.solve(&mut a, &b, &mut x, accuracy, &stop).unwrap();
+            let i = p.inertia.unwrap();
+            println!(
+                "{name} | {n} | {variant} | {path:?} | {} {} {} | {} | {:.2} | {:.2} | {:.2} | {} | {:.0e}",
+                i.positive,
+                i.negative,
+                i.zero,
+                p.factor_nonzeros,
+                1e3 * first,
+                1e3 * again,
+                1e3 * clock.elapsed().as_secs_f64(),
+                e.iterations,
+                e.relative_residual
+            );
+        }
+    }
+}
