@@ -17,16 +17,6 @@ pub enum LiteralsArg {
     Cutest,
 }
 
-impl LiteralsArg {
-    /// The same word as on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Double => "double",
-            Self::Cutest => "cutest",
-        }
-    }
-}
-
 /// How to read problem files.
 #[derive(Debug, Clone, Args)]
 pub struct ReadArgs {

@@ -19,8 +19,20 @@ use super::output::{self, Output};
 use super::summary::{Facts, Kind, Summary};
 use super::{BAD_INPUT, Failure, Outcome, SOLVED, STOPPED, interrupt, table};
 
+/// Columns and letters of the iteration table.
+const LEGEND: &str = "Iteration table:
+  inf_pr, inf_du  largest constraint violation and entry of grad f + J'y (unscaled)
+  merit           augmented Lagrangian with penalties eta1 (violation) and eta2 (gradient)
+  shift           multiple of the identity added to the Hessian, - for none
+  ls, inner       trial points of the line search, inner iterations of the linear solver
+  letter          none: Newton step; r: with a shift; g: steepest descent of the merit function;
+                  f, F: step of the feasibility phase, F with second derivatives; .: start
+
+Exit codes: 0 solved, 1 stopped otherwise, 2 bad input, 3 internal error.";
+
 /// Arguments of `solve`.
 #[derive(Debug, Args)]
+#[command(after_help = LEGEND)]
 pub struct SolveArgs {
     #[command(flatten)]
     problem: ProblemArgs,

@@ -135,6 +135,18 @@ fn exponent(text: String) -> String {
     format!("{mantissa}e{sign}{digits:0>2}")
 }
 
+/// A duration with three digits and a unit.
+pub fn seconds(value: f64) -> String {
+    let (scale, unit) = match value {
+        v if v < 1e-3 => (1e6, "us"),
+        v if v < 1.0 => (1e3, "ms"),
+        _ => (1.0, "s"),
+    };
+    let v = scale * value;
+    let digits = if v < 10.0 { 2 } else { usize::from(v < 100.0) };
+    format!("{v:.digits$} {unit}")
+}
+
 /// The reason for stopping, in words.
 pub fn stop_words(stop: &StopReason) -> &'static str {
     match stop {
@@ -191,12 +203,12 @@ pub fn footer(out: &mut Output, meta: &NlpMeta, report: &Report) {
         counts.products
     ));
     out.line(format_args!(
-        "Time         {:.3} s: read {:.3}, solve {:.3} (functions {:.3}, linear algebra {:.3})",
-        time.read + time.solve,
-        time.read,
-        time.solve,
-        time.evaluations,
-        time.linear
+        "Time         {}: read {}, solve {} (functions {}, linear algebra {})",
+        seconds(time.read + time.solve),
+        seconds(time.read),
+        seconds(time.solve),
+        seconds(time.evaluations),
+        seconds(time.linear)
     ));
     if !report.worst_constraints.is_empty() {
         out.line(format_args!("\nMost violated constraints"));
@@ -220,6 +232,12 @@ mod tests {
         assert_eq!(number(1e100, 3), "1.000e+100");
         assert_eq!(short(0.0), "0.0e+00");
         assert_eq!(number(f64::NAN, 3), "NaN");
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let said = [0.0, 1.234e-5, 0.0999, 0.5, 1.0, 59.96, 1234.0].map(seconds);
+        assert_eq!(said, ["0.00 us", "12.3 us", "99.9 ms", "500 ms", "1.00 s", "60.0 s", "1234 s"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::row::{Row, problem_key};
 use crate::cli::Failure;
 use crate::cli::output::Output;
+use crate::cli::table::seconds;
 
 /// A result of the other solver.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -172,9 +173,9 @@ fn times(out: &mut Output, both: &[(&Row, OtherRow)], label: &str) {
         ours / theirs
     ));
     out.line(format_args!(
-        "    geometric mean shifted 1 ms  {:.3} ms  {:.3} ms  {:.3}",
-        1e3 * mean,
-        1e3 * their_mean,
+        "    geometric mean shifted 1 ms  {:>9} {:>9} {:>7.3}",
+        seconds(mean),
+        seconds(their_mean),
         (mean + SHIFT) / (their_mean + SHIFT)
     ));
     out.line(format_args!("    costate is faster on         {faster} of {}", both.len()));
@@ -182,10 +183,10 @@ fn times(out: &mut Output, both: &[(&Row, OtherRow)], label: &str) {
     slow.sort_by(|a, b| b.2.total_cmp(&a.2));
     for (row, theirs, ratio) in slow.iter().filter(|s| s.2 > 2.0).take(10) {
         out.line(format_args!(
-            "    slower: {:<24} {:.4} s  {:.4} s  {ratio:.1}",
+            "    slower: {:<20} {:>9} {:>9} {ratio:>7.1}",
             row.label(),
-            row.solve_seconds,
-            theirs.seconds
+            seconds(row.solve_seconds),
+            seconds(theirs.seconds)
         ));
     }
 }

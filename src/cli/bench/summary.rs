@@ -4,6 +4,7 @@ use super::BenchArgs;
 use super::row::Row;
 use crate::cli::output::Output;
 use crate::cli::summary::Kind;
+use crate::cli::table;
 
 /// Prints the table of classes or of the experiment, and what was not solved.
 pub fn print(out: &mut Output, args: &BenchArgs, rows: &[Row]) {
@@ -20,7 +21,7 @@ pub fn print(out: &mut Output, args: &BenchArgs, rows: &[Row]) {
 fn classes(out: &mut Output, rows: &[Row]) {
     out.line(format_args!(
         "{:<16} {:>8} {:>7} {:>10} {:>11} {:>6} {:>10}",
-        "class", "problems", "solved", "infeasible", "unsupported", "other", "solve s"
+        "class", "problems", "solved", "infeasible", "unsupported", "other", "solve time"
     ));
     let kinds = Kind::ALL.iter().map(|k| k.as_str()).chain([""]);
     for kind in kinds {
@@ -39,9 +40,10 @@ fn class_row(out: &mut Output, name: &str, rows: &[&Row]) {
     let unsupported = count(&|r| r.stop == "unsupported");
     let seconds: f64 = rows.iter().map(|r| r.solve_seconds).sum();
     out.line(format_args!(
-        "{name:<16} {:>8} {solved:>7} {infeasible:>10} {unsupported:>11} {:>6} {seconds:>10.3}",
+        "{name:<16} {:>8} {solved:>7} {infeasible:>10} {unsupported:>11} {:>6} {:>10}",
         rows.len(),
-        rows.len() - solved - infeasible - unsupported
+        rows.len() - solved - infeasible - unsupported,
+        table::seconds(seconds)
     ));
 }
 
@@ -49,7 +51,7 @@ fn class_row(out: &mut Output, name: &str, rows: &[&Row]) {
 fn experiment(out: &mut Output, rows: &[Row]) {
     out.line(format_args!(
         "{:<16} {:>8} {:>11} {:>7} {:>8} {:>8} {:>9} {:>11} {:>11}",
-        "linear", "tol", "solved", "outer", "f+c", "grad+J", "inner", "mean s", "median s"
+        "linear", "tol", "solved", "outer", "f+c", "grad+J", "inner", "mean time", "median time"
     ));
     let mut variants: Vec<(&str, f64)> = Vec::new();
     for row in rows {
@@ -65,13 +67,14 @@ fn experiment(out: &mut Output, rows: &[Row]) {
         let over = |value: &dyn Fn(&Row) -> f64| median(solved.iter().map(|r| value(r)).collect());
         let mean = solved.iter().map(|r| r.solve_seconds).sum::<f64>() / solved.len() as f64;
         out.line(format_args!(
-            "{linear:<16} {tolerance:>8.0e} {:>11} {:>7} {:>8} {:>8} {:>9} {mean:>11.3e} {:>11.3e}",
+            "{linear:<16} {tolerance:>8.0e} {:>11} {:>7} {:>8} {:>8} {:>9} {:>11} {:>11}",
             format!("{}/{}", solved.len(), all.len()),
             over(&|r| r.iterations as f64),
             over(&|r| (r.objective_evaluations + r.constraint_evaluations) as f64),
             over(&|r| (r.gradient_evaluations + r.jacobian_evaluations) as f64),
             over(&|r| r.inner_iterations as f64),
-            over(&|r| r.solve_seconds),
+            table::seconds(mean),
+            table::seconds(over(&|r| r.solve_seconds)),
         ));
     }
     out.line(format_args!("Medians and mean over the solved runs."));
@@ -87,24 +90,42 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
+/// One line for each problem and way to fail; of several solves alike, how many.
 fn unsolved(out: &mut Output, rows: &[Row]) {
     let failed: Vec<&Row> = rows.iter().filter(|r| !r.solved).collect();
     if failed.is_empty() {
         return;
     }
-    let several = rows.iter().any(|r| r.linear_option != rows[0].linear_option)
-        || rows.iter().any(|r| r.tolerance != rows[0].tolerance || r.seed != rows[0].seed);
+    let several =
+        rows.iter().any(|r| (&r.linear_option, r.tolerance) != (&rows[0].linear_option, rows[0].tolerance));
+    let mut alike: Vec<(&Row, usize)> = Vec::new();
+    for row in &failed {
+        match alike.iter_mut().find(|(first, _)| same_failure(first, row)) {
+            Some((_, count)) => *count += 1,
+            None => alike.push((row, 1)),
+        }
+    }
     out.line(format_args!("\nNot solved: {}", failed.len()));
     let width = failed.iter().map(|r| r.label().len()).max().unwrap_or(0).min(32);
-    for row in failed {
-        let variant = if several {
-            format!(" [{} {:e} seed {}]", row.linear_option, row.tolerance, row.seed)
-        } else {
-            String::new()
-        };
+    for (row, count) in alike {
+        let variant =
+            if several { format!(" [{} {:e}]", row.linear_option, row.tolerance) } else { String::new() };
+        let times = if count > 1 { format!(" ({count} seeds)") } else { String::new() };
         let point = if row.point.is_empty() { String::new() } else { format!(", {}", row.point) };
-        out.line(format_args!("  {:<width$}{variant}  {}{point}: {}", row.label(), row.stop, row.message));
+        out.line(format_args!(
+            "  {:<width$}{variant}  {}{point}{times}: {}",
+            row.label(),
+            row.stop,
+            row.message
+        ));
     }
+}
+
+/// The same problem, solver, tolerance and end; seeds differ.
+fn same_failure(a: &Row, b: &Row) -> bool {
+    let of =
+        |r: &Row| (r.key(), r.linear_option.clone(), r.tolerance.to_bits(), r.stop.clone(), r.point.clone());
+    of(a) == of(b)
 }
 
 #[cfg(test)]
