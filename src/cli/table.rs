@@ -177,7 +177,8 @@ pub fn point_words(point: PointKind) -> &'static str {
 
 /// Prints the final block.
 pub fn footer(out: &mut Output, meta: &NlpMeta, report: &Report) {
-    let message = if report.message.is_empty() { String::new() } else { format!(": {}", report.message) };
+    let told = report.message.is_empty() || report.message == stop_words(&report.stop);
+    let message = if told { String::new() } else { format!(": {}", report.message) };
     let (linear, counts, time) = (&report.linear, &report.counts, &report.time);
     out.line(format_args!("\nStopped      {}{message}", stop_words(&report.stop)));
     out.line(format_args!("Point        {}", point_words(report.point)));
