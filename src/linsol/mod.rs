@@ -1,8 +1,12 @@
 //! Linear solvers behind one trait: direct, Krylov, sketch-and-project.
 
 mod kind;
+mod ldl;
+#[cfg(test)]
+mod testing;
 
 pub use kind::LinearSolverKind;
+pub use ldl::{Ldl, LdlOptions};
 
 use crate::linalg::LinOp;
 use crate::observe::StopToken;
