@@ -54,9 +54,13 @@ pub(super) struct Engine<'a> {
     pub rhs: Vec<f64>,
     pub scratch: Vec<f64>,
     pub scratch2: Vec<f64>,
+    /// A step kept aside, length n + m.
+    pub correction: Vec<f64>,
     pub terms: MeritTerms,
     pub certificate: Certificate,
     pub iteration: u64,
+    /// Stationarity of the violation in the feasibility phase.
+    pub last_stationarity: f64,
     /// Consecutive short steps.
     pub short_steps: u32,
 }

@@ -17,7 +17,10 @@ use crate::linalg::{dot, norm_inf, norm2};
 use crate::linsol::{LinSolError, SolveEnd};
 use crate::report::StopReason;
 
+/// Steps with a smaller ratio of actual to predicted reduction are refused.
 const ACCEPT: f64 = 1e-4;
+/// Below this ratio a second-order correction is tried.
+const POOR: f64 = 0.5;
 const LARGEST_DAMPING: f64 = 1e25;
 
 /// Damping of the method.
@@ -33,6 +36,7 @@ impl Engine<'_> {
         self.current.y.fill(0.0);
         let mut row = self.row('f');
         let mut damping = Damping { mu: 1e-3, growth: 2.0 };
+        let tol = self.options.tolerance;
         let mut squares = vec![0.0; self.model.n];
         self.weights.fill(0.0);
         let end = loop {
@@ -52,7 +56,8 @@ impl Engine<'_> {
                 break PhaseEnd::Done(stop);
             }
             self.update_weights(&mut squares);
-            if self.violation_is_stationary() {
+            self.last_stationarity = self.stationarity();
+            if self.last_stationarity <= tol {
                 break PhaseEnd::Done(StopReason::LocallyInfeasible);
             }
             match self.damped_step(&mut damping, &mut row) {
@@ -79,15 +84,68 @@ impl Engine<'_> {
         }
     }
 
-    /// |J_j'c| <= tol max(1, |J_j|) |c| for every column: the gradient of |c| vanishes relative to its terms.
-    fn violation_is_stationary(&mut self) -> bool {
+    /// max_j |J_j'c| / (max(1, |J_j|) |c|) at the current point: 0 where the violation is stationary.
+    fn stationarity(&mut self) -> f64 {
         let p = &self.current;
         if self.model.jac_t_mul(&p.x, &p.c, &mut self.terms.jt_c).is_err() {
+            return f64::INFINITY;
+        }
+        let size = norm2(&p.c).max(f64::MIN_POSITIVE);
+        let terms = self.terms.jt_c.iter().zip(&self.weights);
+        terms.fold(0.0, |a, (g, w)| a.max(g.abs() / (w.sqrt().max(1.0) * size)))
+    }
+
+    /// |J'c|, weighted, is smaller at `trial` (whose Jacobian the model holds) than at `current` (in `terms`).
+    fn gradient_falls(&mut self) -> bool {
+        let n = self.model.n;
+        let (p, sx) = (&self.trial, &mut self.scratch[..n]);
+        if self.model.jac_t_mul(&p.x, &p.c, sx).is_err() {
             return false;
         }
-        let size = norm2(&p.c);
-        let tol = self.options.tolerance;
-        self.terms.jt_c.iter().zip(&self.weights).all(|(g, w)| g.abs() <= tol * w.sqrt().max(1.0) * size)
+        let weighted = |g: &[f64]| g.iter().zip(&self.weights).map(|(g, w)| g * g / w).sum::<f64>();
+        weighted(sx) < weighted(&self.terms.jt_c)
+    }
+
+    /// Evaluates c at x + dx; actual over predicted reduction, negative infinity where c cannot be evaluated.
+    fn trial_ratio(&mut self, size: f64, predicted: f64) -> f64 {
+        for (j, x) in self.trial.x.iter_mut().enumerate() {
+            *x = self.current.x[j] + self.step[j];
+        }
+        self.trial.y.fill(0.0);
+        let (model, trial) = (&mut self.model, &mut self.trial);
+        match model.obj_cons(&trial.x, &mut trial.c) {
+            Ok(f) => {
+                trial.f = f;
+                let actual = 0.5 * (size - dot(&trial.c, &trial.c));
+                if predicted > 0.0 { actual / predicted } else { -1.0 }
+            }
+            Err(_) => f64::NEG_INFINITY,
+        }
+    }
+
+    /// Adds to dx the correction d of min |c(x + dx) + J d|^2 + mu |d|^2, which follows a curved valley; one more
+    /// evaluation of c, no factorization. Keeps dx where the correction does not help. Returns the better ratio.
+    fn second_order_correction(&mut self, system: System, size: f64, predicted: f64) -> f64 {
+        let n = self.model.n;
+        let before = dot(&self.trial.c, &self.trial.c);
+        self.correction.copy_from_slice(&self.step);
+        for (r, c) in self.rhs[n..].iter_mut().zip(&self.trial.c) {
+            *r = -c;
+        }
+        self.step.fill(0.0);
+        let solved = self.solve_linear(system, Self::refined());
+        for (s, d) in self.step[..n].iter_mut().zip(&self.correction) {
+            *s += d;
+        }
+        let ratio = match solved {
+            Ok(_) if self.step.iter().all(|v| v.is_finite()) => self.trial_ratio(size, predicted),
+            _ => f64::NEG_INFINITY,
+        };
+        if ratio.is_finite() && dot(&self.trial.c, &self.trial.c) < before {
+            return ratio;
+        }
+        self.step.copy_from_slice(&self.correction);
+        self.trial_ratio(size, predicted)
     }
 
     /// Raises the damping until a step reduces |c|^2.
@@ -120,24 +178,19 @@ impl Engine<'_> {
             };
             let predicted =
                 0.5 * (size - dot(&self.step[n..], &self.step[n..])) - 0.5 * self.curvature(hessian);
-            for (j, x) in self.trial.x.iter_mut().enumerate() {
-                *x = self.current.x[j] + self.step[j];
+            let mut ratio = self.trial_ratio(size, predicted);
+            if ratio < POOR && predicted > 0.0 && ratio.is_finite() {
+                let corrected = self.second_order_correction(System::Feasibility { hessian }, size, predicted);
+                ratio = ratio.max(corrected);
             }
-            self.trial.y.fill(0.0);
-            let (model, trial) = (&mut self.model, &mut self.trial);
-            let ratio = match model.obj_cons(&trial.x, &mut trial.c) {
-                Ok(f) => {
-                    trial.f = f;
-                    let actual = 0.5 * (size - dot(&trial.c, &trial.c));
-                    if predicted > 0.0 { actual / predicted } else { -1.0 }
-                }
-                Err(_) => -1.0,
-            };
-            if ratio > ACCEPT {
+            // Below rounding of |c|^2 only the gradient tells progress.
+            let noise = predicted <= 10.0 * f64::EPSILON * size;
+            if ratio > ACCEPT || (noise && ratio.is_finite()) {
                 jacobian_is_current = false;
-                if model.grad_jac(&trial.x, &mut trial.grad).is_ok()
-                    && lagrangian_gradient(model, trial).is_ok()
-                {
+                let (model, trial) = (&mut self.model, &mut self.trial);
+                let usable = model.grad_jac(&trial.x, &mut trial.grad).is_ok()
+                    && lagrangian_gradient(model, trial).is_ok();
+                if usable && (ratio > ACCEPT || self.gradient_falls()) {
                     row.shift = damping.mu;
                     row.dual_regularization = 1.0;
                     row.step_norm = norm_inf(&self.step[..n]);
@@ -151,8 +204,14 @@ impl Engine<'_> {
                 }
             }
             let tiny = (0..n).all(|j| self.step[j].abs() <= 1e-16 * (1e-3 + self.current.x[j].abs()));
-            if tiny {
-                return Err(PhaseEnd::NoStep("steps of the feasibility phase are below rounding".into()));
+            if tiny || noise {
+                // As stationary as rounding allows?
+                if self.last_stationarity <= self.options.tolerance.sqrt() {
+                    return Err(PhaseEnd::Done(StopReason::LocallyInfeasible));
+                }
+                if tiny {
+                    return Err(PhaseEnd::NoStep("steps of the feasibility phase are below rounding".into()));
+                }
             }
             damping.grow();
         }

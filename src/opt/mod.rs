@@ -133,10 +133,12 @@ impl<'a> Engine<'a> {
             rhs: zeros(n + m),
             scratch: zeros(n + m),
             scratch2: zeros(n + m),
+            correction: zeros(n + m),
             terms: engine::MeritTerms { jt_c: zeros(n), h_g: zeros(n), j_g: zeros(m) },
             certificate: certified::Certificate::default(),
             iteration: 0,
             short_steps: 0,
+            last_stationarity: f64::INFINITY,
             model,
             options,
             observer,
@@ -166,6 +168,7 @@ impl<'a> Engine<'a> {
         } else if m > 0 && self.current.y.iter().all(|&y| y == 0.0) {
             self.least_squares_multipliers(LARGEST_START_MULTIPLIER);
         }
+        let mut last = f64::INFINITY;
         for _ in 0..ROUNDS {
             self.restart_newton();
             let what = match self.newton() {
@@ -174,8 +177,20 @@ impl<'a> Engine<'a> {
                 PhaseEnd::NoStep(what) => what,
             };
             let r = self.residuals(&self.current);
-            if m == 0 || r.scaled_primal <= tol {
+            if m == 0 {
                 return StopReason::Stalled { what };
+            }
+            if r.scaled_primal <= tol {
+                if !(r.scaled < 0.9 * last) {
+                    return StopReason::Stalled { what };
+                }
+                last = r.scaled;
+                self.note(&format!("{what}: the multipliers are estimated anew"));
+                if let Err(bad) = self.evaluate_current() {
+                    return StopReason::Stalled { what: bad.function };
+                }
+                self.least_squares_multipliers(LARGEST_START_MULTIPLIER);
+                continue;
             }
             self.note(&format!("{what}: the violation is minimized"));
             if let Err(bad) = self.evaluate_current() {

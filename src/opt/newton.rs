@@ -11,6 +11,8 @@ use crate::report::StopReason;
 pub(super) const ARMIJO: f64 = 1e-4;
 /// Steps shorter than this are not tried.
 const SHORTEST: f64 = 1e-10;
+/// A shift beyond this is never begun with.
+const LARGEST_FLOOR: f64 = 1e2;
 /// Iterations that may follow the first point within tolerance while the original residuals still fall.
 const POLISH: u32 = 4;
 
@@ -67,7 +69,7 @@ impl Engine<'_> {
                     return PhaseEnd::Done(StopReason::Converged);
                 }
                 // A more strongly regularized step is tried before giving up.
-                Err(PhaseEnd::NoStep(_)) if failures < 3 => {
+                Err(PhaseEnd::NoStep(_)) if failures < 3 && self.merit.eta1 < 1e10 && self.short_steps < 2 => {
                     failures += 1;
                     let reg = &mut self.regularization;
                     reg.floor = (100.0 * reg.t).max(1e-6);
@@ -113,9 +115,28 @@ impl Engine<'_> {
         row.inner_iterations = direction.inner_iterations;
         row.linear_residual = direction.linear_residual;
         row.kind = direction.kind;
+        let before = norm_inf(&self.current.lag_grad);
         std::mem::swap(&mut self.current, &mut self.trial);
         self.iteration += 1;
+        let after = norm_inf(&self.current.lag_grad);
+        if self.model.m > 0 && (length < 0.25 || after > 10.0 * before) {
+            self.improve_multipliers();
+        }
+        let patience = if self.model.m == self.model.n { 2 } else { 5 };
+        if self.model.m > 0 && self.short_steps >= patience {
+            return Err(no_step("short steps".into()));
+        }
         Ok(())
+    }
+
+    /// Replaces y by the least-squares multipliers where that lowers the merit function.
+    fn improve_multipliers(&mut self) {
+        self.trial.copy_from(&self.current);
+        let before = self.merit.value(&self.current);
+        self.least_squares_multipliers(f64::INFINITY);
+        if !(self.merit.value(&self.current) < before) {
+            std::mem::swap(&mut self.current, &mut self.trial);
+        }
     }
 
     /// Repeatedly short steps say that the model is trusted too far: begin with a larger shift.
@@ -124,7 +145,7 @@ impl Engine<'_> {
         if length < 0.05 {
             self.short_steps += 1;
             if self.short_steps >= 2 {
-                reg.floor = (10.0 * reg.t).max(1e-8);
+                reg.floor = (10.0 * reg.t).clamp(1e-8, LARGEST_FLOOR);
             }
         } else {
             self.short_steps = 0;
