@@ -30,6 +30,8 @@ struct Entry {
     expect: Expect,
     residual: Option<f64>,
     #[serde(default)]
+    residual_local: Vec<f64>,
+    #[serde(default)]
     paper: bool,
     reference: Option<Agreement>,
     remark: Option<String>,
