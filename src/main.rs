@@ -1,1 +1,8 @@
-fn main() {}
+//! The command `costate`.
+#![warn(missing_docs)]
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

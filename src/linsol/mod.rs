@@ -1,8 +1,12 @@
 //! Linear solvers behind one trait: direct, Krylov, sketch-and-project.
 
 mod kind;
+mod ldl;
+#[cfg(test)]
+mod testing;
 
 pub use kind::LinearSolverKind;
+pub use ldl::{Ldl, LdlOptions};
 
 use crate::linalg::LinOp;
 use crate::observe::StopToken;
@@ -128,4 +132,12 @@ pub trait LinearSolver {
         accuracy: Accuracy,
         stop: &StopToken,
     ) -> Result<Solved, LinSolError>;
+}
+
+/// Builds a solver.
+pub fn build(kind: LinearSolverKind, _seed: u64) -> Box<dyn LinearSolver> {
+    match kind {
+        LinearSolverKind::Ldl => Box::new(ldl::Ldl::default()),
+        _ => todo!(),
+    }
 }

@@ -1,5 +1,12 @@
 //! Nonlinear programs: min f(x) subject to cl <= c(x) <= cu, xl <= x <= xu.
 
+pub mod check;
+mod closure;
+mod differences;
+pub mod solution;
+
+pub use closure::{ClosureProblem, Problem};
+
 use crate::error::Error;
 
 /// Magnitude from which a bound counts as infinite (CUTEst's convention).
@@ -75,6 +82,8 @@ pub struct NlpMeta {
     pub y0: Vec<f64>,
     /// Constraints known to be linear, length m (or empty: none known).
     pub linear: Vec<bool>,
+    /// The objective is constant: the problem is a system c(x) = 0.
+    pub constant_objective: bool,
     /// Names of the variables, length n or empty.
     pub variable_names: Vec<String>,
     /// Names of the constraints, length m or empty.

@@ -1,22 +1,310 @@
 //! Optimization: inexact Newton with randomized sketching on the exact augmented Lagrangian.
+//!
+//! Hong, Na, Mahoney, Kolar, "Constrained Optimization via Exact Augmented Lagrangian and Randomized Iterative Sketching",
+//! ICML 2023. Signs and residuals: `docs/notation.md`. The phases:
+//!
+//! - `newton`: steps K z = -b by any [`LinearSolver`](crate::linsol::LinearSolver), line search on the merit function;
+//! - `feasibility`: min |c|^2 / 2 for systems with more equations than unknowns, and when no step of the first phase helps.
 
+mod certified;
+mod direction;
+mod engine;
+mod feasibility;
+mod kkt;
+mod merit;
+mod model;
+mod newton;
 mod options;
+#[cfg(test)]
+mod tests;
 
 pub use options::{AccuracyRule, Options};
 
+use std::time::{Duration, Instant};
+
 use crate::error::Error;
-use crate::nlp::Nlp;
-use crate::observe::Observer;
-use crate::report::Report;
+use crate::linsol::{self, LinearSolverKind};
+use crate::nlp::{Nlp, NlpMeta};
+use crate::observe::{Event, Header, Observer, StopToken};
+use crate::report::{LinearStats, PointKind, Report, StopReason, Timings};
+use engine::{Engine, PhaseEnd, Regularization, Residuals};
+use kkt::KktMatrix;
+use merit::{Merit, Point};
+use model::Model;
+
+/// Multipliers above this are not used as a start.
+const LARGEST_START_MULTIPLIER: f64 = 1e3;
+/// Times that the feasibility phase may hand back to the Newton phase.
+const ROUNDS: usize = 8;
 
 /// Solves a nonlinear program with equality constraints, or without constraints.
 ///
 /// # Errors
-/// [`Error::Problem`] if the meta data contradict each other, [`Error::Unsupported`] for bounds and inequalities,
-/// [`Error::Option`] for an option outside its range. Everything else is a [`Report`].
+/// [`Error::Problem`] if the meta data contradict each other, [`Error::Unsupported`] for bounds and inequalities or a
+/// problem without second derivatives, [`Error::Option`] for an option outside its range or a linear solver that the
+/// problem cannot feed. Everything else is a [`Report`].
 pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) -> Result<Report, Error> {
+    let start = Instant::now();
     nlp.meta().validate()?;
     options.validate()?;
-    let _ = observer;
-    Err(Error::Unsupported { name: nlp.meta().name.clone(), what: "not here yet".into() })
+    refuse_unsupported(nlp.meta())?;
+    let model = Model::new(nlp);
+    let (kind, why) = choose_linear_solver(&model, options)?;
+    let mut engine = Engine::new(model, options, observer, kind, start);
+    let stop = engine.run(&why);
+    Ok(engine.report(stop))
+}
+
+fn refuse_unsupported(meta: &NlpMeta) -> Result<(), Error> {
+    let unsupported = |what: String| Err(Error::Unsupported { name: meta.name.clone(), what });
+    if let Some(j) = (0..meta.n()).find(|&j| meta.is_bounded(j)) {
+        let name = meta.variable_name(j);
+        return unsupported(format!("variable {name} has a bound, and bounds are not supported yet"));
+    }
+    if let Some(i) = (0..meta.m()).find(|&i| !meta.is_equality(i)) {
+        let name = meta.constraint_name(i);
+        return unsupported(format!(
+            "constraint {name} is an inequality, and inequalities are not supported yet"
+        ));
+    }
+    if meta.hessian.is_none() && !meta.hessian_products {
+        return unsupported("it provides no second derivatives (neither Hessian values nor products)".into());
+    }
+    Ok(())
+}
+
+fn choose_linear_solver(model: &Model<'_>, options: &Options) -> Result<(LinearSolverKind, String), Error> {
+    let needs_entries = matches!(
+        options.linear,
+        LinearSolverKind::Ldl
+            | LinearSolverKind::Kaczmarz
+            | LinearSolverKind::KaczmarzNorm
+            | LinearSolverKind::BlockKaczmarz
+    );
+    if needs_entries && !model.has_entries() {
+        return Err(Error::Option {
+            option: "linear".into(),
+            what: format!(
+                "{} needs the entries of the Jacobian and the Hessian, but the problem gives products only",
+                options.linear
+            ),
+        });
+    }
+    Ok(match options.linear {
+        LinearSolverKind::Auto if model.has_entries() => {
+            (LinearSolverKind::Ldl, "the problem gives sparse derivatives".into())
+        }
+        LinearSolverKind::Auto => (LinearSolverKind::Minres, "the problem gives products only".into()),
+        kind => (kind, "asked for".into()),
+    })
+}
+
+impl<'a> Engine<'a> {
+    fn new(
+        model: Model<'a>,
+        options: &'a Options,
+        observer: &'a mut dyn Observer,
+        kind: LinearSolverKind,
+        start: Instant,
+    ) -> Self {
+        let (n, m) = (model.n, model.m);
+        let meta = model.nlp().meta();
+        let current = Point::new(&meta.x0, &meta.y0);
+        let deadline = options.time_limit.map(|s| start + Duration::from_secs_f64(s.min(1e9)));
+        let stop = StopToken {
+            flag: options.stop.flag.clone(),
+            deadline: [deadline, options.stop.deadline].into_iter().flatten().min(),
+        };
+        let zeros = |k: usize| vec![0.0; k];
+        Self {
+            kkt: KktMatrix::new(&model),
+            solver: linsol::build(kind, options.seed),
+            solver_kind: kind,
+            linear: LinearStats { solver: kind.as_str().into(), ..LinearStats::default() },
+            linear_seconds: 0.0,
+            trial: current.clone(),
+            best: current.clone(),
+            best_residuals: Residuals { scaled: f64::NAN, ..Residuals::default() },
+            current,
+            merit: Merit { eta1: options.initial_penalty, eta2: options.initial_dual_penalty },
+            regularization: Regularization::default(),
+            weights: vec![1.0; n],
+            step: zeros(n + m),
+            rhs: zeros(n + m),
+            scratch: zeros(n + m),
+            scratch2: zeros(n + m),
+            terms: engine::MeritTerms { jt_c: zeros(n), h_g: zeros(n), j_g: zeros(m) },
+            certificate: certified::Certificate::default(),
+            iteration: 0,
+            short_steps: 0,
+            model,
+            options,
+            observer,
+            stop,
+            start,
+        }
+    }
+
+    /// All phases.
+    fn run(&mut self, why: &str) -> StopReason {
+        if let Err(bad) = self.evaluate_start() {
+            return StopReason::StartNotFinite { function: bad.function };
+        }
+        let header = self.header(why);
+        if self.observer.event(&Event::Start(&header)).is_break() {
+            return StopReason::Interrupted;
+        }
+        let tol = self.options.tolerance;
+        let (n, m) = (self.model.n, self.model.m);
+        if m > n {
+            self.note("more equations than unknowns: the violation is minimized first");
+            match self.feasibility(tol) {
+                PhaseEnd::Feasible => {}
+                PhaseEnd::Done(stop) => return stop,
+                PhaseEnd::NoStep(what) => return StopReason::Stalled { what },
+            }
+        } else if m > 0 && self.current.y.iter().all(|&y| y == 0.0) {
+            self.least_squares_multipliers(LARGEST_START_MULTIPLIER);
+        }
+        for _ in 0..ROUNDS {
+            self.restart_newton();
+            let what = match self.newton() {
+                PhaseEnd::Done(stop) => return stop,
+                PhaseEnd::Feasible => String::new(),
+                PhaseEnd::NoStep(what) => what,
+            };
+            let r = self.residuals(&self.current);
+            if m == 0 || r.scaled_primal <= tol {
+                return StopReason::Stalled { what };
+            }
+            self.note(&format!("{what}: the violation is minimized"));
+            if let Err(bad) = self.evaluate_current() {
+                return StopReason::Stalled { what: bad.function };
+            }
+            match self.feasibility((0.1 * r.scaled_primal).max(0.1 * tol)) {
+                PhaseEnd::Feasible => self.least_squares_multipliers(LARGEST_START_MULTIPLIER),
+                PhaseEnd::Done(stop) => return stop,
+                PhaseEnd::NoStep(what) => return StopReason::Stalled { what },
+            }
+        }
+        StopReason::Stalled { what: "feasibility and optimality could not be reconciled".into() }
+    }
+
+    fn evaluate_start(&mut self) -> Result<(), model::BadEvaluation> {
+        self.evaluate_current()?;
+        if self.options.scaling {
+            let p = &mut self.current;
+            self.model.set_scaling(&mut p.grad, &mut p.c, &mut p.f);
+            for (y, s) in p.y.iter_mut().zip(&self.model.constraint_scale) {
+                *y *= self.model.objective_scale / s;
+            }
+        }
+        self.update_lagrangian_gradient()
+    }
+
+    fn restart_newton(&mut self) {
+        let deficient = self.regularization.deficient;
+        self.regularization = Regularization { deficient, ..Regularization::default() };
+        self.merit = Merit { eta1: self.options.initial_penalty, eta2: self.options.initial_dual_penalty };
+        if self.model.m == 0 {
+            // Without constraints A = f + eta2/2 |grad f|^2: the second term only delays.
+            self.merit.eta2 = 0.0;
+        }
+        self.short_steps = 0;
+    }
+
+    fn header(&self, why: &str) -> Header {
+        let scale = self.model.constraint_scale.iter().fold(1.0f64, |a, s| a.min(*s));
+        Header {
+            problem: self.model.nlp().meta().name.clone(),
+            n: self.model.n,
+            m: self.model.m,
+            jacobian_nonzeros: self.model.jacobian().map(|j| j.values.len()),
+            hessian_nonzeros: self.model.hessian().map(|h| h.values.len()),
+            method: "inexact Newton on the exact augmented Lagrangian".into(),
+            linear: format!("{} ({why})", self.solver_kind),
+            objective_scale: self.model.objective_scale,
+            smallest_constraint_scale: scale,
+        }
+    }
+
+    fn report(mut self, stop: StopReason) -> Report {
+        let at_current = matches!(
+            stop,
+            StopReason::LocallyInfeasible | StopReason::Unbounded | StopReason::StartNotFinite { .. }
+        ) || self.best_residuals.scaled.is_nan();
+        let point = if at_current { &self.current } else { &self.best };
+        let r = if at_current { self.residuals(point) } else { self.best_residuals };
+        let tol = self.options.tolerance;
+        let kind = if stop == StopReason::Converged {
+            PointKind::Kkt
+        } else if stop == StopReason::LocallyInfeasible {
+            PointKind::LeastSquares
+        } else if !matches!(stop, StopReason::StartNotFinite { .. }) && r.primal <= 100.0 * tol {
+            PointKind::Feasible
+        } else {
+            PointKind::Infeasible
+        };
+        let model = &self.model;
+        let scale = &model.constraint_scale;
+        let mut worst: Vec<(usize, f64)> = point
+            .c
+            .iter()
+            .zip(scale)
+            .map(|(c, s)| (c / s).abs())
+            .enumerate()
+            .filter(|(_, v)| *v > tol)
+            .collect();
+        worst.sort_by(|a, b| b.1.total_cmp(&a.1));
+        worst.truncate(10);
+        let y = point.y.iter().zip(scale).map(|(y, s)| y * s / model.objective_scale).collect();
+        let mut report = Report {
+            message: String::new(),
+            point: kind,
+            x: point.x.clone(),
+            y,
+            z: vec![0.0; model.n],
+            objective: point.f / model.objective_scale,
+            primal: r.primal,
+            dual: r.dual,
+            complementarity: 0.0,
+            scaled_residual: r.scaled,
+            iterations: self.iteration,
+            counts: model.counts,
+            linear: std::mem::take(&mut self.linear),
+            time: Timings {
+                read: 0.0,
+                solve: self.start.elapsed().as_secs_f64(),
+                evaluations: model.seconds,
+                linear: self.linear_seconds,
+            },
+            worst_constraints: worst,
+            stop,
+        };
+        report.message = message(&report, model.nlp().meta());
+        let _ = self.observer.event(&Event::Stop(&report));
+        report
+    }
+}
+
+/// One sentence for people.
+fn message(report: &Report, meta: &NlpMeta) -> String {
+    let worst = report.worst_constraints.first();
+    let worst = worst
+        .map(|(i, v)| format!("; worst is {} with {v:.2e}", meta.constraint_name(*i)))
+        .unwrap_or_default();
+    match &report.stop {
+        StopReason::Converged => "a KKT point within tolerance".into(),
+        StopReason::LocallyInfeasible => {
+            format!("a stationary point of the constraint violation: no feasible point near{worst}")
+        }
+        StopReason::Unbounded => "the objective falls without limit along feasible points".into(),
+        StopReason::MaxIterations => "the iteration limit was reached".into(),
+        StopReason::MaxEvaluations => "the limit on evaluations was reached".into(),
+        StopReason::TimeLimit => "the time limit was reached".into(),
+        StopReason::Interrupted => "interrupted".into(),
+        StopReason::Stalled { what } => format!("no further progress: {what}"),
+        StopReason::LinearSolveFailed { what } => format!("the linear system could not be solved: {what}"),
+        StopReason::StartNotFinite { function } => format!("at the start point: {function}"),
+    }
 }

@@ -63,6 +63,8 @@ pub struct Options {
     pub initial_penalty: f64,
     /// Initial penalty eta2 of the gradient of the Lagrangian.
     pub initial_dual_penalty: f64,
+    /// Inner iterations of an iterative linear solver in one outer iteration.
+    pub max_inner_iterations: usize,
     /// Scale objective and constraints by their gradients at the start.
     pub scaling: bool,
     /// Asks the solver to stop from outside.
@@ -80,6 +82,7 @@ impl Default for Options {
             accuracy: AccuracyRule::Practical,
             initial_penalty: 1.0,
             initial_dual_penalty: 0.1,
+            max_inner_iterations: 100_000,
             scaling: true,
             stop: StopToken::default(),
         }

@@ -3,8 +3,11 @@
 mod card;
 mod data;
 mod decode;
+mod elements;
 mod error;
+mod expr;
 mod finish;
+mod function;
 mod function_part;
 mod key;
 mod loops;
@@ -13,6 +16,10 @@ mod number;
 mod operand;
 mod overrides;
 mod params;
+mod pattern;
+mod problem;
+mod program;
+mod stats;
 mod store;
 mod types;
 mod uses;
@@ -23,6 +30,8 @@ pub use decode::decode;
 pub use error::{SifError, SifWarning};
 pub use function_part::FunctionCards;
 pub use model::{Decoded, ElementType, GroupKind, GroupType, Names, Ragged};
+pub use problem::SifProblem;
+pub use stats::SifStats;
 
 /// How Fortran literals in the function part are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

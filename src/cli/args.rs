@@ -1,0 +1,128 @@
+//! Arguments that several subcommands share.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use costate::linsol::LinearSolverKind;
+use costate::opt::{AccuracyRule, Options};
+use costate::sif::{Literals, SifOptions};
+
+/// How literals of the function part are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LiteralsArg {
+    /// As doubles
+    Double,
+    /// As CUTEst's compiled Fortran reads them
+    Cutest,
+}
+
+/// How to read problem files.
+#[derive(Debug, Clone, Args)]
+pub struct ReadArgs {
+    /// Override a parameter of the file, e.g. --param N=100 (repeatable)
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
+    pub params: Vec<(String, String)>,
+    /// Start point to use, counted from 1 in the order of the file
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub start: Option<u32>,
+    /// How literals in the function part are read
+    #[arg(long, value_enum, default_value = "double")]
+    pub literals: LiteralsArg,
+    /// Repair what can safely be repaired, with warnings
+    #[arg(long)]
+    pub lenient: bool,
+}
+
+impl ReadArgs {
+    /// As the reader wants it.
+    pub fn sif_options(&self) -> SifOptions {
+        SifOptions {
+            params: self.params.clone(),
+            start: self.start.map(|k| k as usize),
+            literals: match self.literals {
+                LiteralsArg::Double => Literals::Double,
+                LiteralsArg::Cutest => Literals::Cutest,
+            },
+            lenient: self.lenient,
+        }
+    }
+}
+
+/// A problem file and how to read it.
+#[derive(Debug, Clone, Args)]
+pub struct ProblemArgs {
+    /// Problem file (SIF)
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub read: ReadArgs,
+}
+
+/// Optimization methods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MethodArg {
+    /// Inexact Newton with randomized sketching on the exact augmented Lagrangian
+    SketchedNewton,
+}
+
+/// Solver options that have one value in every subcommand.
+#[derive(Debug, Clone, Args)]
+pub struct SolverArgs {
+    /// Optimization method
+    #[arg(long, value_enum, default_value = "sketched-newton")]
+    pub method: MethodArg,
+    /// When an inexact step is accurate enough: practical or certified
+    #[arg(long, value_name = "RULE", default_value = "practical")]
+    pub accuracy: AccuracyRule,
+    /// Outer iterations allowed
+    #[arg(long, value_name = "K", default_value_t = Options::default().max_iterations)]
+    pub max_iter: u64,
+    /// Initial penalty of the constraint violation
+    #[arg(long, value_name = "ETA1", default_value_t = Options::default().initial_penalty)]
+    pub initial_penalty: f64,
+    /// Initial penalty of the gradient of the Lagrangian
+    #[arg(long, value_name = "ETA2", default_value_t = Options::default().initial_dual_penalty)]
+    pub initial_dual_penalty: f64,
+    /// Do not scale objective and constraints
+    #[arg(long)]
+    pub no_scaling: bool,
+}
+
+/// The options that vary in an experiment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Variant {
+    /// Linear solver asked for.
+    pub linear: LinearSolverKind,
+    /// Tolerance.
+    pub tolerance: f64,
+    /// Seed.
+    pub seed: u64,
+}
+
+impl SolverArgs {
+    /// As the optimizer wants it.
+    pub fn options(&self, variant: Variant, time_limit: Option<f64>) -> Options {
+        Options {
+            tolerance: variant.tolerance,
+            max_iterations: self.max_iter,
+            time_limit,
+            seed: variant.seed,
+            linear: variant.linear,
+            accuracy: self.accuracy,
+            initial_penalty: self.initial_penalty,
+            initial_dual_penalty: self.initial_dual_penalty,
+            scaling: !self.no_scaling,
+            ..Options::default()
+        }
+    }
+}
+
+/// `NAME=VALUE`, split at the first `=`.
+pub fn parse_param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((name.trim().to_string(), value.trim().to_string()))
+        }
+        _ => Err("expected NAME=VALUE, e.g. N=100".into()),
+    }
+}

@@ -1,0 +1,179 @@
+//! The command: one file per subcommand.
+//!
+//! Exit codes: 0 solved (or nothing wrong), 1 stopped otherwise (or something found), 2 bad input with one sentence
+//! on stderr, 3 an internal error (a bug: a panic that was caught).
+
+mod args;
+mod bench;
+mod check;
+mod info;
+mod interrupt;
+mod load;
+mod log;
+mod output;
+mod solve;
+mod summary;
+mod table;
+
+use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use output::Output;
+
+/// Solved, or nothing wrong.
+pub const SOLVED: u8 = 0;
+/// The solver stopped for another reason, a check found something.
+pub const STOPPED: u8 = 1;
+/// The caller's mistake.
+pub const BAD_INPUT: u8 = 2;
+/// Our mistake.
+pub const INTERNAL: u8 = 3;
+
+/// Numerical optimization: reads CUTEst SIF files and solves them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "costate",
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 solved, 1 stopped otherwise, 2 bad input, 3 internal error."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Solve a problem file
+    Solve(solve::SolveArgs),
+    /// Show what a problem file holds
+    Info(info::InfoArgs),
+    /// Check the derivatives of a problem file
+    Check(check::CheckArgs),
+    /// Solve many problem files and compare
+    Bench(Box<bench::BenchArgs>),
+}
+
+/// A mistake in the input, as one sentence.
+#[derive(Debug)]
+pub struct Failure(pub String);
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Result of a subcommand: its exit code.
+pub type Outcome = Result<u8, Failure>;
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let place = remember_panics();
+    let code = match catch_unwind(AssertUnwindSafe(parse_and_run)) {
+        Ok(code) => code,
+        Err(_) => {
+            let what = place.lock().map(|p| p.clone()).unwrap_or_default();
+            output::error(&format!("internal error, please report it: {what}"));
+            INTERNAL
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn parse_and_run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let mut out = Output::stdout();
+    let outcome = match cli.command {
+        Command::Solve(args) => solve::run(&args, &mut out),
+        Command::Info(args) => info::run(&args, &mut out),
+        Command::Check(args) => check::run(&args, &mut out),
+        Command::Bench(args) => bench::run(&args, &mut out),
+    };
+    let outcome = outcome.and_then(|code| out.finish().map(|()| code));
+    outcome.unwrap_or_else(|Failure(what)| {
+        output::error(&what);
+        BAD_INPUT
+    })
+}
+
+/// Help and version go to stdout; everything else is one sentence on stderr.
+fn usage(error: &clap::Error) -> u8 {
+    let text = error.render();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let mut out = Output::stdout();
+            if std::io::stdout().is_terminal() {
+                out.print(format_args!("{}", text.ansi()));
+            } else {
+                out.print(format_args!("{text}"));
+            }
+            let _ = out.finish();
+            SOLVED
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output::error("no subcommand given, see 'costate --help'");
+            BAD_INPUT
+        }
+        _ => {
+            output::error(&one_sentence(&text.to_string()));
+            BAD_INPUT
+        }
+    }
+}
+
+/// The paragraphs of a clap message on one line, without usage and pointer to the help.
+fn one_sentence(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let paragraphs = text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
+    let kept: Vec<String> = paragraphs
+        .filter(|p| !p.is_empty() && !p.starts_with("Usage:") && !p.starts_with("For more information"))
+        .collect();
+    kept.join("; ")
+}
+
+/// Silences the default message of a panic and keeps where it happened.
+fn remember_panics() -> Arc<Mutex<String>> {
+    let place = Arc::new(Mutex::new(String::new()));
+    let kept = Arc::clone(&place);
+    std::panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let what = payload
+            .downcast_ref::<&str>()
+            .map(|s| s.to_string())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "panic".into());
+        let at = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        if let Ok(mut kept) = kept.lock() {
+            *kept = format!("{}{at}", what.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+    }));
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn clap_messages_become_one_sentence() {
+        let error = Cli::try_parse_from(["costate", "solve", "--paramm", "N=1", "f"]).unwrap_err();
+        let text = one_sentence(&error.render().to_string());
+        assert!(text.starts_with("unexpected argument '--paramm' found"), "{text}");
+        assert!(!text.contains('\n') && !text.contains("Usage"), "{text}");
+    }
+}

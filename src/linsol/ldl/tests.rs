@@ -1,0 +1,122 @@
+use super::*;
+use crate::linalg::SparseMatrix;
+use crate::linsol::testing::{Kkt, Random, inertia, kkt, symmetric};
+
+const KINDS: [Kkt; 5] = [Kkt::Convex, Kkt::Indefinite, Kkt::Barrier, Kkt::Deficient, Kkt::DenseRow];
+
+fn solver(dense: bool) -> Ldl {
+    Ldl::new(LdlOptions { dense_up_to: if dense { usize::MAX } else { 0 }, ..LdlOptions::default() })
+}
+
+fn backward_error(ldl: &mut Ldl, a: &mut SparseMatrix, random: &mut Random) -> f64 {
+    let want = random.vector(a.nrows);
+    let (mut b, mut x) = (vec![0.0; a.nrows], vec![0.0; a.nrows]);
+    a.apply(1.0, &want, 0.0, &mut b);
+    let accuracy = Accuracy { relative: 1e-14, max_iterations: 20 };
+    let solved = ldl.solve(a, &b, &mut x, accuracy, &StopToken::default()).unwrap();
+    solved.relative_residual
+}
+
+#[test]
+fn inertia_agrees_with_the_eigenvalues() {
+    for dense in [true, false] {
+        let (mut compared, mut solver) = (0, solver(dense));
+        for kind in KINDS {
+            for case in 0..60u64 {
+                let mut random = Random::new(case);
+                let n = 1 + random.below(40);
+                let m = if kind == Kkt::Deficient { 2.min(n) + random.below(n) } else { random.below(n + 1) };
+                let mut a = kkt(kind, n, m, &mut random);
+                let found = solver.prepare(&mut a, &StopToken::default()).unwrap();
+                // Eigenvalues lose digits to the scaling, factors do not.
+                if let Some(want) = inertia(&a, if kind == Kkt::Barrier { 1e-22 } else { 1e-13 })
+                    && kind != Kkt::Barrier
+                {
+                    assert_eq!(found.inertia, Some(want), "{kind:?} {case} n={n} m={m} dense={dense}");
+                    compared += 1;
+                }
+                let e = backward_error(&mut solver, &mut a, &mut random);
+                assert!(e < 1e-10, "{kind:?} {case} n={n} m={m} dense={dense}: residual {e:e}");
+            }
+        }
+        assert!(compared > 200, "{compared}");
+    }
+}
+
+#[test]
+fn tiny_and_empty_matrices() {
+    for dense in [true, false] {
+        let mut s = solver(dense);
+        for (t, want) in [
+            (vec![(0, 0, -3.0)], (0, 1, 0)),
+            (vec![(0, 0, 0.0)], (0, 0, 1)),
+            (vec![(1, 0, 2.0)], (1, 1, 0)),
+            (vec![(0, 0, 1.0), (1, 0, 1.0), (1, 1, 1.0)], (1, 0, 1)),
+            (vec![(0, 0, 1e-200), (1, 1, -1e200)], (1, 1, 0)),
+        ] {
+            let n = 1 + t.iter().map(|e| e.0).max().unwrap_or(0);
+            let mut a = symmetric(n, &t);
+            let i = s.prepare(&mut a, &StopToken::default()).unwrap().inertia.unwrap();
+            assert_eq!((i.positive, i.negative, i.zero), want, "{t:?} dense={dense}");
+        }
+        let mut a = symmetric(0, &[]);
+        assert!(s.prepare(&mut a, &StopToken::default()).is_ok());
+    }
+}
+
+/// Which factorization proves right, and what it costs: prints a table.
+/// `cargo test --release --lib ldl::tests::compare -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn compare_factorizations() {
+    println!(
+        "matrix | unknowns | variant | path | inertia | factor | prepare ms | again ms | solve ms | steps | residual"
+    );
+    let mut cases: Vec<(String, SparseMatrix)> = Vec::new();
+    let mut random = Random::new(1);
+    for kind in KINDS {
+        for n in [200, 2_000, 20_000] {
+            cases.push((format!("{kind:?}"), kkt(kind, n, n / 2, &mut random)));
+        }
+    }
+    for side in [30, 100, 200] {
+        cases.push(("poisson".into(), poisson_control(side, 0.1)));
+    }
+    cases.push(("arrow".into(), arrow(50_000, &mut random)));
+    for (name, mut a) in cases {
+        let n = a.nrows;
+        let want = random.vector(n);
+        let mut b = vec![0.0; n];
+        a.apply(1.0, &want, 0.0, &mut b);
+        let stop = StopToken::default();
+        for (variant, regularization) in [("1e-8", 1e-8), ("1e-10", 1e-10), ("pivoting", 0.0)] {
+            let options = LdlOptions { dense_up_to: 0, regularization, ..LdlOptions::default() };
+            let mut s = Ldl::new(options);
+            let clock = std::time::Instant::now();
+            let p = s.prepare(&mut a, &stop).unwrap();
+            let first = clock.elapsed().as_secs_f64();
+            let path = s.state;
+            s.skip = 0;
+            let clock = std::time::Instant::now();
+            s.prepare(&mut a, &stop).unwrap();
+            let again = clock.elapsed().as_secs_f64();
+            let mut x = vec![0.0; n];
+            let clock = std::time::Instant::now();
+            let accuracy = Accuracy { relative: 1e-12, max_iterations: 20 };
+            let e = s.solve(&mut a, &b, &mut x, accuracy, &stop).unwrap();
+            let i = p.inertia.unwrap();
+            println!(
+                "{name} | {n} | {variant} | {path:?} | {} {} {} | {} | {:.2} | {:.2} | {:.2} | {} | {:.0e}",
+                i.positive,
+                i.negative,
+                i.zero,
+                p.factor_nonzeros,
+                1e3 * first,
+                1e3 * again,
+                1e3 * clock.elapsed().as_secs_f64(),
+                e.iterations,
+                e.relative_residual
+            );
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The paper's accuracy test, with estimated norms.
+//!
+//! |r| <= theta_k delta_k |b| / (|K| Psi_k),  Psi_k >= |K^-1|,  and on failure of the descent condition
+//! eta1 <- nu^2 eta1, eta2 <- eta2 / nu, delta <- min(delta / nu^4, delta_trial),
+//! delta_trial = (1/2 - beta) eta2 / ((1 + eta1 + eta2) Upsilon^2 Psi^2),  Upsilon = max(|J|, |H|, 1).
+
+use super::direction::System;
+use super::engine::Engine;
+use super::merit::Slopes;
+use crate::linalg::{LinOp, dot, norm2};
+
+/// nu of the paper.
+const NU: f64 = 1.5;
+/// Below this no double-precision solver can go; when it binds the log says so.
+const FLOOR: f64 = 1e-13;
+
+/// State of the certified rule.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Certificate {
+    /// delta_k.
+    pub delta: f64,
+    /// |K|, estimated; also stands for Upsilon, of which it is an upper bound where |K| >= 1.
+    pub norm: f64,
+    /// |K^-1|, estimated from below.
+    pub inverse_norm: f64,
+}
+
+impl Default for Certificate {
+    fn default() -> Self {
+        Self { delta: 0.1, norm: 1.0, inverse_norm: 1.0 }
+    }
+}
+
+impl Engine<'_> {
+    /// theta_k delta_k / (|K| Psi_k), theta_k = min(1, |b|).
+    pub(super) fn certified_accuracy(&mut self, residual: f64) -> f64 {
+        let (norm, inverse_norm) = self.estimate_extreme_singular_values();
+        self.certificate.norm = norm;
+        self.certificate.inverse_norm = inverse_norm;
+        let wanted = residual.min(1.0) * self.certificate.delta / (norm * inverse_norm).max(1.0);
+        if wanted < FLOOR {
+            self.note(&format!(
+                "certified accuracy {wanted:.1e} is below the floor {FLOOR:.0e}, which binds"
+            ));
+        }
+        wanted.max(FLOOR)
+    }
+
+    /// The paper's joint update of the penalties and of delta; returns whether the condition held before it.
+    pub(super) fn adapt_as_in_the_paper(&mut self, slopes: &Slopes, residual_squared: f64) -> bool {
+        if self.merit.descends(slopes, residual_squared) {
+            return true;
+        }
+        let beta = super::newton::ARMIJO;
+        for _ in 0..200 {
+            self.merit.eta1 *= NU * NU;
+            self.merit.eta2 /= NU;
+            let Certificate { delta, norm, inverse_norm } = self.certificate;
+            let upsilon = norm.max(1.0);
+            let trial = (0.5 - beta) * self.merit.eta2
+                / ((1.0 + self.merit.eta1 + self.merit.eta2) * (upsilon * inverse_norm).powi(2));
+            self.certificate.delta = (delta / NU.powi(4)).min(trial).max(f64::MIN_POSITIVE);
+            if self.merit.descends(slopes, residual_squared) {
+                return true;
+            }
+            if self.merit.eta1 > 1e20 {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// (|K|, |K^-1|) by Golub-Kahan-Lanczos bidiagonalization, which for symmetric K is Lanczos on K^2. Both are bounds from
+    /// below: with `STEPS` steps the first is good to a few per cent, the second may be too small for an ill-conditioned K.
+    fn estimate_extreme_singular_values(&mut self) -> (f64, f64) {
+        const STEPS: usize = 12;
+        let dim = self.model.n + self.model.m;
+        let steps = STEPS.min(dim);
+        let mut v: Vec<f64> = (0..dim).map(|k| 1.0 + ((k * 7919 + 13) % 101) as f64 / 101.0).collect();
+        let scale = norm2(&v);
+        v.iter_mut().for_each(|a| *a /= scale);
+        let (mut basis, mut alphas, mut betas) = (vec![v], Vec::new(), Vec::new());
+        let mut w = vec![0.0; dim];
+        let mut w2 = vec![0.0; dim];
+        for k in 0..steps {
+            self.operator_product(System::Optimality, &basis[k], &mut w);
+            self.operator_product(System::Optimality, &w, &mut w2);
+            alphas.push(dot(&basis[k], &w2));
+            for _ in 0..2 {
+                for q in &basis {
+                    let s = dot(q, &w2);
+                    crate::linalg::axpy(-s, q, &mut w2);
+                }
+            }
+            let beta = norm2(&w2);
+            if beta <= 1e-14 * alphas[0].abs().max(f64::MIN_POSITIVE) || !beta.is_finite() || k + 1 == steps {
+                break;
+            }
+            betas.push(beta);
+            basis.push(w2.iter().map(|a| a / beta).collect());
+        }
+        let (low, high) = tridiagonal_extremes(&alphas, &betas);
+        (high.max(f64::MIN_POSITIVE).sqrt(), 1.0 / low.max(1e-300).sqrt())
+    }
+
+    fn operator_product(&mut self, system: System, v: &[f64], out: &mut [f64]) {
+        self.with_operator(system, |_, operator, _, _| operator.apply(1.0, v, 0.0, out));
+    }
+}
+
+/// Extreme eigenvalues of a symmetric tridiagonal matrix by bisection on Sturm counts.
+fn tridiagonal_extremes(alpha: &[f64], beta: &[f64]) -> (f64, f64) {
+    let n = alpha.len();
+    let radius = |i: usize| {
+        let left = if i > 0 { beta[i - 1].abs() } else { 0.0 };
+        let right = if i + 1 < n { beta[i].abs() } else { 0.0 };
+        left + right
+    };
+    let low = (0..n).map(|i| alpha[i] - radius(i)).fold(f64::INFINITY, f64::min);
+    let high = (0..n).map(|i| alpha[i] + radius(i)).fold(f64::NEG_INFINITY, f64::max);
+    let below = |s: f64| {
+        let (mut count, mut d) = (0, 1.0);
+        for i in 0..n {
+            let off = if i > 0 { beta[i - 1] * beta[i - 1] } else { 0.0 };
+            d = alpha[i] - s - off / d;
+            if d.abs() < f64::MIN_POSITIVE {
+                d = f64::MIN_POSITIVE;
+            }
+            count += usize::from(d < 0.0);
+        }
+        count
+    };
+    let bisect = |target: usize| {
+        let (mut a, mut b) = (low, high);
+        for _ in 0..200 {
+            let mid = 0.5 * (a + b);
+            if below(mid) >= target {
+                b = mid;
+            } else {
+                a = mid;
+            }
+        }
+        0.5 * (a + b)
+    };
+    (bisect(1), bisect(n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tridiagonal_extremes;
+
+    #[test]
+    fn extremes_of_the_second_difference_matrix() {
+        let n = 9;
+        let (low, high) = tridiagonal_extremes(&vec![2.0; n], &vec![-1.0; n - 1]);
+        let eigenvalue = |k: f64| 2.0 - 2.0 * (k * std::f64::consts::PI / (n as f64 + 1.0)).cos();
+        approx::assert_relative_eq!(low, eigenvalue(1.0), max_relative = 1e-12);
+        approx::assert_relative_eq!(high, eigenvalue(n as f64), max_relative = 1e-12);
+    }
+}

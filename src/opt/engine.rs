@@ -1,0 +1,186 @@
+//! State shared by the phases of a solve, and the tests that end it.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use super::certified::Certificate;
+use super::kkt::KktMatrix;
+use super::merit::{Merit, Point};
+use super::model::{BadEvaluation, Model};
+use super::options::Options;
+use crate::linalg::{norm_inf, norm1};
+use crate::linsol::{LinearSolver, LinearSolverKind};
+use crate::observe::{Event, IterationRow, Observer, StopCause, StopToken};
+use crate::report::{LinearStats, StopReason};
+
+/// Residuals of a point.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Residuals {
+    /// |c|, original.
+    pub primal: f64,
+    /// |grad f + J'y|, original.
+    pub dual: f64,
+    /// max(|g~| / s_d, |c~|), s_d = max(100, |y~|_1 / m) / 100 (Waechter and Biegler 2006, (5)-(6)).
+    pub scaled: f64,
+    /// |c~|.
+    pub scaled_primal: f64,
+    /// |grad f|, original.
+    pub gradient: f64,
+}
+
+pub(super) struct Engine<'a> {
+    pub model: Model<'a>,
+    pub options: &'a Options,
+    pub observer: &'a mut dyn Observer,
+    pub stop: StopToken,
+    pub start: Instant,
+    pub kkt: Option<KktMatrix>,
+    pub solver: Box<dyn LinearSolver>,
+    pub solver_kind: LinearSolverKind,
+    pub linear: LinearStats,
+    pub linear_seconds: f64,
+    pub current: Point,
+    pub trial: Point,
+    /// Point with the smallest scaled residual so far.
+    pub best: Point,
+    pub best_residuals: Residuals,
+    pub merit: Merit,
+    pub regularization: Regularization,
+    /// D, length n.
+    pub weights: Vec<f64>,
+    /// z = (dx, dy), length n + m.
+    pub step: Vec<f64>,
+    /// -b, length n + m.
+    pub rhs: Vec<f64>,
+    pub scratch: Vec<f64>,
+    pub scratch2: Vec<f64>,
+    pub terms: MeritTerms,
+    pub certificate: Certificate,
+    pub iteration: u64,
+    /// Consecutive short steps.
+    pub short_steps: u32,
+}
+
+/// Terms of the gradient of the merit function at the current point.
+#[derive(Debug, Clone, Default)]
+pub(super) struct MeritTerms {
+    /// J'c.
+    pub jt_c: Vec<f64>,
+    /// H g.
+    pub h_g: Vec<f64>,
+    /// J g.
+    pub j_g: Vec<f64>,
+}
+
+/// Memory of the regularization t D, -delta I.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Regularization {
+    /// t of the current matrix.
+    pub t: f64,
+    /// delta of the current matrix.
+    pub delta: f64,
+    /// Last t > 0 that gave the right inertia.
+    pub last_t: f64,
+    /// t to begin with: raised when steps turn out to be too long for the model.
+    pub floor: f64,
+    /// J was found rank deficient: begin with delta > 0.
+    pub deficient: bool,
+}
+
+/// A phase is over.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum PhaseEnd {
+    /// The solve is over.
+    Done(StopReason),
+    /// No acceptable step; the reason in words.
+    NoStep(String),
+    /// The feasibility phase reached its target.
+    Feasible,
+}
+
+impl<'a> Engine<'a> {
+    /// Evaluates f, c, grad f, J and g at `current`.
+    pub fn evaluate_current(&mut self) -> Result<(), BadEvaluation> {
+        let p = &mut self.current;
+        p.f = self.model.obj_cons(&p.x, &mut p.c)?;
+        self.model.grad_jac(&p.x, &mut p.grad)?;
+        self.update_lagrangian_gradient()
+    }
+
+    /// g <- grad f + J'y at `current`, whose Jacobian must be the model's.
+    pub fn update_lagrangian_gradient(&mut self) -> Result<(), BadEvaluation> {
+        lagrangian_gradient(&mut self.model, &mut self.current)
+    }
+
+    pub fn residuals(&self, p: &Point) -> Residuals {
+        let model = &self.model;
+        let primal = p.c.iter().zip(&model.constraint_scale).fold(0.0f64, |a, (c, s)| a.max((c / s).abs()));
+        let dual = norm_inf(&p.lag_grad);
+        let mean_y = if model.m > 0 { norm1(&p.y) / model.m as f64 } else { 0.0 };
+        let scaled_primal = norm_inf(&p.c);
+        Residuals {
+            primal,
+            dual: dual / model.objective_scale,
+            scaled: scaled_primal.max(dual * 100.0 / mean_y.max(100.0)),
+            scaled_primal,
+            gradient: norm_inf(&p.grad) / model.objective_scale,
+        }
+    }
+
+    /// The scaled residual within the tolerance, and the original ones not far from it (1e-6 and, relative to the
+    /// gradient, 1e-3 at the default tolerance).
+    pub fn is_solved(&self, r: &Residuals) -> bool {
+        let tol = self.options.tolerance;
+        r.scaled <= tol && r.primal <= 100.0 * tol && r.dual <= 1e5 * tol * r.gradient.max(1.0)
+    }
+
+    /// Keeps `current` if its residual is the smallest so far.
+    pub fn remember_best(&mut self, r: &Residuals) {
+        if r.scaled < self.best_residuals.scaled || self.best_residuals.scaled.is_nan() {
+            self.best.copy_from(&self.current);
+            self.best_residuals = *r;
+        }
+    }
+
+    /// Flag, deadline and iteration limit.
+    pub fn out_of_budget(&self) -> Option<StopReason> {
+        match self.stop.check() {
+            Some(StopCause::Interrupted) => return Some(StopReason::Interrupted),
+            Some(StopCause::TimeLimit) => return Some(StopReason::TimeLimit),
+            None => {}
+        }
+        (self.iteration >= self.options.max_iterations).then_some(StopReason::MaxIterations)
+    }
+
+    /// The linear solver factors the matrix and knows its inertia.
+    pub fn is_direct(&self) -> bool {
+        self.solver_kind == LinearSolverKind::Ldl
+    }
+
+    pub fn note(&mut self, text: &str) {
+        let _ = self.observer.event(&Event::Note { text });
+    }
+
+    /// Reports an iteration; an observer that breaks ends the solve.
+    pub fn emit(&mut self, row: &IterationRow) -> Result<(), StopReason> {
+        match self.observer.event(&Event::Iteration(row)) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(StopReason::Interrupted),
+        }
+    }
+
+    /// Adds the time of a linear operation.
+    pub fn add_linear_time(&mut self, elapsed: Duration, evaluations_before: f64) {
+        // Products with a matrix-free operator are evaluations, not linear algebra.
+        self.linear_seconds += elapsed.as_secs_f64() - (self.model.seconds - evaluations_before);
+    }
+}
+
+/// g <- grad f + J'y at a point whose Jacobian is the model's.
+pub(super) fn lagrangian_gradient(model: &mut Model<'_>, p: &mut Point) -> Result<(), BadEvaluation> {
+    model.jac_t_mul(&p.x, &p.y, &mut p.lag_grad)?;
+    for (g, gf) in p.lag_grad.iter_mut().zip(&p.grad) {
+        *g += gf;
+    }
+    Ok(())
+}

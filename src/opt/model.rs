@@ -1,0 +1,262 @@
+//! The problem as the solver sees it: scaled, counted, timed, checked for finite values.
+//!
+//! Scaled functions: f~ = s_f f, c~_i = s_i (c_i - b_i) with b the right-hand side of the equality.
+//! Their multipliers y~ belong to the original ones by y_i = s_i y~_i / s_f (`docs/notation.md`).
+
+use std::time::Instant;
+
+use crate::linalg::{LinOp, SparseMatrix, Storage, norm_inf};
+use crate::nlp::{EvalError, Nlp};
+use crate::report::Counts;
+
+/// An evaluation that cannot be used.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct BadEvaluation {
+    /// The function, in words.
+    pub function: String,
+}
+
+impl BadEvaluation {
+    fn not_finite(function: &str) -> Self {
+        Self { function: format!("{function} (not finite)") }
+    }
+}
+
+impl From<EvalError> for BadEvaluation {
+    fn from(e: EvalError) -> Self {
+        Self { function: e.to_string() }
+    }
+}
+
+/// Values that come in the order of a user's pattern, kept as a compressed matrix.
+struct Assembled {
+    matrix: SparseMatrix,
+    raw: Vec<f64>,
+    position: Vec<usize>,
+}
+
+impl Assembled {
+    fn new(nrows: usize, ncols: usize, rows: &[usize], cols: &[usize], storage: Storage) -> Self {
+        let (matrix, position) = SparseMatrix::from_coordinates(nrows, ncols, rows, cols, storage);
+        Self { matrix, raw: vec![0.0; rows.len()], position }
+    }
+
+    fn scatter(&mut self) {
+        self.matrix.values.fill(0.0);
+        for (v, &p) in self.raw.iter().zip(&self.position) {
+            self.matrix.values[p] += v;
+        }
+    }
+}
+
+pub(super) struct Model<'a> {
+    nlp: &'a mut dyn Nlp,
+    pub n: usize,
+    pub m: usize,
+    pub objective_scale: f64,
+    pub constraint_scale: Vec<f64>,
+    right_hand_side: Vec<f64>,
+    jacobian: Option<Assembled>,
+    hessian: Option<Assembled>,
+    y_raw: Vec<f64>,
+    pub counts: Counts,
+    pub seconds: f64,
+}
+
+impl<'a> Model<'a> {
+    pub fn new(nlp: &'a mut dyn Nlp) -> Self {
+        let meta = nlp.meta();
+        let (n, m) = (meta.n(), meta.m());
+        let jacobian =
+            meta.jacobian.as_ref().map(|p| Assembled::new(m, n, &p.rows, &p.cols, Storage::General));
+        let hessian =
+            meta.hessian.as_ref().map(|p| Assembled::new(n, n, &p.rows, &p.cols, Storage::SymmetricLower));
+        let right_hand_side = meta.c_lower.clone();
+        Self {
+            nlp,
+            n,
+            m,
+            objective_scale: 1.0,
+            constraint_scale: vec![1.0; m],
+            right_hand_side,
+            jacobian,
+            hessian,
+            y_raw: vec![0.0; m],
+            counts: Counts::default(),
+            seconds: 0.0,
+        }
+    }
+
+    pub fn nlp(&self) -> &dyn Nlp {
+        &*self.nlp
+    }
+
+    /// Jacobian at the point of the last `grad_jac`, if the problem gives entries.
+    pub fn jacobian(&self) -> Option<&SparseMatrix> {
+        self.jacobian.as_ref().map(|a| &a.matrix)
+    }
+
+    /// Hessian of the last `hess`, if the problem gives entries.
+    pub fn hessian(&self) -> Option<&SparseMatrix> {
+        self.hessian.as_ref().map(|a| &a.matrix)
+    }
+
+    /// The KKT matrix can be formed.
+    pub fn has_entries(&self) -> bool {
+        self.hessian.is_some() && (self.jacobian.is_some() || self.m == 0)
+    }
+
+    /// Gradient-based scaling (Waechter and Biegler 2006, section 3.8): s_f = min(1, 100 / |grad f|), s_i likewise by the
+    /// rows of J at the start, never below 1e-8. Needs `grad_jac` at the start; rescales what that call stored.
+    pub fn set_scaling(&mut self, gradient: &mut [f64], c: &mut [f64], f: &mut f64) {
+        const TARGET: f64 = 100.0;
+        let factor = |size: f64| if size > TARGET { (TARGET / size).max(1e-8) } else { 1.0 };
+        self.objective_scale = factor(norm_inf(gradient));
+        gradient.iter_mut().for_each(|g| *g *= self.objective_scale);
+        *f *= self.objective_scale;
+        let Some(jac) = &mut self.jacobian else { return };
+        let mut largest = vec![0.0f64; self.m];
+        for (&i, v) in jac.matrix.row_idx.iter().zip(&jac.matrix.values) {
+            largest[i] = largest[i].max(v.abs());
+        }
+        for (s, size) in self.constraint_scale.iter_mut().zip(largest) {
+            *s = factor(size);
+        }
+        for (&i, v) in jac.matrix.row_idx.iter().zip(&mut jac.matrix.values) {
+            *v *= self.constraint_scale[i];
+        }
+        for (ci, s) in c.iter_mut().zip(&self.constraint_scale) {
+            *ci *= s;
+        }
+    }
+
+    /// Scaled f and c.
+    pub fn obj_cons(&mut self, x: &[f64], c: &mut [f64]) -> Result<f64, BadEvaluation> {
+        let start = Instant::now();
+        self.counts.objective += 1;
+        self.counts.constraints += u64::from(self.m > 0);
+        let f = if self.m > 0 { self.nlp.obj_cons(x, c) } else { self.nlp.obj(x) };
+        self.seconds += start.elapsed().as_secs_f64();
+        let f = f?;
+        if !f.is_finite() {
+            return Err(BadEvaluation::not_finite("objective"));
+        }
+        for i in 0..self.m {
+            if !c[i].is_finite() {
+                let name = self.nlp.meta().constraint_name(i);
+                return Err(BadEvaluation::not_finite(&format!("constraint {name}")));
+            }
+            c[i] = (c[i] - self.right_hand_side[i]) * self.constraint_scale[i];
+        }
+        Ok(f * self.objective_scale)
+    }
+
+    /// Scaled gradient; the Jacobian's entries are stored where there are any.
+    pub fn grad_jac(&mut self, x: &[f64], gradient: &mut [f64]) -> Result<(), BadEvaluation> {
+        let start = Instant::now();
+        self.counts.gradient += 1;
+        let result = match &mut self.jacobian {
+            Some(jac) if self.m > 0 => {
+                self.counts.jacobian += 1;
+                self.nlp.grad_jac_values(x, gradient, &mut jac.raw)
+            }
+            _ => self.nlp.grad(x, gradient),
+        };
+        self.seconds += start.elapsed().as_secs_f64();
+        result?;
+        if !gradient.iter().all(|v| v.is_finite()) {
+            return Err(BadEvaluation::not_finite("gradient of the objective"));
+        }
+        gradient.iter_mut().for_each(|g| *g *= self.objective_scale);
+        if let Some(jac) = &mut self.jacobian {
+            jac.scatter();
+            if !jac.matrix.values.iter().all(|v| v.is_finite()) {
+                return Err(BadEvaluation::not_finite("Jacobian of the constraints"));
+            }
+            for (&i, v) in jac.matrix.row_idx.iter().zip(&mut jac.matrix.values) {
+                *v *= self.constraint_scale[i];
+            }
+        }
+        Ok(())
+    }
+
+    fn unscale_multipliers(&mut self, y: &[f64]) {
+        for ((raw, yi), s) in self.y_raw.iter_mut().zip(y).zip(&self.constraint_scale) {
+            *raw = yi * s;
+        }
+    }
+
+    /// Stores the entries of sigma hess f~ + sum y_i hess c~_i; nothing to do for a problem with products only.
+    pub fn hess(&mut self, x: &[f64], sigma: f64, y: &[f64]) -> Result<(), BadEvaluation> {
+        self.unscale_multipliers(y);
+        let Some(hess) = &mut self.hessian else { return Ok(()) };
+        let start = Instant::now();
+        self.counts.hessian += 1;
+        let result = self.nlp.hess_values(x, sigma * self.objective_scale, &self.y_raw, &mut hess.raw);
+        self.seconds += start.elapsed().as_secs_f64();
+        result?;
+        hess.scatter();
+        if !hess.matrix.values.iter().all(|v| v.is_finite()) {
+            return Err(BadEvaluation::not_finite("Hessian of the Lagrangian"));
+        }
+        Ok(())
+    }
+
+    /// out <- J v, scaled; with entries J is that of the last `grad_jac`.
+    pub fn jac_mul(&mut self, x: &[f64], v: &[f64], out: &mut [f64]) -> Result<(), BadEvaluation> {
+        if self.m == 0 {
+            return Ok(());
+        }
+        if let Some(jac) = &mut self.jacobian {
+            jac.matrix.apply(1.0, v, 0.0, out);
+            return Ok(());
+        }
+        let start = Instant::now();
+        self.counts.products += 1;
+        let result = self.nlp.jac_prod(x, v, out);
+        self.seconds += start.elapsed().as_secs_f64();
+        for (o, s) in out.iter_mut().zip(&self.constraint_scale) {
+            *o *= s;
+        }
+        Ok(result?)
+    }
+
+    /// out <- J' w, scaled.
+    pub fn jac_t_mul(&mut self, x: &[f64], w: &[f64], out: &mut [f64]) -> Result<(), BadEvaluation> {
+        if self.m == 0 {
+            out.fill(0.0);
+            return Ok(());
+        }
+        if let Some(jac) = &mut self.jacobian {
+            jac.matrix.apply_t(1.0, w, 0.0, out);
+            return Ok(());
+        }
+        self.unscale_multipliers(w);
+        let start = Instant::now();
+        self.counts.products += 1;
+        let result = self.nlp.jac_t_prod(x, &self.y_raw, out);
+        self.seconds += start.elapsed().as_secs_f64();
+        Ok(result?)
+    }
+
+    /// out <- (sigma hess f~ + sum y_i hess c~_i) v; with entries the matrix is that of the last `hess`.
+    pub fn hess_mul(
+        &mut self,
+        x: &[f64],
+        sigma: f64,
+        y: &[f64],
+        v: &[f64],
+        out: &mut [f64],
+    ) -> Result<(), BadEvaluation> {
+        if let Some(hess) = &mut self.hessian {
+            hess.matrix.apply(1.0, v, 0.0, out);
+            return Ok(());
+        }
+        self.unscale_multipliers(y);
+        let start = Instant::now();
+        self.counts.products += 1;
+        let result = self.nlp.hess_prod(x, sigma * self.objective_scale, &self.y_raw, v, out);
+        self.seconds += start.elapsed().as_secs_f64();
+        Ok(result?)
+    }
+}

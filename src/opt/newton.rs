@@ -1,0 +1,240 @@
+//! The outer iteration: inexact Newton steps on K z = -b, Armijo backtracking on the exact augmented Lagrangian along
+//! (dx, dy) jointly.
+
+use super::direction::{Direction, DirectionFailure, System};
+use super::engine::{Engine, PhaseEnd, Residuals, lagrangian_gradient};
+use crate::linalg::norm_inf;
+use crate::observe::IterationRow;
+use crate::report::StopReason;
+
+/// Armijo's slope parameter (beta of the paper is 0.1; smaller values lose fewer good steps).
+pub(super) const ARMIJO: f64 = 1e-4;
+/// Steps shorter than this are not tried.
+const SHORTEST: f64 = 1e-10;
+/// Iterations that may follow the first point within tolerance while the original residuals still fall.
+const POLISH: u32 = 4;
+
+/// How a line search ended.
+enum Search {
+    Accepted { length: f64, trials: u32 },
+    Failed { trials: u32, what: &'static str },
+}
+
+/// Progress after the tolerance has been reached.
+#[derive(Debug, Default)]
+struct Polish {
+    steps: u32,
+    last: f64,
+}
+
+impl Polish {
+    /// The tolerance holds; is it worth going on for the sake of the original residuals?
+    fn goes_on(&mut self, r: &Residuals, tolerance: f64) -> bool {
+        let worst = r.primal.max(r.dual);
+        let improves = self.steps == 0 || worst <= 0.5 * self.last;
+        self.last = worst;
+        self.steps += 1;
+        worst > tolerance && improves && self.steps <= POLISH
+    }
+}
+
+impl Engine<'_> {
+    /// Iterates from `current` (evaluated) until the solve is over or no step is found.
+    pub fn newton(&mut self) -> PhaseEnd {
+        let mut row = self.row('.');
+        let mut polish = Polish::default();
+        let mut failures = 0;
+        loop {
+            let r = self.residuals(&self.current);
+            self.remember_best(&r);
+            self.fill_row(&mut row, &r);
+            if let Err(stop) = self.emit(&row) {
+                return PhaseEnd::Done(stop);
+            }
+            if self.is_solved(&r) {
+                if !polish.goes_on(&r, self.options.tolerance) {
+                    return PhaseEnd::Done(StopReason::Converged);
+                }
+            } else if let Some(end) = self.hopeless(&r) {
+                return end;
+            }
+            if let Some(stop) = self.out_of_budget() {
+                return PhaseEnd::Done(stop);
+            }
+            match self.iterate(&mut row) {
+                Ok(()) => failures = 0,
+                Err(PhaseEnd::NoStep(_)) if polish.steps > 0 && self.is_solved(&self.best_residuals) => {
+                    return PhaseEnd::Done(StopReason::Converged);
+                }
+                // A more strongly regularized step is tried before giving up.
+                Err(PhaseEnd::NoStep(_)) if failures < 3 => {
+                    failures += 1;
+                    let reg = &mut self.regularization;
+                    reg.floor = (100.0 * reg.t).max(1e-6);
+                    if let Err(e) = self.reevaluate() {
+                        return PhaseEnd::NoStep(e);
+                    }
+                }
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// The Jacobian of the current point, after trial points have overwritten it.
+    fn reevaluate(&mut self) -> Result<(), String> {
+        self.model.grad_jac(&self.current.x, &mut self.current.grad).map_err(|e| e.function)?;
+        self.update_lagrangian_gradient().map_err(|e| e.function)
+    }
+
+    /// One step.
+    fn iterate(&mut self, row: &mut IterationRow) -> Result<(), PhaseEnd> {
+        let no_step = |what: String| PhaseEnd::NoStep(what);
+        let p = &self.current;
+        self.model.hess(&p.x, 1.0, &p.y).map_err(|e| no_step(e.function))?;
+        let direction = self.newton_direction().map_err(|e| match e {
+            DirectionFailure::Stopped => {
+                PhaseEnd::Done(self.out_of_budget().unwrap_or(StopReason::Interrupted))
+            }
+            DirectionFailure::Failed(what) => PhaseEnd::NoStep(what),
+        })?;
+        let (length, trials) = match self.line_search(&direction) {
+            Search::Accepted { length, trials } => (length, trials),
+            Search::Failed { trials, what } => {
+                return Err(no_step(format!("{what} after {trials} trial points")));
+            }
+        };
+        self.adapt_floor(length);
+        let n = self.model.n;
+        row.shift = self.regularization.t;
+        row.dual_regularization = self.regularization.delta;
+        row.step_norm = length * norm_inf(&self.step[..n]);
+        row.step_length = length;
+        row.trials = trials;
+        row.inner_iterations = direction.inner_iterations;
+        row.linear_residual = direction.linear_residual;
+        row.kind = direction.kind;
+        std::mem::swap(&mut self.current, &mut self.trial);
+        self.iteration += 1;
+        Ok(())
+    }
+
+    /// Repeatedly short steps say that the model is trusted too far: begin with a larger shift.
+    fn adapt_floor(&mut self, length: f64) {
+        let reg = &mut self.regularization;
+        if length < 0.05 {
+            self.short_steps += 1;
+            if self.short_steps >= 2 {
+                reg.floor = (10.0 * reg.t).max(1e-8);
+            }
+        } else {
+            self.short_steps = 0;
+            reg.floor = if length > 0.5 { 0.1 * reg.floor } else { reg.floor };
+            if reg.floor < 1e-10 {
+                reg.floor = 0.0;
+            }
+        }
+    }
+
+    /// Armijo backtracking. A trial point whose merit without the gradient term is already too large costs no derivatives;
+    /// a trial point that cannot be evaluated shortens the step.
+    fn line_search(&mut self, direction: &Direction) -> Search {
+        let n = self.model.n;
+        let start = self.merit.value(&self.current);
+        let rounding = self.merit.rounding(&self.current);
+        let residual = self.current.residual_squared();
+        let mut length = 1.0;
+        let mut trials = 0;
+        let mut what = "no decrease of the merit function";
+        while length >= SHORTEST {
+            if self.stop.check().is_some() {
+                break;
+            }
+            trials += 1;
+            for (j, x) in self.trial.x.iter_mut().enumerate() {
+                *x = self.current.x[j] + length * self.step[j];
+            }
+            for (i, y) in self.trial.y.iter_mut().enumerate() {
+                *y = self.current.y[i] + length * self.step[n + i];
+            }
+            let allowed = start + ARMIJO * length * direction.slope + rounding;
+            match self.try_point(allowed) {
+                Ok(Some(value)) => {
+                    // Within rounding of the merit function only the residual tells progress from noise.
+                    let noise = value > start + ARMIJO * length * direction.slope;
+                    if !noise || self.trial.residual_squared() < residual {
+                        return Search::Accepted { length, trials };
+                    }
+                }
+                Ok(None) => {}
+                Err(()) => what = "no trial point could be evaluated",
+            }
+            length *= 0.5;
+        }
+        Search::Failed { trials, what }
+    }
+
+    /// Evaluates `trial` as far as needed: its merit value if not above `allowed`.
+    fn try_point(&mut self, allowed: f64) -> Result<Option<f64>, ()> {
+        let Self { model, trial, merit, .. } = self;
+        trial.f = model.obj_cons(&trial.x, &mut trial.c).map_err(|_| ())?;
+        let lower = merit.without_gradient(trial);
+        if !(lower <= allowed) {
+            return Ok(None);
+        }
+        model.grad_jac(&trial.x, &mut trial.grad).map_err(|_| ())?;
+        lagrangian_gradient(model, trial).map_err(|_| ())?;
+        let value = merit.value(trial);
+        Ok((value <= allowed).then_some(value))
+    }
+
+    /// Ends that no iteration will change.
+    fn hopeless(&self, r: &Residuals) -> Option<PhaseEnd> {
+        let f = self.current.f / self.model.objective_scale;
+        let far = norm_inf(&self.current.x) > 1e20;
+        if r.scaled_primal <= 1e-6 && (f < -1e20 || (far && f < -1e10)) {
+            return Some(PhaseEnd::Done(StopReason::Unbounded));
+        }
+        None
+    }
+
+    pub fn row(&self, kind: char) -> IterationRow {
+        IterationRow { kind, linear_residual: f64::NAN, ..IterationRow::default() }
+    }
+
+    pub fn fill_row(&self, row: &mut IterationRow, r: &Residuals) {
+        row.iteration = self.iteration;
+        row.objective = self.current.f / self.model.objective_scale;
+        row.primal = r.primal;
+        row.dual = r.dual;
+        row.scaled_residual = r.scaled;
+        row.merit = self.merit.value(&self.current);
+        row.penalty = (self.merit.eta1, self.merit.eta2);
+    }
+
+    /// Replaces y by the multipliers that minimize |grad f + J'y|, unless they are useless (Waechter and Biegler 2006, section 3.6).
+    pub fn least_squares_multipliers(&mut self, largest: f64) {
+        let (n, m) = (self.model.n, self.model.m);
+        if m == 0 {
+            return;
+        }
+        for (r, g) in self.rhs[..n].iter_mut().zip(&self.current.grad) {
+            *r = -g;
+        }
+        self.rhs[n..].fill(0.0);
+        self.step.fill(0.0);
+        self.fill_kkt(System::Multipliers);
+        let mut accuracy = Self::refined();
+        if !self.is_direct() {
+            accuracy = crate::linsol::Accuracy { relative: 1e-4, max_iterations: 10 * (n + m) };
+        }
+        let usable = self.prepare(System::Multipliers).is_ok()
+            && self.solve_linear(System::Multipliers, accuracy).is_ok()
+            && norm_inf(&self.step[n..]) <= largest;
+        if usable {
+            self.current.y.copy_from_slice(&self.step[n..]);
+        } else {
+            self.current.y.fill(0.0);
+        }
+        let _ = self.update_lagrangian_gradient();
+    }
+}

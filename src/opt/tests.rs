@@ -1,0 +1,253 @@
+//! The optimizer on small problems with known answers, and the gradient of its merit function.
+
+use approx::assert_relative_eq;
+
+use super::engine::Engine;
+use super::merit::Slopes;
+use super::model::Model;
+use super::{Options, solve};
+use crate::linsol::LinearSolverKind;
+use crate::nlp::{EvalError, Nlp, NlpMeta, Pattern};
+use crate::observe::Silent;
+use crate::report::{PointKind, StopReason};
+
+type Function = fn(&[f64]) -> f64;
+type Vector = fn(&[f64], &mut [f64]);
+
+/// A dense problem from plain functions: c, J by rows, H as lower triangle by rows for (x, sigma, y).
+struct Dense {
+    meta: NlpMeta,
+    f: Function,
+    grad: Vector,
+    c: Vector,
+    jac: Vector,
+    hess: fn(&[f64], f64, &[f64], &mut [f64]),
+}
+
+impl Dense {
+    fn new(n: usize, m: usize, x0: &[f64]) -> Self {
+        let mut meta = NlpMeta::equality("test", n, m);
+        meta.x0.copy_from_slice(x0);
+        meta.jacobian = Some(Pattern::dense(m, n));
+        meta.hessian = Some(Pattern::dense_lower(n));
+        Self {
+            meta,
+            f: |_| 0.0,
+            grad: |_, g| g.fill(0.0),
+            c: |_, _| (),
+            jac: |_, _| (),
+            hess: |_, _, _, h| h.fill(0.0),
+        }
+    }
+}
+
+impl Nlp for Dense {
+    fn meta(&self) -> &NlpMeta {
+        &self.meta
+    }
+    fn obj(&mut self, x: &[f64]) -> Result<f64, EvalError> {
+        Ok((self.f)(x))
+    }
+    fn grad(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), EvalError> {
+        (self.grad)(x, g);
+        Ok(())
+    }
+    fn cons(&mut self, x: &[f64], c: &mut [f64]) -> Result<(), EvalError> {
+        (self.c)(x, c);
+        Ok(())
+    }
+    fn jac_values(&mut self, x: &[f64], values: &mut [f64]) -> Result<(), EvalError> {
+        (self.jac)(x, values);
+        Ok(())
+    }
+    fn hess_values(&mut self, x: &[f64], sigma: f64, y: &[f64], values: &mut [f64]) -> Result<(), EvalError> {
+        (self.hess)(x, sigma, y, values);
+        Ok(())
+    }
+}
+
+/// Hock-Schittkowski 7: min log(1 + x1^2) - x2, (1 + x1^2)^2 + x2^2 = 4; f* = -sqrt(3).
+fn hs7() -> Dense {
+    Dense {
+        f: |x| (1.0 + x[0] * x[0]).ln() - x[1],
+        grad: |x, g| g.copy_from_slice(&[2.0 * x[0] / (1.0 + x[0] * x[0]), -1.0]),
+        c: |x, c| c[0] = (1.0 + x[0] * x[0]).powi(2) + x[1] * x[1] - 4.0,
+        jac: |x, j| j.copy_from_slice(&[4.0 * x[0] * (1.0 + x[0] * x[0]), 2.0 * x[1]]),
+        hess: |x, s, y, h| {
+            let q = 1.0 + x[0] * x[0];
+            h[0] = s * (2.0 / q - 4.0 * x[0] * x[0] / (q * q)) + y[0] * (4.0 + 12.0 * x[0] * x[0]);
+            h[1] = 0.0;
+            h[2] = 2.0 * y[0];
+        },
+        ..Dense::new(2, 1, &[2.0, 2.0])
+    }
+}
+
+fn rosenbrock() -> Dense {
+    Dense {
+        f: |x| 100.0 * (x[1] - x[0] * x[0]).powi(2) + (1.0 - x[0]).powi(2),
+        grad: |x, g| {
+            let r = x[1] - x[0] * x[0];
+            g.copy_from_slice(&[-400.0 * x[0] * r - 2.0 * (1.0 - x[0]), 200.0 * r]);
+        },
+        hess: |x, s, _, h| {
+            h.copy_from_slice(&[
+                s * (1200.0 * x[0] * x[0] - 400.0 * x[1] + 2.0),
+                -400.0 * s * x[0],
+                200.0 * s,
+            ]);
+        },
+        ..Dense::new(2, 0, &[-1.2, 1.0])
+    }
+}
+
+/// x^2 + y^2 = -1 has no solution; the violation is stationary at 0.
+fn infeasible() -> Dense {
+    Dense {
+        f: |x| x[0],
+        grad: |_, g| g.copy_from_slice(&[1.0, 0.0]),
+        c: |x, c| c[0] = x[0] * x[0] + x[1] * x[1] + 1.0,
+        jac: |x, j| j.copy_from_slice(&[2.0 * x[0], 2.0 * x[1]]),
+        hess: |_, _, y, h| h.copy_from_slice(&[2.0 * y[0], 0.0, 2.0 * y[0]]),
+        ..Dense::new(2, 1, &[1.0, 0.5])
+    }
+}
+
+#[test]
+fn gradient_of_the_merit_function_by_finite_differences() {
+    let mut problem = hs7();
+    let options = Options { scaling: false, ..Options::default() };
+    let mut silent = Silent;
+    let model = Model::new(&mut problem);
+    let mut engine =
+        Engine::new(model, &options, &mut silent, LinearSolverKind::Ldl, std::time::Instant::now());
+    engine.merit.eta1 = 3.0;
+    engine.merit.eta2 = 0.7;
+    let (x, y) = ([1.3, -0.4], [0.8]);
+    let at = |engine: &mut Engine<'_>, x: &[f64], y: &[f64]| {
+        engine.current.x.copy_from_slice(x);
+        engine.current.y.copy_from_slice(y);
+        engine.evaluate_current().unwrap();
+        engine.merit.value(&engine.current)
+    };
+    for k in 0..3 {
+        let h = 1e-6;
+        let moved = |s: f64| {
+            let (mut x, mut y) = (x, y);
+            if k < 2 {
+                x[k] += s
+            } else {
+                y[0] += s
+            }
+            (x, y)
+        };
+        let ((xp, yp), (xm, ym)) = (moved(h), moved(-h));
+        let numeric = (at(&mut engine, &xp, &yp) - at(&mut engine, &xm, &ym)) / (2.0 * h);
+        at(&mut engine, &x, &y);
+        engine.model.hess(&x, 1.0, &y).unwrap();
+        engine.merit_terms().unwrap();
+        engine.step.fill(0.0);
+        engine.step[k] = 1.0;
+        let Slopes { s0, s1, s2 } = engine.slopes();
+        assert_relative_eq!(s0 + 3.0 * s1 + 0.7 * s2, numeric, max_relative = 1e-6);
+    }
+}
+
+#[test]
+fn solves_hs7_with_every_linear_solver() {
+    for kind in LinearSolverKind::ALL {
+        let options = Options { linear: kind, ..Options::default() };
+        let report = solve(&mut hs7(), &options, &mut Silent).unwrap();
+        assert!(report.solved(), "{kind}: {}", report.message);
+        assert_relative_eq!(report.objective, -(3.0f64.sqrt()), epsilon = 1e-7);
+    }
+}
+
+#[test]
+fn certified_accuracy_solves_hs7() {
+    let options = Options {
+        linear: LinearSolverKind::Minres,
+        accuracy: super::AccuracyRule::Certified,
+        ..Options::default()
+    };
+    let report = solve(&mut hs7(), &options, &mut Silent).unwrap();
+    assert!(report.solved(), "{}", report.message);
+}
+
+#[test]
+fn solves_rosenbrock() {
+    let report = solve(&mut rosenbrock(), &Options::default(), &mut Silent).unwrap();
+    assert!(report.solved(), "{}", report.message);
+    assert_relative_eq!(report.x[0], 1.0, epsilon = 1e-8);
+}
+
+#[test]
+fn infeasible_problem_ends_with_the_constraint_by_index() {
+    let report = solve(&mut infeasible(), &Options::default(), &mut Silent).unwrap();
+    assert_eq!(report.stop, StopReason::LocallyInfeasible, "{}", report.message);
+    assert_eq!(report.point, PointKind::LeastSquares);
+    assert_eq!(report.worst_constraints[0].0, 0);
+    assert_relative_eq!(report.worst_constraints[0].1, 1.0, epsilon = 1e-6);
+}
+
+#[test]
+fn unbounded_objective_is_a_status() {
+    let mut problem = Dense {
+        f: |x| -x[0] * x[0] + x[1] * x[1],
+        grad: |x, g| g.copy_from_slice(&[-2.0 * x[0], 2.0 * x[1]]),
+        hess: |_, s, _, h| h.copy_from_slice(&[-2.0 * s, 0.0, 2.0 * s]),
+        ..Dense::new(2, 0, &[1.0, 1.0])
+    };
+    let report = solve(&mut problem, &Options::default(), &mut Silent).unwrap();
+    assert_eq!(report.stop, StopReason::Unbounded, "{}", report.message);
+}
+
+#[test]
+fn functions_that_are_not_finite_at_the_start_are_named() {
+    let mut problem = Dense { f: |x| x[0].ln(), ..Dense::new(1, 0, &[-1.0]) };
+    let report = solve(&mut problem, &Options::default(), &mut Silent).unwrap();
+    assert_eq!(report.stop.as_str(), "start_not_finite");
+    assert!(report.message.contains("objective"), "{}", report.message);
+}
+
+/// min x - log x from a start where the full Newton step leaves the domain.
+#[test]
+fn a_step_out_of_the_domain_is_shortened() {
+    let mut problem = Dense {
+        f: |x| x[0] - x[0].ln(),
+        grad: |x, g| g[0] = 1.0 - 1.0 / x[0],
+        hess: |x, s, _, h| h[0] = s / (x[0] * x[0]),
+        ..Dense::new(1, 0, &[3.0])
+    };
+    let report = solve(&mut problem, &Options::default(), &mut Silent).unwrap();
+    assert!(report.solved(), "{}", report.message);
+    assert_relative_eq!(report.x[0], 1.0, epsilon = 1e-8);
+}
+
+#[test]
+fn bounds_and_inequalities_are_refused_with_a_sentence() {
+    let mut bounded = rosenbrock();
+    bounded.meta.x_lower[1] = 0.0;
+    let error = solve(&mut bounded, &Options::default(), &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("variable x[1] has a bound"), "{error}");
+    let mut inequality = hs7();
+    inequality.meta.c_upper[0] = 1.0;
+    let error = solve(&mut inequality, &Options::default(), &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("constraint c[0] is an inequality"), "{error}");
+}
+
+#[test]
+fn limits_return_the_best_point() {
+    let options = Options { max_iterations: 3, ..Options::default() };
+    let report = solve(&mut rosenbrock(), &options, &mut Silent).unwrap();
+    assert_eq!(report.stop, StopReason::MaxIterations);
+    assert_eq!(report.iterations, 3);
+    assert!(report.objective < 24.2);
+    let mut count = 0;
+    let mut stop_at_two = |_: &crate::observe::Event<'_>| {
+        count += 1;
+        if count > 2 { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+    };
+    let report = solve(&mut rosenbrock(), &Options::default(), &mut stop_at_two).unwrap();
+    assert_eq!(report.stop, StopReason::Interrupted);
+}
