@@ -10,7 +10,7 @@ type Formula = fn(&[f64]) -> (f64, Vec<f64>);
 
 fn load(file: &str) -> SifProblem {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("problems").join(file);
-    SifProblem::open(&path, &SifOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+    SifProblem::from_file(&path, &SifOptions::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn sq(t: f64) -> f64 {
