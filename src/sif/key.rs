@@ -9,8 +9,6 @@ pub(crate) struct Key(u128);
 impl Key {
     /// Longest name.
     pub const MAX: usize = 10;
-    /// The blank name.
-    pub const BLANK: Key = Key(0);
 
     /// Packs a name; trailing blanks and what follows ten characters are dropped.
     pub fn new(text: &[u8]) -> Self {
@@ -142,7 +140,7 @@ mod tests {
         assert_ne!(Key::new(b"X\0"), Key::new(b"X"));
         assert_ne!(Key::new(b"X").tagged(1), Key::new(b"X"));
         assert_eq!(Key::new(b"A b c,1-2\xe9").text(), "A b c,1-2\u{e9}");
-        assert_eq!(Key::new(b""), Key::BLANK);
+        assert_eq!(Key::new(b"   ").text(), "");
     }
 
     #[test]
