@@ -124,9 +124,18 @@ impl Operand {
         Ok(())
     }
 
+    /// A literal name that has its number.
+    #[inline]
+    fn is_settled(&self) -> bool {
+        self.found && self.indices == 0
+    }
+
     /// Number of this name in its table, if it is there.
     #[inline]
     pub fn find(&mut self, integers: &Integers, table: &Table) -> Result<Option<u32>, String> {
+        if self.is_settled() {
+            return Ok(Some(self.number));
+        }
         let key = self.key(integers)?;
         if !self.found {
             match table.find(key, self.number) {
@@ -140,6 +149,9 @@ impl Operand {
     /// Number of this name in its table, new if need be, and whether it is new.
     #[inline]
     pub fn intern(&mut self, integers: &Integers, table: &mut Table) -> Result<(u32, bool), String> {
+        if self.is_settled() {
+            return Ok((self.number, false));
+        }
         let key = self.key(integers)?;
         if self.found {
             return Ok((self.number, false));

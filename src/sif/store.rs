@@ -22,7 +22,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 200_000_000, objects: 100_000_000 }
+        Self { steps: 200_000_000, objects: 60_000_000 }
     }
 }
 
