@@ -39,6 +39,24 @@ fn finite(values: &[f64]) -> f64 {
     values.iter().filter(|v| v.abs() < 1e20).sum()
 }
 
+/// Structural nonzeros of the constraints' Jacobian.
+fn jacobian_nonzeros(d: &Decoded, constraints: &[usize]) -> usize {
+    let mut seen = vec![usize::MAX; d.variables.len()];
+    let mut count = 0;
+    for &g in constraints {
+        let linear = d.linear.get(g).iter().map(|&(v, _)| v);
+        let elements =
+            d.uses.get(g).iter().flat_map(|&(e, _)| d.element_vars.get(e as usize).iter().copied());
+        for v in linear.chain(elements) {
+            if seen[v as usize] != g {
+                seen[v as usize] = g;
+                count += 1;
+            }
+        }
+    }
+    count
+}
+
 /// The reference file's columns, computed from the decoded data part.
 fn columns(d: &Decoded) -> Vec<(&'static str, f64)> {
     let n = d.variables.len();
@@ -69,6 +87,7 @@ fn columns(d: &Decoded) -> Vec<(&'static str, f64)> {
         ("sum_cl", finite(&cl)),
         ("sum_cu", finite(&cu)),
         ("sum_y0", finite(&y0)),
+        ("nnzj", jacobian_nonzeros(d, &constraints) as f64),
     ]
 }
 
