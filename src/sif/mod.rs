@@ -3,6 +3,8 @@
 mod card;
 mod data;
 mod decode;
+#[cfg(test)]
+mod decode_tests;
 mod elements;
 mod error;
 mod expr;
@@ -25,7 +27,7 @@ mod types;
 mod uses;
 mod warn;
 
-pub use card::{Card, Cards};
+pub use card::Card;
 pub use decode::decode;
 pub use error::{SifError, SifWarning};
 pub use function_part::FunctionCards;
