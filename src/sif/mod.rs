@@ -1,13 +1,29 @@
 //! CUTEst's Standard Input Format, read natively: no Fortran, no decoder.
 
 mod card;
+mod data;
 mod decode;
+#[cfg(test)]
+mod decode_tests;
 mod error;
+mod finish;
+mod function_part;
+mod key;
+mod loops;
 mod model;
+mod number;
+mod operand;
+mod overrides;
+mod params;
+mod store;
+mod types;
+mod uses;
+mod warn;
 
-pub use card::{Card, Cards};
-pub use decode::{FunctionCards, decode};
+pub use card::Card;
+pub use decode::decode;
 pub use error::{SifError, SifWarning};
+pub use function_part::FunctionCards;
 pub use model::{Decoded, ElementType, GroupKind, GroupType, Names, Ragged};
 
 /// How Fortran literals in the function part are read.
