@@ -35,8 +35,8 @@ pub struct CheckArgs {
 /// Runs the subcommand.
 pub fn run(args: &CheckArgs, out: &mut Output) -> Outcome {
     let mut loaded = load(&args.problem.file, &args.problem.read.sif_options())?;
-    loaded.warnings.iter().for_each(|w| output::warning(w));
-    let nlp: &mut dyn Nlp = &mut *loaded.nlp;
+    loaded.warnings().iter().for_each(|w| output::warning(w));
+    let nlp: &mut dyn Nlp = &mut loaded.nlp;
     let options = CheckOptions {
         points: args.points as usize,
         seed: args.seed,

@@ -30,7 +30,8 @@ pub fn run(args: &InfoArgs, out: &mut Output) -> Outcome {
     let options = args.problem.read.sif_options();
     let mut loaded = load::load(&args.problem.file, &options)?;
     if args.json {
-        let text = serde_json::to_string(&loaded.stats()).map_err(|e| Failure(e.to_string()))?;
+        let text = serde_json::to_string(&loaded.stats().map_err(|e| Failure(e.to_string()))?)
+            .map_err(|e| Failure(e.to_string()))?;
         out.line(format_args!("{text}"));
         return Ok(SOLVED);
     }
@@ -38,7 +39,7 @@ pub fn run(args: &InfoArgs, out: &mut Output) -> Outcome {
     if args.names {
         names(out, loaded.meta());
     }
-    for warning in &loaded.warnings {
+    for warning in &loaded.warnings() {
         output::warning(warning);
     }
     Ok(SOLVED)
@@ -47,7 +48,7 @@ pub fn run(args: &InfoArgs, out: &mut Output) -> Outcome {
 fn print(out: &mut Output, loaded: &Loaded, parameters: &[Parameter]) {
     let meta = loaded.meta();
     out.line(format_args!("Problem         {}", meta.name));
-    out.line(format_args!("Classification  {}", loaded.class.as_deref().unwrap_or("none")));
+    out.line(format_args!("Classification  {}", loaded.class().unwrap_or("none")));
     out.line(format_args!("Sizes           {}", table::sizes(meta)));
     out.line(format_args!("Class           {}", Kind::of(meta).as_str()));
     let linear = meta.linear.iter().filter(|l| **l).count();

@@ -4,17 +4,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use costate::nlp::NlpMeta;
-use costate::sif::{Card, SifOptions};
-use costate::{Error, Nlp};
+use costate::sif::{Card, SifOptions, SifProblem, SifStats};
+use costate::{Error, EvalError, Nlp};
 
 /// A problem that was read.
 pub struct Loaded {
     /// The problem.
-    pub nlp: Box<dyn Nlp>,
-    /// Classification of the file, if it has one.
-    pub class: Option<String>,
-    /// Remarks of the reader.
-    pub warnings: Vec<String>,
+    pub nlp: SifProblem,
     /// Seconds it took.
     pub seconds: f64,
 }
@@ -24,18 +20,28 @@ impl Loaded {
     pub fn meta(&self) -> &NlpMeta {
         self.nlp.meta()
     }
+    /// Classification of the file, if it has one.
+    pub fn class(&self) -> Option<&str> {
+        self.nlp.decoded().class.as_deref()
+    }
+    /// Remarks of the reader.
+    pub fn warnings(&self) -> Vec<String> {
+        let warnings = self.nlp.decoded().warnings.iter();
+        warnings
+            .map(|w| if w.line > 0 { format!("line {}: {}", w.line, w.what) } else { w.what.clone() })
+            .collect()
+    }
     /// Sizes, sums and norms.
-    pub fn stats(&mut self) -> serde_json::Value {
-        serde_json::Value::Null
+    pub fn stats(&mut self) -> Result<SifStats, EvalError> {
+        SifStats::new(&mut self.nlp)
     }
 }
 
 /// Reads a problem file.
 pub fn load(path: &Path, options: &SifOptions) -> Result<Loaded, Error> {
     let begin = Instant::now();
-    let _ = (begin, options);
-    std::fs::read(path).map_err(|source| Error::Io { path: path.display().to_string(), source })?;
-    Err(Error::Unsupported { name: path.display().to_string(), what: "cannot be read yet".into() })
+    let nlp = SifProblem::from_file(path, options)?;
+    Ok(Loaded { nlp, seconds: begin.elapsed().as_secs_f64() })
 }
 
 /// A parameter that `--param` may override.

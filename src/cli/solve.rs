@@ -105,23 +105,23 @@ pub fn run(args: &SolveArgs, out: &mut Output) -> Outcome {
     options.stop.flag = Some(interrupt::install()?);
     let mut loaded = load(&args.problem.file, &args.problem.read.sif_options())?;
     if !args.quiet && args.for_bench.is_none() {
-        loaded.warnings.iter().for_each(|w| output::warning(w));
+        loaded.warnings().iter().for_each(|w| output::warning(w));
     }
     let facts = args.for_bench.as_ref().map(|_| facts(&loaded));
     if let (Some(kinds), Some(facts)) = (&args.for_bench, &facts)
         && !kinds.contains(&facts.kind)
     {
-        let skipped = Summary::of_failure(&loaded.nlp.meta().name, "skipped", String::new());
+        let skipped = Summary::of_failure(&loaded.meta().name, "skipped", String::new());
         return print_json(out, &Summary { bench: Some(facts.clone()), ..skipped }, SOLVED);
     }
     match solve(args, &mut loaded, &options, out) {
         Ok(report) => finish(args, &loaded, &report, facts, out),
         Err(error) if facts.is_some() => {
             let failed = Summary {
-                n: loaded.nlp.meta().n(),
-                m: loaded.nlp.meta().m(),
+                n: loaded.meta().n(),
+                m: loaded.meta().m(),
                 bench: facts,
-                ..Summary::of_failure(&loaded.nlp.meta().name, stop_of_error(&error), error.to_string())
+                ..Summary::of_failure(&loaded.meta().name, stop_of_error(&error), error.to_string())
             };
             print_json(out, &failed, BAD_INPUT)
         }
@@ -137,8 +137,8 @@ pub fn stop_of_error(error: &Error) -> &'static str {
 /// What `bench` wants to know about a problem.
 pub fn facts(loaded: &Loaded) -> Facts {
     Facts {
-        class: loaded.class.clone().unwrap_or_default(),
-        kind: Kind::of(loaded.nlp.meta()).as_str().into(),
+        class: loaded.class().unwrap_or_default().to_string(),
+        kind: Kind::of(loaded.meta()).as_str().into(),
     }
 }
 
@@ -149,13 +149,13 @@ fn solve(
     out: &mut Output,
 ) -> Result<Report, Error> {
     let mut watch = Watch {
-        meta: if args.quiet || args.json { NlpMeta::default() } else { loaded.nlp.meta().clone() },
-        class: loaded.class.clone(),
+        meta: if args.quiet || args.json { NlpMeta::default() } else { loaded.meta().clone() },
+        class: loaded.class().map(str::to_string),
         table: (!args.quiet && !args.json).then_some(out),
         log: args.log.as_deref().map(JsonLines::create).transpose()?,
         stop_when_closed: args.log.is_none() && args.solution.is_none(),
     };
-    let result = opt::solve(&mut *loaded.nlp, options, &mut watch);
+    let result = opt::solve(&mut loaded.nlp, options, &mut watch);
     let written = watch.log.map_or(Ok(()), JsonLines::finish);
     let mut report = result?;
     written?;
@@ -171,7 +171,7 @@ fn finish(
     facts: Option<Facts>,
     out: &mut Output,
 ) -> Outcome {
-    let meta = loaded.nlp.meta();
+    let meta = loaded.meta();
     if let Some(path) = &args.solution {
         Solution::new(meta, &report.x, &report.y, &report.z).write(path)?;
     }

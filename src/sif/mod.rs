@@ -5,8 +5,11 @@ mod data;
 mod decode;
 #[cfg(test)]
 mod decode_tests;
+mod elements;
 mod error;
+mod expr;
 mod finish;
+mod function;
 mod function_part;
 mod key;
 mod loops;
@@ -15,6 +18,10 @@ mod number;
 mod operand;
 mod overrides;
 mod params;
+mod pattern;
+mod problem;
+mod program;
+mod stats;
 mod store;
 mod types;
 mod uses;
@@ -25,6 +32,8 @@ pub use decode::decode;
 pub use error::{SifError, SifWarning};
 pub use function_part::FunctionCards;
 pub use model::{Decoded, ElementType, GroupKind, GroupType, Names, Ragged};
+pub use problem::SifProblem;
+pub use stats::SifStats;
 
 /// How Fortran literals in the function part are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -78,15 +78,15 @@ impl<'a> Executor<'a> {
             Err(error) => return Summary::of_failure(&task.name, "error", error.to_string()),
         };
         let facts = facts(&loaded);
-        let (n, m) = (loaded.nlp.meta().n(), loaded.nlp.meta().m());
+        let (n, m) = (loaded.meta().n(), loaded.meta().m());
         let other = |stop: &str, message| Summary { n, m, ..Summary::of_failure(&task.name, stop, message) };
         let summary = if !self.kinds.contains(&facts.kind.as_str()) {
             other("skipped", String::new())
         } else {
-            match opt::solve(&mut *loaded.nlp, &options, &mut Silent) {
+            match opt::solve(&mut loaded.nlp, &options, &mut Silent) {
                 Ok(mut report) => {
                     report.time.read = loaded.seconds;
-                    Summary::of_report(loaded.nlp.meta(), &report)
+                    Summary::of_report(loaded.meta(), &report)
                 }
                 Err(error) => other(stop_of_error(&error), error.to_string()),
             }
