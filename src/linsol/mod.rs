@@ -1,12 +1,21 @@
 //! Linear solvers behind one trait: direct, Krylov, sketch-and-project.
 
+mod choose;
+mod common;
+#[cfg(test)]
+mod conformance;
 mod kind;
+mod krylov;
 mod ldl;
+mod sketch;
 #[cfg(test)]
 mod testing;
 
+pub use choose::{Facts, build, choose};
 pub use kind::LinearSolverKind;
+pub use krylov::{EigenSketch, Gmres, Minres, SketchedKrylov};
 pub use ldl::{Ldl, LdlOptions};
+pub use sketch::{Sketch, SketchProject};
 
 use crate::linalg::LinOp;
 use crate::observe::StopToken;

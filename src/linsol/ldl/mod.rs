@@ -8,6 +8,7 @@ mod supernodal;
 mod tests;
 
 use crate::linalg::{LinOp, SparseRef, Storage, norm2};
+use crate::linsol::common::{begin, residual, resize};
 use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved};
 use crate::observe::StopToken;
 
@@ -127,10 +128,7 @@ impl Ldl {
         self.row_idx.clear();
         self.row_idx.extend_from_slice(a.row_idx);
         self.values.resize(a.row_idx.len(), 0.0);
-        for v in [&mut self.scale, &mut self.residual, &mut self.step, &mut self.best] {
-            v.clear();
-            v.resize(n, 0.0);
-        }
+        resize(n, &mut [&mut self.scale, &mut self.residual, &mut self.step, &mut self.best]);
         (self.supernodal, self.pivoting) = (None, None);
         (self.skip, self.skip_next) = (0, 1);
         Ok(())
@@ -316,13 +314,6 @@ fn hash(seed: u64, i: u64) -> f64 {
     ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
 }
 
-/// residual <- b - A x, returns its norm.
-fn residual(a: &mut dyn LinOp, b: &[f64], x: &[f64], r: &mut [f64]) -> f64 {
-    r.copy_from_slice(b);
-    a.apply(-1.0, x, 1.0, r);
-    norm2(r)
-}
-
 impl LinearSolver for Ldl {
     fn name(&self) -> &'static str {
         NAME
@@ -364,27 +355,11 @@ impl LinearSolver for Ldl {
         accuracy: Accuracy,
         stop: &StopToken,
     ) -> Result<Solved, LinSolError> {
-        let n = self.n;
-        if a.nrows() != n || b.len() != n || x.len() != n {
-            let found = format!("{} rows, {} of b, {} of x", a.nrows(), b.len(), x.len());
-            return Err(LinSolError::Shape { solver: NAME, expected: "prepared", found });
-        }
-        let norm_b = norm2(b);
-        if !norm_b.is_finite() {
-            return Err(LinSolError::NotFinite { solver: NAME, what: "right-hand side" });
-        }
-        let done = |relative_residual, iterations, end| Ok(Solved { relative_residual, iterations, end });
-        if norm_b == 0.0 {
-            x.fill(0.0);
-            return done(0.0, 0, SolveEnd::Reached);
-        }
+        let Some(start) = begin(NAME, self.n, a, b, x, &mut self.residual)? else {
+            return Ok(Solved { relative_residual: 0.0, iterations: 0, end: SolveEnd::Reached });
+        };
+        let (norm_b, mut r) = (start.norm_b, start.norm_r);
         let target = accuracy.relative * norm_b;
-        let mut r = residual(a, b, x, &mut self.residual);
-        if !r.is_finite() {
-            x.fill(0.0);
-            self.residual.copy_from_slice(b);
-            r = norm_b;
-        }
         let mut iterations = 0;
         let end = loop {
             if r <= target {
@@ -412,6 +387,6 @@ impl LinearSolver for Ldl {
                 break SolveEnd::Stagnated;
             }
         };
-        done(r / norm_b, iterations, end)
+        Ok(Solved { relative_residual: r / norm_b, iterations, end })
     }
 }

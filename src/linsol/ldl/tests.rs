@@ -1,6 +1,6 @@
 use super::*;
 use crate::linalg::SparseMatrix;
-use crate::linsol::testing::{Kkt, Random, inertia, kkt, symmetric};
+use crate::linsol::testing::{Kkt, Random, arrow, inertia, kkt, poisson_control, symmetric};
 
 const KINDS: [Kkt; 5] = [Kkt::Convex, Kkt::Indefinite, Kkt::Barrier, Kkt::Deficient, Kkt::DenseRow];
 
