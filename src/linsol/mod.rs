@@ -142,11 +142,3 @@ pub trait LinearSolver {
         stop: &StopToken,
     ) -> Result<Solved, LinSolError>;
 }
-
-/// Builds a solver.
-pub fn build(kind: LinearSolverKind, _seed: u64) -> Box<dyn LinearSolver> {
-    match kind {
-        LinearSolverKind::Ldl => Box::new(ldl::Ldl::default()),
-        _ => todo!(),
-    }
-}
