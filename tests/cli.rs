@@ -337,6 +337,11 @@ fn a_closed_pipe_is_no_panic() {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert!(line.contains("POISCTL"), "{line}");
+    drop(reader);
+    // It notices at its next line; until then it may be inside a linear solve.
+    signal(&child, "-INT");
+    let output = wait(child);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
 }
 
 #[test]
