@@ -331,14 +331,14 @@ fn a_closed_pipe_is_no_panic() {
         let said = text(&output.stderr);
         assert!(said.lines().all(|l| l.starts_with("warning: ")), "{args:?}: {said}");
     }
-    // A solve that nobody listens to ends.
+    // A reader that goes away in the middle of a solve.
     let mut child = endless(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert!(line.contains("POISCTL"), "{line}");
     drop(reader);
-    // It notices at its next line; until then it may be inside a linear solve.
+    // The solve would end at its next line, which may be far away.
     signal(&child, "-INT");
     let output = wait(child);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
