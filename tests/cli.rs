@@ -328,14 +328,20 @@ fn a_closed_pipe_is_no_panic() {
         drop(child.stdout.take());
         let output = wait(child);
         assert!(matches!(output.status.code(), Some(0 | 1)), "{args:?}: {output:?}");
-        assert!(output.stderr.is_empty(), "{args:?}: {}", text(&output.stderr));
+        let said = text(&output.stderr);
+        assert!(said.lines().all(|l| l.starts_with("warning: ")), "{args:?}: {said}");
     }
-    // A solve that nobody listens to ends.
+    // A reader that goes away in the middle of a solve.
     let mut child = endless(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut reader = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     assert!(line.contains("POISCTL"), "{line}");
+    drop(reader);
+    // The solve would end at its next line, which may be far away.
+    signal(&child, "-INT");
+    let output = wait(child);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -412,7 +418,7 @@ fn bench_runs_lists_and_experiments() {
 #[test]
 fn bench_survives_memory_explosions_and_hangs() {
     let folder = Folder::new("crash");
-    let list = folder.write("list.csv", b"name,params\nhs7,\npoisctl,N=9000\nhs28,\n");
+    let list = folder.write("list.csv", b"name,params\nhs7,\nbroydn3d,N=4000000\nhs28,\n");
     let csv = folder.file("out.csv");
     let problems = format!("{}/problems", env!("CARGO_MANIFEST_DIR"));
     let bench = |extra: &[&str]| {
@@ -422,12 +428,11 @@ fn bench_survives_memory_explosions_and_hangs() {
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         rows(&csv).iter().map(|r| r["stop"].clone()).collect::<Vec<_>>()
     };
-    // 162 million variables do not fit into 1 GiB.
-    let stops = bench(&["--memory-limit", "1024"]);
-    assert!(stops[0] == "converged" && stops[2] == "converged", "{stops:?}");
-    assert!(stops[1] == "crashed" || stops[1] == "error", "{stops:?}");
-    // Reading them takes longer than 1.5 s.
-    assert_eq!(bench(&["--time-limit", "1", "--grace", "0.5", "--memory-limit", "8192"])[1], "killed");
+    // 4 million variables do not fit into 512 MiB ...
+    assert_eq!(bench(&["--memory-limit", "512"]), ["converged", "crashed", "converged"]);
+    // ... and are not read within a second.
+    let stops = bench(&["--time-limit", "0.5", "--grace", "0.5"]);
+    assert_eq!(stops[1], "killed", "{stops:?}");
 }
 
 #[cfg(unix)]

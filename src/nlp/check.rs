@@ -234,7 +234,7 @@ struct Matrices {
 }
 
 /// Factor by which an estimated error of a difference is distrusted.
-const DISTRUST: f64 = 20.0;
+const DISTRUST: f64 = 100.0;
 /// Sigma of the Lagrangian: not 1, so that a forgotten sigma is found.
 const SIGMA: f64 = 0.75;
 
@@ -398,6 +398,9 @@ impl Checker<'_> {
             } else if (a - d).abs() <= DISTRUST * e {
                 let fine = DISTRUST * e <= self.options.tolerance * largest.max(1.0);
                 if fine { Verdict::Agree } else { Verdict::Undecided }
+            } else if e > (1e-2 * d.abs()).max(self.options.tolerance * a.abs()) {
+                // Quotients that do not settle: a function that oscillates faster than the smallest step.
+                Verdict::Undecided
             } else {
                 Verdict::Disagree
             };

@@ -22,7 +22,7 @@ impl Direction<'_> {
 }
 
 /// Steps tried.
-const STEPS: usize = 6;
+const STEPS: usize = 9;
 /// Largest step, relative to max(1, |x|).
 const FIRST: f64 = 1e-2;
 /// Ratio of two steps; a power of 2 keeps them exact.
