@@ -20,6 +20,9 @@ const NAME: &str = "ldl";
 /// See `Ldl::probe`.
 const PROBE_REDUCTION: f64 = 1e-4;
 const PROBE_STEPS: usize = 5;
+/// Refinement that stalls above this calls for the pivoting factorization.
+const POOR: f64 = 1e-10;
+const TOO_MUCH_WORK: &str = "a zero pivot, and too much work for a factorization with pivoting";
 
 /// Options of [`Ldl`].
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +39,9 @@ pub struct LdlOptions {
     pub signs: Vec<i8>,
     /// Threshold of the pivoting sparse factorization: entries of L stay below its reciprocal.
     pub pivot_threshold: f64,
+    /// The pivoting factorization, which takes about a nanosecond a multiplication and cannot be interrupted, is not tried
+    /// where the fast one needs more multiplications than this: then `perturbed_pivots` says that the inertia is in doubt.
+    pub pivoting_work: f64,
 }
 
 impl Default for LdlOptions {
@@ -46,6 +52,7 @@ impl Default for LdlOptions {
             regularization: 1e-8,
             signs: Vec::new(),
             pivot_threshold: 0.01,
+            pivoting_work: 1e10,
         }
     }
 }
@@ -154,25 +161,37 @@ impl Ldl {
                 self.values[p] = a.values[p] * self.scale[a.row_idx[p]] * self.scale[j];
             }
         }
-        if self.options.regularization > 0.0 {
-            if self.skip > 0 {
-                self.skip -= 1;
-            } else if let Some(prepared) = self.factor_fast(stop)? {
-                self.skip_next = 1;
-                return Ok(prepared);
-            } else {
-                self.skip = self.skip_next;
-                self.skip_next = (2 * self.skip_next).min(16);
-            }
-            if stop.check().is_some() {
-                return Err(LinSolError::Stopped);
-            }
+        if self.options.regularization == 0.0 {
+            return self.factor_pivoting();
         }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return self.factor_pivoting();
+        }
+        let mut prepared = self.factor_fast(stop)?;
+        if stop.check().is_some() {
+            return Err(LinSolError::Stopped);
+        }
+        if prepared.perturbed_pivots == 0 {
+            self.skip_next = 1;
+            return Ok(prepared);
+        }
+        if !self.may_pivot() {
+            // Without a single usable pivot there is nothing to fall back on.
+            if prepared.inertia.is_none() {
+                return Err(LinSolError::TooLarge { solver: NAME, reason: TOO_MUCH_WORK.into() });
+            }
+            self.state = State::Fast;
+            prepared.perturbed_pivots = 1;
+            return Ok(prepared);
+        }
+        self.skip = self.skip_next;
+        self.skip_next = (2 * self.skip_next).min(16);
         self.factor_pivoting()
     }
 
-    /// None: the factors are not good enough to be trusted.
-    fn factor_fast(&mut self, stop: &StopToken) -> Result<Option<Prepared>, LinSolError> {
+    /// `perturbed_pivots` is not 0 if the factors are not good enough to be trusted.
+    fn factor_fast(&mut self, stop: &StopToken) -> Result<Prepared, LinSolError> {
         let mut fast = match self.supernodal.take() {
             Some(fast) => fast,
             None => Supernodal::new(self.n, &self.col_ptr, &self.row_idx)?,
@@ -188,12 +207,12 @@ impl Ldl {
         };
         let inertia = fast.factor(&self.values, self.options.regularization, sign);
         let factor_nonzeros = fast.factor_nonzeros();
-        let prepared = inertia.filter(|_| self.probe(&mut fast));
+        let trusted = inertia.is_some() && self.probe(&mut fast);
         self.supernodal = Some(fast);
-        Ok(prepared.map(|inertia| {
+        if trusted {
             self.state = State::Fast;
-            Prepared { inertia: Some(inertia), factor_nonzeros, perturbed_pivots: 0 }
-        }))
+        }
+        Ok(Prepared { inertia, factor_nonzeros, perturbed_pivots: usize::from(!trusted) })
     }
 
     /// Whether refinement with these factors converges, which certifies their inertia.
@@ -235,6 +254,11 @@ impl Ldl {
             last = now;
         }
         false
+    }
+
+    /// Whether the pivoting factorization is affordable, judged by the work of the fast one.
+    fn may_pivot(&self) -> bool {
+        self.supernodal.as_ref().is_none_or(|f| f.work() <= self.options.pivoting_work)
     }
 
     fn factor_pivoting(&mut self) -> Result<Prepared, LinSolError> {
@@ -384,6 +408,11 @@ impl LinearSolver for Ldl {
                 x.copy_from_slice(&self.best);
             }
             if stalled && r > target {
+                if self.state == State::Fast && r > POOR * norm_b && self.may_pivot() {
+                    self.factor_pivoting()?;
+                    residual(a, b, x, &mut self.residual);
+                    continue;
+                }
                 break SolveEnd::Stagnated;
             }
         };
