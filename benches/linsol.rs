@@ -111,7 +111,7 @@ fn grid(c: &mut Criterion) {
 fn every_solver(c: &mut Criterion) {
     let mut group = c.benchmark_group("every solver, 12 unknowns");
     let t: Vec<_> =
-        (0..12).flat_map(|i| [(i, i, 3.0 + 0.1 * i as f64), (i, i.saturating_sub(1), 0.3)]).collect();
+        (0..12usize).flat_map(|i| [(i, i, 3.0 + 0.1 * i as f64), (i, i.saturating_sub(1), 0.3)]).collect();
     let mut a = symmetric(12, &t);
     let (b, mut x) = (vec![1.0; 12], vec![0.0; 12]);
     for kind in LinearSolverKind::ALL {

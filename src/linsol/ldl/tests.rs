@@ -75,7 +75,7 @@ fn compare_factorizations() {
     let mut cases: Vec<(String, SparseMatrix)> = Vec::new();
     let mut random = Random::new(1);
     for kind in KINDS {
-        for n in [200, 2_000, 20_000] {
+        for n in [200, 2_000, 6_000] {
             cases.push((format!("{kind:?}"), kkt(kind, n, n / 2, &mut random)));
         }
     }
@@ -89,7 +89,7 @@ fn compare_factorizations() {
         let mut b = vec![0.0; n];
         a.apply(1.0, &want, 0.0, &mut b);
         let stop = StopToken::default();
-        for (variant, regularization) in [("1e-8", 1e-8), ("1e-10", 1e-10), ("pivoting", 0.0)] {
+        for (variant, regularization) in [("1e-10", 1e-10), ("pivoting", 0.0)] {
             let options = LdlOptions { dense_up_to: 0, regularization, ..LdlOptions::default() };
             let mut s = Ldl::new(options);
             let clock = std::time::Instant::now();
@@ -149,6 +149,18 @@ fn a_pattern_that_is_not_one_is_an_error() {
     bad.col_ptr.pop();
     assert!(matches!(s.prepare(&mut bad, &StopToken::default()), Err(LinSolError::Shape { .. })));
     assert!(s.prepare(&mut good.clone(), &StopToken::default()).is_ok());
+}
+
+#[test]
+fn given_signs_survive_and_serve() {
+    let mut a = kkt(Kkt::Convex, 120, 50, &mut Random::new(3));
+    let signs: Vec<i8> = (0..170).map(|j| if j < 120 { 1 } else { -1 }).collect();
+    let mut s = Ldl::new(LdlOptions { dense_up_to: 0, signs: signs.clone(), ..LdlOptions::default() });
+    for _ in 0..2 {
+        let i = s.prepare(&mut a, &StopToken::default()).unwrap().inertia.unwrap();
+        assert_eq!((s.state, i.positive, i.negative), (State::Fast, 120, 50));
+        assert_eq!(s.options.signs, signs);
+    }
 }
 
 /// What the probe must catch: a singular matrix, whose regularized factors look healthy.
