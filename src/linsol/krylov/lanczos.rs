@@ -129,9 +129,9 @@ impl Lanczos {
         self.w2.fill(0.0);
         let (mut oldb, mut dbar, mut epsln, mut phibar, mut cs, mut sn) = (0.0, 0.0, 0.0, beta, -1.0, 0.0);
         let mut norm_a = 0.0f64;
-        // Least |r| so far and when: no gain over many iterations is stagnation.
+        // Least |r| so far and when. Plateaus of a few n iterations are common where n products would do in exact arithmetic.
         let (mut least, mut least_at) = (f64::INFINITY, 0);
-        let patience = (2 * self.n).max(200);
+        let patience = 10 * self.n + 1000;
         for k in 0..limit {
             if beta == 0.0 {
                 return Ok((Cycle::Done, k));

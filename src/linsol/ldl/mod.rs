@@ -20,32 +20,41 @@ const NAME: &str = "ldl";
 /// See `Ldl::probe`.
 const PROBE_REDUCTION: f64 = 1e-4;
 const PROBE_STEPS: usize = 5;
+/// Refinement that stalls above this calls for the pivoting factorization.
+const POOR: f64 = 1e-10;
+const TOO_MUCH_WORK: &str = "a zero pivot, and too much work for a factorization with pivoting";
 
 /// Options of [`Ldl`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LdlOptions {
-    /// Systems of at most this many unknowns are factorized densely.
+    /// Systems of at most this many unknowns are factorized densely, and of three times as many if a quarter of the
+    /// entries are there.
     pub dense_up_to: usize,
     /// A pivot of the equilibrated matrix counts as zero up to `zero_pivot` times the dimension.
     pub zero_pivot: f64,
-    /// The fast sparse factorization adds this to (or subtracts it from) the diagonal of the equilibrated matrix;
-    /// refinement and the inertia test are against the matrix itself. 0 switches the fast factorization off.
+    /// The fast sparse factorization adds this to (or subtracts it from) the diagonal of the equilibrated matrix, and
+    /// where that proves wrong tries once more with 100 times as much; refinement and the inertia test are against the
+    /// matrix itself. 0 switches the fast factorization off.
     pub regularization: f64,
     /// Signs of that regularization: positive for primal, negative for dual unknowns; empty: those of the diagonal,
     /// negative where it is zero.
     pub signs: Vec<i8>,
     /// Threshold of the pivoting sparse factorization: entries of L stay below its reciprocal.
     pub pivot_threshold: f64,
+    /// The pivoting factorization, which takes about a nanosecond a multiplication and cannot be interrupted, is not tried
+    /// where the fast one needs more multiplications than this: then `perturbed_pivots` says that the inertia is in doubt.
+    pub pivoting_work: f64,
 }
 
 impl Default for LdlOptions {
     fn default() -> Self {
         Self {
-            dense_up_to: 100,
+            dense_up_to: 50,
             zero_pivot: 4.0 * f64::EPSILON,
-            regularization: 1e-8,
+            regularization: 1e-10,
             signs: Vec::new(),
             pivot_threshold: 0.01,
+            pivoting_work: 1e10,
         }
     }
 }
@@ -67,6 +76,8 @@ pub struct Ldl {
     /// Calls of `prepare` that go straight to the pivoting factorization, and how many after the next failure.
     skip: u32,
     skip_next: u32,
+    /// Whether the larger regularization is tried first: it was the last to be good.
+    more: bool,
     probe_seed: u64,
     state: State,
     residual: Vec<f64>,
@@ -103,6 +114,7 @@ impl Ldl {
             pivoting: None,
             skip: 0,
             skip_next: 1,
+            more: false,
             probe_seed: 0,
             state: State::Empty,
             residual: Vec::new(),
@@ -114,7 +126,11 @@ impl Ldl {
     /// Takes over the pattern unless it is the one at hand.
     fn adopt_pattern(&mut self, a: SparseRef<'_>) -> Result<(), LinSolError> {
         let n = a.ncols;
-        if self.n == n && self.col_ptr == a.col_ptr && self.row_idx == a.row_idx {
+        if self.n == n
+            && self.col_ptr == a.col_ptr
+            && self.row_idx == a.row_idx
+            && a.values.len() == a.row_idx.len()
+        {
             return Ok(());
         }
         check_pattern(a).map_err(|found| LinSolError::Shape {
@@ -132,6 +148,12 @@ impl Ldl {
         (self.supernodal, self.pivoting) = (None, None);
         (self.skip, self.skip_next) = (0, 1);
         Ok(())
+    }
+
+    /// Measured (benches/linsol.rs): dense n = 50 costs 40 us, n = 100 210 us; sparse about 0.5 us an unknown.
+    fn dense_pays(&self) -> bool {
+        let (n, most) = (self.n, self.options.dense_up_to);
+        n <= most || (n <= most.saturating_mul(3) && 8 * self.row_idx.len() >= n * n)
     }
 
     fn factor_dense(&mut self, a: SparseRef<'_>) -> Prepared {
@@ -154,25 +176,37 @@ impl Ldl {
                 self.values[p] = a.values[p] * self.scale[a.row_idx[p]] * self.scale[j];
             }
         }
-        if self.options.regularization > 0.0 {
-            if self.skip > 0 {
-                self.skip -= 1;
-            } else if let Some(prepared) = self.factor_fast(stop)? {
-                self.skip_next = 1;
-                return Ok(prepared);
-            } else {
-                self.skip = self.skip_next;
-                self.skip_next = (2 * self.skip_next).min(16);
-            }
-            if stop.check().is_some() {
-                return Err(LinSolError::Stopped);
-            }
+        if self.options.regularization == 0.0 {
+            return self.factor_pivoting();
         }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return self.factor_pivoting();
+        }
+        let mut prepared = self.factor_fast(stop)?;
+        if stop.check().is_some() {
+            return Err(LinSolError::Stopped);
+        }
+        if prepared.perturbed_pivots == 0 {
+            self.skip_next = 1;
+            return Ok(prepared);
+        }
+        if !self.may_pivot() {
+            // Without a single usable pivot there is nothing to fall back on.
+            if prepared.inertia.is_none() {
+                return Err(LinSolError::TooLarge { solver: NAME, reason: TOO_MUCH_WORK.into() });
+            }
+            self.state = State::Fast;
+            prepared.perturbed_pivots = 1;
+            return Ok(prepared);
+        }
+        self.skip = self.skip_next;
+        self.skip_next = (2 * self.skip_next).min(16);
         self.factor_pivoting()
     }
 
-    /// None: the factors are not good enough to be trusted.
-    fn factor_fast(&mut self, stop: &StopToken) -> Result<Option<Prepared>, LinSolError> {
+    /// `perturbed_pivots` is not 0 if the factors are not good enough to be trusted.
+    fn factor_fast(&mut self, stop: &StopToken) -> Result<Prepared, LinSolError> {
         let mut fast = match self.supernodal.take() {
             Some(fast) => fast,
             None => Supernodal::new(self.n, &self.col_ptr, &self.row_idx)?,
@@ -180,20 +214,30 @@ impl Ldl {
         if stop.check().is_some() {
             return Err(LinSolError::Stopped);
         }
-        let signs = &self.options.signs;
+        let signs = std::mem::take(&mut self.options.signs);
         let sign = |j: usize, ajj: f64| match signs.get(j) {
             Some(&s) => f64::from(s.signum()),
             None if ajj > 0.0 => 1.0,
             None => -1.0,
         };
-        let inertia = fast.factor(&self.values, self.options.regularization, sign);
+        // Little regularization suits ill-conditioned matrices, more of it those whose elimination grows.
+        let (mut inertia, mut trusted) = (None, false);
+        for _ in 0..2 {
+            let delta = self.options.regularization * if self.more { 100.0 } else { 1.0 };
+            inertia = fast.factor(&self.values, delta, sign);
+            trusted = inertia.is_some() && self.probe(&mut fast);
+            if trusted || stop.check().is_some() {
+                break;
+            }
+            self.more = !self.more;
+        }
+        self.options.signs = signs;
         let factor_nonzeros = fast.factor_nonzeros();
-        let prepared = inertia.filter(|_| self.probe(&mut fast));
         self.supernodal = Some(fast);
-        Ok(prepared.map(|inertia| {
+        if trusted {
             self.state = State::Fast;
-            Prepared { inertia: Some(inertia), factor_nonzeros, perturbed_pivots: 0 }
-        }))
+        }
+        Ok(Prepared { inertia, factor_nonzeros, perturbed_pivots: usize::from(!trusted) })
     }
 
     /// Whether refinement with these factors converges, which certifies their inertia.
@@ -235,6 +279,11 @@ impl Ldl {
             last = now;
         }
         false
+    }
+
+    /// Whether the pivoting factorization is affordable, judged by the work of the fast one.
+    fn may_pivot(&self) -> bool {
+        self.supernodal.as_ref().is_none_or(|f| f.work() <= self.options.pivoting_work)
     }
 
     fn factor_pivoting(&mut self) -> Result<Prepared, LinSolError> {
@@ -340,11 +389,7 @@ impl LinearSolver for Ldl {
         if stop.check().is_some() {
             return Err(LinSolError::Stopped);
         }
-        if self.n <= self.options.dense_up_to {
-            Ok(self.factor_dense(a))
-        } else {
-            self.factor_sparse(a, stop)
-        }
+        if self.dense_pays() { Ok(self.factor_dense(a)) } else { self.factor_sparse(a, stop) }
     }
 
     fn solve(
@@ -384,6 +429,11 @@ impl LinearSolver for Ldl {
                 x.copy_from_slice(&self.best);
             }
             if stalled && r > target {
+                if self.state == State::Fast && r > POOR * norm_b && self.may_pivot() {
+                    self.factor_pivoting()?;
+                    residual(a, b, x, &mut self.residual);
+                    continue;
+                }
                 break SolveEnd::Stagnated;
             }
         };

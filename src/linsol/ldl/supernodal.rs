@@ -74,6 +74,19 @@ impl Supernodal {
         self.factor.len()
     }
 
+    /// Multiplications of one factorization, about.
+    pub(super) fn work(&self) -> f64 {
+        let SymbolicCholeskyRaw::Supernodal(symbolic) = self.symbolic.raw() else {
+            return 0.0;
+        };
+        let factors = SupernodalLdltRef::new(symbolic, &self.factor);
+        let supernode = |s| {
+            let block = factors.supernode(s).val();
+            (0..block.ncols()).map(|k| ((block.nrows() - k) as f64).powi(2)).sum::<f64>()
+        };
+        (0..symbolic.n_supernodes()).map(supernode).sum()
+    }
+
     /// Factorizes A + delta S, the values those of A in the pattern given to `new`, `sign(j, a_jj)` the sign S_jj.
     /// None: a zero or not finite pivot.
     pub(super) fn factor(

@@ -25,8 +25,10 @@ impl Alias {
         self.keep.extend(weights.iter().map(|w| scale(*w) / mean));
         self.other.clear();
         self.other.extend(0..n);
-        self.small.clear();
-        self.large.clear();
+        for list in [&mut self.small, &mut self.large] {
+            list.clear();
+            list.reserve(n);
+        }
         for (i, p) in self.keep.iter().enumerate() {
             if *p < 1.0 { self.small.push(i) } else { self.large.push(i) }
         }
