@@ -179,7 +179,7 @@ impl Engine<'_> {
             let predicted =
                 0.5 * (size - dot(&self.step[n..], &self.step[n..])) - 0.5 * self.curvature(hessian);
             let mut ratio = self.trial_ratio(size, predicted);
-            if ratio < POOR && predicted > 0.0 && ratio.is_finite() {
+            if ratio < POOR && predicted > 0.0 && ratio.is_finite() && self.is_direct() {
                 let corrected = self.second_order_correction(System::Feasibility { hessian }, size, predicted);
                 ratio = ratio.max(corrected);
             }

@@ -123,7 +123,11 @@ impl Engine<'_> {
         if self.model.m > 0 && (length < 0.25 || after > 10.0 * before) {
             self.improve_multipliers();
         }
-        let patience = if self.model.m == self.model.n { 2 } else { 5 };
+        let patience = match (self.is_direct(), self.model.m == self.model.n) {
+            (true, true) => 2,
+            (true, false) => 5,
+            (false, _) => 15,
+        };
         if self.model.m > 0 && self.short_steps >= patience {
             return Err(no_step("short steps".into()));
         }
