@@ -176,9 +176,10 @@ impl Lanczos {
             phibar *= sn;
             std::mem::swap(&mut self.w1, &mut self.w2);
             std::mem::swap(&mut self.w2, &mut self.w);
-            for i in 0..self.n {
-                self.w[i] = (self.v[i] - oldeps * self.w1[i] - delta * self.w2[i]) / gamma;
-                x[i] += phi * self.w[i];
+            let old = self.v.iter().zip(&self.w1).zip(&self.w2);
+            for ((w, xi), ((v, w1), w2)) in self.w.iter_mut().zip(x.iter_mut()).zip(old) {
+                *w = (v - oldeps * w1 - delta * w2) / gamma;
+                *xi += phi * *w;
             }
             // r_k = sn^2 r_{k-1} - phibar cs v_{k+1}, in the space of residuals.
             let t = if beta > 0.0 { phibar * cs / beta } else { 0.0 };

@@ -113,9 +113,9 @@ mod tests {
             }
             let mut z = t.clone();
             gram.solve(&mut z);
-            for i in 0..n {
+            for (i, ti) in t.iter().enumerate() {
                 let back: f64 = (0..n).map(|j| entry(i, j) * z[j]).sum();
-                assert!((back - t[i]).abs() < 1e-7, "{n} {rank}");
+                assert!((back - ti).abs() < 1e-7, "{n} {rank}");
             }
         }
     }

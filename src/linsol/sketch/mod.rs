@@ -180,8 +180,8 @@ impl SketchProject {
             self.sign[i] = if self.random.random::<bool>() { 1.0 } else { -1.0 };
         }
         self.t.fill(0.0);
-        for i in 0..n {
-            self.t[self.pick[i]] += self.sign[i] * b[i];
+        for ((c, sign), bi) in self.pick.iter().zip(&self.sign).zip(b) {
+            self.t[*c] += sign * bi;
         }
         if self.rows.is_empty() {
             for c in 0..self.block {
