@@ -3,9 +3,16 @@
 mod card;
 mod data;
 mod decode;
+mod batch;
 mod error;
+mod evaluate;
+mod expr;
 mod finish;
+mod function;
 mod function_part;
+mod graph;
+mod hessian;
+mod hs67;
 mod key;
 mod loops;
 mod model;
@@ -13,6 +20,10 @@ mod number;
 mod operand;
 mod overrides;
 mod params;
+mod problem;
+mod program;
+mod stats;
+mod structure;
 mod store;
 mod types;
 mod uses;
@@ -22,10 +33,12 @@ pub use card::{Card, Cards};
 pub use decode::decode;
 pub use error::{SifError, SifWarning};
 pub use function_part::FunctionCards;
+pub use problem::SifProblem;
+pub use stats::SifStats;
 pub use model::{Decoded, ElementType, GroupKind, GroupType, Names, Ragged};
 
 /// How Fortran literals in the function part are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Literals {
     /// As doubles.
     #[default]
