@@ -455,8 +455,9 @@ impl<'a> TypeReader<'a> {
     }
 
     fn value(&mut self, s: &Statement) -> Result<(), Fault> {
-        if !s.field3.is_empty() || !s.field2.is_empty() {
-            return Err((s.line, "fields 2 and 3 are not blank on an F card".into()));
+        // Field 2 is never read: some files write the type's name there.
+        if !s.field3.is_empty() {
+            return Err((s.line, format!("field 3 holds `{}`, expected it blank on an F card", s.field3)));
         }
         if self.has_value {
             return Err((s.line, format!("type `{}` has two F statements", self.declared.name)));
