@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use costate::sif::{Decoded, GroupKind, SifOptions, decode};
 
@@ -38,6 +39,24 @@ fn finite(values: &[f64]) -> f64 {
     values.iter().filter(|v| v.abs() < 1e20).sum()
 }
 
+/// Structural nonzeros of the constraints' Jacobian.
+fn jacobian_nonzeros(d: &Decoded, constraints: &[usize]) -> usize {
+    let mut seen = vec![usize::MAX; d.variables.len()];
+    let mut count = 0;
+    for &g in constraints {
+        let linear = d.linear.get(g).iter().map(|&(v, _)| v);
+        let elements =
+            d.uses.get(g).iter().flat_map(|&(e, _)| d.element_vars.get(e as usize).iter().copied());
+        for v in linear.chain(elements) {
+            if seen[v as usize] != g {
+                seen[v as usize] = g;
+                count += 1;
+            }
+        }
+    }
+    count
+}
+
 /// The reference file's columns, computed from the decoded data part.
 fn columns(d: &Decoded) -> Vec<(&'static str, f64)> {
     let n = d.variables.len();
@@ -68,6 +87,7 @@ fn columns(d: &Decoded) -> Vec<(&'static str, f64)> {
         ("sum_cl", finite(&cl)),
         ("sum_cu", finite(&cu)),
         ("sum_y0", finite(&y0)),
+        ("nnzj", jacobian_nonzeros(d, &constraints) as f64),
     ]
 }
 
@@ -93,12 +113,14 @@ fn real_files_agree_with_the_reference() {
     let reference = std::fs::read_to_string(shared.join("cutest/reference.csv")).unwrap();
     let reference: HashMap<String, Row> =
         rows(&reference).into_iter().map(|r| (r["name"].clone(), r)).collect();
-    let (mut compared, mut wrong) = (0, Vec::new());
+    let (mut compared, mut wrong, mut total) = (0, Vec::new(), (0.0, 0.0));
     for entry in std::fs::read_dir(shared.join("cutest/sif")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_string();
         let text = std::fs::read(&path).unwrap();
+        let begin = Instant::now();
         let outcome = decode(&name, &text, &SifOptions::default());
+        let seconds = begin.elapsed().as_secs_f64();
         let lenient = decode(&name, &text, &SifOptions { lenient: true, ..SifOptions::default() });
         match (name.as_str(), &outcome, &lenient) {
             // Broken files: line 10 starts with `%` and is repaired; parameter `1` is undefined.
@@ -117,12 +139,18 @@ fn real_files_agree_with_the_reference() {
                 None => wrong.push(format!("{name}: no reference")),
                 Some(row) => {
                     compared += 1;
+                    let yardstick: f64 = row["cutest_t_setup"].parse().unwrap();
+                    total = (total.0 + seconds, total.1 + yardstick);
+                    if seconds > 0.5 * yardstick || seconds > 0.05 {
+                        eprintln!("{name:10} {seconds:9.5} s, CUTEst {yardstick:9.5}");
+                    }
                     wrong.extend(differences(&d, row).into_iter().map(|w| format!("{name}: {w}")));
                 }
             },
         }
     }
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+    eprintln!("all {compared} files: {:.3} s, CUTEst {:.3} s", total.0, total.1);
     assert_eq!(compared, 635);
 }
 
@@ -136,7 +164,7 @@ fn larger_instances_agree_with_the_reference() {
         let text = std::fs::read(shared.join(format!("cutest/sif/{name}.SIF"))).unwrap();
         let pair = |p: &str| p.split_once('=').map(|(k, v)| (k.to_string(), v.to_string())).unwrap();
         let params = row["params"].split_whitespace().map(pair).collect();
-        let begin = std::time::Instant::now();
+        let begin = Instant::now();
         match decode(name, &text, &SifOptions { params, ..SifOptions::default() }) {
             Err(e) => wrong.push(e.to_string()),
             Ok((d, _)) => wrong.extend(differences(&d, &row).into_iter().map(|w| format!("{name}: {w}"))),

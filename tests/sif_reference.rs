@@ -91,8 +91,9 @@ fn compare(csv: &str, known: &[(&str, &str)]) {
     assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Problem and column where rounding is amplified by cancellation.
-const KNOWN: &[(&str, &str)] = &[];
+/// Problem and column that differ for a reason.
+/// - n10FOLDTRLS: its NAME card has room for ten characters only; the reference names the file.
+const KNOWN: &[(&str, &str)] = &[("n10FOLDTRLS", "name")];
 
 #[test]
 fn reference() {

@@ -1,7 +1,5 @@
 //! Lines of a SIF file cut into fields by column (section 1 of the format).
 
-use super::SifError;
-
 /// One line, padded with blanks to 65 columns, the rest dropped; bytes are Latin-1.
 #[derive(Debug, Clone, Copy)]
 pub struct Card {
@@ -80,42 +78,4 @@ pub fn trim_end(text: &[u8]) -> &[u8] {
 /// Latin-1 bytes as text, for names and messages.
 pub fn latin1(text: &[u8]) -> String {
     text.iter().map(|&b| b as char).collect()
-}
-
-/// The lines of a file, one after the other.
-#[derive(Debug)]
-pub struct Cards<'a> {
-    /// File, as the user named it.
-    pub file: &'a str,
-    lines: std::iter::Enumerate<std::slice::Split<'a, u8, fn(&u8) -> bool>>,
-    last_line: usize,
-}
-
-impl<'a> Cards<'a> {
-    /// Starts at the first line.
-    pub fn new(file: &'a str, text: &'a [u8]) -> Self {
-        let newline: fn(&u8) -> bool = |b| *b == b'\n';
-        Self { file, lines: text.split(newline).enumerate(), last_line: 0 }
-    }
-    /// Line number of the card returned last.
-    pub fn line(&self) -> usize {
-        self.last_line
-    }
-    /// An error at the card returned last.
-    pub fn error(&self, what: impl Into<String>) -> SifError {
-        self.error_at(self.last_line, what)
-    }
-    /// An error at a line.
-    pub fn error_at(&self, line: usize, what: impl Into<String>) -> SifError {
-        SifError { file: self.file.to_string(), line, what: what.into() }
-    }
-}
-
-impl Iterator for Cards<'_> {
-    type Item = Card;
-    fn next(&mut self) -> Option<Card> {
-        let (index, text) = self.lines.next()?;
-        self.last_line = index + 1;
-        Some(Card::new(index + 1, text))
-    }
 }

@@ -253,7 +253,8 @@ impl Evaluator {
         let s = &self.structure;
         for (r, jv) in jv.iter_mut().enumerate() {
             let range = s.rows.start[r]..s.rows.start[r + 1];
-            *jv = self.q[range.clone()].iter().zip(&s.rows.vars[range]).map(|(q, &j)| q * v[j as usize]).sum();
+            *jv =
+                self.q[range.clone()].iter().zip(&s.rows.vars[range]).map(|(q, &j)| q * v[j as usize]).sum();
         }
         for_wrapped(s, FIRST, |row, slope| {
             if let Some(jv) = jv.get_mut(row) {

@@ -97,8 +97,16 @@ pub(crate) fn parse(
     scope: &mut dyn Scope,
     literals: Literals,
 ) -> Result<Value, Fault> {
-    let mut parser =
-        Parser { text, at: 0, start: 0, token: Token::End, depth: 0, graph, scope, single: literals == Literals::Cutest };
+    let mut parser = Parser {
+        text,
+        at: 0,
+        start: 0,
+        token: Token::End,
+        depth: 0,
+        graph,
+        scope,
+        single: literals == Literals::Cutest,
+    };
     parser.advance()?;
     let value = parser.or()?;
     if parser.token != Token::End {
@@ -170,7 +178,8 @@ impl Parser<'_> {
             self.token = Token::End;
             return Ok(());
         };
-        if first.is_ascii_digit() || (first == b'.' && rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit)) {
+        if first.is_ascii_digit() || (first == b'.' && rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit))
+        {
             return self.number();
         }
         if first.is_ascii_alphabetic() {
@@ -301,7 +310,10 @@ impl Parser<'_> {
         self.advance()?;
         let right = self.sum()?;
         if left.kind == Kind::Logical || right.kind == Kind::Logical {
-            return Err(Fault { at, what: "a relation needs numbers on both sides, found a logical value".into() });
+            return Err(Fault {
+                at,
+                what: "a relation needs numbers on both sides, found a logical value".into(),
+            });
         }
         let (a, b) = if swap { (right.id, left.id) } else { (left.id, right.id) };
         Ok(Value { id: self.graph.binary(op, a, b), kind: Kind::Logical })
@@ -472,12 +484,16 @@ impl Parser<'_> {
         };
         if args.len() < least || args.len() > most {
             let most = if most == usize::MAX { "or more".into() } else { format!("to {most}") };
-            let expected = if most == format!("to {least}") { least.to_string() } else { format!("{least} {most}") };
+            let expected =
+                if most == format!("to {least}") { least.to_string() } else { format!("{least} {most}") };
             let what = format!("function `{name}` has {} arguments, expected {expected}", args.len());
             return Err(Fault { at, what });
         }
         if args.iter().any(|a| a.kind == Kind::Logical) {
-            return Err(Fault { at, what: format!("function `{name}` has a logical argument, expected a number") });
+            return Err(Fault {
+                at,
+                what: format!("function `{name}` has a logical argument, expected a number"),
+            });
         }
         let kind = args.iter().map(|a| a.kind).fold(Kind::Integer, Kind::max);
         let real = if self.single { Kind::Single } else { Kind::Double };

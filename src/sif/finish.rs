@@ -2,7 +2,7 @@
 
 use super::key::Table;
 use super::operand::NONE;
-use super::store::Store;
+use super::store::{GroupSum, Store};
 use super::warn::Remark;
 use super::{Decoded, Names, Ragged};
 
@@ -142,7 +142,7 @@ impl Store {
     fn add_sums(&self, lists: Ragged<(u32, f64)>, place: &mut [u32]) -> Result<Ragged<(u32, f64)>, Fault> {
         let mut lists: Vec<Vec<(u32, f64)>> = (0..lists.len()).map(|g| lists.get(g).to_vec()).collect();
         let mut room = self.limits.objects;
-        for &(g, donors, line) in &self.sums {
+        for &GroupSum { group: g, donors, line } in &self.sums {
             let line = line as usize;
             let name = || self.groups.key(g).text();
             if !lists[g as usize].is_empty() {

@@ -138,14 +138,18 @@ fn part(
             Subsection::Globals => {
                 let (statement, next) = statement(cards, index).map_err(fail)?;
                 if !matches!(statement.code, b'A' | b'I' | b'E') {
-                    return Err(error(card.line, format!("unknown code `{}` in GLOBALS, expected A, I or E", code_text(card))));
+                    return Err(error(
+                        card.line,
+                        format!("unknown code `{}` in GLOBALS, expected A, I or E", code_text(card)),
+                    ));
                 }
                 globals.push(statement);
                 index = next;
             }
             Subsection::Individuals => {
                 if card.code() != *b" T" && card.code() != *b"T " {
-                    let what = format!("found code `{}`, expected a T card that names a type", code_text(card));
+                    let what =
+                        format!("found code `{}`, expected a T card that names a type", code_text(card));
                     return Err(error(card.line, what));
                 }
                 let name = latin1(card.field2());
@@ -167,7 +171,9 @@ fn part(
     declared
         .iter()
         .zip(bodies)
-        .map(|(d, body)| body.ok_or_else(|| error(d.line, format!("type `{}` is declared and never defined", d.name))))
+        .map(|(d, body)| {
+            body.ok_or_else(|| error(d.line, format!("type `{}` is declared and never defined", d.name)))
+        })
         .collect()
 }
 
@@ -206,7 +212,8 @@ fn statement(cards: &[Card], first: usize) -> Result<(Statement, usize), Fault> 
     let mut next = first + 1;
     while let Some(more) = cards.get(next).filter(|c| !c.is_indicator() && c.code()[1] == b'+') {
         if more.code()[0] != letter {
-            let what = format!("continuation `{}` of a statement with code `{}`", code_text(more), letter as char);
+            let what =
+                format!("continuation `{}` of a statement with code `{}`", code_text(more), letter as char);
             return Err((more.line, what));
         }
         result.append(more);
@@ -252,7 +259,12 @@ impl Temporaries {
                 self.externals.insert(name);
                 return Ok(());
             }
-            other => return Err((card.line, format!("unknown code `{other}` in TEMPORARIES, expected R, I, L, M or F"))),
+            other => {
+                return Err((
+                    card.line,
+                    format!("unknown code `{other}` in TEMPORARIES, expected R, I, L, M or F"),
+                ));
+            }
         };
         match self.kinds.insert(name.clone(), kind) {
             Some(old) if old != kind => Err((card.line, format!("`{name}` is declared with two types"))),
@@ -360,7 +372,12 @@ impl TypeScope<'_> {
 }
 
 impl<'a> TypeReader<'a> {
-    fn new(declared: &'a Declared<'a>, temporaries: &'a Temporaries, literals: Literals, line: usize) -> Self {
+    fn new(
+        declared: &'a Declared<'a>,
+        temporaries: &'a Temporaries,
+        literals: Literals,
+        line: usize,
+    ) -> Self {
         let mut body = Body::default();
         let mut values = HashMap::new();
         let mut bind = |name: &str, id: Id| {
@@ -419,7 +436,8 @@ impl<'a> TypeReader<'a> {
     }
     fn parse_double(&mut self, statement: &Statement) -> Result<Id, Fault> {
         let value = self.parse(statement)?;
-        expr::convert(&mut self.body.graph, value, Kind::Double).map_err(|what| statement.fault(expr::Fault { at: 0, what }))
+        expr::convert(&mut self.body.graph, value, Kind::Double)
+            .map_err(|what| statement.fault(expr::Fault { at: 0, what }))
     }
 
     /// A, I and E cards.
@@ -434,7 +452,8 @@ impl<'a> TypeReader<'a> {
         };
         let value = self.parse(s)?;
         let graph = &mut self.body.graph;
-        let mut id = expr::convert(graph, value, kind).map_err(|what| s.fault(expr::Fault { at: 0, what }))?;
+        let mut id =
+            expr::convert(graph, value, kind).map_err(|what| s.fault(expr::Fault { at: 0, what }))?;
         if s.code != b'A' {
             let condition = symbol(&s.field2);
             if self.names.temporaries.kinds.get(&condition) != Some(&Kind::Logical) {
@@ -489,7 +508,10 @@ impl<'a> TypeReader<'a> {
         let (u, v) = (self.component(s, &s.field2)?, self.component(s, &s.field3)?);
         let (u, v) = (u.max(v), u.min(v));
         if self.body.hessian.iter().any(|h| (h.0, h.1) == (u, v)) {
-            return Err((s.line, format!("the derivative by `{}` and `{}` is given twice", s.field2, s.field3)));
+            return Err((
+                s.line,
+                format!("the derivative by `{}` and `{}` is given twice", s.field2, s.field3),
+            ));
         }
         let id = self.parse_double(s)?;
         self.body.hessian.push((u, v, id));
@@ -499,7 +521,10 @@ impl<'a> TypeReader<'a> {
     fn after_value(&self, s: &Statement) -> Result<(), Fault> {
         match self.has_value {
             true => Ok(()),
-            false => Err((s.line, format!("a derivative comes before the F statement of type `{}`", self.declared.name))),
+            false => Err((
+                s.line,
+                format!("a derivative comes before the F statement of type `{}`", self.declared.name),
+            )),
         }
     }
 
@@ -508,11 +533,16 @@ impl<'a> TypeReader<'a> {
         if self.declared.is_group {
             return match name.is_empty() {
                 true => Ok(0),
-                false => Err((s.line, format!("found `{name}`, expected blank fields 2 and 3 in a group's derivative"))),
+                false => Err((
+                    s.line,
+                    format!("found `{name}`, expected blank fields 2 and 3 in a group's derivative"),
+                )),
             };
         }
         let found = self.declared.internal.iter().position(|u| u == name || symbol(u) == symbol(name));
-        found.ok_or_else(|| (s.line, format!("`{name}` is no internal variable of type `{}`", self.declared.name)))
+        found.ok_or_else(|| {
+            (s.line, format!("`{name}` is no internal variable of type `{}`", self.declared.name))
+        })
     }
 
     /// R card: a piece of a row of W.
@@ -523,7 +553,10 @@ impl<'a> TypeReader<'a> {
         }
         let row = self.declared.internal.iter().position(|u| *u == name);
         let (Some(row), false) = (row, self.body.range.is_empty()) else {
-            return Err((card.line, format!("`{name}` is no internal variable of type `{}`", self.declared.name)));
+            return Err((
+                card.line,
+                format!("`{name}` is no internal variable of type `{}`", self.declared.name),
+            ));
         };
         for (variable, number) in [(card.field3(), card.field4()), (card.field5(), card.field6())] {
             if variable.is_empty() {

@@ -358,7 +358,9 @@ mod tests {
         let one = g.constant(1.0);
         assert_eq!(g.whole_power(x, 0), one);
         assert_eq!(g.whole_power(two, -3), g.constant(0.125));
-        assert!(matches!(g.whole_power(x, 100), id if matches!(g.nodes[id as usize], Node::Binary(Binary::Powi, ..))));
+        assert!(
+            matches!(g.whole_power(x, 100), id if matches!(g.nodes[id as usize], Node::Binary(Binary::Powi, ..)))
+        );
         assert_eq!(g.whole_power(two, i32::MIN), g.constant(0.0));
     }
 }

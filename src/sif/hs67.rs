@@ -147,12 +147,21 @@ mod tests {
             for k in 0..8 {
                 let slope = (plus[k] - minus[k]) / (2.0 * h);
                 let got = y[8 + 3 * k + j];
-                assert!((slope - got).abs() <= 1e-6 * (got.abs() + 1e-6), "y{} x{}: {slope} {got}", k + 1, j + 1);
+                assert!(
+                    (slope - got).abs() <= 1e-6 * (got.abs() + 1e-6),
+                    "y{} x{}: {slope} {got}",
+                    k + 1,
+                    j + 1
+                );
                 for i in 0..3 {
                     let packed = PAIRS.iter().position(|&p| p == (i.min(j), i.max(j))).unwrap();
                     let slope = (plus[8 + 3 * k + i] - minus[8 + 3 * k + i]) / (2.0 * h);
                     let got = y[32 + 6 * k + packed];
-                    assert!((slope - got).abs() <= 1e-5 * (got.abs() + 1e-9), "y{} {i}{j}: {slope} {got}", k + 1);
+                    assert!(
+                        (slope - got).abs() <= 1e-5 * (got.abs() + 1e-9),
+                        "y{} {i}{j}: {slope} {got}",
+                        k + 1
+                    );
                 }
             }
         }

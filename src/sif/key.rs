@@ -9,16 +9,43 @@ pub(crate) struct Key(u128);
 impl Key {
     /// Longest name.
     pub const MAX: usize = 10;
-    /// The blank name.
-    pub const BLANK: Key = Key(0);
 
     /// Packs a name; trailing blanks and what follows ten characters are dropped.
     pub fn new(text: &[u8]) -> Self {
-        let text = trim_end(&text[..text.len().min(Self::MAX)]);
+        Self::exact(trim_end(&text[..text.len().min(Self::MAX)]))
+    }
+    /// Packs at most ten characters as they are, to append numbers to.
+    pub fn exact(text: &[u8]) -> Self {
+        let text = &text[..text.len().min(Self::MAX)];
         let mut bytes = [0; 16];
         bytes[..text.len()].copy_from_slice(text);
         bytes[15] = text.len() as u8;
         Self(u128::from_le_bytes(bytes))
+    }
+    /// Appends a decimal number, after a comma if wanted; `None`: that makes more than ten characters.
+    #[inline]
+    pub fn append(self, comma: bool, value: i32) -> Option<Self> {
+        let mut rest = value.unsigned_abs();
+        let (mut text, mut count) = (0u128, 0);
+        loop {
+            text = text << 8 | (b'0' as u32 + rest % 10) as u128;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        if value < 0 {
+            text = text << 8 | b'-' as u128;
+            count += 1;
+        }
+        if comma {
+            text = text << 8 | b',' as u128;
+            count += 1;
+        }
+        let len = (self.0 >> 120) as usize;
+        let bits = self.0 | text << (8 * len);
+        (len + count <= Self::MAX).then(|| Self(bits + ((count as u128) << 120)))
     }
     /// Marks the key with a small number, for tables that keep several kinds apart.
     pub fn tagged(self, tag: u8) -> Self {
@@ -142,7 +169,17 @@ mod tests {
         assert_ne!(Key::new(b"X\0"), Key::new(b"X"));
         assert_ne!(Key::new(b"X").tagged(1), Key::new(b"X"));
         assert_eq!(Key::new(b"A b c,1-2\xe9").text(), "A b c,1-2\u{e9}");
-        assert_eq!(Key::new(b""), Key::BLANK);
+        assert_eq!(Key::new(b"   ").text(), "");
+    }
+
+    #[test]
+    fn keys_grow_by_numbers() {
+        let x = Key::new(b"X");
+        assert_eq!(x.append(false, 0).and_then(|k| k.append(true, -10)), Some(Key::new(b"X0,-10")));
+        assert_eq!(x.append(false, 123_456_789), Some(Key::new(b"X123456789")));
+        assert_eq!(x.append(false, 1_234_567_890), None);
+        assert_eq!(Key::new(b"").append(false, i32::MAX), Some(Key::new(b"2147483647")));
+        assert_eq!(Key::new(b"0123456789").append(true, i32::MIN), None);
     }
 
     #[test]

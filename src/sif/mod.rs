@@ -1,9 +1,11 @@
 //! CUTEst's Standard Input Format, read natively: no Fortran, no decoder.
 
+mod batch;
 mod card;
 mod data;
 mod decode;
-mod batch;
+#[cfg(test)]
+mod decode_tests;
 mod error;
 mod evaluate;
 mod expr;
@@ -23,19 +25,19 @@ mod params;
 mod problem;
 mod program;
 mod stats;
-mod structure;
 mod store;
+mod structure;
 mod types;
 mod uses;
 mod warn;
 
-pub use card::{Card, Cards};
+pub use card::Card;
 pub use decode::decode;
 pub use error::{SifError, SifWarning};
 pub use function_part::FunctionCards;
+pub use model::{Decoded, ElementType, GroupKind, GroupType, Names, Ragged};
 pub use problem::SifProblem;
 pub use stats::SifStats;
-pub use model::{Decoded, ElementType, GroupKind, GroupType, Names, Ragged};
 
 /// How Fortran literals in the function part are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

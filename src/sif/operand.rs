@@ -99,28 +99,24 @@ impl Operand {
     }
 
     fn expand(&mut self, integers: &Integers) -> Result<(), String> {
-        let (stem, mut len) = self.stem.bytes();
-        let mut text = [0u8; 64];
-        text[..16].copy_from_slice(&stem);
+        let mut key = Some(self.stem);
         for k in 0..self.indices as usize {
             if self.last[k] == UNDEFINED {
                 return integers.get(self.index[k]).map(|_| ());
             }
-            if k > 0 {
-                text[len] = b',';
-                len += 1;
-            }
-            len = append_decimal(&mut text, len, self.last[k]);
+            key = key.and_then(|key| key.append(k > 0, self.last[k] as i32));
         }
-        if len > Key::MAX {
+        let Some(key) = key else {
+            let values: Vec<String> = self.last[..self.indices as usize].iter().map(i64::to_string).collect();
             self.last[0] = UNDEFINED; // expand again, to fail again
             return Err(format!(
-                "array name expands to `{}`, expected at most 10 characters",
-                latin1(&text[..len])
+                "array name expands to `{}{}`, expected at most {} characters",
+                self.stem.text(),
+                values.join(","),
+                Key::MAX
             ));
-        }
-        text[len..16].fill(0);
-        self.key = Key::new(&text[..len]);
+        };
+        self.key = key;
         if self.found {
             self.number = self.number.wrapping_add(1); // loops often visit objects in order of creation
             self.found = false;
@@ -128,9 +124,18 @@ impl Operand {
         Ok(())
     }
 
+    /// A literal name that has its number.
+    #[inline]
+    fn is_settled(&self) -> bool {
+        self.found && self.indices == 0
+    }
+
     /// Number of this name in its table, if it is there.
     #[inline]
     pub fn find(&mut self, integers: &Integers, table: &Table) -> Result<Option<u32>, String> {
+        if self.is_settled() {
+            return Ok(Some(self.number));
+        }
         let key = self.key(integers)?;
         if !self.found {
             match table.find(key, self.number) {
@@ -144,6 +149,9 @@ impl Operand {
     /// Number of this name in its table, new if need be, and whether it is new.
     #[inline]
     pub fn intern(&mut self, integers: &Integers, table: &mut Table) -> Result<(u32, bool), String> {
+        if self.is_settled() {
+            return Ok((self.number, false));
+        }
         let key = self.key(integers)?;
         if self.found {
             return Ok((self.number, false));
@@ -152,27 +160,6 @@ impl Operand {
         (self.number, self.found) = (number, true);
         Ok((number, new))
     }
-}
-
-fn append_decimal(text: &mut [u8], mut len: usize, value: i64) -> usize {
-    let mut digits = [0u8; 20];
-    let mut first = digits.len();
-    let mut rest = value.unsigned_abs();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if value < 0 {
-        text[len] = b'-';
-        len += 1;
-    }
-    let count = digits.len() - first;
-    text[len..len + count].copy_from_slice(&digits[first..]);
-    len + count
 }
 
 /// The names of the cards that are compiled but not yet run: one card, or a loop's body.
@@ -243,6 +230,9 @@ fn array_name(field: &[u8], integers: &mut Integers) -> Result<(Operand, bool), 
         }
         operand.index[operand.indices as usize] = integers.slot(Key::new(name));
         operand.indices += 1;
+    }
+    if operand.indices > 0 {
+        operand.stem = Key::exact(&field[..open]); // a blank before the index counts
     }
     Ok((operand, close + 1 < inside.len()))
 }

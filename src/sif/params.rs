@@ -28,11 +28,17 @@ impl Reals {
     /// Value of the parameter named by an operand.
     #[inline]
     pub fn get(&self, operands: &mut Operands, k: u32, integers: &Integers) -> Result<f64, String> {
-        match operands.at(k).find(integers, &self.table)? {
-            Some(slot) if !self.values[slot as usize].is_nan() => Ok(self.values[slot as usize]),
-            _ => Err(format!("undefined real parameter `{}`", operands.at(k).key(integers)?.text())),
+        let value = operands.at(k).find(integers, &self.table)?.map(|slot| self.values[slot as usize]);
+        match value {
+            Some(value) if !value.is_nan() => Ok(value),
+            _ => Err(undefined(operands.at(k).key(integers)?)),
         }
     }
+}
+
+#[cold]
+fn undefined(name: Key) -> String {
+    format!("undefined real parameter `{}`", name.text())
 }
 
 /// What an assignment computes from v (field 4), a (field 3) and b (field 5).

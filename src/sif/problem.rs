@@ -55,7 +55,8 @@ impl SifProblem {
             decoded.group_types.iter().map(|t| t.params.len()),
             typed.filter_map(|(g, t)| t.map(|t| (t, decoded.group_params.get(g)))),
         );
-        let elements = function::elements(file, &cards.elements, &decoded, &element_uniform, options.literals)?;
+        let elements =
+            function::elements(file, &cards.elements, &decoded, &element_uniform, options.literals)?;
         let groups = function::groups(file, &cards.groups, &decoded, &group_uniform, options.literals)?;
         let mut structure = Structure::new(&decoded, &elements, &groups);
         let places = hessian::build(&mut structure, &decoded.quadratic);
@@ -80,9 +81,6 @@ impl SifProblem {
     /// What was odd in the file.
     pub fn warnings(&self) -> &[SifWarning] {
         &self.decoded.warnings
-    }
-    pub(crate) fn structure(&self) -> &Structure {
-        &self.evaluator.structure
     }
     /// Forgets the functions kept for the last point (for measurements).
     pub fn forget(&mut self) {
@@ -164,7 +162,14 @@ impl Nlp for SifProblem {
         self.evaluator.jacobian_transposed_product(x, w, jtw);
         Ok(())
     }
-    fn hess_prod(&mut self, x: &[f64], sigma: f64, y: &[f64], v: &[f64], hv: &mut [f64]) -> Result<(), EvalError> {
+    fn hess_prod(
+        &mut self,
+        x: &[f64],
+        sigma: f64,
+        y: &[f64],
+        v: &[f64],
+        hv: &mut [f64],
+    ) -> Result<(), EvalError> {
         self.evaluator.hessian_product(x, sigma, y, v, hv);
         Ok(())
     }

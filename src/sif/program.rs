@@ -54,7 +54,13 @@ impl Program {
             return Self::default();
         }
         let last = last_uses(graph, wanted);
-        let mut c = Compiler { graph, last, place: vec![u32::MAX; graph.nodes.len()], free: Vec::new(), program: Self::default() };
+        let mut c = Compiler {
+            graph,
+            last,
+            place: vec![u32::MAX; graph.nodes.len()],
+            free: Vec::new(),
+            program: Self::default(),
+        };
         for id in 0..graph.nodes.len() as Id {
             if c.last[id as usize] == 0 {
                 continue;
@@ -69,10 +75,6 @@ impl Program {
         c.program
     }
 
-    /// Computes nothing.
-    pub fn is_empty(&self) -> bool {
-        self.code.is_empty()
-    }
     /// Registers needed, in doubles.
     pub fn scratch(&self) -> usize {
         self.registers * BLOCK
@@ -260,7 +262,8 @@ impl Others<'_> {
             Source::Param(k) => &self.params[k as usize * self.count + self.first..][..self.len],
             Source::Register(r) => {
                 let at = r as usize * BLOCK;
-                let block = if at < self.right_from { &self.left[at..] } else { &self.right[at - self.right_from..] };
+                let block =
+                    if at < self.right_from { &self.left[at..] } else { &self.right[at - self.right_from..] };
                 &block[..self.len]
             }
         }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::SifProblem;
+use super::hessian::count_all_pairs;
 use crate::linalg::norm2;
 use crate::nlp::{INFINITE_BOUND, Nlp};
 
@@ -31,7 +32,8 @@ pub struct SifStats {
     pub nfree: usize,
     /// Entries of the Jacobian, without the objective's gradient.
     pub nnzj: usize,
-    /// Entries of one triangle of the Hessian of the Lagrangian.
+    /// Entries of one triangle of the Hessian of the Lagrangian as CUTEst counts them: all pairs of variables of each element.
+    /// The pattern of [`SifProblem`] has fewer where derivatives are structurally zero.
     pub nnzh: usize,
     /// Sum of the start point.
     pub sum_x0: f64,
@@ -120,7 +122,7 @@ impl SifStats {
             nbounded: count(&|j| meta.is_bounded(j) && !fixed(j), n),
             nfree: count(&|j| !meta.is_bounded(j), n),
             nnzj: meta.jacobian.as_ref().map_or(0, |p| p.len()),
-            nnzh: meta.hessian.as_ref().map_or(0, |p| p.len()),
+            nnzh: count_all_pairs(problem.decoded()),
             sum_x0: x0.iter().sum(),
             sum_bl: finite(&meta.x_lower),
             sum_bu: finite(&meta.x_upper),
@@ -139,7 +141,8 @@ impl SifStats {
             norm_hw_x1: 0.0,
         };
         [stats.f, stats.norm_g, stats.norm_c, stats.norm_jtv, stats.norm_hw] = functions(problem, &x0);
-        [stats.f_x1, stats.norm_g_x1, stats.norm_c_x1, stats.norm_jtv_x1, stats.norm_hw_x1] = functions(problem, &x1);
+        [stats.f_x1, stats.norm_g_x1, stats.norm_c_x1, stats.norm_jtv_x1, stats.norm_hw_x1] =
+            functions(problem, &x1);
         stats
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 200_000_000, objects: 100_000_000 }
+        Self { steps: 200_000_000, objects: 60_000_000 }
     }
 }
 
@@ -32,6 +32,15 @@ struct DataSet {
     name: Option<Key>,
     count: usize,
     individual: bool,
+}
+
+/// A D-group: its linear part is the sum of its donors' times factors.
+#[derive(Debug)]
+pub(crate) struct GroupSum {
+    pub group: u32,
+    /// Donors, `NONE` if absent.
+    pub donors: [(u32, f64); 2],
+    pub line: u32,
 }
 
 /// Position of a card in its section's data sets.
@@ -65,8 +74,7 @@ pub(crate) struct Store {
     pub y0: Vec<f64>,
     /// (group, variable, coefficient) in order of appearance.
     pub linear: Vec<(u32, u32, f64)>,
-    /// D-groups: group, donors with factors, line.
-    pub sums: Vec<(u32, [(u32, f64); 2], u32)>,
+    pub sums: Vec<GroupSum>,
     pub quadratic: Vec<(u32, u32, f64)>,
     pub objective_bounds: (f64, f64),
 
@@ -246,7 +254,7 @@ impl Store {
             }
         }
         let (g, _) = self.make_group(card, kind)?;
-        self.sums.push((g, donors, card.line));
+        self.sums.push(GroupSum { group: g, donors, line: card.line });
         self.room(4)
     }
 

@@ -126,7 +126,10 @@ impl Structure {
         }
         for (list, body) in lists.iter().zip(bodies).filter(|(l, _)| !l.is_empty()) {
             let params = transpose(list, |&g| d.group_params.get(g as usize));
-            let wrapped = |&g: &u32| Wrapped { row: row_of_group[g as usize], inverse_scale: 1.0 / d.scale[g as usize] };
+            let wrapped = |&g: &u32| Wrapped {
+                row: row_of_group[g as usize],
+                inverse_scale: 1.0 / d.scale[g as usize],
+            };
             self.groups.push(GroupBatch {
                 batch: Batch::new(Kernel::new(body, 1), list.len(), params),
                 groups: list.iter().map(wrapped).collect(),
@@ -193,8 +196,7 @@ impl Structure {
                 mentioned[v as usize] = true;
             }
         }
-        self.objective_linear =
-            (0..self.n).filter(|&v| mentioned[v]).map(|v| (v as u32, dense[v])).collect();
+        self.objective_linear = (0..self.n).filter(|&v| mentioned[v]).map(|v| (v as u32, dense[v])).collect();
         let rows = &mut self.rows;
         rows.linear_start.push(0);
         let order = self.groups_by_row(row_of_group);
