@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use costate::nlp::NlpMeta;
 use costate::sif::{Card, SifOptions, SifProblem, SifStats};
-use costate::{Error, EvalError, Nlp};
+use costate::{Error, Nlp};
 
 /// A problem that was read.
 pub struct Loaded {
@@ -32,7 +32,7 @@ impl Loaded {
             .collect()
     }
     /// Sizes, sums and norms.
-    pub fn stats(&mut self) -> Result<SifStats, EvalError> {
+    pub fn stats(&mut self) -> SifStats {
         SifStats::new(&mut self.nlp)
     }
 }

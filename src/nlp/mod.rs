@@ -82,8 +82,6 @@ pub struct NlpMeta {
     pub y0: Vec<f64>,
     /// Constraints known to be linear, length m (or empty: none known).
     pub linear: Vec<bool>,
-    /// The objective is constant: the problem is a system c(x) = 0.
-    pub constant_objective: bool,
     /// Names of the variables, length n or empty.
     pub variable_names: Vec<String>,
     /// Names of the constraints, length m or empty.

@@ -1,494 +1,572 @@
-//! Fortran expressions of the function part (section 8 of the format), lowered to a [`Graph`] as they are parsed.
-
-use std::collections::HashMap;
+//! Fortran expressions of the function part (section 8 of the format): lexer and typed parser.
+//!
+//! The parser writes straight into a [`Graph`].
 
 use super::Literals;
-use super::program::{Binary, Graph, Node, Op, Unary};
+use super::graph::{Binary, Graph, Id, Unary};
 
-/// Type of an expression.
+/// Parentheses, powers and signs inside each other that are accepted.
+const MAX_DEPTH: usize = 200;
+
+/// Fortran's types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Type {
+pub(crate) enum Kind {
     Logical,
     Integer,
+    /// Default real, 32 bits.
     Single,
     Double,
 }
 
-impl Type {
+impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Logical => "logical",
             Self::Integer => "integer",
-            Self::Single | Self::Double => "real",
+            Self::Single => "real",
+            Self::Double => "double precision",
         }
     }
 }
 
-/// A typed node.
-#[derive(Debug, Clone, Copy)]
+/// A value in the graph with its Fortran type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Value {
-    pub node: Node,
-    pub ty: Type,
+    pub id: Id,
+    pub kind: Kind,
 }
 
-/// What a name stands for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Variable {
-    pub ty: Type,
-    /// `None` before the first assignment.
-    pub node: Option<Node>,
+/// What is wrong, and at which character of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub at: usize,
+    pub what: String,
 }
 
-/// Names in upper case.
-pub(crate) type Scope = HashMap<String, Variable>;
+/// Values of names, and functions that are not intrinsic.
+pub(crate) trait Scope {
+    /// The value of a name (upper case).
+    fn value(&mut self, name: &str, graph: &mut Graph) -> Result<Value, String>;
+    /// Whether `name(...)` is handled by [`Scope::call`] instead of the intrinsics.
+    fn calls(&self, name: &str) -> bool;
+    /// An external function or an array element: arguments are values or, for names without a value, the names.
+    fn call(&mut self, name: &str, args: &[Argument], graph: &mut Graph) -> Result<Value, String>;
+}
 
-/// Position (from 0, in the text without blanks) and what is wrong.
-pub(crate) type Fault = (usize, String);
-
-const MAX_DEPTH: usize = 100;
+/// An argument of an external function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Argument {
+    Value(Value),
+    /// The name of an array.
+    Array(String),
+}
 
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
-    Integer(i64),
-    Real { value: f64, double: bool },
+    Integer(f64),
+    Single(f64),
+    Double(f64),
+    Truth(bool),
     Name(String),
-    Symbol(&'static str),
+    /// Operators and punctuation; `.EQ.` and `==` are both `==`.
+    Mark(&'static str),
     End,
 }
 
-/// `text` is upper case without blanks.
-fn tokenize(text: &str) -> Result<Vec<(usize, Token)>, Fault> {
-    let bytes = text.as_bytes();
-    let mut tokens = Vec::new();
-    let mut k = 0;
-    while k < bytes.len() {
-        let start = k;
-        let token = match bytes[k] {
-            b'0'..=b'9' => number(text, &mut k)?,
-            b'.' if bytes.get(k + 1).is_some_and(u8::is_ascii_digit) => number(text, &mut k)?,
-            b'A'..=b'Z' => {
-                while k < bytes.len() && (bytes[k].is_ascii_alphanumeric() || bytes[k] == b'_') {
-                    k += 1;
-                }
-                Token::Name(text[start..k].to_string())
-            }
-            _ => {
-                const SYMBOLS: [&str; 29] = [
-                    ".TRUE.", ".FALSE.", ".AND.", ".NOT.", ".OR.", ".EQ.", ".NE.", ".LT.", ".LE.", ".GT.",
-                    ".GE.", "**", "==", "/=", "<=", ">=", "<", ">", "+", "-", "*", "/", "(", ")", ",", "=",
-                    ":", "'", "%",
-                ];
-                let rest = &text[k..];
-                let symbol = SYMBOLS[..25].iter().find(|s| rest.starts_with(**s)).ok_or_else(|| {
-                    let found = rest.chars().next().unwrap_or(' ');
-                    (
-                        start,
-                        format!("found '{found}', expected a number, a name, an operator or a parenthesis"),
-                    )
-                })?;
-                k += symbol.len();
-                Token::Symbol(symbol)
-            }
-        };
-        tokens.push((start, token));
-    }
-    tokens.push((text.len(), Token::End));
-    Ok(tokens)
-}
+/// Dotted operators.
+const DOTTED: [(&str, &str); 11] = [
+    (".OR.", ".OR."),
+    (".AND.", ".AND."),
+    (".NOT.", ".NOT."),
+    (".EQ.", "=="),
+    (".NE.", "/="),
+    (".LT.", "<"),
+    (".LE.", "<="),
+    (".GT.", ">"),
+    (".GE.", ">="),
+    (".TRUE.", ".TRUE."),
+    (".FALSE.", ".FALSE."),
+];
+/// Longest first.
+const MARKS: [&str; 14] = ["**", "==", "/=", "<=", ">=", "<", ">", "+", "-", "*", "/", "(", ")", ","];
 
-/// A literal; `1.GE.X` is the integer 1 followed by an operator.
-fn number(text: &str, k: &mut usize) -> Result<Token, Fault> {
-    let bytes = text.as_bytes();
-    let start = *k;
-    let digits = |k: &mut usize| {
-        while bytes.get(*k).is_some_and(u8::is_ascii_digit) {
-            *k += 1;
-        }
-    };
-    digits(k);
-    let mut real = false;
-    let operator_follows = || {
-        let rest = &text[*k..];
-        [".AND.", ".OR.", ".EQ.", ".NE.", ".LT.", ".LE.", ".GT.", ".GE."].iter().any(|s| rest.starts_with(s))
-    };
-    if bytes.get(*k) == Some(&b'.') && !operator_follows() {
-        real = true;
-        *k += 1;
-        digits(k);
-    }
-    let mut double = false;
-    if let Some(b'E' | b'D') = bytes.get(*k) {
-        let mut after = *k + 1;
-        if let Some(b'+' | b'-') = bytes.get(after) {
-            after += 1;
-        }
-        if bytes.get(after).is_some_and(u8::is_ascii_digit) {
-            double = bytes[*k] == b'D';
-            real = true;
-            *k = after;
-            digits(k);
-        }
-    }
-    let literal = &text[start..*k];
-    if real {
-        let value: f64 =
-            literal.replace('D', "E").parse().map_err(|_| (start, format!("'{literal}' is not a number")))?;
-        return Ok(Token::Real { value, double });
-    }
-    let value = literal.parse().map_err(|_| (start, format!("integer '{literal}' is too large")))?;
-    Ok(Token::Integer(value))
-}
-
-/// Lowers one expression.
+/// Parses one expression. `text`: upper case, no blanks.
 pub(crate) fn parse(
     text: &str,
     graph: &mut Graph,
-    scope: &Scope,
+    scope: &mut dyn Scope,
     literals: Literals,
 ) -> Result<Value, Fault> {
-    if text.is_empty() {
-        return Err((0, "the expression is missing".into()));
-    }
-    let tokens = tokenize(text)?;
-    let mut parser = Parser { tokens, at: 0, graph, scope, literals, depth: 0 };
+    let mut parser = Parser {
+        text,
+        at: 0,
+        start: 0,
+        token: Token::End,
+        depth: 0,
+        graph,
+        scope,
+        single: literals == Literals::Cutest,
+    };
+    parser.advance()?;
     let value = parser.or()?;
-    match parser.peek() {
-        Token::End => Ok(value),
-        other => {
-            let found = describe(other);
-            Err(parser.fault(format!("found {found} after the end of the expression")))
-        }
+    if parser.token != Token::End {
+        return Err(parser.unexpected("an operator or the end of the expression"));
     }
+    Ok(value)
 }
 
-fn describe(token: &Token) -> String {
-    match token {
-        Token::Integer(v) => format!("'{v}'"),
-        Token::Real { value, .. } => format!("'{value}'"),
-        Token::Name(n) => format!("'{n}'"),
-        Token::Symbol(s) => format!("'{s}'"),
-        Token::End => "the end of the expression".into(),
+/// Converts on assignment: real to integer truncates.
+pub(crate) fn convert(graph: &mut Graph, value: Value, to: Kind) -> Result<Id, String> {
+    match (value.kind, to) {
+        (from, to) if from == to => Ok(value.id),
+        (Kind::Logical, _) | (_, Kind::Logical) => {
+            Err(format!("found a {} value, expected a {} one", value.kind.name(), to.name()))
+        }
+        (_, Kind::Integer) => Ok(graph.unary(Unary::Trunc, value.id)),
+        (_, Kind::Single) => Ok(graph.unary(Unary::Single, value.id)),
+        _ => Ok(value.id),
     }
 }
 
 struct Parser<'a> {
-    tokens: Vec<(usize, Token)>,
+    text: &'a str,
+    /// Behind the current token.
     at: usize,
-    graph: &'a mut Graph,
-    scope: &'a Scope,
-    literals: Literals,
+    /// First character of the current token.
+    start: usize,
+    token: Token,
     depth: usize,
+    graph: &'a mut Graph,
+    scope: &'a mut dyn Scope,
+    /// Literals without D are 32-bit.
+    single: bool,
 }
 
 impl Parser<'_> {
-    fn peek(&self) -> &Token {
-        &self.tokens[self.at].1
+    fn fault(&self, what: impl Into<String>) -> Fault {
+        Fault { at: self.start, what: what.into() }
     }
-    fn fault(&self, what: String) -> Fault {
-        (self.tokens[self.at].0, what)
-    }
-    fn eat(&mut self, symbols: &[&'static str]) -> Option<&'static str> {
-        let Token::Symbol(s) = self.peek() else { return None };
-        let found = symbols.iter().find(|x| *x == s).copied();
-        self.at += usize::from(found.is_some());
-        found
-    }
-    fn expect(&mut self, symbol: &'static str) -> Result<(), Fault> {
-        match self.eat(&[symbol]) {
-            Some(_) => Ok(()),
-            None => Err(self.fault(format!("found {}, expected '{symbol}'", describe(self.peek())))),
+    fn unexpected(&self, expected: &str) -> Fault {
+        match self.token {
+            Token::End => self.fault(format!("the expression ends, expected {expected}")),
+            _ => self.fault(format!("found `{}`, expected {expected}", &self.text[self.start..self.at])),
         }
     }
-
-    fn logical(&self, v: Value, operator: &str) -> Result<Node, Fault> {
-        if v.ty == Type::Logical {
-            return Ok(v.node);
-        }
-        Err(self.fault(format!("{operator} needs logical operands, found {}", v.ty.name())))
+    fn is(&self, mark: &str) -> bool {
+        matches!(self.token, Token::Mark(m) if m == mark)
     }
-    fn numeric(&self, v: Value, operator: &str) -> Result<Value, Fault> {
-        if v.ty != Type::Logical {
-            return Ok(v);
+    fn expect(&mut self, mark: &str) -> Result<(), Fault> {
+        if !self.is(mark) {
+            return Err(self.unexpected(&format!("`{mark}`")));
         }
-        Err(self.fault(format!("{operator} needs numbers, found a logical value")))
+        self.advance()
     }
-
-    fn or(&mut self) -> Result<Value, Fault> {
-        let mut left = self.and()?;
-        while self.eat(&[".OR."]).is_some() {
-            let right = self.and()?;
-            let (a, b) = (self.logical(left, ".OR.")?, self.logical(right, ".OR.")?);
-            left = Value { node: self.graph.binary(Binary::Or, a, b), ty: Type::Logical };
-        }
-        Ok(left)
-    }
-
-    fn and(&mut self) -> Result<Value, Fault> {
-        let mut left = self.not()?;
-        while self.eat(&[".AND."]).is_some() {
-            let right = self.not()?;
-            let (a, b) = (self.logical(left, ".AND.")?, self.logical(right, ".AND.")?);
-            left = Value { node: self.graph.binary(Binary::And, a, b), ty: Type::Logical };
-        }
-        Ok(left)
-    }
-
-    fn not(&mut self) -> Result<Value, Fault> {
-        let mut negate = false;
-        while self.eat(&[".NOT."]).is_some() {
-            negate = !negate;
-        }
-        let value = self.relation()?;
-        if !negate {
-            return Ok(value);
-        }
-        let a = self.logical(value, ".NOT.")?;
-        Ok(Value { node: self.graph.unary(Unary::Not, a), ty: Type::Logical })
-    }
-
-    fn relation(&mut self) -> Result<Value, Fault> {
-        let left = self.sum()?;
-        let relations = [".EQ.", ".NE.", ".LT.", ".LE.", ".GT.", ".GE.", "==", "/=", "<=", ">=", "<", ">"];
-        let Some(symbol) = self.eat(&relations) else { return Ok(left) };
-        let right = self.sum()?;
-        let f = match symbol {
-            ".EQ." | "==" => Binary::Eq,
-            ".NE." | "/=" => Binary::Ne,
-            ".LT." | "<" => Binary::Lt,
-            ".LE." | "<=" => Binary::Le,
-            ".GT." | ">" => Binary::Gt,
-            _ => Binary::Ge,
-        };
-        let (a, b) = (self.numeric(left, symbol)?, self.numeric(right, symbol)?);
-        Ok(Value { node: self.graph.binary(f, a.node, b.node), ty: Type::Logical })
-    }
-
-    fn sum(&mut self) -> Result<Value, Fault> {
-        let sign = self.eat(&["+", "-"]);
-        let mut left = self.product()?;
-        if let Some(s) = sign {
-            left = self.numeric(left, s)?;
-            if s == "-" {
-                left.node = self.graph.unary(Unary::Neg, left.node);
-            }
-        }
-        while let Some(s) = self.eat(&["+", "-"]) {
-            let right = self.product()?;
-            let f = if s == "+" { Binary::Add } else { Binary::Sub };
-            left = self.arithmetic(f, s, left, right)?;
-        }
-        Ok(left)
-    }
-
-    fn product(&mut self) -> Result<Value, Fault> {
-        let mut left = self.power()?;
-        while let Some(s) = self.eat(&["*", "/"]) {
-            let right = self.power()?;
-            let f = if s == "*" { Binary::Mul } else { Binary::Div };
-            left = self.arithmetic(f, s, left, right)?;
-        }
-        Ok(left)
-    }
-
-    /// Applies an operation with Fortran's promotion; integers stay integers, singles are rounded to 32 bits.
-    fn arithmetic(&mut self, f: Binary, symbol: &str, a: Value, b: Value) -> Result<Value, Fault> {
-        let (a, b) = (self.numeric(a, symbol)?, self.numeric(b, symbol)?);
-        let ty = a.ty.max(b.ty);
-        let f = if f == Binary::Div && ty == Type::Integer { Binary::IntDiv } else { f };
-        let node = self.graph.binary(f, a.node, b.node);
-        Ok(self.rounded(node, ty))
-    }
-
-    fn rounded(&mut self, node: Node, ty: Type) -> Value {
-        let node = if ty == Type::Single { self.graph.unary(Unary::Single, node) } else { node };
-        Value { node, ty }
-    }
-
-    fn power(&mut self) -> Result<Value, Fault> {
-        let base = self.primary()?;
-        if self.eat(&["**"]).is_none() {
-            return Ok(base);
-        }
-        self.descend()?;
-        // No operator is followed by a sign in the language; one after ** is understood all the same.
-        let sign = self.eat(&["+", "-"]);
-        let mut exponent = self.power()?;
-        self.depth -= 1;
-        let (base, _) = (self.numeric(base, "**")?, self.numeric(exponent, "**")?);
-        if sign == Some("-") {
-            exponent.node = self.graph.unary(Unary::Neg, exponent.node);
-        }
-        let ty = base.ty.max(exponent.ty);
-        let constant = self.graph.value(exponent.node).filter(|v| v.fract() == 0.0 && v.abs() <= 1024.0);
-        let node = match (exponent.ty, constant) {
-            (Type::Integer, Some(0.0)) => self.graph.constant(1.0),
-            (Type::Integer, Some(1.0)) => base.node,
-            (Type::Integer, Some(k)) if base.ty != Type::Integer || k > 0.0 => {
-                self.graph.add(Op::Power(base.node, k as i32))
-            }
-            (Type::Integer, _) if base.ty == Type::Integer => {
-                let p = self.graph.binary(Binary::Pow, base.node, exponent.node);
-                self.graph.unary(Unary::Trunc, p)
-            }
-            // powf of an integral exponent is exact in sign for negative bases.
-            _ => self.graph.binary(Binary::Pow, base.node, exponent.node),
-        };
-        Ok(self.rounded(node, ty))
-    }
-
-    fn descend(&mut self) -> Result<(), Fault> {
+    fn enter(&mut self) -> Result<(), Fault> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(self.fault(format!("the expression is nested deeper than {MAX_DEPTH}")));
+            return Err(self.fault(format!("the expression is nested more than {MAX_DEPTH} deep")));
         }
         Ok(())
     }
 
+    // Lexer.
+
+    fn advance(&mut self) -> Result<(), Fault> {
+        self.start = self.at;
+        let rest = &self.text[self.at..];
+        let Some(first) = rest.bytes().next() else {
+            self.token = Token::End;
+            return Ok(());
+        };
+        if first.is_ascii_digit() || (first == b'.' && rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit))
+        {
+            return self.number();
+        }
+        if first.is_ascii_alphabetic() {
+            let len = rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+            self.token = Token::Name(rest[..len].to_string());
+            self.at += len;
+            return Ok(());
+        }
+        if let Some((text, mark)) = DOTTED.iter().find(|(text, _)| rest.starts_with(text)) {
+            self.at += text.len();
+            self.token = match *mark {
+                ".TRUE." => Token::Truth(true),
+                ".FALSE." => Token::Truth(false),
+                mark => Token::Mark(mark),
+            };
+            return Ok(());
+        }
+        if let Some(mark) = MARKS.iter().find(|m| rest.starts_with(**m)) {
+            self.at += mark.len();
+            self.token = Token::Mark(mark);
+            return Ok(());
+        }
+        let found = rest.chars().next().unwrap_or(' ');
+        Err(self.fault(format!("found `{found}`, which no Fortran expression has here")))
+    }
+
+    /// Digits, point, digits, exponent; `1.GE.X` is the integer 1 and an operator.
+    fn number(&mut self) -> Result<(), Fault> {
+        let bytes = self.text.as_bytes();
+        let digits = |mut p: usize| {
+            while bytes.get(p).is_some_and(u8::is_ascii_digit) {
+                p += 1;
+            }
+            p
+        };
+        let mut end = digits(self.at);
+        let mut real = false;
+        let operator = DOTTED.iter().any(|(text, _)| self.text[end..].starts_with(text));
+        if bytes.get(end) == Some(&b'.') && !operator {
+            real = true;
+            end = digits(end + 1);
+        }
+        let mut text = self.text[self.start..end].to_string();
+        let mut double = false;
+        if let Some(&letter @ (b'E' | b'D')) = bytes.get(end) {
+            let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
+            let stop = digits(end + 1 + sign);
+            if stop > end + 1 + sign {
+                text.push('e');
+                text.push_str(&self.text[end + 1..stop]);
+                real = true;
+                double = letter == b'D';
+                end = stop;
+            }
+        }
+        self.at = end;
+        // 32-bit literals are rounded once, from the decimal digits.
+        let value = match real && !double && self.single {
+            true => text.parse::<f32>().map(f64::from).ok(),
+            false => text.parse::<f64>().ok(),
+        };
+        let Some(value) = value.filter(|v| v.is_finite()) else {
+            return Err(self.fault(format!("number `{text}` is too large")));
+        };
+        self.token = match (real, double || !self.single) {
+            (false, _) if value > f64::from(i32::MAX) => {
+                return Err(self.fault(format!("integer `{text}` needs more than 32 bits")));
+            }
+            (false, _) => Token::Integer(value),
+            (true, true) => Token::Double(value),
+            (true, false) => Token::Single(value),
+        };
+        Ok(())
+    }
+
+    // Grammar, loosest first.
+
+    fn or(&mut self) -> Result<Value, Fault> {
+        self.logical_chain(".OR.", Binary::Or, Self::and)
+    }
+    fn and(&mut self) -> Result<Value, Fault> {
+        self.logical_chain(".AND.", Binary::And, Self::not)
+    }
+    fn logical_chain(
+        &mut self,
+        mark: &str,
+        op: Binary,
+        operand: fn(&mut Self) -> Result<Value, Fault>,
+    ) -> Result<Value, Fault> {
+        let mut left = operand(self)?;
+        while self.is(mark) {
+            let at = self.start;
+            self.advance()?;
+            let right = operand(self)?;
+            if left.kind != Kind::Logical || right.kind != Kind::Logical {
+                return Err(Fault { at, what: format!("`{mark}` needs logical operands") });
+            }
+            left.id = self.graph.binary(op, left.id, right.id);
+        }
+        Ok(left)
+    }
+    fn not(&mut self) -> Result<Value, Fault> {
+        if !self.is(".NOT.") {
+            return self.relation();
+        }
+        self.enter()?;
+        self.advance()?;
+        let at = self.start;
+        let value = self.not()?;
+        self.depth -= 1;
+        if value.kind != Kind::Logical {
+            return Err(Fault { at, what: "`.NOT.` needs a logical operand".into() });
+        }
+        Ok(Value { id: self.graph.unary(Unary::Not, value.id), kind: Kind::Logical })
+    }
+    fn relation(&mut self) -> Result<Value, Fault> {
+        let left = self.sum()?;
+        let (op, swap) = match self.token {
+            Token::Mark("==") => (Binary::Eq, false),
+            Token::Mark("/=") => (Binary::Ne, false),
+            Token::Mark("<") => (Binary::Lt, false),
+            Token::Mark("<=") => (Binary::Le, false),
+            Token::Mark(">") => (Binary::Lt, true),
+            Token::Mark(">=") => (Binary::Le, true),
+            _ => return Ok(left),
+        };
+        let at = self.start;
+        self.advance()?;
+        let right = self.sum()?;
+        if left.kind == Kind::Logical || right.kind == Kind::Logical {
+            return Err(Fault {
+                at,
+                what: "a relation needs numbers on both sides, found a logical value".into(),
+            });
+        }
+        let (a, b) = if swap { (right.id, left.id) } else { (left.id, right.id) };
+        Ok(Value { id: self.graph.binary(op, a, b), kind: Kind::Logical })
+    }
+    fn sum(&mut self) -> Result<Value, Fault> {
+        let sign = self.is("-");
+        let at = self.start;
+        if sign || self.is("+") {
+            self.advance()?;
+        }
+        let mut left = self.product()?;
+        if sign {
+            left = self.numeric(at, left)?;
+            left.id = self.graph.neg(left.id);
+        }
+        loop {
+            let op = match self.token {
+                Token::Mark("+") => Binary::Add,
+                Token::Mark("-") => Binary::Sub,
+                _ => return Ok(left),
+            };
+            let at = self.start;
+            self.advance()?;
+            let right = self.product()?;
+            left = self.arithmetic(at, op, left, right)?;
+        }
+    }
+    fn product(&mut self) -> Result<Value, Fault> {
+        let mut left = self.power()?;
+        loop {
+            let op = match self.token {
+                Token::Mark("*") => Binary::Mul,
+                Token::Mark("/") => Binary::Div,
+                _ => return Ok(left),
+            };
+            let at = self.start;
+            self.advance()?;
+            let right = self.power()?;
+            left = self.arithmetic(at, op, left, right)?;
+        }
+    }
+    fn power(&mut self) -> Result<Value, Fault> {
+        let base = self.primary()?;
+        if !self.is("**") {
+            return Ok(base);
+        }
+        let at = self.start;
+        self.advance()?;
+        self.enter()?;
+        let exponent = self.power()?;
+        self.depth -= 1;
+        let base = self.numeric(at, base)?;
+        let exponent = self.numeric(at, exponent)?;
+        self.raise(base, exponent)
+    }
     fn primary(&mut self) -> Result<Value, Fault> {
-        let token = self.peek().clone();
-        match token {
-            Token::Integer(v) => {
-                self.at += 1;
-                Ok(Value { node: self.graph.constant(v as f64), ty: Type::Integer })
-            }
-            Token::Real { value, double } => {
-                self.at += 1;
-                let single = !double && self.literals == Literals::Cutest;
-                let value = if single { f64::from(value as f32) } else { value };
-                let ty = if single { Type::Single } else { Type::Double };
-                Ok(Value { node: self.graph.constant(value), ty })
-            }
-            Token::Symbol(s @ (".TRUE." | ".FALSE.")) => {
-                self.at += 1;
-                let value = if s == ".TRUE." { 1.0 } else { 0.0 };
-                Ok(Value { node: self.graph.constant(value), ty: Type::Logical })
-            }
-            Token::Symbol("(") => {
-                self.at += 1;
-                self.descend()?;
+        let (value, kind) = match std::mem::replace(&mut self.token, Token::End) {
+            Token::Integer(v) => (v, Kind::Integer),
+            Token::Single(v) => (v, Kind::Single),
+            Token::Double(v) => (v, Kind::Double),
+            Token::Truth(v) => (f64::from(u8::from(v)), Kind::Logical),
+            Token::Name(name) => return self.name(name),
+            Token::Mark("(") => {
+                self.enter()?;
+                self.advance()?;
                 let value = self.or()?;
                 self.depth -= 1;
                 self.expect(")")?;
-                Ok(value)
+                return Ok(value);
             }
-            Token::Name(name) => {
-                self.at += 1;
-                if matches!(self.peek(), Token::Symbol("(")) { self.call(&name) } else { self.name(&name) }
+            token => {
+                self.token = token;
+                return Err(self.unexpected("a number, a name or `(`"));
             }
-            other => Err(self.fault(format!("found {}, expected a number, a name or '('", describe(&other)))),
-        }
-    }
-
-    fn name(&mut self, name: &str) -> Result<Value, Fault> {
-        let at = self.tokens[self.at - 1].0;
-        let variable = self
-            .scope
-            .get(name)
-            .ok_or_else(|| (at, format!("'{name}' is neither a variable, a parameter nor a temporary")))?;
-        let node = match variable.node {
-            Some(node) => node,
-            // Fortran leaves it undefined; zero is what the compiled programs start from.
-            None => self.graph.constant(0.0),
         };
-        Ok(Value { node, ty: variable.ty })
+        self.advance()?;
+        Ok(Value { id: self.graph.constant(value), kind })
     }
-
-    fn call(&mut self, name: &str) -> Result<Value, Fault> {
-        let at = self.tokens[self.at - 1].0;
-        self.expect("(")?;
-        self.descend()?;
-        let mut args = vec![self.or()?];
-        while self.eat(&[","]).is_some() {
-            args.push(self.or()?);
+    fn name(&mut self, name: String) -> Result<Value, Fault> {
+        let at = self.start;
+        self.advance()?;
+        if !self.is("(") {
+            return self.scope.value(&name, self.graph).map_err(|what| Fault { at, what });
         }
-        self.expect(")")?;
+        self.enter()?;
+        let value = if self.scope.calls(&name) {
+            let args = self.external_arguments()?;
+            self.scope.call(&name, &args, self.graph).map_err(|what| Fault { at, what })?
+        } else {
+            let args = self.arguments()?;
+            self.intrinsic(at, &name, &args)?
+        };
         self.depth -= 1;
-        for a in &args {
-            self.numeric(*a, name)?;
+        Ok(value)
+    }
+    /// `(` expression `,` ... `)`.
+    fn arguments(&mut self) -> Result<Vec<Value>, Fault> {
+        let mut args = Vec::new();
+        loop {
+            self.advance()?;
+            args.push(self.or()?);
+            if !self.is(",") {
+                self.expect(")")?;
+                return Ok(args);
+            }
         }
-        self.intrinsic(name, &args).map_err(|what| (at, what))
+    }
+    fn external_arguments(&mut self) -> Result<Vec<Argument>, Fault> {
+        let mut args = Vec::new();
+        loop {
+            self.advance()?;
+            let next = self.text.as_bytes().get(self.at);
+            match &self.token {
+                Token::Name(name) if matches!(next, Some(b',' | b')')) && self.scope.calls(name) => {
+                    args.push(Argument::Array(name.clone()));
+                    self.advance()?;
+                }
+                _ => args.push(Argument::Value(self.or()?)),
+            }
+            if !self.is(",") {
+                self.expect(")")?;
+                return Ok(args);
+            }
+        }
     }
 
-    fn intrinsic(&mut self, name: &str, args: &[Value]) -> Result<Value, String> {
-        let arity = |want: usize| {
-            if args.len() == want {
-                Ok(())
-            } else {
-                Err(format!("{name} takes {want} argument(s), found {}", args.len()))
-            }
+    // Types.
+
+    fn numeric(&self, at: usize, value: Value) -> Result<Value, Fault> {
+        match value.kind {
+            Kind::Logical => Err(Fault { at, what: "found a logical value, expected a number".into() }),
+            _ => Ok(value),
+        }
+    }
+    /// Rounds to the kind's precision after an operation.
+    fn rounded(&mut self, id: Id, kind: Kind) -> Value {
+        let id = if kind == Kind::Single { self.graph.unary(Unary::Single, id) } else { id };
+        Value { id, kind }
+    }
+    fn arithmetic(&mut self, at: usize, op: Binary, a: Value, b: Value) -> Result<Value, Fault> {
+        let (a, b) = (self.numeric(at, a)?, self.numeric(at, b)?);
+        let kind = a.kind.max(b.kind);
+        let mut id = self.graph.binary(op, a.id, b.id);
+        if kind == Kind::Integer && op == Binary::Div {
+            id = self.graph.unary(Unary::Trunc, id);
+        }
+        Ok(self.rounded(id, kind))
+    }
+    fn raise(&mut self, base: Value, exponent: Value) -> Result<Value, Fault> {
+        let kind = base.kind.max(exponent.kind);
+        if exponent.kind != Kind::Integer {
+            let id = self.graph.binary(Binary::Pow, base.id, exponent.id);
+            return Ok(self.rounded(id, kind));
+        }
+        let mut id = match self.graph.value(exponent.id) {
+            Some(n) => self.graph.whole_power(base.id, n as i32),
+            None => self.graph.binary(Binary::Powi, base.id, exponent.id),
         };
-        if let Some((f, keeps_integer)) = unary_intrinsic(name) {
-            arity(1)?;
-            let ty = if keeps_integer { args[0].ty } else { args[0].ty.max(Type::Single) };
-            let node = self.graph.unary(f, args[0].node);
-            return Ok(self.rounded(node, ty));
+        if kind == Kind::Integer {
+            id = self.graph.unary(Unary::Trunc, id); // 2 ** (-1) = 0
         }
-        match name {
-            "INT" | "IFIX" | "IDINT" | "NINT" | "IDNINT" => {
-                arity(1)?;
-                let f = if name.contains("NINT") { Unary::Nint } else { Unary::Trunc };
-                Ok(Value { node: self.graph.unary(f, args[0].node), ty: Type::Integer })
-            }
-            "AINT" | "DINT" | "ANINT" | "DNINT" => {
-                arity(1)?;
-                let f = if name.contains("NINT") { Unary::Nint } else { Unary::Trunc };
-                Ok(Value { node: self.graph.unary(f, args[0].node), ty: args[0].ty.max(Type::Single) })
-            }
-            "DBLE" | "DFLOAT" => {
-                arity(1)?;
-                Ok(Value { node: args[0].node, ty: Type::Double })
-            }
-            "REAL" | "FLOAT" | "SNGL" => {
-                arity(1)?;
-                if self.literals == Literals::Cutest {
-                    return Ok(self.rounded(args[0].node, Type::Single));
-                }
-                Ok(Value { node: args[0].node, ty: Type::Double })
-            }
-            "ATAN2" | "DATAN2" | "SIGN" | "DSIGN" | "MOD" | "DMOD" | "AMOD" => {
-                arity(2)?;
-                let f = match name {
-                    "ATAN2" | "DATAN2" => Binary::Atan2,
-                    "SIGN" | "DSIGN" => Binary::Sign,
-                    _ => Binary::Mod,
-                };
-                let ty = args[0].ty.max(args[1].ty);
-                let node = self.graph.binary(f, args[0].node, args[1].node);
-                Ok(self.rounded(node, ty))
-            }
-            "MAX" | "DMAX1" | "AMAX1" | "MAX0" | "MIN" | "DMIN1" | "AMIN1" | "MIN0" => {
-                if args.len() < 2 {
-                    return Err(format!("{name} takes at least 2 arguments, found {}", args.len()));
-                }
-                let f = if name.contains("MAX") { Binary::Max } else { Binary::Min };
-                let mut value = args[0];
-                for a in &args[1..] {
-                    value = Value { node: self.graph.binary(f, value.node, a.node), ty: value.ty.max(a.ty) };
-                }
-                Ok(value)
-            }
-            _ => Err(format!("'{name}' is not an intrinsic function; external functions are not supported")),
+        Ok(self.rounded(id, kind))
+    }
+
+    fn intrinsic(&mut self, at: usize, name: &str, args: &[Value]) -> Result<Value, Fault> {
+        let Some((call, least, most)) = intrinsic(name) else {
+            return Err(Fault { at, what: format!("unknown function `{name}`") });
+        };
+        if args.len() < least || args.len() > most {
+            let most = if most == usize::MAX { "or more".into() } else { format!("to {most}") };
+            let expected =
+                if most == format!("to {least}") { least.to_string() } else { format!("{least} {most}") };
+            let what = format!("function `{name}` has {} arguments, expected {expected}", args.len());
+            return Err(Fault { at, what });
         }
+        if args.iter().any(|a| a.kind == Kind::Logical) {
+            return Err(Fault {
+                at,
+                what: format!("function `{name}` has a logical argument, expected a number"),
+            });
+        }
+        let kind = args.iter().map(|a| a.kind).fold(Kind::Integer, Kind::max);
+        let real = if self.single { Kind::Single } else { Kind::Double };
+        Ok(match call {
+            Call::Generic(op) => {
+                let id = self.graph.unary(op, args[0].id);
+                self.rounded(id, kind)
+            }
+            Call::Real(op) => {
+                let id = self.graph.unary(op, args[0].id);
+                self.rounded(id, kind.max(real))
+            }
+            Call::Pair(op) => {
+                let id = args[1..].iter().fold(args[0].id, |a, b| self.graph.binary(op, a, b.id));
+                let kind = if op == Binary::Atan2 { kind.max(real) } else { kind };
+                self.rounded(id, kind)
+            }
+            Call::Whole(op) => Value { id: self.graph.unary(op, args[0].id), kind: Kind::Integer },
+            Call::ToDouble => Value { id: args[0].id, kind: Kind::Double },
+            Call::ToReal if kind > Kind::Single && self.single => {
+                Value { id: self.graph.unary(Unary::Single, args[0].id), kind: real }
+            }
+            Call::ToReal => self.rounded(args[0].id, real),
+        })
     }
 }
 
-/// The function and whether it keeps integers.
-fn unary_intrinsic(name: &str) -> Option<(Unary, bool)> {
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    /// Result of the argument's kind.
+    Generic(Unary),
+    /// A real result even of an integer.
+    Real(Unary),
+    /// Two arguments, or more folded from the left.
+    Pair(Binary),
+    /// An integer result.
+    Whole(Unary),
+    ToDouble,
+    ToReal,
+}
+
+/// Operation, least and most arguments.
+fn intrinsic(name: &str) -> Option<(Call, usize, usize)> {
     Some(match name {
-        "ABS" | "DABS" | "IABS" => (Unary::Abs, true),
-        "SQRT" | "DSQRT" => (Unary::Sqrt, false),
-        "EXP" | "DEXP" => (Unary::Exp, false),
-        "LOG" | "DLOG" | "ALOG" => (Unary::Log, false),
-        "LOG10" | "DLOG10" | "ALOG10" => (Unary::Log10, false),
-        "SIN" | "DSIN" => (Unary::Sin, false),
-        "COS" | "DCOS" => (Unary::Cos, false),
-        "TAN" | "DTAN" => (Unary::Tan, false),
-        "ASIN" | "DASIN" => (Unary::Asin, false),
-        "ACOS" | "DACOS" => (Unary::Acos, false),
-        "ATAN" | "DATAN" => (Unary::Atan, false),
-        "SINH" | "DSINH" => (Unary::Sinh, false),
-        "COSH" | "DCOSH" => (Unary::Cosh, false),
-        "TANH" | "DTANH" => (Unary::Tanh, false),
+        "ABS" | "DABS" | "IABS" => (Call::Generic(Unary::Abs), 1, 1),
+        "AINT" | "DINT" => (Call::Generic(Unary::Trunc), 1, 1),
+        "ANINT" | "DNINT" => (Call::Generic(Unary::Round), 1, 1),
+        "SQRT" | "DSQRT" => (Call::Real(Unary::Sqrt), 1, 1),
+        "EXP" | "DEXP" => (Call::Real(Unary::Exp), 1, 1),
+        "LOG" | "DLOG" | "ALOG" => (Call::Real(Unary::Log), 1, 1),
+        "LOG10" | "DLOG10" | "ALOG10" => (Call::Real(Unary::Log10), 1, 1),
+        "SIN" | "DSIN" => (Call::Real(Unary::Sin), 1, 1),
+        "COS" | "DCOS" => (Call::Real(Unary::Cos), 1, 1),
+        "TAN" | "DTAN" => (Call::Real(Unary::Tan), 1, 1),
+        "ASIN" | "DASIN" => (Call::Real(Unary::Asin), 1, 1),
+        "ACOS" | "DACOS" => (Call::Real(Unary::Acos), 1, 1),
+        "ATAN" | "DATAN" => (Call::Real(Unary::Atan), 1, 1),
+        "SINH" | "DSINH" => (Call::Real(Unary::Sinh), 1, 1),
+        "COSH" | "DCOSH" => (Call::Real(Unary::Cosh), 1, 1),
+        "TANH" | "DTANH" => (Call::Real(Unary::Tanh), 1, 1),
+        "ATAN2" | "DATAN2" => (Call::Pair(Binary::Atan2), 2, 2),
+        "SIGN" | "DSIGN" | "ISIGN" => (Call::Pair(Binary::Sign), 2, 2),
+        "MOD" | "DMOD" | "AMOD" => (Call::Pair(Binary::Mod), 2, 2),
+        "MAX" | "DMAX1" | "AMAX1" | "MAX0" => (Call::Pair(Binary::Max), 2, usize::MAX),
+        "MIN" | "DMIN1" | "AMIN1" | "MIN0" => (Call::Pair(Binary::Min), 2, usize::MAX),
+        "INT" | "IDINT" | "IFIX" => (Call::Whole(Unary::Trunc), 1, 1),
+        "NINT" | "IDNINT" => (Call::Whole(Unary::Round), 1, 1),
+        "DBLE" | "DFLOAT" => (Call::ToDouble, 1, 1),
+        "REAL" | "FLOAT" | "SNGL" => (Call::ToReal, 1, 1),
         _ => return None,
     })
 }
+
+#[cfg(test)]
+#[path = "expr_tests.rs"]
+mod tests;

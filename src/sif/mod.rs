@@ -1,16 +1,20 @@
 //! CUTEst's Standard Input Format, read natively: no Fortran, no decoder.
 
+mod batch;
 mod card;
 mod data;
 mod decode;
 #[cfg(test)]
 mod decode_tests;
-mod elements;
 mod error;
+mod evaluate;
 mod expr;
 mod finish;
 mod function;
 mod function_part;
+mod graph;
+mod hessian;
+mod hs67;
 mod key;
 mod loops;
 mod model;
@@ -18,11 +22,11 @@ mod number;
 mod operand;
 mod overrides;
 mod params;
-mod pattern;
 mod problem;
 mod program;
 mod stats;
 mod store;
+mod structure;
 mod types;
 mod uses;
 mod warn;
@@ -36,7 +40,7 @@ pub use problem::SifProblem;
 pub use stats::SifStats;
 
 /// How Fortran literals in the function part are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Literals {
     /// As doubles.
     #[default]

@@ -1,405 +1,389 @@
-//! Block programs: straight-line code that runs one instruction over a block of elements before the next.
-//!
-//! The function part of a type is lowered to a graph of operations (common subexpressions shared, constants folded);
-//! for each level of derivatives only what its outputs need is kept and put into registers of `BLOCK` numbers.
+//! Straight-line programs: each instruction runs over a block of elements.
 
-use std::collections::HashMap;
+use super::Literals;
+use super::graph::{Binary, Graph, Id, Node, Unary};
+use super::hs67;
 
-/// Elements per block.
+/// Elements that an instruction treats at once: 1 kB a register, so that the registers of a program stay in the cache.
 pub(crate) const BLOCK: usize = 128;
 
-/// A node of the graph.
-pub(crate) type Node = u32;
-
-/// Unary operations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Unary {
-    Neg,
-    Not,
-    Abs,
-    Sqrt,
-    Exp,
-    Log,
-    Log10,
-    Sin,
-    Cos,
-    Tan,
-    Asin,
-    Acos,
-    Atan,
-    Sinh,
-    Cosh,
-    Tanh,
-    /// Toward zero.
-    Trunc,
-    /// To the nearest integer, halves away from zero.
-    Nint,
-    /// Rounded to 32 bits.
-    Single,
+/// Where an operand is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Source {
+    Register(u32),
+    /// A parameter, read in place.
+    Param(u32),
 }
 
-/// Binary operations; logical values are 0 and 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Binary {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    /// Quotient of integers, toward zero.
-    IntDiv,
-    Pow,
-    Atan2,
-    Sign,
-    Mod,
-    Max,
-    Min,
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
-    And,
-    Or,
-}
-
-/// An operation; constants by their bits so that equal operations can be found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Op {
-    Const(u64),
-    /// Variable or parameter number k of the type.
-    Input(u32),
-    Unary(Unary, Node),
-    Binary(Binary, Node, Node),
-    /// Repeated multiplication, exponent of either sign.
-    Power(Node, i32),
-    /// If the first is not zero the second, otherwise the third.
-    Select(Node, Node, Node),
-}
-
-/// The graph of a type.
-#[derive(Debug, Default)]
-pub(crate) struct Graph {
-    ops: Vec<Op>,
-    known: HashMap<Op, Node>,
-}
-
-fn truth(b: bool) -> f64 {
-    f64::from(u8::from(b))
-}
-
-impl Unary {
-    #[inline]
-    fn apply(self, a: f64) -> f64 {
-        match self {
-            Self::Neg => -a,
-            Self::Not => truth(a == 0.0),
-            Self::Abs => a.abs(),
-            Self::Sqrt => a.sqrt(),
-            Self::Exp => a.exp(),
-            Self::Log => a.ln(),
-            Self::Log10 => a.log10(),
-            Self::Sin => a.sin(),
-            Self::Cos => a.cos(),
-            Self::Tan => a.tan(),
-            Self::Asin => a.asin(),
-            Self::Acos => a.acos(),
-            Self::Atan => a.atan(),
-            Self::Sinh => a.sinh(),
-            Self::Cosh => a.cosh(),
-            Self::Tanh => a.tanh(),
-            Self::Trunc => a.trunc(),
-            Self::Nint => a.round(),
-            Self::Single => f64::from(a as f32),
-        }
-    }
-}
-
-impl Binary {
-    #[inline]
-    fn apply(self, a: f64, b: f64) -> f64 {
-        match self {
-            Self::Add => a + b,
-            Self::Sub => a - b,
-            Self::Mul => a * b,
-            Self::Div => a / b,
-            Self::IntDiv => (a / b).trunc(),
-            Self::Pow => a.powf(b),
-            Self::Atan2 => a.atan2(b),
-            Self::Sign => a.abs().copysign(b),
-            Self::Mod => a % b,
-            Self::Max => a.max(b),
-            Self::Min => a.min(b),
-            Self::Eq => truth(a == b),
-            Self::Ne => truth(a != b),
-            Self::Lt => truth(a < b),
-            Self::Le => truth(a <= b),
-            Self::Gt => truth(a > b),
-            Self::Ge => truth(a >= b),
-            Self::And => truth(a != 0.0 && b != 0.0),
-            Self::Or => truth(a != 0.0 || b != 0.0),
-        }
-    }
-}
-
-/// x^k by repeated multiplication.
-#[inline]
-fn power(x: f64, k: i32) -> f64 {
-    x.powi(k)
-}
-
-impl Graph {
-    /// The node of an operation: an equal one if there is, a constant if it can be folded.
-    pub fn add(&mut self, op: Op) -> Node {
-        let op = self.fold(op);
-        if let Some(&node) = self.known.get(&op) {
-            return node;
-        }
-        let node = self.ops.len() as Node;
-        self.ops.push(op);
-        self.known.insert(op, node);
-        node
-    }
-
-    pub fn constant(&mut self, value: f64) -> Node {
-        self.add(Op::Const(value.to_bits()))
-    }
-
-    pub fn unary(&mut self, f: Unary, a: Node) -> Node {
-        self.add(Op::Unary(f, a))
-    }
-
-    pub fn binary(&mut self, f: Binary, a: Node, b: Node) -> Node {
-        self.add(Op::Binary(f, a, b))
-    }
-
-    /// The value of a constant node.
-    pub fn value(&self, node: Node) -> Option<f64> {
-        match self.ops[node as usize] {
-            Op::Const(bits) => Some(f64::from_bits(bits)),
-            _ => None,
-        }
-    }
-
-    fn fold(&self, op: Op) -> Op {
-        let constant = |v: f64| Op::Const(v.to_bits());
-        match op {
-            Op::Unary(f, a) => self.value(a).map_or(op, |a| constant(f.apply(a))),
-            Op::Binary(f, a, b) => match (self.value(a), self.value(b)) {
-                (Some(x), Some(y)) => constant(f.apply(x, y)),
-                // Commutative operations are stored one way round.
-                _ if matches!(f, Binary::Add | Binary::Mul) && a > b => Op::Binary(f, b, a),
-                _ => op,
-            },
-            Op::Power(a, k) => self.value(a).map_or(op, |a| constant(power(a, k))),
-            Op::Select(c, a, b) => match self.value(c) {
-                Some(c) => self.ops[if c != 0.0 { a } else { b } as usize],
-                None => op,
-            },
-            Op::Const(_) | Op::Input(_) => op,
-        }
-    }
-}
-
-/// An instruction: registers are numbered, the first `inputs` hold the inputs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Instruction {
-    Unary(Unary, u32, u32),
-    Binary(Binary, u32, u32, u32),
-    Power(i32, u32, u32),
-    Select(u32, u32, u32, u32),
+    Unary(Unary, u32, Source),
+    Binary(Binary, u32, Source, Source),
+    /// The left operand is a constant.
+    ConstLeft(Binary, u32, f64, Source),
+    /// The right operand is a constant.
+    ConstRight(Binary, u32, Source, f64),
+    Select(u32, Source, Source, Source),
+    Fill(u32, f64),
+    Hs67(u32, u32, [Source; 3], Literals),
+    /// To a row of the results of a level.
+    Store(Source, usize, usize),
 }
 
-/// Straight-line code for some outputs.
-#[derive(Debug, Default)]
+/// A result to compute: node, level (0: values, 1: first, 2: second derivatives) and row within the level.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub node: Id,
+    pub level: usize,
+    pub row: usize,
+}
+
+/// A compiled program.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Program {
+    /// (variable, register).
+    loads: Vec<(u32, u32)>,
     code: Vec<Instruction>,
-    constants: Vec<(u32, f64)>,
-    /// Register of each output.
-    pub outputs: Vec<u32>,
     registers: usize,
 }
 
-/// Registers of a running program: input k is register k.
-#[derive(Debug, Default)]
-pub(crate) struct Registers {
-    data: Vec<Box<[f64; BLOCK]>>,
-    spare: Option<Box<[f64; BLOCK]>>,
-    /// Program whose constants are loaded.
-    loaded: usize,
-}
-
-impl Registers {
-    pub fn get(&self, register: u32) -> &[f64; BLOCK] {
-        &self.data[register as usize]
-    }
-    pub fn input(&mut self, k: usize) -> &mut [f64; BLOCK] {
-        &mut self.data[k]
-    }
-}
-
 impl Program {
-    /// Code for `outputs`, with as few registers as liveness allows.
-    pub fn new(graph: &Graph, inputs: usize, outputs: &[Node]) -> Self {
-        let ops = &graph.ops;
-        let mut needed = vec![false; ops.len()];
-        let mut stack: Vec<Node> = outputs.to_vec();
-        while let Some(k) = stack.pop() {
-            if !std::mem::replace(&mut needed[k as usize], true) {
-                operands(ops[k as usize], |a| stack.push(a));
-            }
+    /// Compiles the nodes that the results need, and no others.
+    pub fn compile(graph: &Graph, wanted: &[Wanted]) -> Self {
+        if wanted.is_empty() {
+            return Self::default();
         }
-        let mut last_use = vec![0usize; ops.len()];
-        for (k, op) in ops.iter().enumerate().filter(|(k, _)| needed[*k]) {
-            operands(*op, |a| last_use[a as usize] = k);
-        }
-        for &k in outputs {
-            last_use[k as usize] = usize::MAX;
-        }
-        let mut program = Self { registers: inputs, ..Self::default() };
-        let mut register = vec![u32::MAX; ops.len()];
-        let mut free: Vec<u32> = Vec::new();
-        // Constants keep their registers over all blocks.
-        for (k, op) in ops.iter().enumerate().filter(|(k, _)| needed[*k]) {
-            match *op {
-                Op::Const(bits) => {
-                    register[k] = program.registers as u32;
-                    program.registers += 1;
-                    program.constants.push((register[k], f64::from_bits(bits)));
-                }
-                Op::Input(i) => register[k] = i,
-                _ => {}
-            }
-        }
-        for (k, op) in ops.iter().enumerate().filter(|(k, _)| needed[*k]) {
-            if matches!(op, Op::Const(_) | Op::Input(_)) {
+        let last = last_uses(graph, wanted);
+        let mut c = Compiler {
+            graph,
+            last,
+            place: vec![u32::MAX; graph.nodes.len()],
+            free: Vec::new(),
+            program: Self::default(),
+        };
+        for id in 0..graph.nodes.len() as Id {
+            if c.last[id as usize] == 0 {
                 continue;
             }
-            // The target is taken before the operands are freed: no instruction writes over its operand.
-            let target = free.pop().unwrap_or_else(|| {
-                program.registers += 1;
-                program.registers as u32 - 1
-            });
-            register[k] = target;
-            let at = |a: Node| register[a as usize];
-            program.code.push(match *op {
-                Op::Unary(f, a) => Instruction::Unary(f, at(a), target),
-                Op::Binary(f, a, b) => Instruction::Binary(f, at(a), at(b), target),
-                Op::Power(a, p) => Instruction::Power(p, at(a), target),
-                Op::Select(c, a, b) => Instruction::Select(at(c), at(a), at(b), target),
-                Op::Const(_) | Op::Input(_) => continue,
-            });
-            let mut freed = [u32::MAX; 3];
-            let mut count = 0;
-            operands(*op, |a| {
-                let r = register[a as usize];
-                let recyclable = !matches!(ops[a as usize], Op::Const(_) | Op::Input(_));
-                if recyclable && last_use[a as usize] == k && !freed[..count].contains(&r) {
-                    freed[count] = r;
-                    count += 1;
-                }
-            });
-            free.extend_from_slice(&freed[..count]);
+            c.node(id);
+            for w in wanted.iter().filter(|w| w.node == id) {
+                let source = c.source(id, &mut Vec::new());
+                c.program.code.push(Instruction::Store(source, w.level, w.row));
+            }
+            c.release(id, id);
         }
-        program.outputs = outputs.iter().map(|&k| register[k as usize]).collect();
-        program
+        c.program
     }
 
-    /// Makes room and loads the constants.
-    pub fn load(&self, registers: &mut Registers, identity: usize) {
-        if registers.loaded == identity {
+    /// Registers needed, in doubles.
+    pub fn scratch(&self) -> usize {
+        self.registers * BLOCK
+    }
+
+    /// Runs over `count` elements. `load(k, first, out)` fetches variable k of elements `first..`; parameters and rows of results
+    /// are stored one after the other, each of length `count`.
+    pub fn run(
+        &self,
+        count: usize,
+        load: &dyn Fn(usize, usize, &mut [f64]),
+        params: &[f64],
+        registers: &mut [f64],
+        results: &mut [Vec<f64>; 3],
+    ) {
+        if self.code.is_empty() {
             return;
         }
-        registers.loaded = identity;
-        while registers.data.len() < self.registers {
-            registers.data.push(Box::new([0.0; BLOCK]));
+        let mut first = 0;
+        while first < count {
+            let len = BLOCK.min(count - first);
+            for &(k, r) in &self.loads {
+                load(k as usize, first, &mut registers[r as usize * BLOCK..][..len]);
+            }
+            let mut block = Running { registers: &mut *registers, params, count, first, len };
+            for instruction in &self.code {
+                block.execute(instruction, results);
+            }
+            first += len;
         }
-        registers.spare.get_or_insert_with(|| Box::new([0.0; BLOCK]));
-        for &(r, value) in &self.constants {
-            registers.data[r as usize].fill(value);
-        }
-    }
-
-    /// Runs over the first `len` places of the block; `load` must have been called.
-    pub fn run(&self, registers: &mut Registers, len: usize) {
-        let Some(mut out) = registers.spare.take() else { return };
-        for instruction in &self.code {
-            let data = &registers.data;
-            let at = |r: u32| &data[r as usize][..len];
-            let target = match *instruction {
-                Instruction::Unary(f, a, t) => {
-                    run_unary(f, at(a), &mut out[..len]);
-                    t
-                }
-                Instruction::Binary(f, a, b, t) => {
-                    run_binary(f, at(a), at(b), &mut out[..len]);
-                    t
-                }
-                Instruction::Power(k, a, t) => {
-                    run_power(k, at(a), &mut out[..len]);
-                    t
-                }
-                Instruction::Select(c, a, b, t) => {
-                    for (((o, c), a), b) in out[..len].iter_mut().zip(at(c)).zip(at(a)).zip(at(b)) {
-                        *o = if *c != 0.0 { *a } else { *b };
-                    }
-                    t
-                }
-            };
-            std::mem::swap(&mut registers.data[target as usize], &mut out);
-        }
-        registers.spare = Some(out);
     }
 }
 
-fn operands(op: Op, mut f: impl FnMut(Node)) {
-    match op {
-        Op::Const(_) | Op::Input(_) => {}
-        Op::Unary(_, a) | Op::Power(a, _) => f(a),
-        Op::Binary(_, a, b) => {
+/// For each node 1 + the number of the last node that uses it; 0: not needed.
+fn last_uses(graph: &Graph, wanted: &[Wanted]) -> Vec<u32> {
+    let mut last = vec![0u32; graph.nodes.len()];
+    for w in wanted {
+        last[w.node as usize] = last[w.node as usize].max(w.node + 1);
+    }
+    for id in (0..graph.nodes.len()).rev() {
+        if last[id] != 0 {
+            let user = id as u32 + 1;
+            for_operands(graph.nodes[id], |o| last[o as usize] = last[o as usize].max(user));
+        }
+    }
+    last
+}
+
+fn for_operands(node: Node, mut f: impl FnMut(Id)) {
+    match node {
+        Node::Const(_) | Node::Var(_) | Node::Param(_) => {}
+        Node::Unary(_, a) => f(a),
+        Node::Binary(_, a, b) => {
             f(a);
             f(b);
         }
-        Op::Select(c, a, b) => {
+        Node::Select(a, b, c) | Node::Hs67(_, [a, b, c], _) => {
+            f(a);
+            f(b);
             f(c);
-            f(a);
-            f(b);
         }
     }
 }
 
-macro_rules! each_unary {
-    ($f:expr, $a:expr, $out:expr, $($name:ident),*) => {
-        match $f { $(Unary::$name => for (o, a) in $out.iter_mut().zip($a) { *o = Unary::$name.apply(*a); },)* }
+struct Compiler<'a> {
+    graph: &'a Graph,
+    last: Vec<u32>,
+    /// Register of each node.
+    place: Vec<u32>,
+    free: Vec<u32>,
+    program: Program,
+}
+
+impl Compiler<'_> {
+    fn register(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.program.registers += 1;
+            self.program.registers as u32 - 1
+        })
+    }
+    /// Operand of an instruction; a constant is put into a register that the caller frees.
+    fn source(&mut self, id: Id, filled: &mut Vec<u32>) -> Source {
+        match self.graph.nodes[id as usize] {
+            Node::Param(k) => Source::Param(k),
+            Node::Const(bits) => {
+                let r = self.register();
+                self.program.code.push(Instruction::Fill(r, f64::from_bits(bits)));
+                filled.push(r);
+                Source::Register(r)
+            }
+            _ => Source::Register(self.place[id as usize]),
+        }
+    }
+    fn node(&mut self, id: Id) {
+        let node = self.graph.nodes[id as usize];
+        let mut filled = Vec::new();
+        // The destination is never one of the operands.
+        let instruction = match node {
+            Node::Const(_) | Node::Param(_) => return,
+            Node::Var(k) => {
+                let r = self.register_for_load();
+                self.place[id as usize] = r;
+                self.program.loads.push((k, r));
+                return;
+            }
+            Node::Unary(op, a) => {
+                let a = self.source(a, &mut filled);
+                Instruction::Unary(op, self.register(), a)
+            }
+            Node::Binary(op, a, b) => match (self.graph.value(a), self.graph.value(b)) {
+                (Some(c), _) => {
+                    let b = self.source(b, &mut filled);
+                    Instruction::ConstLeft(op, self.register(), c, b)
+                }
+                (_, Some(c)) => {
+                    let a = self.source(a, &mut filled);
+                    Instruction::ConstRight(op, self.register(), a, c)
+                }
+                _ => {
+                    let (a, b) = (self.source(a, &mut filled), self.source(b, &mut filled));
+                    Instruction::Binary(op, self.register(), a, b)
+                }
+            },
+            Node::Select(c, a, b) => {
+                let c = self.source(c, &mut filled);
+                let (a, b) = (self.source(a, &mut filled), self.source(b, &mut filled));
+                Instruction::Select(self.register(), c, a, b)
+            }
+            Node::Hs67(k, x, literals) => {
+                let x = x.map(|a| self.source(a, &mut filled));
+                Instruction::Hs67(self.register(), k, x, literals)
+            }
+        };
+        self.program.code.push(instruction);
+        self.place[id as usize] = match instruction {
+            Instruction::Unary(_, d, _)
+            | Instruction::Binary(_, d, ..)
+            | Instruction::ConstLeft(_, d, ..)
+            | Instruction::ConstRight(_, d, ..)
+            | Instruction::Select(d, ..)
+            | Instruction::Hs67(d, ..) => d,
+            Instruction::Fill(..) | Instruction::Store(..) => return,
+        };
+        self.free.append(&mut filled);
+        for_operands(node, |o| self.release(o, id));
+    }
+    /// Loads run before everything else: their register must not have been used by an earlier instruction.
+    fn register_for_load(&mut self) -> u32 {
+        self.program.registers += 1;
+        self.program.registers as u32 - 1
+    }
+    /// Frees the register of a node whose last user is `user`.
+    fn release(&mut self, id: Id, user: Id) {
+        let place = &mut self.place[id as usize];
+        if *place != u32::MAX && self.last[id as usize] == user + 1 {
+            self.free.push(*place);
+            *place = u32::MAX;
+        }
+    }
+}
+
+/// A block being computed.
+struct Running<'a> {
+    registers: &'a mut [f64],
+    params: &'a [f64],
+    count: usize,
+    first: usize,
+    len: usize,
+}
+
+/// Everything but the destination register.
+struct Others<'a> {
+    left: &'a [f64],
+    right: &'a [f64],
+    params: &'a [f64],
+    right_from: usize,
+    count: usize,
+    first: usize,
+    len: usize,
+}
+
+impl Others<'_> {
+    fn get(&self, source: Source) -> &[f64] {
+        match source {
+            Source::Param(k) => &self.params[k as usize * self.count + self.first..][..self.len],
+            Source::Register(r) => {
+                let at = r as usize * BLOCK;
+                let block =
+                    if at < self.right_from { &self.left[at..] } else { &self.right[at - self.right_from..] };
+                &block[..self.len]
+            }
+        }
+    }
+}
+
+/// Calls `$run!(operation)` with the operation as a constant, so that every loop is compiled on its own.
+macro_rules! with_unary {
+    ($op:expr, $run:ident) => {
+        with_unary!(@ $op, $run, Neg Abs Sqrt Exp Log Log10 Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Trunc Round Single Not)
+    };
+    (@ $op:expr, $run:ident, $($name:ident)*) => {
+        match $op { $(Unary::$name => $run!(Unary::$name)),* }
+    };
+}
+macro_rules! with_binary {
+    ($op:expr, $run:ident) => {
+        with_binary!(@ $op, $run, Add Sub Mul Div Pow Powi Atan2 Mod Sign Max Min Lt Le Eq Ne And Or)
+    };
+    (@ $op:expr, $run:ident, $($name:ident)*) => {
+        match $op { $(Binary::$name => $run!(Binary::$name)),* }
     };
 }
 
-macro_rules! each_binary {
-    ($f:expr, $a:expr, $b:expr, $out:expr, $($name:ident),*) => {
-        match $f { $(Binary::$name => for ((o, a), b) in $out.iter_mut().zip($a).zip($b) { *o = Binary::$name.apply(*a, *b); },)* }
-    };
+#[inline(always)]
+fn map1(d: &mut [f64], a: &[f64], f: impl Fn(f64) -> f64) {
+    for (d, a) in d.iter_mut().zip(a) {
+        *d = f(*a);
+    }
+}
+#[inline(always)]
+fn map2(d: &mut [f64], a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) {
+    for ((d, a), b) in d.iter_mut().zip(a).zip(b) {
+        *d = f(*a, *b);
+    }
 }
 
-fn run_unary(f: Unary, a: &[f64], out: &mut [f64]) {
-    each_unary!(
-        f, a, out, Neg, Not, Abs, Sqrt, Exp, Log, Log10, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh,
-        Trunc, Nint, Single
-    );
-}
+impl Running<'_> {
+    /// The destination register and everything else.
+    fn split(&mut self, dst: u32) -> (&mut [f64], Others<'_>) {
+        let at = dst as usize * BLOCK;
+        let (left, rest) = self.registers.split_at_mut(at);
+        let (d, right) = rest.split_at_mut(BLOCK);
+        let others = Others {
+            left,
+            right,
+            params: self.params,
+            right_from: at + BLOCK,
+            count: self.count,
+            first: self.first,
+            len: self.len,
+        };
+        (&mut d[..self.len], others)
+    }
 
-fn run_binary(f: Binary, a: &[f64], b: &[f64], out: &mut [f64]) {
-    each_binary!(
-        f, a, b, out, Add, Sub, Mul, Div, IntDiv, Pow, Atan2, Sign, Mod, Max, Min, Eq, Ne, Lt, Le, Gt, Ge,
-        And, Or
-    );
-}
-
-fn run_power(k: i32, a: &[f64], out: &mut [f64]) {
-    let pairs = out.iter_mut().zip(a);
-    match k {
-        2 => pairs.for_each(|(o, a)| *o = a * a),
-        3 => pairs.for_each(|(o, a)| *o = a * a * a),
-        4 => pairs.for_each(|(o, a)| *o = (a * a) * (a * a)),
-        _ => pairs.for_each(|(o, a)| *o = power(*a, k)),
+    fn execute(&mut self, instruction: &Instruction, results: &mut [Vec<f64>; 3]) {
+        match *instruction {
+            Instruction::Unary(op, dst, a) => {
+                let (d, o) = self.split(dst);
+                let a = o.get(a);
+                macro_rules! run {
+                    ($op:expr) => {
+                        map1(d, a, |a| $op.apply(a))
+                    };
+                }
+                with_unary!(op, run)
+            }
+            Instruction::Binary(op, dst, a, b) => {
+                let (d, o) = self.split(dst);
+                let (a, b) = (o.get(a), o.get(b));
+                macro_rules! run {
+                    ($op:expr) => {
+                        map2(d, a, b, |a, b| $op.apply(a, b))
+                    };
+                }
+                with_binary!(op, run)
+            }
+            Instruction::ConstLeft(op, dst, c, b) => {
+                let (d, o) = self.split(dst);
+                let b = o.get(b);
+                macro_rules! run {
+                    ($op:expr) => {
+                        map1(d, b, |b| $op.apply(c, b))
+                    };
+                }
+                with_binary!(op, run)
+            }
+            Instruction::ConstRight(op, dst, a, c) => {
+                let (d, o) = self.split(dst);
+                let a = o.get(a);
+                macro_rules! run {
+                    ($op:expr) => {
+                        map1(d, a, |a| $op.apply(a, c))
+                    };
+                }
+                with_binary!(op, run)
+            }
+            Instruction::Select(dst, c, a, b) => {
+                let (d, o) = self.split(dst);
+                let (c, a, b) = (o.get(c), o.get(a), o.get(b));
+                for (((d, c), a), b) in d.iter_mut().zip(c).zip(a).zip(b) {
+                    *d = if *c != 0.0 { *a } else { *b };
+                }
+            }
+            Instruction::Fill(dst, c) => self.split(dst).0.fill(c),
+            Instruction::Hs67(dst, k, x, literals) => {
+                let (d, o) = self.split(dst);
+                let x = x.map(|s| o.get(s));
+                for (i, d) in d.iter_mut().enumerate() {
+                    *d = hs67::evaluate([x[0][i], x[1][i], x[2][i]], literals)[k as usize];
+                }
+            }
+            Instruction::Store(source, level, row) => {
+                let at = row * self.count + self.first;
+                let from = match source {
+                    Source::Param(k) => &self.params[k as usize * self.count + self.first..][..self.len],
+                    Source::Register(r) => &self.registers[r as usize * BLOCK..][..self.len],
+                };
+                results[level][at..at + self.len].copy_from_slice(from);
+            }
+        }
     }
 }

@@ -1,0 +1,214 @@
+//! All elements (or groups) of one type: compiled functions, arguments, parameters, results.
+
+use super::function::Body;
+use super::graph::{Binary, Graph, Id, Node};
+use super::program::{Program, Wanted};
+
+/// How much is computed.
+pub(crate) const VALUE: usize = 0;
+pub(crate) const FIRST: usize = 1;
+pub(crate) const SECOND: usize = 2;
+
+/// A value or derivative: factor times a row of results, or just the factor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Term {
+    pub factor: f64,
+    pub row: Option<u32>,
+}
+
+/// A derivative that is not structurally zero, by one or two local variables.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub a: u32,
+    /// Second derivatives: b <= a.
+    pub b: u32,
+    pub term: Term,
+}
+
+/// The functions of one type in terms of its elemental variables.
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    pub value: Term,
+    pub gradient: Vec<Entry>,
+    pub hessian: Vec<Entry>,
+    /// Distinct results of each level.
+    pub rows: [usize; 3],
+    /// Program that computes the levels of a mask.
+    programs: [Program; 8],
+}
+
+impl Kernel {
+    /// Puts W in front of the body and compiles it. `dim`: number of elemental variables.
+    pub fn new(body: &Body, dim: usize) -> Self {
+        let mut graph = Graph::default();
+        let to_elemental = with_range(body, &mut graph);
+        let mut gradient: Vec<Option<Id>> = vec![None; dim];
+        for &(u, id) in &body.gradient {
+            let id = to_elemental[id as usize];
+            for_row(body, u, |a, w| add_term(&mut graph, &mut gradient[a], w, id));
+        }
+        let mut hessian: Vec<Option<Id>> = vec![None; dim * dim];
+        if body.range.is_empty() {
+            for &(u, v, id) in &body.hessian {
+                hessian[u * dim + v] = Some(to_elemental[id as usize]);
+            }
+        } else {
+            curvature(body, dim, &to_elemental, &mut graph, &mut hessian);
+        }
+        let mut kernel = Self {
+            value: Term { factor: 0.0, row: None },
+            gradient: Vec::new(),
+            hessian: Vec::new(),
+            rows: [0; 3],
+            programs: Default::default(),
+        };
+        let mut wanted: Vec<Wanted> = Vec::new();
+        kernel.value = kernel.term(&graph, &mut wanted, VALUE, to_elemental[body.value as usize]);
+        for (a, id) in gradient.into_iter().enumerate() {
+            if let Some(id) = id {
+                let term = kernel.term(&graph, &mut wanted, FIRST, id);
+                kernel.gradient.push(Entry { a: a as u32, b: 0, term });
+            }
+        }
+        for a in 0..dim {
+            for b in 0..=a {
+                if let Some(id) = hessian[a * dim + b] {
+                    let term = kernel.term(&graph, &mut wanted, SECOND, id);
+                    kernel.hessian.push(Entry { a: a as u32, b: b as u32, term });
+                }
+            }
+        }
+        // A derivative that is the constant 0 is no entry.
+        let zero = |e: &Entry| e.term.row.is_some() || e.term.factor != 0.0;
+        kernel.gradient.retain(zero);
+        kernel.hessian.retain(zero);
+        for mask in 1..8usize {
+            let some: Vec<Wanted> = wanted.iter().copied().filter(|w| mask & (1 << w.level) != 0).collect();
+            kernel.programs[mask] = Program::compile(&graph, &some);
+        }
+        kernel
+    }
+
+    /// Equal results of a level, up to a factor, share a row.
+    fn term(&mut self, graph: &Graph, wanted: &mut Vec<Wanted>, level: usize, id: Id) -> Term {
+        let (factor, node) = graph.factored(id);
+        let Some(node) = node else { return Term { factor, row: None } };
+        let known = wanted.iter().find(|w| w.level == level && w.node == node).map(|w| w.row);
+        let row = known.unwrap_or_else(|| {
+            let row = self.rows[level];
+            self.rows[level] += 1;
+            wanted.push(Wanted { node, level, row });
+            row
+        });
+        Term { factor, row: Some(row as u32) }
+    }
+
+    /// Largest register file of all programs, in doubles.
+    pub fn scratch(&self) -> usize {
+        self.programs.iter().map(Program::scratch).max().unwrap_or(0)
+    }
+}
+
+/// Copies the body's graph, internal variables written as u = W v; returns the new number of each node.
+fn with_range(body: &Body, graph: &mut Graph) -> Vec<Id> {
+    let mut new: Vec<Id> = Vec::with_capacity(body.graph.nodes.len());
+    for &node in &body.graph.nodes {
+        let at = |id: Id| new[id as usize];
+        let id = match node {
+            Node::Var(u) if !body.range.is_empty() => {
+                let mut sum = None;
+                for &(v, w) in &body.range[u as usize] {
+                    let v = graph.add(Node::Var(v as u32));
+                    add_term(graph, &mut sum, w, v);
+                }
+                sum.unwrap_or_else(|| graph.constant(0.0))
+            }
+            Node::Unary(op, a) => graph.unary(op, at(a)),
+            Node::Binary(op, a, b) => graph.binary(op, at(a), at(b)),
+            Node::Select(c, a, b) => graph.select(at(c), at(a), at(b)),
+            Node::Hs67(k, x, literals) => graph.hs67(k, x.map(at), literals),
+            Node::Const(_) | Node::Var(_) | Node::Param(_) => graph.add(node),
+        };
+        new.push(id);
+    }
+    new
+}
+
+/// The elemental variables behind internal variable u.
+fn for_row(body: &Body, u: usize, mut f: impl FnMut(usize, f64)) {
+    match body.range.get(u) {
+        None => f(u, 1.0),
+        Some(row) => row.iter().for_each(|&(v, w)| f(v, w)),
+    }
+}
+
+/// sum <- sum + w * id; structural zeros vanish.
+fn add_term(graph: &mut Graph, sum: &mut Option<Id>, w: f64, id: Id) {
+    if w == 0.0 || graph.value(id) == Some(0.0) {
+        return;
+    }
+    let w = graph.constant(w);
+    let term = graph.binary(Binary::Mul, w, id);
+    *sum = Some(match *sum {
+        None => term,
+        Some(s) => graph.binary(Binary::Add, s, term),
+    });
+}
+
+/// W' H W, lower triangle: first T = H W, then W' T.
+fn curvature(body: &Body, dim: usize, new: &[Id], graph: &mut Graph, out: &mut [Option<Id>]) {
+    let internal = body.range.len();
+    let mut t: Vec<Option<Id>> = vec![None; internal * dim];
+    for &(u, v, id) in &body.hessian {
+        let id = new[id as usize];
+        for_row(body, v, |b, w| add_term(graph, &mut t[u * dim + b], w, id));
+        if u != v {
+            for_row(body, u, |b, w| add_term(graph, &mut t[v * dim + b], w, id));
+        }
+    }
+    for u in 0..internal {
+        for_row(body, u, |a, w| {
+            for b in 0..=a {
+                if let Some(id) = t[u * dim + b] {
+                    add_term(graph, &mut out[a * dim + b], w, id);
+                }
+            }
+        });
+    }
+}
+
+/// The elements or groups of one type.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    pub kernel: Kernel,
+    pub count: usize,
+    /// Parameter k of all elements, then parameter k + 1.
+    pub params: Vec<f64>,
+    /// Rows of results of each level, each of length `count`.
+    pub results: [Vec<f64>; 3],
+    /// Levels whose results belong to the current point, as a mask.
+    pub valid: usize,
+}
+
+impl Batch {
+    /// Room for the results of all elements.
+    pub fn new(kernel: Kernel, count: usize, params: Vec<f64>) -> Self {
+        let results = kernel.rows.map(|rows| vec![0.0; rows * count]);
+        Self { kernel, count, params, results, valid: 0 }
+    }
+
+    /// Computes the levels of `mask` that are not there yet.
+    pub fn compute(&mut self, mask: usize, registers: &mut [f64], load: &dyn Fn(usize, usize, &mut [f64])) {
+        let missing = mask & !self.valid;
+        if missing != 0 {
+            let program = &self.kernel.programs[missing];
+            program.run(self.count, load, &self.params, registers, &mut self.results);
+            self.valid |= missing;
+        }
+    }
+
+    /// The results of a term, or nothing where it is a constant.
+    pub fn row(&self, level: usize, term: Term) -> Option<&[f64]> {
+        term.row.map(|r| &self.results[level][r as usize * self.count..][..self.count])
+    }
+}

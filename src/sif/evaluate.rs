@@ -1,0 +1,432 @@
+//! Evaluation at a point. Elements and groups are computed once for each point and level and kept.
+
+use super::batch::{Entry, FIRST, SECOND, VALUE};
+use super::structure::{ElementBatch, Structure};
+
+/// Masks of levels.
+const F: usize = 1 << VALUE;
+const G: usize = 1 << FIRST;
+const H: usize = 1 << SECOND;
+
+/// The structure with all storage that evaluations need.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Evaluator {
+    pub structure: Structure,
+    /// QUADRATIC entries and their places in the Hessian.
+    pub quadratic: Vec<(u32, u32, f64)>,
+    pub quadratic_places: Vec<u32>,
+    /// The current point.
+    x: Vec<f64>,
+    /// alpha of each row; for trivial groups this is c.
+    alpha: Vec<f64>,
+    /// Gradients of the alpha.
+    q: Vec<f64>,
+    /// Multiplier of each row's alpha in the Lagrangian.
+    multiplier: Vec<f64>,
+    registers: Vec<f64>,
+    has_alpha: bool,
+    has_q: bool,
+}
+
+impl Evaluator {
+    /// Allocates everything.
+    pub fn new(structure: Structure, quadratic: Vec<(u32, u32, f64)>, quadratic_places: Vec<u32>) -> Self {
+        let rows = structure.rows.constant.len();
+        Self {
+            x: vec![f64::NAN; structure.n],
+            alpha: vec![0.0; rows],
+            q: structure.rows.base.clone(),
+            multiplier: vec![0.0; rows],
+            registers: vec![0.0; structure.scratch()],
+            has_alpha: false,
+            has_q: false,
+            quadratic,
+            quadratic_places,
+            structure,
+        }
+    }
+
+    /// Moves to x; at another point than before everything is forgotten.
+    fn move_to(&mut self, x: &[f64]) {
+        if self.x.iter().zip(x).all(|(a, b)| a.to_bits() == b.to_bits()) {
+            return;
+        }
+        self.x.copy_from_slice(x);
+        self.forget();
+    }
+    /// Forgets everything computed.
+    pub fn forget(&mut self) {
+        self.has_alpha = false;
+        self.has_q = false;
+        self.structure.elements.iter_mut().for_each(|b| b.batch.valid = 0);
+        self.structure.groups.iter_mut().for_each(|b| b.batch.valid = 0);
+    }
+
+    /// Element values and derivatives of the levels in the mask.
+    fn elements(&mut self, mask: impl Fn(&ElementBatch) -> usize) {
+        for b in &mut self.structure.elements {
+            let (mask, count, vars, x) = (mask(b), b.batch.count, &b.vars, &self.x);
+            b.batch.compute(mask, &mut self.registers, &|k, first, out| {
+                let vars = &vars[k * count + first..][..out.len()];
+                for (o, &v) in out.iter_mut().zip(vars) {
+                    *o = x[v as usize];
+                }
+            });
+        }
+    }
+
+    /// alpha of all rows.
+    fn alphas(&mut self, mask: usize) {
+        if self.has_alpha {
+            return;
+        }
+        self.elements(|_| mask);
+        let s = &self.structure;
+        for (r, alpha) in self.alpha.iter_mut().enumerate() {
+            let range = s.rows.linear_start[r] as usize..s.rows.linear_start[r + 1] as usize;
+            let linear: f64 = s.rows.linear[range].iter().map(|&(v, a)| a * self.x[v as usize]).sum();
+            *alpha = linear + s.rows.constant[r];
+        }
+        for b in &s.elements {
+            let term = b.batch.kernel.value;
+            let values = b.batch.row(VALUE, term);
+            let (mut row, mut sum) = (u32::MAX, 0.0);
+            for u in &b.uses {
+                if u.row != row {
+                    if let Some(alpha) = self.alpha.get_mut(row as usize) {
+                        *alpha += sum;
+                    }
+                    (row, sum) = (u.row, 0.0);
+                }
+                sum += u.weight * term.factor * values.map_or(1.0, |v| v[u.element as usize]);
+            }
+            if let Some(alpha) = self.alpha.get_mut(row as usize) {
+                *alpha += sum;
+            }
+        }
+        for g in &mut self.structure.groups {
+            for (alpha, w) in g.alpha.iter_mut().zip(&g.groups) {
+                *alpha = self.alpha[w.row as usize];
+            }
+        }
+        self.has_alpha = true;
+    }
+
+    /// Group values and derivatives.
+    fn groups(&mut self, mask: usize) {
+        for g in &mut self.structure.groups {
+            let alpha = &g.alpha;
+            g.batch.compute(mask, &mut self.registers, &|_, first, out| {
+                out.copy_from_slice(&alpha[first..first + out.len()]);
+            });
+        }
+    }
+
+    /// Gradients of all alpha.
+    fn gradients(&mut self) {
+        if self.has_q {
+            return;
+        }
+        self.elements(|_| G);
+        let s = &self.structure;
+        self.q.copy_from_slice(&s.rows.base);
+        for b in &s.elements {
+            let count = b.uses.len();
+            for (k, e) in b.batch.kernel.gradient.iter().enumerate() {
+                let places = &b.gradient_places[k * count..][..count];
+                match b.batch.row(FIRST, e.term) {
+                    Some(values) => {
+                        for (&place, u) in places.iter().zip(&b.uses) {
+                            self.q[place as usize] += u.weight * e.term.factor * values[u.element as usize];
+                        }
+                    }
+                    None => {
+                        for (&place, u) in places.iter().zip(&b.uses) {
+                            self.q[place as usize] += u.weight * e.term.factor;
+                        }
+                    }
+                }
+            }
+        }
+        self.has_q = true;
+    }
+
+    /// What first derivatives of the whole problem need.
+    fn first(&mut self, x: &[f64]) {
+        self.move_to(x);
+        if !self.structure.groups.is_empty() {
+            self.alphas(F | G);
+            self.groups(G);
+        }
+        self.gradients();
+    }
+
+    /// f(x).
+    pub fn objective(&mut self, x: &[f64]) -> f64 {
+        self.move_to(x);
+        self.alphas(F);
+        self.groups(F);
+        let s = &self.structure;
+        let mut f = s.objective_constant;
+        f += s.objective_linear.iter().map(|&(v, a)| a * x[v as usize]).sum::<f64>();
+        for b in &s.elements {
+            let term = b.batch.kernel.value;
+            let sum: f64 = match b.batch.row(VALUE, term) {
+                Some(values) => b.objective.iter().map(|&(e, w)| w * values[e as usize]).sum(),
+                None => b.objective.iter().map(|&(_, w)| w).sum(),
+            };
+            f += sum * term.factor;
+        }
+        for g in &s.groups {
+            let term = g.batch.kernel.value;
+            let values = g.batch.row(VALUE, term);
+            let own = |w: u32| w as usize >= s.m;
+            let value = |k: usize| values.map_or(1.0, |v| v[k]) * g.groups[k].inverse_scale;
+            f += (0..g.groups.len()).filter(|&k| own(g.groups[k].row)).map(value).sum::<f64>() * term.factor;
+        }
+        f + self.quadratic.iter().map(|&(i, j, h)| quadratic_value(i, j, h, x)).sum::<f64>()
+    }
+
+    /// c <- c(x).
+    pub fn constraints(&mut self, x: &[f64], c: &mut [f64]) {
+        self.move_to(x);
+        self.alphas(F);
+        self.groups(F);
+        c.copy_from_slice(&self.alpha[..c.len()]);
+        for g in &self.structure.groups {
+            let term = g.batch.kernel.value;
+            let values = g.batch.row(VALUE, term);
+            for (k, w) in g.groups.iter().enumerate() {
+                if let Some(c) = c.get_mut(w.row as usize) {
+                    *c = values.map_or(1.0, |v| v[k]) * term.factor * w.inverse_scale;
+                }
+            }
+        }
+    }
+
+    /// g <- grad f(x).
+    pub fn gradient(&mut self, x: &[f64], g: &mut [f64]) {
+        self.first(x);
+        let s = &self.structure;
+        g.fill(0.0);
+        s.objective_linear.iter().for_each(|&(v, a)| g[v as usize] = a);
+        for b in s.elements.iter().filter(|b| !b.objective.is_empty()) {
+            for e in &b.batch.kernel.gradient {
+                let vars = &b.vars[e.a as usize * b.batch.count..][..b.batch.count];
+                let values = b.batch.row(FIRST, e.term);
+                for &(k, w) in &b.objective {
+                    let k = k as usize;
+                    g[vars[k] as usize] += w * e.term.factor * values.map_or(1.0, |v| v[k]);
+                }
+            }
+        }
+        for_wrapped(s, FIRST, |row, slope| {
+            if row >= s.m {
+                for p in s.rows.start[row]..s.rows.start[row + 1] {
+                    g[s.rows.vars[p] as usize] += slope * self.q[p];
+                }
+            }
+        });
+        for &(i, j, h) in &self.quadratic {
+            g[i as usize] += h * x[j as usize];
+            if i != j {
+                g[j as usize] += h * x[i as usize];
+            }
+        }
+    }
+
+    /// Values of the Jacobian, row by row.
+    pub fn jacobian(&mut self, x: &[f64], values: &mut [f64]) {
+        self.first(x);
+        let s = &self.structure;
+        values.copy_from_slice(&self.q[..values.len()]);
+        for_wrapped(s, FIRST, |row, slope| {
+            if row < s.m {
+                values[s.rows.start[row]..s.rows.start[row + 1]].iter_mut().for_each(|v| *v *= slope);
+            }
+        });
+    }
+
+    /// jv <- J v.
+    pub fn jacobian_product(&mut self, x: &[f64], v: &[f64], jv: &mut [f64]) {
+        self.first(x);
+        let s = &self.structure;
+        for (r, jv) in jv.iter_mut().enumerate() {
+            let range = s.rows.start[r]..s.rows.start[r + 1];
+            *jv =
+                self.q[range.clone()].iter().zip(&s.rows.vars[range]).map(|(q, &j)| q * v[j as usize]).sum();
+        }
+        for_wrapped(s, FIRST, |row, slope| {
+            if let Some(jv) = jv.get_mut(row) {
+                *jv *= slope;
+            }
+        });
+    }
+
+    /// jtw <- J' w.
+    pub fn jacobian_transposed_product(&mut self, x: &[f64], w: &[f64], jtw: &mut [f64]) {
+        self.first(x);
+        let s = &self.structure;
+        self.multiplier[..s.m].copy_from_slice(w);
+        for_wrapped(s, FIRST, |row, slope| {
+            if row < s.m {
+                self.multiplier[row] *= slope;
+            }
+        });
+        jtw.fill(0.0);
+        for r in 0..s.m {
+            for p in s.rows.start[r]..s.rows.start[r + 1] {
+                jtw[s.rows.vars[p] as usize] += self.multiplier[r] * self.q[p];
+            }
+        }
+    }
+
+    /// Second derivatives of all elements and groups, and each element's factor in sigma f + y'c.
+    fn second(&mut self, x: &[f64], sigma: f64, y: &[f64]) {
+        self.move_to(x);
+        if self.structure.groups.is_empty() {
+            self.elements(|_| H);
+        } else {
+            self.elements(|b| if b.wrapped { F | G | H } else { H });
+            self.alphas(F);
+            self.groups(G | H);
+            self.gradients();
+        }
+        let m = self.structure.m;
+        self.multiplier[..m].copy_from_slice(y);
+        self.multiplier[m..].fill(sigma);
+        let multiplier = &mut self.multiplier;
+        for_wrapped(&self.structure, FIRST, |row, slope| multiplier[row] *= slope);
+        for b in &mut self.structure.elements {
+            if b.batch.kernel.hessian.is_empty() {
+                continue;
+            }
+            b.lambda.fill(0.0);
+            for &(k, w) in &b.objective {
+                b.lambda[k as usize] += sigma * w;
+            }
+            for u in &b.uses {
+                b.lambda[u.element as usize] += multiplier[u.row as usize] * u.weight;
+            }
+        }
+    }
+
+    /// Values of the Hessian of sigma f + y'c in the order of the pattern.
+    pub fn hessian(&mut self, x: &[f64], sigma: f64, y: &[f64], values: &mut [f64]) {
+        self.second(x, sigma, y);
+        values.fill(0.0);
+        let s = &self.structure;
+        for b in &s.elements {
+            let count = b.batch.count;
+            for (k, e) in b.batch.kernel.hessian.iter().enumerate() {
+                let places = &b.hessian_places[k * count..][..count];
+                scatter(e, b, places, values);
+            }
+            for &(k, i) in &b.doubled {
+                let e = &b.batch.kernel.hessian[k as usize];
+                let h = b.batch.row(SECOND, e.term).map_or(1.0, |v| v[i as usize]);
+                let place = b.hessian_places[k as usize * count + i as usize];
+                values[place as usize] += b.lambda[i as usize] * e.term.factor * h;
+            }
+        }
+        for (&(_, _, h), &place) in self.quadratic.iter().zip(&self.quadratic_places) {
+            values[place as usize] += sigma * h;
+        }
+        for g in &s.groups {
+            let Some(e) = g.batch.kernel.hessian.first() else { continue };
+            let curvature = g.batch.row(SECOND, e.term);
+            let mut places = g.places.iter();
+            for (k, w) in g.groups.iter().enumerate() {
+                let row = w.row as usize;
+                let outer = if row < s.m { y[row] } else { sigma };
+                let factor = outer * w.inverse_scale * e.term.factor * curvature.map_or(1.0, |v| v[k]);
+                let q = &self.q[s.rows.start[row]..s.rows.start[row + 1]];
+                for (a, qa) in q.iter().enumerate() {
+                    let fa = factor * qa;
+                    for (qb, &place) in q[..=a].iter().zip(&mut places) {
+                        values[place as usize] += fa * qb;
+                    }
+                }
+            }
+        }
+    }
+
+    /// hv <- (hess of sigma f + y'c) v, element by element.
+    pub fn hessian_product(&mut self, x: &[f64], sigma: f64, y: &[f64], v: &[f64], hv: &mut [f64]) {
+        self.second(x, sigma, y);
+        hv.fill(0.0);
+        let s = &self.structure;
+        for b in &s.elements {
+            let count = b.batch.count;
+            for e in &b.batch.kernel.hessian {
+                let rows = &b.vars[e.a as usize * count..][..count];
+                let cols = &b.vars[e.b as usize * count..][..count];
+                let values = b.batch.row(SECOND, e.term);
+                for k in 0..count {
+                    let t = b.lambda[k] * e.term.factor * values.map_or(1.0, |v| v[k]);
+                    let (i, j) = (rows[k] as usize, cols[k] as usize);
+                    hv[i] += t * v[j];
+                    if e.a != e.b {
+                        hv[j] += t * v[i];
+                    }
+                }
+            }
+        }
+        for g in &s.groups {
+            let Some(e) = g.batch.kernel.hessian.first() else { continue };
+            let curvature = g.batch.row(SECOND, e.term);
+            for (k, w) in g.groups.iter().enumerate() {
+                let row = w.row as usize;
+                let outer = if row < s.m { y[row] } else { sigma };
+                let factor = outer * w.inverse_scale * e.term.factor * curvature.map_or(1.0, |v| v[k]);
+                let range = s.rows.start[row]..s.rows.start[row + 1];
+                let (q, vars) = (&self.q[range.clone()], &s.rows.vars[range]);
+                let qv: f64 = q.iter().zip(vars).map(|(q, &j)| q * v[j as usize]).sum();
+                for (q, &j) in q.iter().zip(vars) {
+                    hv[j as usize] += factor * qv * q;
+                }
+            }
+        }
+        for &(i, j, h) in &self.quadratic {
+            hv[i as usize] += sigma * h * v[j as usize];
+            if i != j {
+                hv[j as usize] += sigma * h * v[i as usize];
+            }
+        }
+    }
+}
+
+/// values[place] += lambda h for one entry of all elements.
+fn scatter(e: &Entry, b: &ElementBatch, places: &[u32], values: &mut [f64]) {
+    let factor = e.term.factor;
+    match b.batch.row(SECOND, e.term) {
+        Some(h) => {
+            for ((&place, lambda), h) in places.iter().zip(&b.lambda).zip(h) {
+                values[place as usize] += lambda * factor * h;
+            }
+        }
+        None => {
+            for (&place, lambda) in places.iter().zip(&b.lambda) {
+                values[place as usize] += lambda * factor;
+            }
+        }
+    }
+}
+
+/// `f(row, g'/s)` for every group with a type of its own.
+fn for_wrapped(s: &Structure, level: usize, mut f: impl FnMut(usize, f64)) {
+    for g in &s.groups {
+        let entry = g.batch.kernel.gradient.first().map(|e| e.term);
+        let values = entry.and_then(|t| g.batch.row(level, t));
+        let factor = entry.map_or(0.0, |t| t.factor);
+        for (k, w) in g.groups.iter().enumerate() {
+            f(w.row as usize, factor * w.inverse_scale * values.map_or(1.0, |v| v[k]));
+        }
+    }
+}
+
+/// QUADRATIC: h x_j^2 / 2 on the diagonal, h x_i x_j off it.
+fn quadratic_value(i: u32, j: u32, h: f64, x: &[f64]) -> f64 {
+    let product = h * x[i as usize] * x[j as usize];
+    if i == j { 0.5 * product } else { product }
+}

@@ -1,0 +1,366 @@
+//! The expressions of one element or group type as a graph without duplicates.
+//!
+//! All values are doubles: integers are whole numbers, logicals are 0 and 1.
+
+use std::collections::HashMap;
+
+use super::{Literals, hs67};
+
+/// Functions of one argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Unary {
+    Neg,
+    Abs,
+    Sqrt,
+    Exp,
+    Log,
+    Log10,
+    Sin,
+    Cos,
+    Tan,
+    Asin,
+    Acos,
+    Atan,
+    Sinh,
+    Cosh,
+    Tanh,
+    /// Toward zero: INT.
+    Trunc,
+    /// Half away from zero: NINT.
+    Round,
+    /// To 32 bits and back.
+    Single,
+    Not,
+}
+
+impl Unary {
+    /// The value.
+    #[inline(always)]
+    pub fn apply(self, a: f64) -> f64 {
+        match self {
+            Self::Neg => -a,
+            Self::Abs => a.abs(),
+            Self::Sqrt => a.sqrt(),
+            Self::Exp => a.exp(),
+            Self::Log => a.ln(),
+            Self::Log10 => a.log10(),
+            Self::Sin => a.sin(),
+            Self::Cos => a.cos(),
+            Self::Tan => a.tan(),
+            Self::Asin => a.asin(),
+            Self::Acos => a.acos(),
+            Self::Atan => a.atan(),
+            Self::Sinh => a.sinh(),
+            Self::Cosh => a.cosh(),
+            Self::Tanh => a.tanh(),
+            Self::Trunc => a.trunc(),
+            Self::Round => a.round(),
+            Self::Single => a as f32 as f64,
+            Self::Not => truth(a == 0.0),
+        }
+    }
+}
+
+/// Functions of two arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    /// Real power.
+    Pow,
+    /// Whole power by repeated multiplication.
+    Powi,
+    Atan2,
+    Mod,
+    /// |a| with the sign of b.
+    Sign,
+    Max,
+    Min,
+    Lt,
+    Le,
+    Eq,
+    Ne,
+    And,
+    Or,
+}
+
+impl Binary {
+    /// The value.
+    #[inline(always)]
+    pub fn apply(self, a: f64, b: f64) -> f64 {
+        match self {
+            Self::Add => a + b,
+            Self::Sub => a - b,
+            Self::Mul => a * b,
+            Self::Div => a / b,
+            Self::Pow => a.powf(b),
+            Self::Powi => a.powi(b as i32),
+            Self::Atan2 => a.atan2(b),
+            Self::Mod => a % b,
+            Self::Sign => a.abs().copysign(b),
+            Self::Max => a.max(b),
+            Self::Min => a.min(b),
+            Self::Lt => truth(a < b),
+            Self::Le => truth(a <= b),
+            Self::Eq => truth(a == b),
+            Self::Ne => truth(a != b),
+            Self::And => truth(a != 0.0 && b != 0.0),
+            Self::Or => truth(a != 0.0 || b != 0.0),
+        }
+    }
+    fn commutes(self) -> bool {
+        matches!(self, Self::Add | Self::Mul | Self::Eq | Self::Ne | Self::And | Self::Or)
+    }
+}
+
+#[inline(always)]
+fn truth(b: bool) -> f64 {
+    f64::from(u8::from(b))
+}
+
+/// Number of a node; operands have smaller numbers than their users.
+pub(crate) type Id = u32;
+
+/// One value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Node {
+    /// A constant, by its bits.
+    Const(u64),
+    /// Variable k (elemental variable, or the argument of a group).
+    Var(u32),
+    /// Parameter k.
+    Param(u32),
+    Unary(Unary, Id),
+    Binary(Binary, Id, Id),
+    /// If the first is true then the second else the third.
+    Select(Id, Id, Id),
+    /// Output k of the external function of HS67 at three arguments.
+    Hs67(u32, [Id; 3], Literals),
+}
+
+/// The graph: nodes in topological order.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Graph {
+    pub nodes: Vec<Node>,
+    known: HashMap<Node, Id>,
+}
+
+impl Graph {
+    /// The node, which may be there already.
+    pub fn add(&mut self, node: Node) -> Id {
+        let next = self.nodes.len() as Id;
+        let id = *self.known.entry(node).or_insert(next);
+        if id == next {
+            self.nodes.push(node);
+        }
+        id
+    }
+    /// A constant.
+    pub fn constant(&mut self, value: f64) -> Id {
+        self.add(Node::Const(value.to_bits()))
+    }
+    /// Value of a constant node.
+    pub fn value(&self, id: Id) -> Option<f64> {
+        match self.nodes[id as usize] {
+            Node::Const(bits) => Some(f64::from_bits(bits)),
+            _ => None,
+        }
+    }
+    /// x where the node is -x.
+    fn negated(&self, id: Id) -> Option<Id> {
+        match self.nodes[id as usize] {
+            Node::Unary(Unary::Neg, a) => Some(a),
+            _ => None,
+        }
+    }
+
+    /// A function of one argument.
+    pub fn unary(&mut self, op: Unary, a: Id) -> Id {
+        if let Some(v) = self.value(a) {
+            return self.constant(op.apply(v));
+        }
+        match (op, self.negated(a)) {
+            (Unary::Neg, Some(x)) => x,
+            (Unary::Abs | Unary::Cos | Unary::Cosh, Some(x)) => self.unary(op, x),
+            _ => self.add(Node::Unary(op, a)),
+        }
+    }
+    /// -a.
+    pub fn neg(&mut self, a: Id) -> Id {
+        self.unary(Unary::Neg, a)
+    }
+
+    /// A function of two arguments. Only rewrites that keep every bit of the value (up to the sign of zero) are made.
+    pub fn binary(&mut self, op: Binary, a: Id, b: Id) -> Id {
+        let (va, vb) = (self.value(a), self.value(b));
+        if let (Some(x), Some(y)) = (va, vb) {
+            return self.constant(op.apply(x, y));
+        }
+        let (na, nb) = (self.negated(a), self.negated(b));
+        match op {
+            Binary::Add => match (va, vb, na, nb) {
+                (Some(0.0), ..) => return b,
+                (_, Some(0.0), ..) => return a,
+                (.., Some(y)) => return self.binary(Binary::Sub, a, y),
+                (.., Some(x), _) => return self.binary(Binary::Sub, b, x),
+                _ => {}
+            },
+            Binary::Sub => match (va, vb, nb) {
+                (Some(0.0), ..) => return self.neg(b),
+                (_, Some(0.0), _) => return a,
+                (.., Some(y)) => return self.binary(Binary::Add, a, y),
+                _ => {}
+            },
+            Binary::Mul => match (va, vb, na, nb) {
+                (Some(1.0), ..) => return b,
+                (_, Some(1.0), ..) => return a,
+                (Some(-1.0), ..) => return self.neg(b),
+                (_, Some(-1.0), ..) => return self.neg(a),
+                (.., Some(x), _) => return self.negative(op, x, b),
+                (.., Some(y)) => return self.negative(op, a, y),
+                _ => {}
+            },
+            Binary::Div => match (vb, na, nb) {
+                (Some(1.0), ..) => return a,
+                (Some(-1.0), ..) => return self.neg(a),
+                (Some(c), ..) if is_power_of_two(c) => {
+                    let inverse = self.constant(1.0 / c);
+                    return self.binary(Binary::Mul, a, inverse);
+                }
+                (_, Some(x), _) => return self.negative(op, x, b),
+                (.., Some(y)) => return self.negative(op, a, y),
+                _ => {}
+            },
+            Binary::Pow => return self.real_power(a, b),
+            _ => {}
+        }
+        let (a, b) = if op.commutes() && a > b { (b, a) } else { (a, b) };
+        self.add(Node::Binary(op, a, b))
+    }
+
+    fn negative(&mut self, op: Binary, a: Id, b: Id) -> Id {
+        let value = self.binary(op, a, b);
+        self.neg(value)
+    }
+
+    /// a ** b with real b: whole exponents by multiplication, halves by roots.
+    fn real_power(&mut self, a: Id, b: Id) -> Id {
+        match self.value(b) {
+            Some(p) if p == p.trunc() && p.abs() <= 16.0 => self.whole_power(a, p as i32),
+            Some(0.5) => self.unary(Unary::Sqrt, a),
+            _ => self.add(Node::Binary(Binary::Pow, a, b)),
+        }
+    }
+
+    /// a ** n by repeated multiplication.
+    pub fn whole_power(&mut self, a: Id, n: i32) -> Id {
+        if n < 0 || n > 64 {
+            let one = self.constant(1.0);
+            let power = if n < -64 || n > 64 {
+                let n = self.constant(f64::from(n));
+                return self.binary(Binary::Powi, a, n);
+            } else {
+                self.whole_power(a, -n)
+            };
+            return self.binary(Binary::Div, one, power);
+        }
+        match n {
+            0 => self.constant(1.0),
+            1 => a,
+            _ => {
+                let half = self.whole_power(a, n / 2);
+                let square = self.binary(Binary::Mul, half, half);
+                if n % 2 == 1 { self.binary(Binary::Mul, square, a) } else { square }
+            }
+        }
+    }
+
+    /// If c then a else b.
+    pub fn select(&mut self, c: Id, a: Id, b: Id) -> Id {
+        match self.value(c) {
+            _ if a == b => a,
+            Some(0.0) => b,
+            Some(_) => a,
+            None => self.add(Node::Select(c, a, b)),
+        }
+    }
+
+    /// Output k of HS67's function.
+    pub fn hs67(&mut self, k: u32, x: [Id; 3], literals: Literals) -> Id {
+        debug_assert!((k as usize) < hs67::OUTPUTS);
+        self.add(Node::Hs67(k, x, literals))
+    }
+
+    /// Writes the node as factor * node' (a constant is factor * nothing).
+    pub fn factored(&self, mut id: Id) -> (f64, Option<Id>) {
+        let mut factor = 1.0;
+        loop {
+            match self.nodes[id as usize] {
+                Node::Const(bits) => return (factor * f64::from_bits(bits), None),
+                Node::Unary(Unary::Neg, a) => {
+                    factor = -factor;
+                    id = a;
+                }
+                Node::Binary(Binary::Mul, a, b) => match (self.value(a), self.value(b)) {
+                    (Some(c), _) if c.is_normal() => {
+                        factor *= c;
+                        id = b;
+                    }
+                    (_, Some(c)) if c.is_normal() => {
+                        factor *= c;
+                        id = a;
+                    }
+                    _ => return (factor, Some(id)),
+                },
+                _ => return (factor, Some(id)),
+            }
+        }
+    }
+}
+
+fn is_power_of_two(c: f64) -> bool {
+    c.is_normal() && (1.0 / c).is_normal() && c.to_bits().trailing_zeros() >= 52
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_are_one_node() {
+        let mut g = Graph::default();
+        let (x, y) = (g.add(Node::Var(0)), g.add(Node::Var(1)));
+        let a = g.binary(Binary::Mul, x, y);
+        let b = g.binary(Binary::Mul, y, x);
+        assert_eq!(a, b);
+        let minus = g.neg(x);
+        let c = g.binary(Binary::Mul, minus, y);
+        assert_eq!(g.factored(c), (-1.0, Some(a)));
+        let three = g.constant(3.0);
+        let c = g.binary(Binary::Mul, three, c);
+        assert_eq!(g.factored(c), (-3.0, Some(a)));
+        let four = g.constant(4.0);
+        assert_eq!(g.binary(Binary::Div, three, four), g.constant(0.75));
+    }
+
+    #[test]
+    fn powers() {
+        let mut g = Graph::default();
+        let x = g.add(Node::Var(0));
+        let square = g.binary(Binary::Mul, x, x);
+        assert_eq!(g.whole_power(x, 2), square);
+        let fourth = g.binary(Binary::Mul, square, square);
+        assert_eq!(g.whole_power(x, 4), fourth);
+        let two = g.constant(2.0);
+        assert_eq!(g.binary(Binary::Pow, x, two), square);
+        let one = g.constant(1.0);
+        assert_eq!(g.whole_power(x, 0), one);
+        assert_eq!(g.whole_power(two, -3), g.constant(0.125));
+        assert!(
+            matches!(g.whole_power(x, 100), id if matches!(g.nodes[id as usize], Node::Binary(Binary::Powi, ..)))
+        );
+        assert_eq!(g.whole_power(two, i32::MIN), g.constant(0.0));
+    }
+}

@@ -1,0 +1,182 @@
+//! Pattern of the Hessian of the Lagrangian: lower triangle, each entry once.
+
+use super::structure::{ElementBatch, GroupBatch, Rows, Structure};
+use super::{Decoded, Ragged};
+
+/// Entries beyond which no pattern is built; products remain.
+const MAX_ENTRIES: usize = 1 << 28;
+
+/// Coordinates and the places of the QUADRATIC entries.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub rows: Vec<usize>,
+    pub cols: Vec<usize>,
+    pub quadratic: Vec<u32>,
+}
+
+/// Contributions in a fixed order: elements by batch and entry, groups, QUADRATIC entries. `f(row, column)`, row >= column.
+fn for_contributions(s: &Structure, quadratic: &[(u32, u32, f64)], mut f: impl FnMut(u32, u32)) {
+    let mut add = |i: u32, j: u32| f(i.max(j), i.min(j));
+    for b in &s.elements {
+        let count = b.batch.count;
+        for e in &b.batch.kernel.hessian {
+            let rows = &b.vars[e.a as usize * count..][..count];
+            let cols = &b.vars[e.b as usize * count..][..count];
+            rows.iter().zip(cols).for_each(|(&i, &j)| add(i, j));
+        }
+    }
+    for g in &s.groups {
+        for_outer(g, &s.rows, &mut add);
+    }
+    quadratic.iter().for_each(|&(i, j, _)| add(i, j));
+}
+
+/// The pairs of every q q'.
+fn for_outer(g: &GroupBatch, rows: &Rows, f: &mut impl FnMut(u32, u32)) {
+    if g.batch.kernel.hessian.is_empty() {
+        return;
+    }
+    for w in &g.groups {
+        let vars = &rows.vars[rows.start[w.row as usize]..rows.start[w.row as usize + 1]];
+        for (a, &i) in vars.iter().enumerate() {
+            vars[..=a].iter().for_each(|&j| f(i, j));
+        }
+    }
+}
+
+fn contributions(s: &Structure, quadratic: usize) -> usize {
+    let elements: usize = s.elements.iter().map(|b| b.batch.count * b.batch.kernel.hessian.len()).sum();
+    let support = |r: u32| s.rows.start[r as usize + 1] - s.rows.start[r as usize];
+    let pairs = |g: &GroupBatch| -> usize {
+        if g.batch.kernel.hessian.is_empty() {
+            return 0;
+        }
+        g.groups
+            .iter()
+            .map(|w| support(w.row).saturating_mul(support(w.row) + 1) / 2)
+            .fold(0, usize::saturating_add)
+    };
+    s.groups.iter().map(pairs).fold(elements.saturating_add(quadratic), usize::saturating_add)
+}
+
+/// Builds the pattern and writes the place of every contribution; `None` where it would be too large.
+pub(crate) fn build(s: &mut Structure, quadratic: &[(u32, u32, f64)]) -> Option<Places> {
+    let total = contributions(s, quadratic.len());
+    if total > MAX_ENTRIES {
+        return None;
+    }
+    // Contributions sorted by column.
+    let mut start = vec![0u32; s.n + 1];
+    for_contributions(s, quadratic, |_, j| start[j as usize + 1] += 1);
+    for j in 0..s.n {
+        start[j + 1] += start[j];
+    }
+    let mut next = start.clone();
+    let mut sorted = vec![(0u32, 0u32); total];
+    let mut number = 0;
+    for_contributions(s, quadratic, |i, j| {
+        let slot = &mut next[j as usize];
+        sorted[*slot as usize] = (i, number);
+        *slot += 1;
+        number += 1;
+    });
+    // Within a column a row that was seen has a place behind the column's first.
+    let mut places = Places::default();
+    let mut place_of = vec![0u32; total];
+    let mut seen = vec![u32::MAX; s.n];
+    for j in 0..s.n {
+        let first = places.rows.len();
+        for &(i, number) in &sorted[start[j] as usize..start[j + 1] as usize] {
+            let known = &mut seen[i as usize];
+            if *known == u32::MAX || (*known as usize) < first {
+                *known = places.rows.len() as u32;
+                places.rows.push(i as usize);
+                places.cols.push(j);
+            }
+            place_of[number as usize] = *known;
+        }
+    }
+    drop(sorted);
+    hand_out(s, place_of, &mut places);
+    Some(places)
+}
+
+/// Gives every batch its part of the places.
+fn hand_out(s: &mut Structure, place_of: Vec<u32>, places: &mut Places) {
+    let mut rest = place_of.as_slice();
+    let mut take = |count: usize| {
+        let (head, tail) = rest.split_at(count);
+        rest = tail;
+        head.to_vec()
+    };
+    for b in &mut s.elements {
+        b.hessian_places = take(b.batch.count * b.batch.kernel.hessian.len());
+        b.doubled = doubled(b);
+    }
+    for g in &mut s.groups {
+        let mut pairs = 0;
+        for_outer(g, &s.rows, &mut |_, _| pairs += 1);
+        g.places = take(pairs);
+    }
+    places.quadratic = rest.to_vec();
+}
+
+/// Entries of the Hessian as CUTEst counts them: every pair of an element's variables and every pair of variables of a group with
+/// a type of its own, whether a derivative is structurally zero or not.
+pub(crate) fn count_all_pairs(d: &Decoded) -> usize {
+    let n = d.variables.len();
+    let mut used = vec![false; d.elements.len()];
+    d.uses.items.iter().for_each(|&(e, _)| used[e as usize] = true);
+    let elements = (0..d.elements.len()).filter(|&e| used[e]).map(|e| d.element_vars.get(e));
+    // Sets of variables all whose pairs count: those of elements, then those of groups, duplicates dropped.
+    let mut sets: Ragged<u32> = Ragged::default();
+    let mut push = |set: &mut dyn Iterator<Item = u32>| {
+        sets.items.extend(set);
+        sets.start.push(sets.items.len());
+    };
+    elements.for_each(|vars| push(&mut vars.iter().copied()));
+    let mut seen = vec![usize::MAX; n];
+    for g in (0..d.groups.len()).filter(|&g| d.group_type[g].is_some()) {
+        let linear = d.linear.get(g).iter().map(|l| l.0);
+        let nonlinear =
+            d.uses.get(g).iter().flat_map(|&(e, _)| d.element_vars.get(e as usize).iter().copied());
+        push(&mut linear.chain(nonlinear).filter(|&v| std::mem::replace(&mut seen[v as usize], g) != g));
+    }
+    d.quadratic.iter().for_each(|&(i, j, _)| push(&mut [i, j].into_iter().take(if i == j { 1 } else { 2 })));
+    // For each variable the sets it is in, then the distinct partners not above it.
+    let mut start = vec![0usize; n + 1];
+    sets.items.iter().for_each(|&v| start[v as usize + 1] += 1);
+    for v in 0..n {
+        start[v + 1] += start[v];
+    }
+    let mut next = start.clone();
+    let mut sets_of = vec![0u32; sets.items.len()];
+    for k in 0..sets.len() {
+        for &v in sets.get(k) {
+            sets_of[next[v as usize]] = k as u32;
+            next[v as usize] += 1;
+        }
+    }
+    let mut seen = vec![usize::MAX; n];
+    let mut pairs = 0;
+    for v in 0..n {
+        for &k in &sets_of[start[v]..start[v + 1]] {
+            for &w in sets.get(k as usize).iter().filter(|w| **w as usize <= v) {
+                pairs += usize::from(std::mem::replace(&mut seen[w as usize], v) != v);
+            }
+        }
+    }
+    pairs
+}
+
+/// Elements that have the same variable twice: both halves of an off-diagonal entry fall on the diagonal.
+fn doubled(b: &ElementBatch) -> Vec<(u32, u32)> {
+    let count = b.batch.count;
+    let mut found = Vec::new();
+    for (k, e) in b.batch.kernel.hessian.iter().enumerate().filter(|(_, e)| e.a != e.b) {
+        let rows = &b.vars[e.a as usize * count..][..count];
+        let cols = &b.vars[e.b as usize * count..][..count];
+        found.extend((0..count).filter(|&i| rows[i] == cols[i]).map(|i| (k as u32, i as u32)));
+    }
+    found
+}
