@@ -181,7 +181,7 @@ impl<'a> Engine<'a> {
                 return StopReason::Stalled { what };
             }
             if r.scaled_primal <= tol {
-                if !(r.scaled < 0.9 * last) {
+                if r.scaled >= 0.9 * last {
                     return StopReason::Stalled { what };
                 }
                 last = r.scaled;

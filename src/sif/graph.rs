@@ -256,9 +256,9 @@ impl Graph {
 
     /// a ** n by repeated multiplication.
     pub fn whole_power(&mut self, a: Id, n: i32) -> Id {
-        if n < 0 || n > 64 {
+        if !(0..=64).contains(&n) {
             let one = self.constant(1.0);
-            let power = if n < -64 || n > 64 {
+            let power = if !(-64..=64).contains(&n) {
                 let n = self.constant(f64::from(n));
                 return self.binary(Binary::Powi, a, n);
             } else {
