@@ -33,7 +33,9 @@ fn card(code: &str, two: &str, three: &str, text: &str) -> String {
 }
 
 fn file(temporaries: &str, globals: &str, individuals: &str) -> String {
-    format!("{DATA}ELEMENTS      TEST\nTEMPORARIES\n{temporaries}GLOBALS\n{globals}INDIVIDUALS\n{individuals}ENDATA\n")
+    format!(
+        "{DATA}ELEMENTS      TEST\nTEMPORARIES\n{temporaries}GLOBALS\n{globals}INDIVIDUALS\n{individuals}ENDATA\n"
+    )
 }
 
 fn read(text: &str) -> Result<SifProblem, String> {
@@ -60,17 +62,30 @@ fn error(body: &[(&str, &str, &str, &str)]) -> String {
 fn statements() {
     assert_eq!(value(&[("F", "", "", "V*W+P")]), 11.0);
     assert_eq!(value(&[("F", "", "", "v * w"), ("F+", "", "", "+ p")]), 11.0, "continuation, lower case");
-    assert_eq!(value(&[("A", "A", "", "V 1"), ("F", "", "", "A")].map(|mut c| {
-        if c.0 == "A" { c.3 = "V * 1 0.0" }
-        c
-    })), 20.0, "blanks inside tokens");
+    assert_eq!(
+        value(&[("A", "A", "", "V 1"), ("F", "", "", "A")].map(|mut c| {
+            if c.0 == "A" {
+                c.3 = "V * 1 0.0"
+            }
+            c
+        })),
+        20.0,
+        "blanks inside tokens"
+    );
     assert_eq!(value(&[("A", "K", "", "2.9*V"), ("F", "", "", "K/2")]), 2.0, "integers truncate");
     let conditional = |test| {
-        [("A", "C", "", test), ("A", "A", "", "1.0"), ("I", "C", "A", "V"), ("E", "C", "A", "A+W"), ("F", "", "", "A")]
+        [
+            ("A", "C", "", test),
+            ("A", "A", "", "1.0"),
+            ("I", "C", "A", "V"),
+            ("E", "C", "A", "A+W"),
+            ("F", "", "", "A"),
+        ]
     };
     assert_eq!(value(&conditional("V.LT.W")), 2.0);
     assert_eq!(value(&conditional("V.GE.W")), 4.0);
-    let masked = [("A", "C", "", "V<0"), ("I", "C", "A", "LOG(-V)"), ("E", "C", "A", "V"), ("F", "", "", "A")];
+    let masked =
+        [("A", "C", "", "V<0"), ("I", "C", "A", "LOG(-V)"), ("E", "C", "A", "V"), ("F", "", "", "A")];
     assert_eq!(value(&masked), 2.0, "the branch not taken may be undefined");
 }
 
@@ -96,7 +111,8 @@ fn derivatives_and_late_assignments() {
 
 #[test]
 fn globals_hold_for_all_types() {
-    let globals = card("A", "A", "", "4.0*0.25") + &card("A", "C", "", "A.EQ.1.0") + &card("I", "C", "A", "A+1");
+    let globals =
+        card("A", "A", "", "4.0*0.25") + &card("A", "C", "", "A.EQ.1.0") + &card("I", "C", "A", "A+1");
     let text = file(" R  A\n L  C\n", &globals, &format!(" T  T\n{}", card("F", "", "", "A*V")));
     assert_eq!(read(&text).unwrap().obj(&[3.0, 0.0]), Ok(6.0));
 }
@@ -162,7 +178,8 @@ fn errors_of_other_subsections() {
 /// f = (V - 2 W)^3 by an internal variable: exact derivatives in the elemental ones.
 #[test]
 fn range_transformation() {
-    let data = DATA.replace(" EP T         P\n", " IV T         U\n").replace(" P  E         P         5.0\n", "");
+    let data =
+        DATA.replace(" EP T         P\n", " IV T         U\n").replace(" P  E         P         5.0\n", "");
     let body = |row: &str| {
         format!(
             "{data}ELEMENTS      TEST\nINDIVIDUALS\n T  T\n{row}{}{}{}ENDATA\n",
@@ -192,18 +209,26 @@ fn range_transformation() {
         assert!(found.contains(part), "{found}");
     }
     // CUTEst keeps five decimals of a coefficient, as a 32-bit literal.
-    let text = body(" R  U         V         3.14159265\n");
+    let text = body(" R  U         V         1.23456789\n");
     let options = SifOptions { literals: Literals::Cutest, ..SifOptions::default() };
     let mut problem = SifProblem::from_text("test", text.as_bytes(), &options).unwrap();
-    assert_eq!(problem.obj(&[1.0, 0.0]), Ok(f64::from(3.14159f32).powi(2) * f64::from(3.14159f32)));
+    let u = f64::from(1.23457f32);
+    assert_eq!(problem.obj(&[1.0, 0.0]), Ok(u * u * u));
 }
 
 #[test]
 fn the_external_function_of_hs67() {
     let mut data = DATA.replace(" EV T         V                        W\n EP T         P\n", "");
-    data = data.replace("ELEMENT TYPE\n", "ELEMENT TYPE\n EV T         A1                       A2\n EV T         A3\n");
-    data = data.replace("    X2\nGROUPS", "    X2\n    X3\nGROUPS").replace(" P  E         P         5.0\n", "");
-    data = data.replace(" V  E         V                        X1\n V  E         W                        X2\n", "");
+    data = data.replace(
+        "ELEMENT TYPE\n",
+        "ELEMENT TYPE\n EV T         A1                       A2\n EV T         A3\n",
+    );
+    data =
+        data.replace("    X2\nGROUPS", "    X2\n    X3\nGROUPS").replace(" P  E         P         5.0\n", "");
+    data = data.replace(
+        " V  E         V                        X1\n V  E         W                        X2\n",
+        "",
+    );
     data = data.replace(
         " T  E         T\n",
         " T  E         T\n V  E         A1                       X1\n V  E         A2                       X2\n V  E         A3                       X3\n",
@@ -264,4 +289,24 @@ fn the_external_function_of_hs67() {
     }
     let found = read(&text.replace("HS67(A1,A2,A3,Y,G,H)", "1.0")).map(|_| ()).unwrap_err();
     assert!(found.contains("before HS67 has filled it"), "{found}");
+}
+
+/// Types with many variables: nothing quadratic in their number.
+#[test]
+fn many_elemental_variables() {
+    let n = 20_000;
+    let vars: String = (0..n).map(|k| format!(" EV T         V{k}\n")).collect();
+    let uses: String =
+        (0..n).map(|k| format!(" V  E         {:<10}               X1\n", format!("V{k}"))).collect();
+    let data = DATA
+        .replace(" EV T         V                        W\n EP T         P\n", &vars)
+        .replace(" V  E         V                        X1\n", &uses)
+        .replace(" V  E         W                        X2\n P  E         P         5.0\n", "");
+    let body =
+        card("F", "", "", "V0*V19999") + &card("G", "V0", "", "V19999") + &card("H", "V0", "V19999", "1.0");
+    let mut problem = read(&format!("{data}ELEMENTS      TEST\nINDIVIDUALS\n T  T\n{body}ENDATA\n")).unwrap();
+    assert_eq!(problem.obj(&[2.0, 3.0]), Ok(4.0));
+    let mut h = [0.0];
+    problem.hess_values(&[2.0, 3.0], 1.0, &[], &mut h).unwrap();
+    assert_eq!(h, [2.0]);
 }
