@@ -167,24 +167,27 @@ impl Evaluator {
         self.alphas(F);
         self.groups(F);
         let s = &self.structure;
-        let mut f = s.objective_constant;
-        f += s.objective_linear.iter().map(|&(v, a)| a * x[v as usize]).sum::<f64>();
+        let mut f = Sum::default();
+        f.add(s.objective_constant);
+        s.objective_linear.iter().for_each(|&(v, a)| f.add(a * x[v as usize]));
         for b in &s.elements {
             let term = b.batch.kernel.value;
-            let sum: f64 = match b.batch.row(VALUE, term) {
-                Some(values) => b.objective.iter().map(|&(e, w)| w * values[e as usize]).sum(),
-                None => b.objective.iter().map(|&(_, w)| w).sum(),
-            };
-            f += sum * term.factor;
+            match b.batch.row(VALUE, term) {
+                Some(values) => {
+                    b.objective.iter().for_each(|&(e, w)| f.add(w * term.factor * values[e as usize]));
+                }
+                None => b.objective.iter().for_each(|&(_, w)| f.add(w * term.factor)),
+            }
         }
         for g in &s.groups {
             let term = g.batch.kernel.value;
             let values = g.batch.row(VALUE, term);
-            let own = |w: u32| w as usize >= s.m;
-            let value = |k: usize| values.map_or(1.0, |v| v[k]) * g.groups[k].inverse_scale;
-            f += (0..g.groups.len()).filter(|&k| own(g.groups[k].row)).map(value).sum::<f64>() * term.factor;
+            for (k, w) in g.groups.iter().enumerate().filter(|(_, w)| w.row as usize >= s.m) {
+                f.add(term.factor * values.map_or(1.0, |v| v[k]) * w.inverse_scale);
+            }
         }
-        f + self.quadratic.iter().map(|&(i, j, h)| quadratic_value(i, j, h, x)).sum::<f64>()
+        self.quadratic.iter().for_each(|&(i, j, h)| f.add(quadratic_value(i, j, h, x)));
+        f.total()
     }
 
     /// c <- c(x).
@@ -429,4 +432,42 @@ fn for_wrapped(s: &Structure, level: usize, mut f: impl FnMut(usize, f64)) {
 fn quadratic_value(i: u32, j: u32, h: f64, x: &[f64]) -> f64 {
     let product = h * x[i as usize] * x[j as usize];
     if i == j { 0.5 * product } else { product }
+}
+
+/// A sum with the rounding errors of its additions (Knuth's two-sum): objectives of many terms cancel, and line searches see it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    sum: f64,
+    lost: f64,
+}
+
+impl Sum {
+    #[inline(always)]
+    fn add(&mut self, v: f64) {
+        let sum = self.sum + v;
+        let part = sum - self.sum;
+        self.lost += (self.sum - (sum - part)) + (v - part);
+        self.sum = sum;
+    }
+    /// After an overflow the lost part is no number.
+    fn total(self) -> f64 {
+        if self.lost.is_finite() { self.sum + self.lost } else { self.sum }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_keep_what_addition_loses() {
+        let mut sum = Sum::default();
+        [1e16, 1.0, -1e16, 1e-3].iter().for_each(|&v| sum.add(v));
+        assert_eq!(sum.total(), 1.001);
+        let mut sum = Sum::default();
+        [1e308, 1e308, 1.0].iter().for_each(|&v| sum.add(v));
+        assert_eq!(sum.total(), f64::INFINITY);
+        sum.add(f64::NAN);
+        assert!(sum.total().is_nan());
+    }
 }

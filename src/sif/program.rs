@@ -48,7 +48,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Compiles the nodes that the results need, and no others.
+    /// Compiles the nodes that the results need, and no others. `wanted` is sorted by node.
     pub fn compile(graph: &Graph, wanted: &[Wanted]) -> Self {
         if wanted.is_empty() {
             return Self::default();
@@ -61,14 +61,16 @@ impl Program {
             free: Vec::new(),
             program: Self::default(),
         };
+        let mut rest = wanted;
         for id in 0..graph.nodes.len() as Id {
             if c.last[id as usize] == 0 {
                 continue;
             }
             c.node(id);
-            for w in wanted.iter().filter(|w| w.node == id) {
+            while let Some((w, more)) = rest.split_first().filter(|(w, _)| w.node == id) {
                 let source = c.source(id, &mut Vec::new());
                 c.program.code.push(Instruction::Store(source, w.level, w.row));
+                rest = more;
             }
             c.release(id, id);
         }
