@@ -108,7 +108,7 @@ impl Fixture {
         Self { problem, x, g: vec![0.0; n], c: vec![0.0; m], y: vec![1.0; m], jacobian, hessian }
     }
     fn move_on(&mut self) {
-        if let Some(x) = self.x.last_mut() {
+        if let Some(x) = self.x.first_mut() {
             *x *= 1.0 + 1e-14;
         }
         self.problem.forget();

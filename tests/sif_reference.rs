@@ -1,10 +1,13 @@
 //! SIF problems against the official decoder and evaluation library (skipped where the reference data are absent).
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use costate::nlp::Nlp;
 use costate::sif::{Literals, SifOptions, SifProblem, SifStats};
+use proptest::prelude::*;
 
 /// The folder with reference data; `None`: absent and not required.
 fn shared() -> Option<PathBuf> {
@@ -390,6 +393,70 @@ fn real_problems_are_consistent() {
         let path = folder.join("cutest/sif").join(format!("{name}.SIF"));
         if path.is_file() {
             consistent(name, &mut read_with(&folder, name, Literals::Double));
+        }
+    }
+}
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts the allocations of each thread.
+struct Counting;
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn evaluation_does_not_allocate() {
+    let mut problem = SifProblem::from_text("small", SMALL.as_bytes(), &SifOptions::default()).unwrap();
+    let (x, y, v) = ([0.3, -0.2, 0.9], [1.0, -2.0, 0.5], [1.0, 2.0, 3.0]);
+    let (mut a, mut b) = ([0.0; 3], [0.0; 3]);
+    let mut jacobian = vec![0.0; problem.meta().jacobian.as_ref().unwrap().len()];
+    let mut hessian = vec![0.0; problem.meta().hessian.as_ref().unwrap().len()];
+    let before = ALLOCATIONS.get();
+    assert!(before > 0, "the counter counts");
+    let f = problem.obj_cons(&x, &mut a).unwrap();
+    problem.grad_jac_values(&x, &mut b, &mut jacobian).unwrap();
+    problem.hess_values(&x, 1.0, &y, &mut hessian).unwrap();
+    problem.jac_prod(&x, &v, &mut a).unwrap();
+    problem.jac_t_prod(&v, &y, &mut a).unwrap();
+    problem.hess_prod(&y, 1.0, &y, &v, &mut a).unwrap();
+    assert_eq!(ALLOCATIONS.get(), before);
+    assert!(f.is_finite());
+}
+
+proptest! {
+    /// Whatever is in the file: an answer or an error, never a panic.
+    #[test]
+    fn damaged_files_do_not_panic(
+        changes in prop::collection::vec((0usize..SMALL.len(), "[ A-Z0-9.*()+/-]"), 1..4),
+        cut in prop::option::of(0usize..SMALL.len()),
+    ) {
+        let mut text = SMALL.as_bytes().to_vec();
+        for (at, byte) in &changes {
+            text[*at] = byte.as_bytes()[0];
+        }
+        text.truncate(cut.unwrap_or(text.len()));
+        for literals in [Literals::Double, Literals::Cutest] {
+            let options = SifOptions { literals, lenient: true, ..SifOptions::default() };
+            if let Ok(mut problem) = SifProblem::from_text("damaged", &text, &options) {
+                let stats = SifStats::new(&mut problem);
+                prop_assert!(stats.nnzh >= problem.meta().hessian.as_ref().map_or(0, |p| p.len()));
+            }
         }
     }
 }

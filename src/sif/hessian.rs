@@ -3,8 +3,8 @@
 use super::structure::{ElementBatch, GroupBatch, Rows, Structure};
 use super::{Decoded, Ragged};
 
-/// Entries beyond which no pattern is built; products remain.
-const MAX_ENTRIES: usize = 1 << 28;
+/// Contributions beyond which no pattern is built (2 GB of index lists); products remain.
+const MAX_ENTRIES: usize = 1 << 26;
 
 /// Coordinates and the places of the QUADRATIC entries.
 #[derive(Debug, Default)]
@@ -135,6 +135,7 @@ pub(crate) fn count_all_pairs(d: &Decoded) -> usize {
         sets.start.push(sets.items.len());
     };
     elements.for_each(|vars| push(&mut vars.iter().copied()));
+    let groups_from = used.iter().filter(|u| **u).count();
     let mut seen = vec![usize::MAX; n];
     for g in (0..d.groups.len()).filter(|&g| d.group_type[g].is_some()) {
         let linear = d.linear.get(g).iter().map(|l| l.0);
@@ -143,6 +144,10 @@ pub(crate) fn count_all_pairs(d: &Decoded) -> usize {
         push(&mut linear.chain(nonlinear).filter(|&v| std::mem::replace(&mut seen[v as usize], g) != g));
     }
     d.quadratic.iter().for_each(|&(i, j, _)| push(&mut [i, j].into_iter().take(if i == j { 1 } else { 2 })));
+    // Sets of groups are without duplicates: one with all variables makes the matrix full.
+    if (0..sets.len()).any(|k| k >= groups_from && sets.get(k).len() == n) {
+        return n * (n + 1) / 2;
+    }
     // For each variable the sets it is in, then the distinct partners not above it.
     let mut start = vec![0usize; n + 1];
     sets.items.iter().for_each(|&v| start[v as usize + 1] += 1);
