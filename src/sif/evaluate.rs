@@ -1,7 +1,7 @@
 //! Evaluation at a point. Elements and groups are computed once for each point and level and kept.
 
 use super::batch::{Entry, FIRST, SECOND, VALUE};
-use super::structure::{ElementBatch, Structure};
+use super::structure::{ElementBatch, Rows, Structure};
 
 /// Masks of levels.
 const F: usize = 1 << VALUE;
@@ -17,6 +17,8 @@ pub(crate) struct Evaluator {
     pub quadratic_places: Vec<u32>,
     /// The current point.
     x: Vec<f64>,
+    /// Values of all elements, up to a factor.
+    values: Vec<f64>,
     /// alpha of each row; for trivial groups this is c.
     alpha: Vec<f64>,
     /// Gradients of the alpha.
@@ -34,6 +36,7 @@ impl Evaluator {
         let rows = structure.rows.constant.len();
         Self {
             x: vec![f64::NAN; structure.n],
+            values: vec![0.0; structure.values],
             alpha: vec![0.0; rows],
             q: structure.rows.base.clone(),
             multiplier: vec![0.0; rows],
@@ -66,7 +69,8 @@ impl Evaluator {
     fn elements(&mut self, mask: impl Fn(&ElementBatch) -> usize) {
         for b in &mut self.structure.elements {
             let (mask, count, vars, x) = (mask(b), b.batch.count, &b.vars, &self.x);
-            b.batch.compute(mask, &mut self.registers, &|k, first, out| {
+            let values = &mut self.values[b.first_value..][..b.batch.room()];
+            b.batch.compute(mask, &mut self.registers, values, &|k, first, out| {
                 let vars = &vars[k * count + first..][..out.len()];
                 for (o, &v) in out.iter_mut().zip(vars) {
                     *o = x[v as usize];
@@ -81,28 +85,17 @@ impl Evaluator {
             return;
         }
         self.elements(|_| mask);
-        let s = &self.structure;
+        let Rows { constant, linear_start, linear, uses_start, uses, weights, .. } = &self.structure.rows;
         for (r, alpha) in self.alpha.iter_mut().enumerate() {
-            let range = s.rows.linear_start[r] as usize..s.rows.linear_start[r + 1] as usize;
-            let linear: f64 = s.rows.linear[range].iter().map(|&(v, a)| a * self.x[v as usize]).sum();
-            *alpha = linear + s.rows.constant[r];
-        }
-        for b in &s.elements {
-            let term = b.batch.kernel.value;
-            let values = b.batch.row(VALUE, term);
-            let (mut row, mut sum) = (u32::MAX, 0.0);
-            for u in &b.uses {
-                if u.row != row {
-                    if let Some(alpha) = self.alpha.get_mut(row as usize) {
-                        *alpha += sum;
-                    }
-                    (row, sum) = (u.row, 0.0);
-                }
-                sum += u.weight * term.factor * values.map_or(1.0, |v| v[u.element as usize]);
+            let mut sum = constant[r];
+            for &(v, a) in &linear[linear_start[r] as usize..linear_start[r + 1] as usize] {
+                sum += a * self.x[v as usize];
             }
-            if let Some(alpha) = self.alpha.get_mut(row as usize) {
-                *alpha += sum;
+            let range = uses_start[r] as usize..uses_start[r + 1] as usize;
+            for (&e, w) in uses[range.clone()].iter().zip(&weights[range]) {
+                sum += w * self.values[e as usize];
             }
+            *alpha = sum;
         }
         for g in &mut self.structure.groups {
             for (alpha, w) in g.alpha.iter_mut().zip(&g.groups) {
@@ -116,7 +109,7 @@ impl Evaluator {
     fn groups(&mut self, mask: usize) {
         for g in &mut self.structure.groups {
             let alpha = &g.alpha;
-            g.batch.compute(mask, &mut self.registers, &|_, first, out| {
+            g.batch.compute(mask, &mut self.registers, &mut g.values, &|_, first, out| {
                 out.copy_from_slice(&alpha[first..first + out.len()]);
             });
         }
@@ -172,8 +165,9 @@ impl Evaluator {
         s.objective_linear.iter().for_each(|&(v, a)| f.add(a * x[v as usize]));
         for b in &s.elements {
             let term = b.batch.kernel.value;
-            match b.batch.row(VALUE, term) {
-                Some(values) => {
+            match term.row {
+                Some(_) => {
+                    let values = &self.values[b.first_value..][..b.batch.count];
                     b.objective.iter().for_each(|&(e, w)| f.add(w * term.factor * values[e as usize]));
                 }
                 None => b.objective.iter().for_each(|&(_, w)| f.add(w * term.factor)),
@@ -181,7 +175,7 @@ impl Evaluator {
         }
         for g in &s.groups {
             let term = g.batch.kernel.value;
-            let values = g.batch.row(VALUE, term);
+            let values = term.row.map(|_| &g.values);
             for (k, w) in g.groups.iter().enumerate().filter(|(_, w)| w.row as usize >= s.m) {
                 f.add(term.factor * values.map_or(1.0, |v| v[k]) * w.inverse_scale);
             }
@@ -198,7 +192,7 @@ impl Evaluator {
         c.copy_from_slice(&self.alpha[..c.len()]);
         for g in &self.structure.groups {
             let term = g.batch.kernel.value;
-            let values = g.batch.row(VALUE, term);
+            let values = term.row.map(|_| &g.values);
             for (k, w) in g.groups.iter().enumerate() {
                 if let Some(c) = c.get_mut(w.row as usize) {
                     *c = values.map_or(1.0, |v| v[k]) * term.factor * w.inverse_scale;
