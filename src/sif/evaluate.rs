@@ -248,8 +248,8 @@ impl Evaluator {
         let s = &self.structure;
         for (r, jv) in jv.iter_mut().enumerate() {
             let range = s.rows.start[r]..s.rows.start[r + 1];
-            *jv =
-                self.q[range.clone()].iter().zip(&s.rows.vars[range]).map(|(q, &j)| q * v[j as usize]).sum();
+            let (q, vars) = (&self.q[range.clone()], &s.rows.vars[range]);
+            *jv = sum_by_four(q.len(), |k| q[k] * v[vars[k] as usize]);
         }
         for_wrapped(s, FIRST, |row, slope| {
             if let Some(jv) = jv.get_mut(row) {
@@ -376,7 +376,7 @@ impl Evaluator {
                 let factor = outer * w.inverse_scale * e.term.factor * curvature.map_or(1.0, |v| v[k]);
                 let range = s.rows.start[row]..s.rows.start[row + 1];
                 let (q, vars) = (&self.q[range.clone()], &s.rows.vars[range]);
-                let qv: f64 = q.iter().zip(vars).map(|(q, &j)| q * v[j as usize]).sum();
+                let qv = sum_by_four(q.len(), |k| q[k] * v[vars[k] as usize]);
                 for (q, &j) in q.iter().zip(vars) {
                     hv[j as usize] += factor * qv * q;
                 }
