@@ -160,16 +160,17 @@ impl Evaluator {
         let s = &self.structure;
         let mut f = Sum::default();
         f.add(s.objective_constant);
-        s.objective_linear.iter().for_each(|&(v, a)| f.add(a * x[v as usize]));
+        let linear = &s.objective_linear;
+        f = f.with(linear.len(), |k| linear[k].1 * x[linear[k].0 as usize]);
         for b in &s.elements {
-            let term = b.batch.kernel.value;
-            match term.row {
+            let (term, uses) = (b.batch.kernel.value, &b.objective);
+            f = match term.row {
                 Some(_) => {
                     let values = &self.values[b.first_value..][..b.batch.count];
-                    b.objective.iter().for_each(|&(e, w)| f.add(w * term.factor * values[e as usize]));
+                    f.with(uses.len(), |k| uses[k].1 * term.factor * values[uses[k].0 as usize])
                 }
-                None => b.objective.iter().for_each(|&(_, w)| f.add(w * term.factor)),
-            }
+                None => f.with(uses.len(), |k| uses[k].1 * term.factor),
+            };
         }
         for g in &s.groups {
             let term = g.batch.kernel.value;
@@ -178,7 +179,8 @@ impl Evaluator {
                 f.add(term.factor * values.map_or(1.0, |v| v[k]) * w.inverse_scale);
             }
         }
-        self.quadratic.iter().for_each(|&(i, j, h)| f.add(quadratic_value(i, j, h, x)));
+        let quadratic = &self.quadratic;
+        f = f.with(quadratic.len(), |k| quadratic_value(quadratic[k], x));
         f.total()
     }
 
@@ -420,24 +422,25 @@ fn for_wrapped(s: &Structure, level: usize, mut f: impl FnMut(usize, f64)) {
     }
 }
 
-/// Sum of n terms in four chains, since one waits for the latency of each addition; the order depends on n only.
+/// Sum of n terms: long sums in four chains, since one waits for the latency of each addition. The order depends on n only.
 #[inline(always)]
 fn sum_by_four(n: usize, term: impl Fn(usize) -> f64) -> f64 {
+    let whole = if n < 16 { 0 } else { n & !3 };
     let mut sums = [0.0; 4];
-    let whole = n & !3;
-    let mut k = 0;
-    while k < whole {
+    for k in (0..whole).step_by(4) {
         for (lane, sum) in sums.iter_mut().enumerate() {
             *sum += term(k + lane);
         }
-        k += 4;
     }
-    let tail: f64 = (whole..n).map(term).sum();
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + tail
+    let mut total = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    for k in whole..n {
+        total += term(k);
+    }
+    total
 }
 
 /// QUADRATIC: h x_j^2 / 2 on the diagonal, h x_i x_j off it.
-fn quadratic_value(i: u32, j: u32, h: f64, x: &[f64]) -> f64 {
+fn quadratic_value((i, j, h): (u32, u32, f64), x: &[f64]) -> f64 {
     let product = h * x[i as usize] * x[j as usize];
     if i == j { 0.5 * product } else { product }
 }
@@ -456,6 +459,12 @@ impl Sum {
         let part = sum - self.sum;
         self.lost += (self.sum - (sum - part)) + (v - part);
         self.sum = sum;
+    }
+    /// By value, so that the sum stays in registers.
+    #[inline(always)]
+    fn with(mut self, n: usize, term: impl Fn(usize) -> f64) -> Self {
+        (0..n).for_each(|k| self.add(term(k)));
+        self
     }
     /// After an overflow the lost part is no number.
     fn total(self) -> f64 {
