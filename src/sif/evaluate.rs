@@ -15,10 +15,8 @@ pub(crate) struct Evaluator {
     /// QUADRATIC entries and their places in the Hessian.
     pub quadratic: Vec<(u32, u32, f64)>,
     pub quadratic_places: Vec<u32>,
-    /// The current point.
-    x: Vec<f64>,
-    /// Values of all elements, up to a factor.
-    values: Vec<f64>,
+    /// The current point, then the values of all elements up to a factor.
+    z: Vec<f64>,
     /// alpha of each row; for trivial groups this is c.
     alpha: Vec<f64>,
     /// Gradients of the alpha.
@@ -35,8 +33,7 @@ impl Evaluator {
     pub fn new(structure: Structure, quadratic: Vec<(u32, u32, f64)>, quadratic_places: Vec<u32>) -> Self {
         let rows = structure.rows.constant.len();
         Self {
-            x: vec![f64::NAN; structure.n],
-            values: vec![0.0; structure.values],
+            z: vec![f64::NAN; structure.n + structure.values],
             alpha: vec![0.0; rows],
             q: structure.rows.base.clone(),
             multiplier: vec![0.0; rows],
@@ -51,10 +48,10 @@ impl Evaluator {
 
     /// Moves to x; at another point than before everything is forgotten.
     fn move_to(&mut self, x: &[f64]) {
-        if self.x.iter().zip(x).all(|(a, b)| a.to_bits() == b.to_bits()) {
+        if self.z.iter().zip(x).all(|(a, b)| a.to_bits() == b.to_bits()) {
             return;
         }
-        self.x.copy_from_slice(x);
+        self.z[..x.len()].copy_from_slice(x);
         self.forget();
     }
     /// Forgets everything computed.
@@ -68,8 +65,9 @@ impl Evaluator {
     /// Element values and derivatives of the levels in the mask.
     fn elements(&mut self, mask: impl Fn(&ElementBatch) -> usize) {
         for b in &mut self.structure.elements {
-            let (mask, count, vars, x) = (mask(b), b.batch.count, &b.vars, &self.x);
-            let values = &mut self.values[b.first_value..][..b.batch.room()];
+            let (mask, count, vars) = (mask(b), b.batch.count, &b.vars);
+            let (x, values) = self.z.split_at_mut(self.structure.n);
+            let values = &mut values[b.first_value - x.len()..][..b.batch.room()];
             b.batch.compute(mask, &mut self.registers, values, &|k, first, out| {
                 let vars = &vars[k * count + first..][..out.len()];
                 for (o, &v) in out.iter_mut().zip(vars) {
@@ -85,14 +83,12 @@ impl Evaluator {
             return;
         }
         self.elements(|_| mask);
-        let Rows { constant, linear_start, linear, uses_start, uses, weights, .. } = &self.structure.rows;
+        let Rows { constant, term_start, terms, weights, .. } = &self.structure.rows;
+        let z = &self.z;
         for (r, alpha) in self.alpha.iter_mut().enumerate() {
-            let linear = &linear[linear_start[r] as usize..linear_start[r + 1] as usize];
-            let range = uses_start[r] as usize..uses_start[r + 1] as usize;
-            let (uses, weights) = (&uses[range.clone()], &weights[range]);
-            let sum = constant[r]
-                + sum_by_four(linear.len(), |k| linear[k].1 * self.x[linear[k].0 as usize])
-                + sum_by_four(uses.len(), |k| weights[k] * self.values[uses[k] as usize]);
+            let range = term_start[r] as usize..term_start[r + 1] as usize;
+            let (terms, weights) = (&terms[range.clone()], &weights[range]);
+            let sum = constant[r] + sum_by_four(terms.len(), |k| weights[k] * z[terms[k] as usize]);
             *alpha = sum;
         }
         for g in &mut self.structure.groups {
@@ -166,7 +162,7 @@ impl Evaluator {
             let (term, uses) = (b.batch.kernel.value, &b.objective);
             f = match term.row {
                 Some(_) => {
-                    let values = &self.values[b.first_value..][..b.batch.count];
+                    let values = &self.z[b.first_value..][..b.batch.count];
                     f.with(uses.len(), |k| uses[k].1 * term.factor * values[uses[k].0 as usize])
                 }
                 None => f.with(uses.len(), |k| uses[k].1 * term.factor),
