@@ -41,10 +41,10 @@ ELEMENT USES
  T  'DEFAULT' SQ
  DO I         1                        N-1
  IA J         I         1
- XV S(I)      X                        X(I)
+ ZV S(I)      X                        X(I)
  XT D(I)      DIFF
- XV D(I)      X                        X(I)
- XV D(I)      Y                        X(J)
+ ZV D(I)      X                        X(I)
+ ZV D(I)      Y                        X(J)
  RI P         I
  ZP D(I)      P                        P
  ND

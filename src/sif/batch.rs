@@ -181,8 +181,8 @@ pub(crate) struct Batch {
     pub count: usize,
     /// Parameter k of all elements, then parameter k + 1.
     pub params: Vec<f64>,
-    /// Rows of results of each level, each of length `count`.
-    pub results: [Vec<f64>; 3],
+    /// Rows of first and second derivatives, each of length `count`.
+    results: [Vec<f64>; 2],
     /// Levels whose results belong to the current point, as a mask.
     pub valid: usize,
 }
@@ -190,22 +190,34 @@ pub(crate) struct Batch {
 impl Batch {
     /// Room for the results of all elements.
     pub fn new(kernel: Kernel, count: usize, params: Vec<f64>) -> Self {
-        let results = kernel.rows.map(|rows| vec![0.0; rows * count]);
+        let results = [FIRST, SECOND].map(|level| vec![0.0; kernel.rows[level] * count]);
         Self { kernel, count, params, results, valid: 0 }
     }
 
-    /// Computes the levels of `mask` that are not there yet.
-    pub fn compute(&mut self, mask: usize, registers: &mut [f64], load: &dyn Fn(usize, usize, &mut [f64])) {
+    /// Room that the values need: one row, or none where they are constant.
+    pub fn room(&self) -> usize {
+        self.kernel.rows[VALUE] * self.count
+    }
+
+    /// Computes the levels of `mask` that are not there yet; values go to `values`.
+    pub fn compute(
+        &mut self,
+        mask: usize,
+        registers: &mut [f64],
+        values: &mut [f64],
+        load: &dyn Fn(usize, usize, &mut [f64]),
+    ) {
         let missing = mask & !self.valid;
         if missing != 0 {
             let program = &self.kernel.programs[missing];
-            program.run(self.count, load, &self.params, registers, &mut self.results);
+            let [first, second] = &mut self.results;
+            program.run(self.count, load, &self.params, registers, &mut [values, first, second]);
             self.valid |= missing;
         }
     }
 
-    /// The results of a term, or nothing where it is a constant.
+    /// The derivatives of a term, or nothing where it is a constant.
     pub fn row(&self, level: usize, term: Term) -> Option<&[f64]> {
-        term.row.map(|r| &self.results[level][r as usize * self.count..][..self.count])
+        term.row.map(|r| &self.results[level - FIRST][r as usize * self.count..][..self.count])
     }
 }

@@ -93,7 +93,7 @@ impl Program {
         load: &dyn Fn(usize, usize, &mut [f64]),
         params: &[f64],
         registers: &mut [f64],
-        results: &mut [Vec<f64>; 3],
+        results: &mut [&mut [f64]; 3],
     ) {
         if self.code.is_empty() {
             return;
@@ -324,7 +324,7 @@ impl Running<'_> {
         (&mut d[..self.len], others)
     }
 
-    fn execute(&mut self, instruction: &Instruction, results: &mut [Vec<f64>; 3]) {
+    fn execute(&mut self, instruction: &Instruction, results: &mut [&mut [f64]; 3]) {
         match *instruction {
             Instruction::Unary(op, dst, a) => {
                 let (d, o) = self.split(dst);
