@@ -136,10 +136,17 @@ impl<'a> Engine<'a> {
     }
 
     /// The scaled residual within the tolerance, and the original ones not far from it: at the default tolerance 1e-6 for
-    /// the constraints, and for the gradient of the Lagrangian 1e-3 relative to the gradient or the scaled test, at most 1.
+    /// the constraints and, relative to the gradient of the objective, 1e-3 for that of the Lagrangian.
     pub fn is_solved(&self, r: &Residuals) -> bool {
         let tol = self.options.tolerance;
-        let dual_limit = (1e5 * tol * r.gradient.max(1.0)).max((tol / self.model.objective_scale).min(1.0));
+        r.scaled <= tol && r.primal <= 100.0 * tol && r.dual <= 1e5 * tol * r.gradient.max(1.0)
+    }
+
+    /// The scaled residual is within the tolerance, and the original gradient below 1 but not below its own limit: good
+    /// enough where rounding allows no better, after every attempt.
+    pub fn is_solved_within_rounding(&self, r: &Residuals) -> bool {
+        let tol = self.options.tolerance;
+        let dual_limit = (tol / self.model.objective_scale).min(1.0);
         r.scaled <= tol && r.primal <= 100.0 * tol && r.dual <= dual_limit
     }
 

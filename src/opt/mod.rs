@@ -56,7 +56,11 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     let model = Model::new(nlp);
     let (kind, why) = choose_linear_solver(&model, options)?;
     let mut engine = Engine::new(model, options, observer, kind, start);
-    let stop = engine.run(&why);
+    let mut stop = engine.run(&why);
+    let gave_up = matches!(stop, StopReason::Stalled { .. } | StopReason::MaxIterations);
+    if gave_up && engine.is_solved_within_rounding(&engine.best_residuals) {
+        stop = StopReason::Converged;
+    }
     Ok(engine.report(stop))
 }
 
