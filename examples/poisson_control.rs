@@ -27,6 +27,9 @@ struct PoissonControl {
     /// Factor of w^3.
     reaction: f64,
     target: Vec<f64>,
+    /// Discrete sine transform of one direction, symmetric and orthogonal: sqrt(2/(N+1)) sin(pi i j / (N+1)).
+    sine: Vec<f64>,
+    work: Vec<f64>,
 }
 
 impl PoissonControl {
@@ -39,6 +42,7 @@ impl PoissonControl {
         } else {
             meta.jacobian_products = true;
             meta.hessian_products = true;
+            meta.preconditioner = true;
         }
         if !semilinear {
             meta.linear = vec![true; cells];
@@ -48,11 +52,33 @@ impl PoissonControl {
         let along = |k: usize| 0.1 / 15f64.sqrt() * ((k + 1) as f64 - (side as f64 + 1.0) / 2.0);
         let target =
             (0..cells).map(|p| (4.0 + along(p / side)).sin() + (3.0 + along(p % side)).cos()).collect();
-        Self { meta, side, inverse_h2: 1.0 / (h * h), reaction: f64::from(u8::from(semilinear)), target }
+        let angle = std::f64::consts::PI / (side as f64 + 1.0);
+        let sine = (0..cells)
+            .map(|p| {
+                let product = (p / side + 1) as f64 * (p % side + 1) as f64;
+                (2.0 / (side as f64 + 1.0)).sqrt() * (product * angle).sin()
+            })
+            .collect();
+        let work = vec![0.0; cells];
+        Self {
+            sine,
+            work,
+            meta,
+            side,
+            inverse_h2: 1.0 / (h * h),
+            reaction: f64::from(u8::from(semilinear)),
+            target,
+        }
     }
 
     fn cells(&self) -> usize {
         self.side * self.side
+    }
+
+    /// v <- S v S for the sine transform S: eigenvectors of Lap_h in both directions.
+    fn transform(&mut self, v: &mut [f64]) {
+        multiply(self.side, &self.sine, v, &mut self.work);
+        multiply(self.side, &self.work, &self.sine, v);
     }
 
     /// out <- Lap_h w, the five-point stencil.
@@ -68,6 +94,16 @@ impl PoissonControl {
                 sum += if j + 1 < n { w[p + 1] } else { 0.0 };
                 out[p] = self.inverse_h2 * sum;
             }
+        }
+    }
+}
+
+/// c <- a b for n x n matrices by rows.
+fn multiply(n: usize, a: &[f64], b: &[f64], c: &mut [f64]) {
+    for (row, out) in a.chunks(n).zip(c.chunks_mut(n)) {
+        out.fill(0.0);
+        for (factor, from) in row.iter().zip(b.chunks(n)) {
+            out.iter_mut().zip(from).for_each(|(o, f)| *o += factor * f);
         }
     }
 }
@@ -152,6 +188,23 @@ impl Nlp for PoissonControl {
     ) -> Result<(), EvalError> {
         self.hess_values(x, sigma, y, hv)?;
         hv.iter_mut().zip(v).for_each(|(h, v)| *h *= v);
+        Ok(())
+    }
+    /// P = diag(I, alpha I, S), S = Lap_h^2 + I / alpha = J diag(I, alpha I)^-1 J' without the reaction: diagonal after a sine transform.
+    fn precondition(&mut self, _: &[f64], _: &[f64], r: &[f64], z: &mut [f64]) -> Result<(), EvalError> {
+        let (cells, side) = (self.cells(), self.side);
+        z[..cells].copy_from_slice(&r[..cells]);
+        z[cells..2 * cells].copy_from_slice(&r[cells..2 * cells]);
+        z[cells..2 * cells].iter_mut().for_each(|v| *v /= ALPHA);
+        let of_y = &mut z[2 * cells..];
+        of_y.copy_from_slice(&r[2 * cells..]);
+        self.transform(of_y);
+        let angle = 0.5 * std::f64::consts::PI / (side as f64 + 1.0);
+        let eigenvalue = |k: usize| -4.0 * self.inverse_h2 * ((k + 1) as f64 * angle).sin().powi(2);
+        for (p, v) in of_y.iter_mut().enumerate() {
+            *v /= (eigenvalue(p / side) + eigenvalue(p % side)).powi(2) + 1.0 / ALPHA;
+        }
+        self.transform(of_y);
         Ok(())
     }
     fn jac_values(&mut self, x: &[f64], values: &mut [f64]) -> Result<(), EvalError> {

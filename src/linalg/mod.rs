@@ -14,6 +14,11 @@ pub trait LinOp {
     fn apply(&mut self, alpha: f64, x: &[f64], beta: f64, y: &mut [f64]);
     /// y <- alpha A' x + beta y, x of length nrows, y of length ncols. With beta = 0 the old y is not read.
     fn apply_t(&mut self, alpha: f64, x: &[f64], beta: f64, y: &mut [f64]);
+    /// z <- P^-1 r for a symmetric positive definite P that resembles |A| (of a symmetric A); false: there is none, z is untouched.
+    fn precondition(&mut self, r: &[f64], z: &mut [f64]) -> bool {
+        let _ = (r, z);
+        false
+    }
     /// The entries, where there are any: direct solvers and row sketches need them.
     fn as_sparse(&self) -> Option<SparseRef<'_>> {
         None

@@ -94,6 +94,8 @@ pub struct NlpMeta {
     pub jacobian_products: bool,
     /// `hess_prod` is provided.
     pub hessian_products: bool,
+    /// `precondition` is provided.
+    pub preconditioner: bool,
 }
 
 impl NlpMeta {
@@ -266,6 +268,14 @@ pub trait Nlp {
     fn hess_values(&mut self, x: &[f64], sigma: f64, y: &[f64], values: &mut [f64]) -> Result<(), EvalError> {
         let _ = (x, sigma, y, values);
         Err(EvalError::NotProvided { function: "Hessian" })
+    }
+
+    /// z <- P^-1 r, r and z of length n + m, for a symmetric positive definite P that resembles |K|,
+    /// K = [hess f + sum_i y_i hess c_i, J'; J, 0] at (x, y). For example P = diag(A, J A^-1 J') with A resembling the Hessian:
+    /// with such a P the number of MINRES iterations does not grow with the size (Murphy, Golub, Wathen, SISC 21, 2000).
+    fn precondition(&mut self, x: &[f64], y: &[f64], r: &[f64], z: &mut [f64]) -> Result<(), EvalError> {
+        let _ = (x, y, r, z);
+        Err(EvalError::NotProvided { function: "preconditioner" })
     }
 
     /// c <- c(x), returns f(x); override where they share work.

@@ -70,6 +70,7 @@ impl Engine<'_> {
             t,
             weights: &self.weights,
             delta,
+            preconditioned: system == System::Optimality,
             scratch: &mut self.scratch2,
         };
         f(&mut *self.solver, &mut operator, &self.rhs, &mut self.step)

@@ -97,6 +97,8 @@ pub(super) struct KktOperator<'k, 'm> {
     pub t: f64,
     pub weights: &'k [f64],
     pub delta: f64,
+    /// K is the matrix that the problem's preconditioner is made for.
+    pub preconditioned: bool,
     /// Scratch, length n + m.
     pub scratch: &'k mut [f64],
 }
@@ -144,6 +146,11 @@ impl LinOp for KktOperator<'_, '_> {
 
     fn apply_t(&mut self, alpha: f64, v: &[f64], beta: f64, out: &mut [f64]) {
         self.apply(alpha, v, beta, out);
+    }
+
+    fn precondition(&mut self, r: &[f64], z: &mut [f64]) -> bool {
+        // The feasibility phase and the multiplier estimate have other matrices.
+        self.preconditioned && self.model.precondition(self.x, self.y, r, z, self.scratch)
     }
 
     fn as_sparse(&self) -> Option<SparseRef<'_>> {

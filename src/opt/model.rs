@@ -221,6 +221,30 @@ impl<'a> Model<'a> {
         Ok(result?)
     }
 
+    /// z <- P~^-1 r for the scaled K~ = D K D, D = diag(s_f^1/2 I, S_c s_f^-1/2): P~ = D P D. False without a preconditioner.
+    /// `y` is scaled, `work` has the length of r.
+    pub fn precondition(&mut self, x: &[f64], y: &[f64], r: &[f64], z: &mut [f64], work: &mut [f64]) -> bool {
+        if !self.nlp.meta().preconditioner {
+            return false;
+        }
+        let n = self.n;
+        let root = self.objective_scale.sqrt();
+        self.unscale_multipliers(y);
+        self.y_raw.iter_mut().for_each(|v| *v /= self.objective_scale);
+        let weight = |k: usize, scale: &[f64]| if k < n { root } else { scale[k - n] / root };
+        for (k, (w, v)) in work.iter_mut().zip(r).enumerate() {
+            *w = v / weight(k, &self.constraint_scale);
+        }
+        let start = Instant::now();
+        self.counts.products += 1;
+        let ok = self.nlp.precondition(x, &self.y_raw, work, z).is_ok();
+        self.seconds += start.elapsed().as_secs_f64();
+        for (k, v) in z.iter_mut().enumerate() {
+            *v /= weight(k, &self.constraint_scale);
+        }
+        ok && z.iter().all(|v| v.is_finite())
+    }
+
     /// out <- J' w, scaled.
     pub fn jac_t_mul(&mut self, x: &[f64], w: &[f64], out: &mut [f64]) -> Result<(), BadEvaluation> {
         if self.m == 0 {

@@ -291,7 +291,8 @@ impl Engine<'_> {
         self.fill_kkt(System::Multipliers);
         let mut accuracy = Self::refined();
         if !self.is_direct() {
-            accuracy = crate::linsol::Accuracy { relative: 1e-4, max_iterations: 10 * (n + m) };
+            // An estimate only, and K of this system has no preconditioner: a few hundred products are enough.
+            accuracy = crate::linsol::Accuracy { relative: 1e-4, max_iterations: (10 * (n + m)).min(300) };
         }
         let usable = self.prepare(System::Multipliers).is_ok()
             && self.solve_linear(System::Multipliers, accuracy).is_ok()

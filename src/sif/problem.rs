@@ -136,6 +136,7 @@ fn meta(d: &Decoded, s: &Structure) -> NlpMeta {
         hessian: None,
         jacobian_products: true,
         hessian_products: true,
+        preconditioner: false,
     }
 }
 

@@ -8,17 +8,19 @@ use crate::linsol::common::{begin, residual, resize};
 use crate::linsol::{Accuracy, LinSolError, SolveEnd, Solved};
 use crate::observe::StopToken;
 
-/// z <- P^-1 r.
+/// z <- P^-1 r for the operator a.
 pub(super) trait Preconditioner {
-    fn apply_inverse(&mut self, r: &[f64], z: &mut [f64]);
+    fn apply_inverse(&mut self, a: &mut dyn LinOp, r: &[f64], z: &mut [f64]);
 }
 
-/// P = I.
-pub(super) struct Identity;
+/// The operator's own preconditioner, or P = I if it has none.
+pub(super) struct OfOperator;
 
-impl Preconditioner for Identity {
-    fn apply_inverse(&mut self, r: &[f64], z: &mut [f64]) {
-        z.copy_from_slice(r);
+impl Preconditioner for OfOperator {
+    fn apply_inverse(&mut self, a: &mut dyn LinOp, r: &[f64], z: &mut [f64]) {
+        if !a.precondition(r, z) {
+            z.copy_from_slice(r);
+        }
     }
 }
 
@@ -123,7 +125,7 @@ impl Lanczos {
     ) -> Result<(Cycle, usize), LinSolError> {
         self.r1.fill(0.0);
         self.r2.copy_from_slice(&self.r);
-        p.apply_inverse(&self.r2, &mut self.z);
+        p.apply_inverse(a, &self.r2, &mut self.z);
         let mut beta = positive_root(dot(&self.r2, &self.z));
         self.w.fill(0.0);
         self.w2.fill(0.0);
@@ -154,7 +156,7 @@ impl Lanczos {
             axpy(-alpha / beta, &self.r2, &mut self.y);
             std::mem::swap(&mut self.r1, &mut self.r2);
             std::mem::swap(&mut self.r2, &mut self.y);
-            p.apply_inverse(&self.r2, &mut self.z);
+            p.apply_inverse(a, &self.r2, &mut self.z);
             oldb = beta;
             beta = positive_root(dot(&self.r2, &self.z));
             norm_a = norm_a.max(alpha.abs()).max(beta);

@@ -5,11 +5,12 @@ use crate::linsol::common::check_symmetric;
 use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, Solved};
 use crate::observe::StopToken;
 
-use super::lanczos::{Identity, Lanczos};
+use super::lanczos::{Lanczos, OfOperator};
 
 const NAME: &str = "minres";
 
 /// MINRES (Paige and Saunders 1975): symmetric, indefinite or singular, matrix-free. One product an iteration.
+/// Uses the operator's own preconditioner where it has one.
 #[derive(Debug, Default)]
 pub struct Minres {
     lanczos: Lanczos,
@@ -40,6 +41,6 @@ impl LinearSolver for Minres {
         accuracy: Accuracy,
         stop: &StopToken,
     ) -> Result<Solved, LinSolError> {
-        self.lanczos.solve(NAME, a, &mut Identity, b, x, accuracy, stop)
+        self.lanczos.solve(NAME, a, &mut OfOperator, b, x, accuracy, stop)
     }
 }

@@ -131,7 +131,7 @@ impl EigenSketch {
 
 impl Preconditioner for EigenSketch {
     /// z <- mu P^-1 r = r + U (mu |L|^-1 - I) U' r; the factor mu does not matter.
-    fn apply_inverse(&mut self, r: &[f64], z: &mut [f64]) {
+    fn apply_inverse(&mut self, _: &mut dyn LinOp, r: &[f64], z: &mut [f64]) {
         z.copy_from_slice(r);
         for (u, l) in self.q.chunks_exact(self.n.max(1)).zip(&self.values) {
             axpy((self.mu / l.abs() - 1.0) * dot(u, r), u, z);
