@@ -1,0 +1,1 @@
+//! Exact transposes of the steps taken.

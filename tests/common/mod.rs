@@ -1,0 +1,105 @@
+//! Problems and fixtures shared by the tests.
+#![allow(dead_code)]
+
+use std::path::PathBuf;
+
+use costate::ode::FnField;
+
+/// Steps and rejections on Lotka-Volterra at rtol = atol = 1e-6, t = 10.
+pub const PINNED: [(&str, u64, u64); 5] =
+    [("bs32", 640, 0), ("dp54", 86, 15), ("tsit54", 86, 12), ("vern76", 52, 15), ("dop853", 37, 10)];
+
+pub type Field = FnField<fn(f64, &[f64], &[f64], &mut [f64])>;
+
+/// x' = a x - b x y, y' = -c y + d x y.
+pub fn lotka_volterra() -> Field {
+    FnField::new(2, 4, |_, y, p, dy| {
+        dy[0] = p[0] * y[0] - p[1] * y[0] * y[1];
+        dy[1] = -p[2] * y[1] + p[3] * y[0] * y[1];
+    })
+}
+
+/// x' = s (y - x), y' = x (r - z) - y, z' = x y - b z.
+pub fn lorenz() -> Field {
+    FnField::new(3, 3, |_, y, p, dy| {
+        dy[0] = p[0] * (y[1] - y[0]);
+        dy[1] = y[0] * (p[1] - y[2]) - y[1];
+        dy[2] = y[0] * y[1] - p[2] * y[2];
+    })
+}
+
+/// Seven stars in a plane, masses 1..7 (Hairer, Norsett, Wanner II.10): x, y, x', y'.
+pub fn pleiades() -> Field {
+    FnField::new(28, 0, |_, y, _, dy| {
+        dy[..14].copy_from_slice(&y[14..28]);
+        for i in 0..7 {
+            let (mut ax, mut ay) = (0.0, 0.0);
+            for j in 0..7 {
+                if i != j {
+                    let (dx, dz) = (y[j] - y[i], y[7 + j] - y[7 + i]);
+                    let r2 = dx * dx + dz * dz;
+                    let m = (j + 1) as f64 / (r2 * r2.sqrt());
+                    ax += m * dx;
+                    ay += m * dz;
+                }
+            }
+            dy[14 + i] = ax;
+            dy[21 + i] = ay;
+        }
+    })
+}
+
+pub const PLEIADES: [f64; 28] = [
+    3.0, 3.0, -1.0, -3.0, 2.0, -2.0, 2.0, 3.0, -3.0, 2.0, 0.0, 0.0, -4.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.75,
+    -1.5, 0.0, 0.0, 0.0, -1.25, 1.0, 0.0, 0.0,
+];
+
+/// Restricted three-body problem (Hairer, Norsett, Wanner II.0).
+pub fn arenstorf() -> Field {
+    FnField::new(4, 0, |_, y, _, dy| {
+        let mu = 0.012277471;
+        let nu = 1.0 - mu;
+        let d1 = ((y[0] + mu).powi(2) + y[1] * y[1]).powf(1.5);
+        let d2 = ((y[0] - nu).powi(2) + y[1] * y[1]).powf(1.5);
+        dy[0] = y[2];
+        dy[1] = y[3];
+        dy[2] = y[0] + 2.0 * y[3] - nu * (y[0] + mu) / d1 - mu * (y[0] - nu) / d2;
+        dy[3] = y[1] - 2.0 * y[2] - nu * y[1] / d1 - mu * y[1] / d2;
+    })
+}
+
+pub const ARENSTORF: [f64; 4] = [0.994, 0.0, 0.0, -2.00158510637908252240537862224];
+pub const ARENSTORF_PERIOD: f64 = 17.0652165601579625588917206249;
+
+/// The folder of fixtures, if there is one; a missing one is an error while COSTATE_REQUIRE_SHARED is set.
+pub fn fixtures() -> Option<PathBuf> {
+    let root = match std::env::var_os("COSTATE_SHARED") {
+        Some(dir) => PathBuf::from(dir),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+    };
+    let dir = root.join("data/nde");
+    if dir.is_dir() {
+        return Some(dir);
+    }
+    assert!(std::env::var_os("COSTATE_REQUIRE_SHARED").is_none(), "{} is required and absent", dir.display());
+    eprintln!("skipped: {} is absent", dir.display());
+    None
+}
+
+/// A JSON file of the fixtures.
+pub fn reference(name: &str) -> Option<serde_json::Value> {
+    let text = std::fs::read_to_string(fixtures()?.join(name)).unwrap();
+    Some(serde_json::from_str(&text).unwrap())
+}
+
+/// A binary file of little-endian f32.
+pub fn read_f32(name: &str) -> Option<Vec<f32>> {
+    let bytes = std::fs::read(fixtures()?.join(name)).unwrap();
+    Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect())
+}
+
+/// A binary file of little-endian f64.
+pub fn read_f64(name: &str) -> Option<Vec<f64>> {
+    let bytes = std::fs::read(fixtures()?.join(name)).unwrap();
+    Some(bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect())
+}
