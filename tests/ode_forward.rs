@@ -46,43 +46,58 @@ fn run_fixed(tab: &'static Tableau, steps: usize, sinks: &mut impl StepSink<f64>
     it.y().to_vec()
 }
 
-/// Largest errors at the step points and between them for y0' = y0 cos t, y1' = -y1 sin t, whose solution is exp(sin t), exp(cos t), on [0, 2].
-fn errors(tab: &'static Tableau, steps: usize) -> (f64, f64) {
-    let mut field = FnField::new(2, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+/// A problem with a known solution on [0, t1]: right-hand side, solution, t1.
+type Known = (fn(f64, &[f64], &[f64], &mut [f64]), fn(f64) -> [f64; 2], f64);
+
+/// y0' = y0 cos t, y1' = -y1 sin t.
+const GROWTH: Known = (
+    |t, y, _, dy| {
         dy[0] = y[0] * t.cos();
         dy[1] = -y[1] * t.sin();
-    });
-    let exact = |t: f64| [t.sin().exp(), t.cos().exp()];
+    },
+    |t| [t.sin().exp(), t.cos().exp()],
+    2.0,
+);
+
+/// y' = |y|^2 (-y1, y0).
+const ROTATION: Known = (
+    |_, y, _, dy| {
+        let r = y[0] * y[0] + y[1] * y[1];
+        dy[0] = -y[1] * r;
+        dy[1] = y[0] * r;
+    },
+    |t| [t.cos(), t.sin()],
+    3.0,
+);
+
+/// Largest errors at the step points and between them.
+fn errors(tab: &'static Tableau, (f, exact, t1): Known, steps: usize) -> (f64, f64) {
     let (mut dense, mut every) = (DenseSolution::new(), EveryStep::new());
-    let mut it = Integrator::new(tab, 2, 1, &Options::fixed(2.0 / steps as f64)).unwrap();
-    it.run(&mut field, (0.0, 2.0), &exact(0.0), &[], &mut (&mut dense, &mut every)).unwrap();
+    let mut it = Integrator::new(tab, 2, 1, &Options::fixed(t1 / steps as f64)).unwrap();
+    it.run(&mut FnField::new(2, 0, f), (0.0, t1), &exact(0.0), &[], &mut (&mut dense, &mut every)).unwrap();
+    assert_eq!(every.times().len(), steps + 1);
     let far = |t: f64, y: &[f64]| (y[0] - exact(t)[0]).hypot(y[1] - exact(t)[1]);
-    let mut at_steps: f64 = 0.0;
-    for (i, &t) in every.times().iter().enumerate() {
-        at_steps = at_steps.max(far(t, every.state(i)));
-    }
-    let mut between: f64 = 0.0;
+    let at_steps = every.times().iter().enumerate().map(|(i, &t)| far(t, every.state(i))).fold(0.0, f64::max);
     let mut y = [0.0; 2];
-    for i in 0..4 * steps {
-        let t = (i as f64 + 0.37) / (2 * steps) as f64;
-        assert_eq!(dense.eval(t, &mut y), t <= 2.0);
-        if t <= 2.0 {
-            between = between.max(far(t, &y));
-        }
-    }
-    (at_steps, between)
+    let between = (0..4 * steps).map(|i| {
+        let t = (i as f64 + 0.37) / (4 * steps) as f64 * t1;
+        assert!(dense.eval(t, &mut y));
+        far(t, &y)
+    });
+    (at_steps, between.fold(0.0, f64::max))
 }
 
-/// Measured orders (steps, dense output) over one halving, in the asymptotic range and above rounding.
+/// Measured orders (steps, dense output) over one halving, in the asymptotic range and above rounding. On the first problem the
+/// leading error term of Tsitouras' method shows only below rounding, hence the second.
 fn orders(tab: &'static Tableau) -> (f64, f64) {
-    let n = match tab.name {
-        "bs32" => 256,
-        "dp54" => 48,
-        "tsit54" => 120,
-        "vern76" => 16,
-        _ => 8,
+    let (problem, n) = match tab.name {
+        "bs32" => (GROWTH, 256),
+        "dp54" => (GROWTH, 64),
+        "tsit54" => (ROTATION, 128),
+        "vern76" => (GROWTH, 16),
+        _ => (GROWTH, 8),
     };
-    let (a, b) = (errors(tab, n), errors(tab, 2 * n));
+    let (a, b) = (errors(tab, problem, n), errors(tab, problem, 2 * n));
     ((a.0 / b.0).log2(), (a.1 / b.1).log2())
 }
 
