@@ -72,7 +72,7 @@ pub use tableau_data::{BS32, DOP853, DP54, TSIT54, VERN76};
 pub(crate) mod internal {
     pub(crate) use super::erk::{Erk, Stages};
     pub(crate) use super::error::check_len;
-    pub(crate) use super::kernels::{Row, Scale, add_scaled, combine, combine_zero, scaled_norm};
+    pub(crate) use super::kernels::{Row, Scale, add_scaled, combine, combine_zero, scaled_norm, vectorized};
     pub(crate) use super::sinks::check_save_points;
 }
 

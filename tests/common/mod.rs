@@ -103,3 +103,93 @@ pub fn read_f64(name: &str) -> Option<Vec<f64>> {
     let bytes = std::fs::read(fixtures()?.join(name)).unwrap();
     Some(bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect())
 }
+
+/// The MNIST neural ODE of the fixtures.
+pub struct Mnist {
+    pub x: Vec<f32>,
+    pub labels: Vec<usize>,
+    pub p: Vec<f32>,
+    pub w3: Vec<f32>,
+    pub b3: Vec<f32>,
+}
+
+/// What one pass gives.
+pub struct MnistPass {
+    pub loss: f64,
+    pub u1_norm: f64,
+    pub grad_norms: Vec<(&'static str, f64)>,
+    pub report: costate::ode::OdeReport,
+    pub pullbacks: u64,
+}
+
+impl Mnist {
+    pub fn load() -> Option<Self> {
+        let p = ["W1", "b1", "W2", "b2"].map(|n| read_f32(&format!("mnist_like_{n}.bin")));
+        let [Some(a), Some(b), Some(c), Some(d)] = p else { return None };
+        let bytes = std::fs::read(fixtures()?.join("mnist_like_y.bin")).unwrap();
+        let labels =
+            bytes.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().unwrap()) as usize).collect();
+        let p = [a, b, c, d].concat();
+        Some(Self {
+            x: read_f32("mnist_like_x.bin")?,
+            labels,
+            p,
+            w3: read_f32("mnist_like_W3.bin")?,
+            b3: read_f32("mnist_like_b3.bin")?,
+        })
+    }
+
+    pub fn field() -> costate::nn::MapField<costate::nn::Mlp<f32>, f32> {
+        use costate::nn::{Activation::Tanh, MapField, Mlp};
+        MapField::new(Mlp::dense(&[784, 100, 784], Tanh, Tanh, true).unwrap()).unwrap()
+    }
+
+    /// Loss, bar of u(1), gradients of the head (W3 row-major 784 x 10, b3).
+    pub fn head(&self, u: &[f32]) -> (f64, Vec<f32>, Vec<f32>, Vec<f32>) {
+        let batch = self.labels.len();
+        let (mut loss, mut bar) = (0.0, vec![0.0f32; u.len()]);
+        let (mut w_bar, mut b_bar) = (vec![0.0f32; 7840], vec![0.0f32; 10]);
+        for (s, u) in u.chunks(784).enumerate() {
+            let mut z = [0.0f64; 10];
+            for c in 0..10 {
+                z[c] = self.b3[c] as f64
+                    + (0..784).map(|i| u[i] as f64 * self.w3[10 * i + c] as f64).sum::<f64>();
+            }
+            let top = z.iter().cloned().fold(f64::MIN, f64::max);
+            let sum: f64 = z.iter().map(|v| (v - top).exp()).sum();
+            loss -= (z[self.labels[s]] - top - sum.ln()) / batch as f64;
+            for c in 0..10 {
+                let g = ((z[c] - top).exp() / sum - (c == self.labels[s]) as u8 as f64) / batch as f64;
+                b_bar[c] += g as f32;
+                for i in 0..784 {
+                    bar[784 * s + i] += g as f32 * self.w3[10 * i + c];
+                    w_bar[10 * i + c] += g as f32 * u[i];
+                }
+            }
+        }
+        (loss, bar, w_bar, b_bar)
+    }
+
+    pub fn value_and_gradient(&self, tol: f64, memory: costate::adjoint::Memory) -> MnistPass {
+        use costate::adjoint::{Adjoint, Bars};
+        use costate::ode::{Options, TSIT54};
+        let mut field = Self::field();
+        let mut solver =
+            Adjoint::new(&TSIT54, 784, self.labels.len(), &Options::tolerances(tol, tol), memory).unwrap();
+        let report = solver.forward(&mut field, (0.0, 1.0), &self.x, &self.p, &mut ()).unwrap();
+        let (loss, bar, w_bar, b_bar) = self.head(solver.y());
+        let (mut xb, mut pb) = (vec![0.0; self.x.len()], vec![0.0; self.p.len()]);
+        let counts = solver
+            .reverse(&mut field, &self.p, &Bars { y1: &bar, ..Bars::default() }, &mut xb, &mut pb)
+            .unwrap();
+        let norm = |x: &[f32]| x.iter().map(|v| *v as f64 * *v as f64).sum::<f64>().sqrt();
+        let ends = [0, 78_500, 78_600, 157_784, 158_568];
+        let mut grad_norms: Vec<_> = ["W1", "b1", "W2", "b2"]
+            .iter()
+            .zip(ends.windows(2))
+            .map(|(n, e)| (*n, norm(&pb[e[0]..e[1]])))
+            .collect();
+        grad_norms.extend([("W3", norm(&w_bar)), ("b3", norm(&b_bar))]);
+        MnistPass { loss, u1_norm: norm(solver.y()), grad_norms, report, pullbacks: counts.pullbacks }
+    }
+}
