@@ -162,10 +162,10 @@ impl<T: Scalar> Transposed<T> {
     fn reverse_error(&mut self, norm: Norm, scale: &Scale<T>, h: T, e_bar: T) {
         let (n, all) = (self.lambda.len(), self.erk.c.len());
         let mut values = [T::ZERO; 2];
-        for r in 0..self.erk.err.len() {
+        for (r, value) in values.iter_mut().enumerate().take(self.erk.err.len()) {
             let u = &mut self.g_bars[(all + r) * n..][..n];
             combine_zero(u, h, &self.erk.err[r], &self.st.k);
-            values[r] = scaled_norm(norm, scale, &self.st.y0, &self.st.y1, u);
+            *value = scaled_norm(norm, scale, &self.st.y0, &self.st.y1, u);
         }
         let bars = if self.erk.err.len() == 2 {
             // E = a^2 / sqrt(d), d = a^2 + b^2 / 100.
@@ -199,11 +199,11 @@ impl<T: Scalar> Transposed<T> {
         };
         let count = T::of(n as f64);
         let mut found = false;
-        for i in 0..n {
+        for (i, u) in u.iter_mut().enumerate() {
             let (a0, a1) = (self.st.y0[i].abs(), self.st.y1[i].abs());
             let (atol, rtol) = tolerances(i);
             let sc = atol + rtol * if a0 > a1 { a0 } else { a1 };
-            let v = u[i] / sc;
+            let v = *u / sc;
             // dE/dv.
             let dv = match norm {
                 Norm::Rms => v / (count * value),
@@ -213,7 +213,7 @@ impl<T: Scalar> Transposed<T> {
                 }
                 Norm::Max => T::ZERO,
             };
-            u[i] = bar * dv / sc;
+            *u = bar * dv / sc;
             let scale_bar = -bar * dv * v / sc * rtol;
             let (y, target) = if a0 > a1 {
                 (self.st.y0[i], &mut self.y0_direct[i])

@@ -131,7 +131,7 @@ impl<T: Scalar> Tape<T> {
         self.stride *= 2;
         let (stride, free) = (self.stride, &mut self.free);
         self.held.retain(|&(step, slot)| {
-            let keep = step % stride == 0;
+            let keep = step.is_multiple_of(stride);
             if !keep {
                 free.push(slot);
             }
@@ -162,13 +162,11 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
         self.broken |= step.is_shortened() || step.is_changed();
         let j = self.h.len();
-        if j % self.stride == 0 {
-            if let Memory::Checkpoints(c) = self.memory {
-                if self.held.len() == c {
-                    self.thin();
-                }
+        if j.is_multiple_of(self.stride) {
+            if self.memory == Memory::Checkpoints(self.held.len()) {
+                self.thin();
             }
-            if j % self.stride == 0 {
+            if j.is_multiple_of(self.stride) {
                 let slot = self.take_slot();
                 self.slots[slot].copy_from_slice(step.y0());
                 self.held.push((j, slot));

@@ -54,6 +54,8 @@ pub trait Scalar:
     fn powi(self, n: i32) -> Self;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
+    /// Not a number.
+    fn is_nan(self) -> bool;
     /// The nearest integer and 2 to its power for |x| within the exponent's range: (r, 2^r). Branch-free.
     fn round_exp2(self) -> (Self, Self);
     /// C <- alpha A B, or C <- C + alpha A B with `add`; C is column-major. One thread if `threads` is 1, rayon's pool otherwise.
@@ -125,6 +127,10 @@ macro_rules! scalar {
             #[inline(always)]
             fn is_finite(self) -> bool {
                 self.is_finite()
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                self.is_nan()
             }
             #[inline(always)]
             fn round_exp2(self) -> (Self, Self) {

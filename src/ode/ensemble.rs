@@ -71,7 +71,7 @@ where
     let (dim, np) = (probe.dim(), probe.n_params());
     drop(probe);
     Integrator::<T>::new(method, dim, 1, options)?;
-    if y0.is_empty() || y0.len() % dim != 0 {
+    if y0.is_empty() || !y0.len().is_multiple_of(dim) {
         return Err(OdeError::Length {
             what: "the start of an ensemble",
             found: y0.len(),

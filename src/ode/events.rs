@@ -30,9 +30,11 @@ pub enum AtEvent {
     Handle,
 }
 
+type EventFn<'f, T> = Box<dyn FnMut(T, &[T]) -> T + 'f>;
+
 /// One event function.
 pub struct Event<'f, T> {
-    g: Box<dyn FnMut(T, &[T]) -> T + 'f>,
+    g: EventFn<'f, T>,
     crossing: Crossing,
     action: AtEvent,
     before: T,

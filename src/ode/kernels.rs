@@ -145,12 +145,10 @@ fn reduce<T: Scalar>(n: usize, norm: Norm, v: impl Fn(usize) -> T) -> T {
             let mut big = T::ZERO;
             for i in 0..n {
                 let x = v(i).abs();
-                // Written so that NaN wins and stays.
-                if !(x <= big) {
+                if x > big {
                     big = x;
-                    if !(x <= x) {
-                        return x;
-                    }
+                } else if x.is_nan() {
+                    return x;
                 }
             }
             big

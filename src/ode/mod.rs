@@ -114,7 +114,7 @@ pub fn solve<T: Scalar, F: VectorField<T>>(
     save_at: &[T],
 ) -> Result<Solution<T>, OdeError> {
     let dim = field.dim();
-    let batch = if dim == 0 { 0 } else { y0.len() / dim };
+    let batch = y0.len().checked_div(dim).unwrap_or(0);
     let mut integrator = Integrator::new(method, dim, batch.max(1), options)?;
     let mut saved = SaveAt::new(save_at);
     let report = integrator.run(field, span, y0, p, &mut saved)?;
