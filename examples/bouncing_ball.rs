@@ -13,15 +13,14 @@ fn main() -> Result<(), costate::ode::OdeError> {
         dy[1] = -p[0];
     });
     let mut bounces = 0;
-    let mut events = Events::new().when(Crossing::Falling, AtEvent::Handle, |_t, y: &[f64]| y[0]).on_event(
-        |bounce, y| {
+    let mut events =
+        Events::new().when(Crossing::Falling, AtEvent::Handle, |_t, y: &[f64]| y[0]).on_event(|bounce, y| {
             bounces += 1;
             println!("bounce {bounces:2} at t = {:.12}, speed {:.6}", bounce.t, bounce.y[1]);
             y[0] = 0.0;
             y[1] *= -0.9;
             if bounces == 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        },
-    );
+        });
     // Steps shorter than a flight, so that no bounce is stepped over.
     let options = Options { max_step: 0.2, ..Options::tolerances(1e-9, 1e-9) };
     let mut integrator = Integrator::new(&TSIT54, 2, 1, &options)?;

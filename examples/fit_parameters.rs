@@ -8,10 +8,11 @@ use costate::nn::{Dual, DualField};
 use costate::ode::{OdeError, Options, SaveAt, TSIT54, solve};
 
 fn main() -> Result<(), OdeError> {
-    let mut field = DualField::new(2, 4, |_t: f64, y: &[Dual<f64>], p: &[Dual<f64>], dy: &mut [Dual<f64>]| {
-        dy[0] = p[0] * y[0] - p[1] * y[0] * y[1];
-        dy[1] = p[3] * y[0] * y[1] - p[2] * y[1];
-    });
+    let mut field =
+        DualField::new(2, 4, |_t: f64, y: &[Dual<f64>], p: &[Dual<f64>], dy: &mut [Dual<f64>]| {
+            dy[0] = p[0] * y[0] - p[1] * y[0] * y[1];
+            dy[1] = p[3] * y[0] * y[1] - p[2] * y[1];
+        });
     let truth = [1.5, 1.0, 3.0, 1.0];
     let options = Options::tolerances(1e-7, 1e-7);
     let (span, y0) = ((0.0, 6.0), [1.0, 1.0]);
@@ -19,8 +20,12 @@ fn main() -> Result<(), OdeError> {
 
     // Observations with an error of about one percent, from a fixed sequence.
     let clean = solve(&mut field, &TSIT54, &options, span, &y0, &truth, &times)?;
-    let data: Vec<f64> =
-        clean.states().iter().enumerate().map(|(i, y)| y * (1.0 + 0.01 * (12.9898 * i as f64).sin())).collect();
+    let data: Vec<f64> = clean
+        .states()
+        .iter()
+        .enumerate()
+        .map(|(i, y)| y * (1.0 + 0.01 * (12.9898 * i as f64).sin()))
+        .collect();
 
     let mut solver = Adjoint::new(&TSIT54, 2, 1, &options, Memory::States)?;
     let mut save = SaveAt::new(&times);

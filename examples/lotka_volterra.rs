@@ -15,8 +15,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let (mut dense, mut steps) = (DenseSolution::new(), EveryStep::new());
     let mut integrator = Integrator::new(&VERN76, 2, 1, &Options::tolerances(1e-6, 1e-6))?;
-    let report =
-        integrator.run(&mut field, (0.0, 10.0), &[1.0, 1.0], &[1.5, 1.0, 3.0, 1.0], &mut (&mut dense, &mut steps))?;
+    let report = integrator.run(
+        &mut field,
+        (0.0, 10.0),
+        &[1.0, 1.0],
+        &[1.5, 1.0, 3.0, 1.0],
+        &mut (&mut dense, &mut steps),
+    )?;
     println!("{}; {} evaluations", report.message(), report.counts.evals);
 
     let root = SVGBackend::new(&path, (900, 500)).into_drawing_area();
@@ -38,7 +43,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .draw_series(LineSeries::new(line, color.stroke_width(2)))?
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
-        let dots = steps.times().iter().enumerate().map(|(k, &t)| Circle::new((t, steps.state(k)[i]), 3, color.filled()));
+        let dots = steps
+            .times()
+            .iter()
+            .enumerate()
+            .map(|(k, &t)| Circle::new((t, steps.state(k)[i]), 3, color.filled()));
         chart.draw_series(dots)?;
     }
     chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
