@@ -50,7 +50,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .map(|(k, &t)| Circle::new((t, steps.state(k)[i]), 3, color.filled()));
         chart.draw_series(dots)?;
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .draw()?;
     root.present()?;
     println!("wrote {path}");
     Ok(())

@@ -122,10 +122,14 @@ impl<T: Scalar> Mlp<T> {
             );
             for y in y.chunks_exact_mut(outputs) {
                 let bias = &self.bias[..];
-                vectorized(outputs, || match activation {
-                    Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
-                    Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
-                });
+                vectorized(
+                    outputs,
+                    #[inline(always)]
+                    || match activation {
+                        Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
+                        Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
+                    },
+                );
             }
             return;
         }
@@ -154,14 +158,18 @@ impl<T: Scalar> Mlp<T> {
         self.sums.resize(outputs, T::ZERO);
         let sums = &mut self.sums[..];
         for (d, y) in delta.chunks_exact_mut(outputs).zip(y.chunks_exact(outputs)) {
-            vectorized(outputs, || {
-                for ((d, y), s) in d.iter_mut().zip(y).zip(sums.iter_mut()) {
-                    if activation == Activation::Tanh {
-                        *d *= T::ONE - *y * *y;
+            vectorized(
+                outputs,
+                #[inline(always)]
+                || {
+                    for ((d, y), s) in d.iter_mut().zip(y).zip(sums.iter_mut()) {
+                        if activation == Activation::Tanh {
+                            *d *= T::ONE - *y * *y;
+                        }
+                        *s += *d;
                     }
-                    *s += *d;
-                }
-            });
+                },
+            );
         }
         let w = &p[..inputs * outputs];
         let (w_bar, rest) = p_bar.split_at_mut(inputs * outputs);

@@ -58,11 +58,15 @@ pub(crate) fn tanh<T: Scalar>(x: T) -> T {
 
 /// x_i <- tanh x_i.
 pub fn tanh_slice<T: Scalar>(x: &mut [T]) {
-    vectorized(x.len(), || {
-        for v in x.iter_mut() {
-            *v = tanh(*v);
-        }
-    });
+    vectorized(
+        x.len(),
+        #[inline(always)]
+        || {
+            for v in x.iter_mut() {
+                *v = tanh(*v);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

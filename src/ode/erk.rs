@@ -96,6 +96,15 @@ impl<T: Scalar> Erk<T> {
     pub fn step<F: VectorField<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut Stages<T>) {
         let s = self.tab.stages;
         st.dense = false;
+        if st.keep.is_empty() {
+            match st.y0.len() {
+                1 => return self.step_short::<F, 1>(f, t, h, p, st),
+                2 => return self.step_short::<F, 2>(f, t, h, p, st),
+                3 => return self.step_short::<F, 3>(f, t, h, p, st),
+                4 => return self.step_short::<F, 4>(f, t, h, p, st),
+                _ => {}
+            }
+        }
         for i in 1..s - 1 {
             kernels::combine(&mut st.g, &st.y0, h, &self.rows[i], &st.k);
             self.eval_stage(f, i, t, h, p, st);
@@ -103,6 +112,34 @@ impl<T: Scalar> Erk<T> {
         kernels::combine(&mut st.y1, &st.y0, h, &self.rows[s - 1], &st.k);
         if self.tab.error_uses_last {
             self.eval_stage(f, s - 1, t, h, p, st);
+        }
+    }
+
+    /// The same for a state of N numbers, everything inlined.
+    #[inline(always)]
+    fn step_short<F: VectorField<T> + ?Sized, const N: usize>(
+        &self,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        st: &mut Stages<T>,
+    ) {
+        let (s, y0) = (self.tab.stages, &st.y0[..N]);
+        let (c, rows) = (&self.c[..s], &self.rows[..s]);
+        let mut g = [T::ZERO; N];
+        for i in 1..s {
+            let sum = kernels::sum_short::<T, N>(&rows[i], &st.k);
+            for m in 0..N {
+                g[m] = y0[m] + h * sum[m];
+            }
+            if i + 1 == s {
+                st.y1[..N].copy_from_slice(&g);
+                if !self.tab.error_uses_last {
+                    return;
+                }
+            }
+            f.eval(t + c[i] * h, &g, p, &mut st.k[i * N..][..N]);
         }
     }
 

@@ -62,7 +62,7 @@ pub(crate) fn combine<T: Scalar>(out: &mut [T], y: &[T], h: T, row: &Row<T>, k: 
 
 /// sum_j w_j k_j for a state of N numbers, in two interleaved sums: no index is looked up and no short loop is entered.
 #[inline(always)]
-fn sum_short<T: Scalar, const N: usize>(row: &Row<T>, k: &[T]) -> [T; N] {
+pub(crate) fn sum_short<T: Scalar, const N: usize>(row: &Row<T>, k: &[T]) -> [T; N] {
     let (mut a, mut b) = ([T::ZERO; N], [T::ZERO; N]);
     let (pairs, odd) = (row.dense.chunks_exact(2), row.dense.len() % 2 == 1);
     for (w, k) in pairs.zip(k.chunks_exact(2 * N)) {
@@ -101,15 +101,19 @@ fn combine_n<T: Scalar, const K: usize>(out: &mut [T], y: &[T], h: T, row: &Row<
     let n = out.len();
     let (ks, w) = terms::<T, K>(h, row, k, n);
     let y = &y[..n];
-    vectorized(n, || {
-        for i in 0..n {
-            let mut s = y[i];
-            for j in 0..K {
-                s += w[j] * ks[j][i];
+    vectorized(
+        n,
+        #[inline(always)]
+        || {
+            for i in 0..n {
+                let mut s = y[i];
+                for j in 0..K {
+                    s += w[j] * ks[j][i];
+                }
+                out[i] = s;
             }
-            out[i] = s;
-        }
-    });
+        },
+    );
 }
 
 /// u <- h sum_j w_j k_j.
@@ -122,15 +126,19 @@ pub(crate) fn combine_zero<T: Scalar>(out: &mut [T], h: T, row: &Row<T>, k: &[T]
 fn combine_zero_n<T: Scalar, const K: usize>(out: &mut [T], h: T, row: &Row<T>, k: &[T]) {
     let n = out.len();
     let (ks, w) = terms::<T, K>(h, row, k, n);
-    vectorized(n, || {
-        for i in 0..n {
-            let mut s = T::ZERO;
-            for j in 0..K {
-                s += w[j] * ks[j][i];
+    vectorized(
+        n,
+        #[inline(always)]
+        || {
+            for i in 0..n {
+                let mut s = T::ZERO;
+                for j in 0..K {
+                    s += w[j] * ks[j][i];
+                }
+                out[i] = s;
             }
-            out[i] = s;
-        }
-    });
+        },
+    );
 }
 
 /// y <- y + a x.
@@ -138,11 +146,15 @@ fn combine_zero_n<T: Scalar, const K: usize>(out: &mut [T], h: T, row: &Row<T>, 
 pub(crate) fn add_scaled<T: Scalar>(y: &mut [T], a: T, x: &[T]) {
     let n = y.len();
     let x = &x[..n];
-    vectorized(n, || {
-        for i in 0..n {
-            y[i] += a * x[i];
-        }
-    });
+    vectorized(
+        n,
+        #[inline(always)]
+        || {
+            for i in 0..n {
+                y[i] += a * x[i];
+            }
+        },
+    );
 }
 
 /// The scale of a component: atol + rtol max(|y0|, |y1|), with one tolerance or one per component.
@@ -252,7 +264,11 @@ fn error_norm_n<T: Scalar, const K: usize>(
         }
         s
     };
-    let sum = vectorized(n, || scaled(norm, scale, y0, y1, u));
+    let sum = vectorized(
+        n,
+        #[inline(always)]
+        || scaled(norm, scale, y0, y1, u),
+    );
     finish(norm, sum, n)
 }
 
@@ -260,7 +276,15 @@ fn error_norm_n<T: Scalar, const K: usize>(
 pub(crate) fn scaled_norm<T: Scalar>(norm: Norm, scale: &Scale<T>, y0: &[T], y1: &[T], x: &[T]) -> T {
     let n = y0.len();
     let (y1, x) = (&y1[..n], &x[..n]);
-    finish(norm, vectorized(n, || scaled(norm, scale, y0, y1, |i| x[i])), n)
+    finish(
+        norm,
+        vectorized(
+            n,
+            #[inline(always)]
+            || scaled(norm, scale, y0, y1, |i| x[i]),
+        ),
+        n,
+    )
 }
 
 #[inline(always)]
@@ -294,10 +318,18 @@ fn finish<T: Scalar>(norm: Norm, sum: T, n: usize) -> T {
 pub(crate) fn distance2<T: Scalar>(a: &[T], b: &[T]) -> T {
     let n = a.len();
     let b = &b[..n];
-    vectorized(n, || reduce(n, Norm::Rms, |i| a[i] - b[i]))
+    vectorized(
+        n,
+        #[inline(always)]
+        || reduce(n, Norm::Rms, |i| a[i] - b[i]),
+    )
 }
 
 /// Whether every entry is finite.
 pub(crate) fn all_finite<T: Scalar>(x: &[T]) -> bool {
-    vectorized(x.len(), || reduce(x.len(), Norm::Rms, |i| T::ZERO * x[i])) == T::ZERO
+    vectorized(
+        x.len(),
+        #[inline(always)]
+        || reduce(x.len(), Norm::Rms, |i| T::ZERO * x[i]),
+    ) == T::ZERO
 }
