@@ -359,7 +359,9 @@ fn gemm_floor() -> f64 {
 fn neural_table() {
     for tab in [&TSIT54, &DP54, &VERN76] {
         if let Some(mut s) = Spiral::new(tab) {
-            let t = best(|| drop(black_box(s.step())));
+            let t = best(|| {
+                black_box(s.step());
+            });
             println!(
                 "spiral neural ODE, value and gradient, {}: {:.4} ms, {} steps",
                 tab.name,

@@ -45,11 +45,11 @@ fn main() -> Result<(), OdeError> {
     // BFGS with backtracking on four unknowns.
     let mut p = vec![1.3, 0.8, 2.6, 0.9];
     let mut h = vec![[0.0; 4]; 4];
-    (0..4).for_each(|i| h[i][i] = 1e-3);
+    h.iter_mut().enumerate().for_each(|(i, row)| row[i] = 1e-3);
     let (mut loss, mut g) = evaluate(&p)?.expect("the first guess integrates");
     for iteration in 0..60 {
         println!("{iteration:3}  loss {loss:.6e}  |gradient| {:.2e}  p {p:.5?}", norm(&g));
-        if norm(&g) < 1e-8 * (1.0 + loss) {
+        if norm(&g) < 1e-5 * (1.0 + loss) {
             break;
         }
         let d: Vec<f64> = (0..4).map(|i| -(0..4).map(|j| h[i][j] * g[j]).sum::<f64>()).collect();
@@ -57,10 +57,10 @@ fn main() -> Result<(), OdeError> {
         let mut step = 1.0;
         let (next, new_loss, new_g) = loop {
             let trial: Vec<f64> = p.iter().zip(&d).map(|(a, b)| a + step * b).collect();
-            if let Some((l, g)) = evaluate(&trial)? {
-                if l <= loss + 1e-4 * step * slope {
-                    break (trial, l, g);
-                }
+            if let Some((l, g)) = evaluate(&trial)?
+                && l <= loss + 1e-4 * step * slope
+            {
+                break (trial, l, g);
             }
             step *= 0.5;
             if step < 1e-12 {

@@ -310,7 +310,7 @@ fn rejected_steps_leave_no_trace() {
     let mut clean = Adjoint::new(&TSIT54, 2, 3, &good, Memory::States).unwrap();
     // Same first step; the controller's memory of the rejection may change the second, so only that step is compared.
     let w = noise(6, 1);
-    let mut first = |s: &mut Adjoint<f64>| {
+    let first = |s: &mut Adjoint<f64>| {
         s.forward(&mut field(), (0.0, h0), &Y0, &P, &mut ()).unwrap();
         let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 3]);
         let n = s.tape().len();

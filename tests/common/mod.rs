@@ -68,8 +68,8 @@ pub fn arenstorf() -> Field {
     })
 }
 
-pub const ARENSTORF: [f64; 4] = [0.994, 0.0, 0.0, -2.00158510637908252240537862224];
-pub const ARENSTORF_PERIOD: f64 = 17.0652165601579625588917206249;
+pub const ARENSTORF: [f64; 4] = [0.994, 0.0, 0.0, -2.0015851063790825];
+pub const ARENSTORF_PERIOD: f64 = 17.065216560157964;
 
 /// The folder of fixtures, if there is one; a missing one is an error while COSTATE_REQUIRE_SHARED is set.
 pub fn fixtures() -> Option<PathBuf> {
@@ -151,8 +151,8 @@ impl Mnist {
         let (mut w_bar, mut b_bar) = (vec![0.0f32; 7840], vec![0.0f32; 10]);
         for (s, u) in u.chunks(784).enumerate() {
             let mut z = [0.0f64; 10];
-            for c in 0..10 {
-                z[c] = self.b3[c] as f64
+            for (c, z) in z.iter_mut().enumerate() {
+                *z = self.b3[c] as f64
                     + (0..784).map(|i| u[i] as f64 * self.w3[10 * i + c] as f64).sum::<f64>();
             }
             let top = z.iter().cloned().fold(f64::MIN, f64::max);
