@@ -3,11 +3,14 @@
 //! Multipliers and adjoints are both *costates*: that is the name.
 #![warn(missing_docs)]
 
+pub mod adjoint;
 pub mod error;
 pub mod linalg;
 pub mod linsol;
 pub mod nlp;
+pub mod nn;
 pub mod observe;
+pub mod ode;
 pub mod opt;
 pub mod report;
 pub mod sif;

@@ -1,7 +1,9 @@
 //! Operators and sparse storage. Vectors are slices.
 
+mod scalar;
 mod vector;
 
+pub use scalar::{Dense, Scalar};
 pub use vector::{axpy, dot, norm_inf, norm1, norm2};
 
 /// A linear operator A, nrows x ncols: sparse, dense or matrix-free behind one interface.

@@ -1,0 +1,308 @@
+//! The transpose of one step.
+
+use crate::linalg::Scalar;
+use crate::ode::internal::{Erk, Row, Scale, Stages, add_scaled, combine, combine_zero, scaled_norm};
+use crate::ode::{Norm, Pullback};
+
+/// A tableau by columns, and the bars of one step.
+#[derive(Debug, Clone)]
+pub(crate) struct Transposed<T> {
+    pub erk: Erk<T>,
+    pub st: Stages<T>,
+    /// Column i: (l, a_li) over the stages l of the step; then the same with the error rows as further "stages".
+    columns: Vec<Row<T>>,
+    columns_e: Vec<Row<T>>,
+    /// Ones over stages 1..s-1.
+    ones: Row<T>,
+    /// G_l at l n; the bars of the error rows u behind them.
+    g_bars: Vec<T>,
+    /// Contributions to K_i besides the columns, where `direct[i]`.
+    k_direct: Vec<T>,
+    direct: Vec<bool>,
+    k_bar: Vec<T>,
+    /// Bar of y1 on entry, of y0 on return.
+    pub lambda: Vec<T>,
+    /// Bar of k_(s-1) handed back by the step after; of k_0 on return.
+    pub handed: Vec<T>,
+    pub has_handed: bool,
+    y0_direct: Vec<T>,
+    pub pullbacks: u64,
+    pub evals: u64,
+}
+
+/// Bars on one step.
+pub(crate) struct StepBars<'a, T> {
+    pub error: T,
+    pub stiffness: T,
+    /// Save points inside the step: (theta, index of the bar's column).
+    pub saves: &'a [(T, usize)],
+    pub save_bars: &'a [T],
+}
+
+impl<T: Scalar> Transposed<T> {
+    pub fn new(erk: Erk<T>, n: usize) -> Self {
+        let (s, all, errs) = (erk.tab.stages, erk.c.len(), erk.err.len());
+        let column = |i: usize, with_error: bool| {
+            let mut dense = vec![0.0; all + errs];
+            for (l, d) in dense.iter_mut().enumerate().take(s).skip(i + 1) {
+                *d = erk.tab.a(l, i);
+            }
+            if with_error {
+                for (d, row) in dense[all..].iter_mut().zip(erk.tab.e) {
+                    *d = row.get(i).copied().unwrap_or(0.0);
+                }
+            }
+            Row::new(&dense)
+        };
+        let columns = (0..s).map(|i| column(i, false)).collect();
+        let columns_e = (0..s).map(|i| column(i, true)).collect();
+        let ones: Vec<f64> = (0..s).map(|l| (l > 0) as u8 as f64).collect();
+        Self {
+            columns,
+            columns_e,
+            ones: Row::new(&ones),
+            g_bars: vec![T::ZERO; (all + errs) * n],
+            k_direct: vec![T::ZERO; all * n],
+            direct: vec![false; all],
+            k_bar: vec![T::ZERO; n],
+            lambda: vec![T::ZERO; n],
+            handed: vec![T::ZERO; n],
+            has_handed: false,
+            y0_direct: vec![T::ZERO; n],
+            pullbacks: 0,
+            evals: 0,
+            st: erk.stages(n, 0),
+            erk,
+        }
+    }
+
+    /// One step back: `st` holds y0, y1 and all stages of the step. Updates `lambda` and `handed`, adds to `p_bar`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn reverse<F: Pullback<T>>(
+        &mut self,
+        f: &mut F,
+        (t, h): (T, T),
+        p: &[T],
+        norm: Norm,
+        scale: &Scale<T>,
+        bars: &StepBars<'_, T>,
+        p_bar: &mut [T],
+    ) {
+        let (n, s) = (self.lambda.len(), self.erk.tab.stages);
+        self.direct.fill(false);
+        self.y0_direct.fill(T::ZERO);
+        if self.has_handed {
+            self.k_direct[(s - 1) * n..][..n].copy_from_slice(&self.handed);
+            self.direct[s - 1] = true;
+        }
+        let with_error = bars.error != T::ZERO;
+        if with_error {
+            self.reverse_error(norm, scale, h, bars.error);
+        }
+        let stiff = bars.stiffness != T::ZERO && self.reverse_stiffness(h, bars.stiffness);
+        if !bars.saves.is_empty() {
+            self.reverse_saves(f, (t, h), p, bars, p_bar);
+        }
+        for i in (1..s).rev() {
+            self.gather(i, h, with_error);
+            // The bar of this stage's argument; for the last stage, of y1.
+            if i + 1 == s {
+                self.g_bars[i * n..][..n].copy_from_slice(&self.lambda);
+            } else {
+                if !(stiff && i + 2 == s) {
+                    self.g_bars[i * n..][..n].fill(T::ZERO);
+                }
+                combine(&mut self.st.g, &self.st.y0, h, &self.erk.rows[i], &self.st.k);
+            }
+            self.pull(f, i, t, h, p, p_bar);
+        }
+        self.gather(0, h, with_error);
+        self.handed.copy_from_slice(&self.k_bar);
+        self.has_handed = true;
+        combine(&mut self.lambda, &self.y0_direct, T::ONE, &self.ones, &self.g_bars);
+    }
+
+    /// At the very start k_0 = f(t0, y0) has no step before it.
+    pub fn finish<F: Pullback<T>>(&mut self, f: &mut F, t0: T, y0: &[T], p: &[T], p_bar: &mut [T]) {
+        f.pullback(t0, y0, p, &self.handed, &mut self.lambda, p_bar);
+        self.pullbacks += 1;
+        self.has_handed = false;
+    }
+
+    /// k_bar <- K_i.
+    fn gather(&mut self, i: usize, h: T, with_error: bool) {
+        let n = self.lambda.len();
+        let column = if with_error { &self.columns_e[i] } else { &self.columns[i] };
+        combine_zero(&mut self.k_bar, h, column, &self.g_bars);
+        if self.direct[i] {
+            add_scaled(&mut self.k_bar, T::ONE, &self.k_direct[i * n..][..n]);
+        }
+    }
+
+    /// G_i += (df/dy)' K_i and p_bar += (df/dp)' K_i at the argument of stage i.
+    fn pull<F: Pullback<T>>(&mut self, f: &mut F, i: usize, t: T, h: T, p: &[T], p_bar: &mut [T]) {
+        let (n, s) = (self.lambda.len(), self.erk.tab.stages);
+        if i + 1 == s && !self.direct[i] && self.k_bar.iter().all(|v| *v == T::ZERO) {
+            return;
+        }
+        let at = if i + 1 == s { &self.st.y1 } else { &self.st.g };
+        let ti = t + self.erk.c[i] * h;
+        let g_bar = &mut self.g_bars[i * n..][..n];
+        if self.st.keep.is_empty() || i >= s {
+            f.pullback(ti, at, p, &self.k_bar, g_bar, p_bar);
+        } else {
+            let len = self.st.keep.len() / s;
+            let keep = &self.st.keep[i * len..][..len];
+            f.pullback_kept(ti, at, p, &self.st.k[i * n..][..n], keep, &self.k_bar, g_bar, p_bar);
+        }
+        self.pullbacks += 1;
+    }
+
+    /// Bars of u (one for each error row), of y1 and of y0 from E_bar.
+    fn reverse_error(&mut self, norm: Norm, scale: &Scale<T>, h: T, e_bar: T) {
+        let (n, all) = (self.lambda.len(), self.erk.c.len());
+        let mut values = [T::ZERO; 2];
+        for (r, value) in values.iter_mut().enumerate().take(self.erk.err.len()) {
+            let u = &mut self.g_bars[(all + r) * n..][..n];
+            combine_zero(u, h, &self.erk.err[r], &self.st.k);
+            *value = scaled_norm(norm, scale, &self.st.y0, &self.st.y1, u);
+        }
+        let bars = if self.erk.err.len() == 2 {
+            // E = a^2 / sqrt(d), d = a^2 + b^2 / 100.
+            let (a, b, c) = (values[0], values[1], T::of(0.01));
+            let d = a * a + c * b * b;
+            if d == T::ZERO {
+                [T::ZERO; 2]
+            } else {
+                let root = d.sqrt();
+                let two = T::ONE + T::ONE;
+                [e_bar * (two * a / root - a * a * a / (d * root)), -e_bar * a * a * c * b / (d * root)]
+            }
+        } else {
+            [e_bar, T::ZERO]
+        };
+        for (r, &bar) in bars.iter().enumerate().take(self.erk.err.len()) {
+            self.reverse_norm(norm, scale, r, values[r], bar);
+        }
+    }
+
+    /// Through v = |u / sc|: overwrites u (error row r) by its bar, adds to the bars of y1 and y0.
+    fn reverse_norm(&mut self, norm: Norm, scale: &Scale<T>, r: usize, value: T, bar: T) {
+        let (n, all) = (self.lambda.len(), self.erk.c.len());
+        let u = &mut self.g_bars[(all + r) * n..][..n];
+        if value == T::ZERO || bar == T::ZERO {
+            return u.fill(T::ZERO);
+        }
+        let tolerances = |i: usize| match scale {
+            Scale::One { atol, rtol } => (*atol, *rtol),
+            Scale::Each { atol, rtol } => (atol[i], rtol[i]),
+        };
+        let count = T::of(n as f64);
+        let mut found = false;
+        for (i, u) in u.iter_mut().enumerate() {
+            let (a0, a1) = (self.st.y0[i].abs(), self.st.y1[i].abs());
+            let (atol, rtol) = tolerances(i);
+            let sc = atol + rtol * if a0 > a1 { a0 } else { a1 };
+            let v = *u / sc;
+            // dE/dv.
+            let dv = match norm {
+                Norm::Rms => v / (count * value),
+                Norm::Max if !found && v.abs() == value => {
+                    found = true;
+                    if v > T::ZERO { T::ONE } else { -T::ONE }
+                }
+                Norm::Max => T::ZERO,
+            };
+            *u = bar * dv / sc;
+            let scale_bar = -bar * dv * v / sc * rtol;
+            let (y, target) = if a0 > a1 {
+                (self.st.y0[i], &mut self.y0_direct[i])
+            } else {
+                (self.st.y1[i], &mut self.lambda[i])
+            };
+            *target += if y < T::ZERO { -scale_bar } else { scale_bar };
+        }
+    }
+
+    /// Bars of k_(s-1), k_(s-2), y1 and g_(s-2) from S_bar. False where S was guarded to zero.
+    fn reverse_stiffness(&mut self, h: T, s_bar: T) -> bool {
+        let (n, s) = (self.lambda.len(), self.erk.tab.stages);
+        let value = self.erk.stiffness(h, &mut self.st);
+        if value == T::ZERO {
+            return false;
+        }
+        // `stiffness` leaves g_(s-2) in st.g.
+        let (ka, kb) = (&self.st.k[(s - 1) * n..][..n], &self.st.k[(s - 2) * n..][..n]);
+        let sum = |f: &dyn Fn(usize) -> T| (0..n).map(|i| f(i) * f(i)).sum::<T>();
+        let dk = |i: usize| ka[i] - kb[i];
+        let dy = |i: usize| self.st.y1[i] - self.st.g[i];
+        let (num, den) = (sum(&dk), sum(&dy));
+        let (wk, wy) = (s_bar * value / num, -s_bar * value / den);
+        for row in [s - 1, s - 2] {
+            if !self.direct[row] {
+                self.k_direct[row * n..][..n].fill(T::ZERO);
+                self.direct[row] = true;
+            }
+        }
+        for i in 0..n {
+            self.k_direct[(s - 1) * n + i] += wk * dk(i);
+            self.k_direct[(s - 2) * n + i] -= wk * dk(i);
+            self.lambda[i] += wy * dy(i);
+            self.g_bars[(s - 2) * n + i] = -wy * dy(i);
+        }
+        true
+    }
+
+    /// Bars from states saved inside the step, through the interpolant and its own stages.
+    fn reverse_saves<F: Pullback<T>>(
+        &mut self,
+        f: &mut F,
+        (t, h): (T, T),
+        p: &[T],
+        bars: &StepBars<'_, T>,
+        p_bar: &mut [T],
+    ) {
+        let (n, s, all) = (self.lambda.len(), self.erk.tab.stages, self.erk.c.len());
+        let inside = bars.saves.iter().any(|&(theta, _)| theta != T::ONE);
+        if inside && !self.st.dense {
+            self.evals += (all - s) as u64;
+            self.erk.prepare_dense(f, t, h, p, &mut self.st);
+        }
+        if inside {
+            for i in 0..all {
+                if !self.direct[i] {
+                    self.k_direct[i * n..][..n].fill(T::ZERO);
+                    self.direct[i] = true;
+                }
+            }
+        }
+        for &(theta, column) in bars.saves {
+            let v = &bars.save_bars[column * n..][..n];
+            add_scaled(&mut self.lambda, theta, v);
+            if theta == T::ONE {
+                continue;
+            }
+            add_scaled(&mut self.y0_direct, T::ONE - theta, v);
+            for i in 0..all {
+                let w = self.erk.dense_weight(i, theta);
+                if w != T::ZERO {
+                    add_scaled(&mut self.k_direct[i * n..][..n], h * w, v);
+                }
+            }
+        }
+        if !inside {
+            return;
+        }
+        for i in (s..all).rev() {
+            combine(&mut self.st.g, &self.st.y0, h, &self.erk.rows[i], &self.st.k);
+            self.k_bar.copy_from_slice(&self.k_direct[i * n..][..n]);
+            self.g_bars[i * n..][..n].fill(T::ZERO);
+            self.pull(f, i, t, h, p, p_bar);
+            let g_bar = &self.g_bars[i * n..][..n];
+            add_scaled(&mut self.y0_direct, T::ONE, g_bar);
+            for (&j, &a) in self.erk.rows[i].idx.iter().zip(&self.erk.rows[i].w) {
+                add_scaled(&mut self.k_direct[j * n..][..n], h * a, g_bar);
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What is remembered of the forward pass.
+
+use std::ops::ControlFlow;
+
+use crate::linalg::Scalar;
+use crate::ode::{OdeError, Start, Step, StepBuffers, StepSink};
+
+/// How much of the forward pass is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// Every state with all stages and what the field keeps for its pullback: the fastest.
+    Stages,
+    /// Every state.
+    States,
+    /// Every k-th state.
+    Every(usize),
+    /// At most this many states at any time.
+    Checkpoints(usize),
+}
+
+/// The stages of one step.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StoredStages<T> {
+    pub k: Vec<T>,
+    pub keep: Vec<T>,
+}
+
+/// Times, steps and checkpoints of a forward pass; a sink. Buffers are kept for the next pass.
+#[derive(Debug, Clone)]
+pub struct Tape<T> {
+    memory: Memory,
+    /// Start of each step.
+    pub(crate) t: Vec<T>,
+    /// Its length.
+    pub(crate) h: Vec<T>,
+    /// End of each step as the integrator used it.
+    pub(crate) t_next: Vec<T>,
+    /// (step, slot) of the states held, ascending.
+    pub(crate) held: Vec<(usize, usize)>,
+    pub(crate) slots: Vec<Vec<T>>,
+    pub(crate) free: Vec<usize>,
+    pub(crate) stages: Vec<StoredStages<T>>,
+    stride: usize,
+    pub(crate) n: usize,
+    broken: bool,
+    peak_slots: usize,
+}
+
+impl<T: Scalar> Tape<T> {
+    /// An empty tape.
+    pub fn new(memory: Memory) -> Result<Self, OdeError> {
+        if matches!(memory, Memory::Every(0) | Memory::Checkpoints(0)) {
+            let must = "at least one";
+            return Err(OdeError::Option { option: "memory", value: 0.0, must });
+        }
+        Ok(Self {
+            memory,
+            t: vec![],
+            h: vec![],
+            t_next: vec![],
+            held: vec![],
+            slots: vec![],
+            free: vec![],
+            stages: vec![],
+            stride: 1,
+            n: 0,
+            broken: false,
+            peak_slots: 0,
+        })
+    }
+    /// The policy.
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+    /// Number of steps.
+    pub fn len(&self) -> usize {
+        self.h.len()
+    }
+    /// Whether there is no step.
+    pub fn is_empty(&self) -> bool {
+        self.h.is_empty()
+    }
+    /// Start time and length of step j.
+    pub fn step(&self, j: usize) -> (T, T) {
+        (self.t[j], self.h[j])
+    }
+    /// Most states held at one time, those of the reverse sweep included.
+    pub fn peak_states(&self) -> usize {
+        self.peak_slots
+    }
+    /// Bytes of all buffers, times included.
+    pub fn bytes(&self) -> usize {
+        let states: usize = self.slots.iter().map(Vec::capacity).sum();
+        let stages: usize = self.stages.iter().map(|s| s.k.capacity() + s.keep.capacity()).sum();
+        (states + stages + self.t.capacity() + self.h.capacity() + self.t_next.capacity()) * size_of::<T>()
+    }
+    pub(crate) fn check(&self, n: usize) -> Result<(), OdeError> {
+        let what = if self.broken {
+            "the tape has an event that shortened a step or changed the state: its discrete adjoint is not defined here"
+        } else if self.is_empty() {
+            "the tape has no step: run the forward pass with it first, and once for every reverse sweep"
+        } else if self.n != n {
+            "the tape belongs to a problem of another size"
+        } else {
+            return Ok(());
+        };
+        Err(OdeError::Mismatch { what: what.to_string() })
+    }
+
+    /// An empty slot for a state.
+    pub(crate) fn take_slot(&mut self) -> usize {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(vec![T::ZERO; self.n]);
+            self.free.reserve(self.slots.capacity());
+            self.slots.len() - 1
+        });
+        self.peak_slots = self.peak_slots.max(self.slots.len() - self.free.len());
+        slot
+    }
+    /// Slots that the reverse sweep may still take.
+    pub(crate) fn spare(&self) -> usize {
+        let used = self.slots.len() - self.free.len();
+        match self.memory {
+            Memory::Stages | Memory::States => 0,
+            Memory::Every(k) => k - 1,
+            Memory::Checkpoints(c) => c.saturating_sub(used),
+        }
+    }
+    /// Doubles the stride and drops what no longer lies on it.
+    fn thin(&mut self) {
+        self.stride *= 2;
+        let (stride, free) = (self.stride, &mut self.free);
+        self.held.retain(|&(step, slot)| {
+            let keep = step.is_multiple_of(stride);
+            if !keep {
+                free.push(slot);
+            }
+            keep
+        });
+    }
+}
+
+impl<T: Scalar> StepSink<T> for Tape<T> {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        self.t.clear();
+        self.h.clear();
+        self.t_next.clear();
+        self.held.clear();
+        if self.n != start.y0.len() {
+            self.n = start.y0.len();
+            self.slots.clear();
+            self.stages.clear();
+        }
+        self.free.clear();
+        self.free.extend((0..self.slots.len()).rev());
+        self.stride = if let Memory::Every(k) = self.memory { k } else { 1 };
+        self.broken = false;
+        self.peak_slots = 0;
+        Ok(())
+    }
+
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        self.broken |= step.is_shortened() || step.is_changed();
+        let j = self.h.len();
+        if j.is_multiple_of(self.stride) {
+            if self.memory == Memory::Checkpoints(self.held.len()) {
+                self.thin();
+            }
+            if j.is_multiple_of(self.stride) {
+                let slot = self.take_slot();
+                self.slots[slot].copy_from_slice(step.y0());
+                self.held.push((j, slot));
+            }
+        }
+        self.t.push(step.t0());
+        self.h.push(step.h());
+        self.t_next.push(step.t1());
+        ControlFlow::Continue(())
+    }
+
+    fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
+        if self.memory != Memory::Stages {
+            return;
+        }
+        let j = self.h.len() - 1;
+        if self.stages.len() == j {
+            self.stages.push(StoredStages::default());
+        }
+        let stored = &mut self.stages[j];
+        stored.k.resize(buffers.k.len(), T::ZERO);
+        stored.keep.resize(buffers.keep.len(), T::ZERO);
+        std::mem::swap(&mut stored.k, buffers.k);
+        std::mem::swap(&mut stored.keep, buffers.keep);
+    }
+
+    fn wants_keep(&self) -> bool {
+        self.memory == Memory::Stages
+    }
+}
+
+/// C(s + r, s), saturating: the longest chain that s checkpoints reverse when no step is advanced more than r times.
+fn beta(s: usize, r: usize) -> usize {
+    let (mut b, s) = (1u128, s as u128);
+    for i in 1..=r as u128 {
+        b = b * (s + i) / i;
+        if b > usize::MAX as u128 {
+            return usize::MAX;
+        }
+    }
+    b as usize
+}
+
+/// Where to put the next checkpoint in a chain of l >= 2 steps with s >= 2 checkpoints, the one at its start included
+/// (Griewank, Walther: Algorithm 799, ACM TOMS 26, 2000): the number of steps before it.
+pub(crate) fn split(l: usize, s: usize) -> usize {
+    let mut r = 1;
+    while beta(s, r) < l {
+        r += 1;
+    }
+    let shortest_left = if r >= 2 { beta(s, r - 2) } else { 1 };
+    let right = beta(s - 1, r).min(l - shortest_left);
+    l - right.min(l - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps advanced to reverse l steps with s checkpoints.
+    fn cost(l: usize, s: usize) -> usize {
+        match (l, s) {
+            (0 | 1, _) => 0,
+            (l, 1) => l * (l - 1) / 2,
+            (l, s) => {
+                let m = split(l, s);
+                assert!(m >= 1 && m < l);
+                m + cost(l - m, s - 1) + cost(m, s)
+            }
+        }
+    }
+
+    #[test]
+    fn splits_are_optimal() {
+        // t(l, s) = r l - beta(s + 1, r - 1) with beta(s, r - 1) < l <= beta(s, r).
+        for s in 1..=6 {
+            for l in 2..=120 {
+                let r = (1..).find(|&r| beta(s, r) >= l).unwrap();
+                assert_eq!(cost(l, s), r * l - beta(s + 1, r - 1), "l {l} s {s}");
+            }
+        }
+    }
+}

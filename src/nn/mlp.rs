@@ -1,0 +1,274 @@
+//! Multilayer perceptron on a batch.
+
+use super::Map;
+use super::tanh::tanh;
+use crate::linalg::{Dense, Scalar};
+use crate::ode::OdeError;
+use crate::ode::internal::vectorized;
+
+/// What follows a layer's affine map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// tanh.
+    Tanh,
+}
+
+/// One layer y = act(W x + t w + b). Its parameters: W (outputs x inputs, column-major), w if `time`, b.
+/// In other words: the row-major (inputs + 1) x outputs matrix of the row-vector convention [x, t] W, then b.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layer {
+    /// Length of x.
+    pub inputs: usize,
+    /// Length of y.
+    pub outputs: usize,
+    /// What follows.
+    pub activation: Activation,
+    /// Whether time is one more input.
+    pub time: bool,
+}
+
+impl Layer {
+    fn n_params(&self) -> usize {
+        (self.inputs + self.time as usize + 1) * self.outputs
+    }
+}
+
+/// Layers one after another. Work storage grows to the largest batch seen and stays.
+#[derive(Debug, Clone)]
+pub struct Mlp<T> {
+    layers: Vec<Layer>,
+    threads: usize,
+    /// b + t w.
+    bias: Vec<T>,
+    delta: Vec<T>,
+    delta2: Vec<T>,
+    sums: Vec<T>,
+}
+
+impl<T: Scalar> Mlp<T> {
+    /// From layers whose sizes fit.
+    pub fn new(layers: &[Layer]) -> Result<Self, OdeError> {
+        let fits = layers.windows(2).all(|w| w[0].outputs == w[1].inputs);
+        if layers.is_empty() || !fits || layers.iter().any(|l| l.inputs * l.outputs == 0) {
+            let what = "a perceptron needs at least one layer, none of them empty, each with as many inputs as the one before has outputs";
+            return Err(OdeError::Mismatch { what: what.to_string() });
+        }
+        Ok(Self {
+            layers: layers.to_vec(),
+            threads: 1,
+            bias: vec![],
+            delta: vec![],
+            delta2: vec![],
+            sums: vec![],
+        })
+    }
+    /// Layers of these sizes, `inner` after all but the last, `outer` after the last, time at every layer or at none.
+    pub fn dense(
+        sizes: &[usize],
+        inner: Activation,
+        outer: Activation,
+        time: bool,
+    ) -> Result<Self, OdeError> {
+        let last = sizes.len().saturating_sub(2);
+        let layer = |(i, w): (usize, &[usize])| Layer {
+            inputs: w[0],
+            outputs: w[1],
+            activation: if i == last { outer } else { inner },
+            time,
+        };
+        Self::new(&sizes.windows(2).enumerate().map(layer).collect::<Vec<_>>())
+    }
+    /// W x + b.
+    pub fn linear(inputs: usize, outputs: usize) -> Result<Self, OdeError> {
+        Self::dense(&[inputs, outputs], Activation::Identity, Activation::Identity, false)
+    }
+    /// Threads of the matrix products (1 unless set); more pay only for large layers and batches.
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+    /// The layers.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    fn layer_forward(&mut self, l: usize, t: T, x: &[T], p: &[T], y: &mut [T]) {
+        let Layer { inputs, outputs, activation, time } = self.layers[l];
+        let batch = x.len() / inputs;
+        let (w, rest) = p.split_at(inputs * outputs);
+        self.bias.clear();
+        self.bias.extend_from_slice(&rest[time as usize * outputs..][..outputs]);
+        if time {
+            self.bias.iter_mut().zip(rest).for_each(|(b, w)| *b += t * *w);
+        }
+        // One column is a product with a vector: columns of W, contiguous.
+        if batch == 1 || inputs <= 4 {
+            for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
+                y.copy_from_slice(&self.bias);
+                for (xj, wj) in x.iter().zip(w.chunks_exact(outputs)) {
+                    crate::ode::internal::add_scaled(y, *xj, wj);
+                }
+            }
+        } else {
+            T::gemm(
+                T::ONE,
+                Dense::new(w, outputs, inputs),
+                Dense::new(x, inputs, batch),
+                false,
+                y,
+                self.threads,
+            );
+            for y in y.chunks_exact_mut(outputs) {
+                let bias = &self.bias[..];
+                vectorized(
+                    outputs,
+                    #[inline(always)]
+                    || match activation {
+                        Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
+                        Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
+                    },
+                );
+            }
+            return;
+        }
+        if activation == Activation::Tanh {
+            super::tanh_slice(y);
+        }
+    }
+
+    /// delta (bar of y, overwritten by the bar of the affine part) to p_bar and, through W', to x_bar (replaced or added).
+    #[allow(clippy::too_many_arguments)]
+    fn layer_backward(
+        &mut self,
+        l: usize,
+        t: T,
+        x: &[T],
+        p: &[T],
+        y: &[T],
+        delta: &mut [T],
+        x_bar: &mut [T],
+        add: bool,
+        p_bar: &mut [T],
+    ) {
+        let Layer { inputs, outputs, activation, time } = self.layers[l];
+        let batch = x.len() / inputs;
+        self.sums.clear();
+        self.sums.resize(outputs, T::ZERO);
+        let sums = &mut self.sums[..];
+        for (d, y) in delta.chunks_exact_mut(outputs).zip(y.chunks_exact(outputs)) {
+            vectorized(
+                outputs,
+                #[inline(always)]
+                || {
+                    for ((d, y), s) in d.iter_mut().zip(y).zip(sums.iter_mut()) {
+                        if activation == Activation::Tanh {
+                            *d *= T::ONE - *y * *y;
+                        }
+                        *s += *d;
+                    }
+                },
+            );
+        }
+        let w = &p[..inputs * outputs];
+        let (w_bar, rest) = p_bar.split_at_mut(inputs * outputs);
+        if time {
+            rest[..outputs].iter_mut().zip(&self.sums).for_each(|(b, s)| *b += t * *s);
+        }
+        rest[time as usize * outputs..][..outputs].iter_mut().zip(&self.sums).for_each(|(b, s)| *b += *s);
+        if batch == 1 || inputs <= 4 {
+            for ((x, d), xb) in
+                x.chunks_exact(inputs).zip(delta.chunks_exact(outputs)).zip(x_bar.chunks_exact_mut(inputs))
+            {
+                for (j, (xj, xb)) in x.iter().zip(xb).enumerate() {
+                    crate::ode::internal::add_scaled(&mut w_bar[j * outputs..][..outputs], *xj, d);
+                    let s = dot(&w[j * outputs..][..outputs], d);
+                    *xb = if add { *xb + s } else { s };
+                }
+            }
+            return;
+        }
+        let (d, xm) = (Dense::new(delta, outputs, batch), Dense::new(x, inputs, batch));
+        T::gemm(T::ONE, d, xm.t(), true, w_bar, self.threads);
+        T::gemm(T::ONE, Dense::new(w, outputs, inputs).t(), d, add, x_bar, self.threads);
+    }
+}
+
+/// a'b with eight partial sums.
+fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {
+    let mut acc = [T::ZERO; 8];
+    let (ca, cb) = (a.chunks_exact(8), b.chunks_exact(8));
+    let tail = ca.remainder().iter().zip(cb.remainder()).map(|(x, y)| *x * *y).sum::<T>();
+    for (x, y) in ca.zip(cb) {
+        for l in 0..8 {
+            acc[l] += x[l] * y[l];
+        }
+    }
+    acc.into_iter().sum::<T>() + tail
+}
+
+impl<T: Scalar> Map<T> for Mlp<T> {
+    fn inputs(&self) -> usize {
+        self.layers[0].inputs
+    }
+    fn outputs(&self) -> usize {
+        self.layers[self.layers.len() - 1].outputs
+    }
+    fn n_params(&self) -> usize {
+        self.layers.iter().map(Layer::n_params).sum()
+    }
+    /// The outputs of all layers but the last.
+    fn keep_len(&self, batch: usize) -> usize {
+        self.layers[..self.layers.len() - 1].iter().map(|l| l.outputs * batch).sum()
+    }
+
+    fn forward(&mut self, t: T, x: &[T], p: &[T], y: &mut [T], keep: &mut [T]) {
+        let batch = x.len() / self.inputs();
+        let count = self.layers.len();
+        let (mut input, mut p, mut keep) = (x, p, keep);
+        for l in 0..count - 1 {
+            let (out, rest) = keep.split_at_mut(self.layers[l].outputs * batch);
+            self.layer_forward(l, t, input, p, out);
+            p = &p[self.layers[l].n_params()..];
+            (input, keep) = (out, rest);
+        }
+        self.layer_forward(count - 1, t, input, p, y);
+    }
+
+    fn backward(
+        &mut self,
+        t: T,
+        x: &[T],
+        p: &[T],
+        y: &[T],
+        keep: &[T],
+        w: &[T],
+        x_bar: &mut [T],
+        p_bar: &mut [T],
+    ) {
+        let batch = x.len() / self.inputs();
+        let mut delta = std::mem::take(&mut self.delta);
+        let mut next = std::mem::take(&mut self.delta2);
+        delta.clear();
+        delta.extend_from_slice(w);
+        let (mut p_end, mut k_end) = (self.n_params(), self.keep_len(batch));
+        let mut out = y;
+        for l in (0..self.layers.len()).rev() {
+            let layer = self.layers[l];
+            p_end -= layer.n_params();
+            let (p, p_bar) = (&p[p_end..], &mut p_bar[p_end..]);
+            if l == 0 {
+                self.layer_backward(0, t, x, p, out, &mut delta, x_bar, true, p_bar);
+                break;
+            }
+            k_end -= layer.inputs * batch;
+            let input = &keep[k_end..][..layer.inputs * batch];
+            next.resize(input.len(), T::ZERO);
+            self.layer_backward(l, t, input, p, out, &mut delta, &mut next, false, p_bar);
+            std::mem::swap(&mut delta, &mut next);
+            out = input;
+        }
+        (self.delta, self.delta2) = (delta, next);
+    }
+}

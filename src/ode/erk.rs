@@ -1,0 +1,229 @@
+//! One explicit Runge-Kutta step: stages, error estimate, stiffness estimate, interpolant.
+
+use super::field::VectorField;
+use super::kernels::{self, Norm, Row, Scale};
+use super::tableau::Tableau;
+use crate::linalg::Scalar;
+
+/// A tableau in the precision of the computation, rows sparse.
+#[derive(Debug, Clone)]
+pub(crate) struct Erk<T> {
+    pub tab: &'static Tableau,
+    pub c: Vec<T>,
+    pub rows: Vec<Row<T>>,
+    pub err: Vec<Row<T>>,
+    /// q_i(theta), `degree` coefficients a stage.
+    pub q: Vec<T>,
+    pub degree: usize,
+}
+
+/// The stages of one attempted step.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stages<T> {
+    /// State at the step's start.
+    pub y0: Vec<T>,
+    /// State at its end.
+    pub y1: Vec<T>,
+    /// k_i at i n.
+    pub k: Vec<T>,
+    /// What `eval_keep` stored, stage i at i keep_len; empty unless wanted.
+    pub keep: Vec<T>,
+    /// Argument of a stage.
+    pub g: Vec<T>,
+    /// Whether the interpolant's stages are there.
+    pub dense: bool,
+}
+
+impl<T: Scalar> Erk<T> {
+    pub fn new(tab: &'static Tableau) -> Self {
+        let degree = tab.q.iter().map(|r| r.len()).max().unwrap_or(0);
+        let q = (0..tab.c.len())
+            .flat_map(|i| (0..degree).map(move |m| T::of(tab.q[i].get(m).copied().unwrap_or(0.0))))
+            .collect();
+        Self {
+            tab,
+            c: tab.c.iter().map(|&c| T::of(c)).collect(),
+            rows: tab.a.iter().map(|r| Row::new(r)).collect(),
+            err: tab.e.iter().map(|r| Row::new(r)).collect(),
+            q,
+            degree,
+        }
+    }
+
+    /// Room for a state of length n; `keep_len` numbers kept a stage.
+    pub fn stages(&self, n: usize, keep_len: usize) -> Stages<T> {
+        let all = self.tab.c.len();
+        Stages {
+            y0: vec![T::ZERO; n],
+            y1: vec![T::ZERO; n],
+            k: vec![T::ZERO; all * n],
+            keep: vec![T::ZERO; self.tab.stages * keep_len],
+            g: vec![T::ZERO; n],
+            dense: false,
+        }
+    }
+
+    /// Evaluates stage i at g_i (in `g`, or in `y1` for the last stage).
+    #[inline]
+    pub fn eval_stage<F: VectorField<T> + ?Sized>(
+        &self,
+        f: &mut F,
+        i: usize,
+        t: T,
+        h: T,
+        p: &[T],
+        st: &mut Stages<T>,
+    ) {
+        let n = st.y0.len();
+        let s = self.tab.stages;
+        let at: &[T] = match i {
+            0 => &st.y0,
+            _ if i + 1 == s => &st.y1,
+            _ => &st.g,
+        };
+        let ki = &mut st.k[i * n..][..n];
+        let ti = t + self.c[i] * h;
+        if st.keep.is_empty() || i >= s {
+            f.eval(ti, at, p, ki);
+        } else {
+            let len = st.keep.len() / s;
+            f.eval_keep(ti, at, p, ki, &mut st.keep[i * len..][..len]);
+        }
+    }
+
+    /// Stages 1.. and y1 from y0 and k_0; the last stage only if the error estimate needs it.
+    #[inline]
+    pub fn step<F: VectorField<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut Stages<T>) {
+        let s = self.tab.stages;
+        st.dense = false;
+        if st.keep.is_empty() {
+            match st.y0.len() {
+                1 => return self.step_short::<F, 1>(f, t, h, p, st),
+                2 => return self.step_short::<F, 2>(f, t, h, p, st),
+                3 => return self.step_short::<F, 3>(f, t, h, p, st),
+                4 => return self.step_short::<F, 4>(f, t, h, p, st),
+                _ => {}
+            }
+        }
+        for i in 1..s - 1 {
+            kernels::combine(&mut st.g, &st.y0, h, &self.rows[i], &st.k);
+            self.eval_stage(f, i, t, h, p, st);
+        }
+        kernels::combine(&mut st.y1, &st.y0, h, &self.rows[s - 1], &st.k);
+        if self.tab.error_uses_last {
+            self.eval_stage(f, s - 1, t, h, p, st);
+        }
+    }
+
+    /// The same for a state of N numbers, everything inlined.
+    #[inline(always)]
+    fn step_short<F: VectorField<T> + ?Sized, const N: usize>(
+        &self,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        st: &mut Stages<T>,
+    ) {
+        let (s, y0) = (self.tab.stages, &st.y0[..N]);
+        let (c, rows) = (&self.c[..s], &self.rows[..s]);
+        let mut g = [T::ZERO; N];
+        for i in 1..s {
+            let sum = kernels::sum_short::<T, N>(&rows[i], &st.k);
+            for m in 0..N {
+                g[m] = y0[m] + h * sum[m];
+            }
+            if i + 1 == s {
+                st.y1[..N].copy_from_slice(&g);
+                if !self.tab.error_uses_last {
+                    return;
+                }
+            }
+            f.eval(t + c[i] * h, &g, p, &mut st.k[i * N..][..N]);
+        }
+    }
+
+    /// The last stage, if [`step`](Self::step) left it out. False if it is not finite.
+    #[inline]
+    pub fn finish<F: VectorField<T> + ?Sized>(
+        &self,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        st: &mut Stages<T>,
+    ) -> bool {
+        if self.tab.error_uses_last {
+            return true;
+        }
+        let (s, n) = (self.tab.stages, st.y0.len());
+        self.eval_stage(f, s - 1, t, h, p, st);
+        kernels::all_finite(&st.k[(s - 1) * n..][..n])
+    }
+
+    /// The scaled error E. With two rows e5, e3 (Dormand-Prince 8): E = E5^2 / sqrt(E5^2 + 0.01 E3^2).
+    #[inline]
+    pub fn error(&self, norm: Norm, scale: &Scale<T>, h: T, st: &Stages<T>) -> T {
+        let of = |row| kernels::error_norm(norm, scale, &st.y0, &st.y1, h, row, &st.k);
+        let e5 = of(&self.err[0]);
+        match self.err.get(1) {
+            None => e5,
+            Some(row) => {
+                let e3 = of(row);
+                let d = e5 * e5 + T::of(0.01) * e3 * e3;
+                if d == T::ZERO { T::ZERO } else { e5 * e5 / d.sqrt() }
+            }
+        }
+    }
+
+    /// Shampine's estimate of the dominant eigenvalue, |k_(s-1) - k_(s-2)| / |y1 - g_(s-2)|; both stages are at t + h
+    /// (for Bogacki-Shampine at t + 3h/4 and t + h: a rough estimate). Zero if the denominator is.
+    pub fn stiffness(&self, h: T, st: &mut Stages<T>) -> T {
+        let (s, n) = (self.tab.stages, st.y0.len());
+        kernels::combine(&mut st.g, &st.y0, h, &self.rows[s - 2], &st.k);
+        let num = kernels::distance2(&st.k[(s - 1) * n..][..n], &st.k[(s - 2) * n..][..n]);
+        let den = kernels::distance2(&st.y1, &st.g);
+        let r = (num / den).sqrt();
+        if den > T::ZERO && r.is_finite() { r } else { T::ZERO }
+    }
+
+    /// The interpolant's own stages.
+    pub fn prepare_dense<F: VectorField<T> + ?Sized>(
+        &self,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        st: &mut Stages<T>,
+    ) {
+        if st.dense {
+            return;
+        }
+        for i in self.tab.stages..self.tab.c.len() {
+            kernels::combine(&mut st.g, &st.y0, h, &self.rows[i], &st.k);
+            self.eval_stage(f, i, t, h, p, st);
+        }
+        st.dense = true;
+    }
+
+    /// theta (1 - theta) q_i(theta).
+    #[inline]
+    pub fn dense_weight(&self, i: usize, theta: T) -> T {
+        let q = &self.q[i * self.degree..][..self.degree];
+        theta * (T::ONE - theta) * q.iter().rev().fold(T::ZERO, |s, &c| s * theta + c)
+    }
+
+    /// out <- y(t + theta h); the interpolant's stages must be there.
+    pub fn interpolate(&self, theta: T, h: T, st: &Stages<T>, out: &mut [T]) {
+        let n = st.y0.len();
+        for ((o, &a), &b) in out.iter_mut().zip(&st.y0).zip(&st.y1) {
+            *o = (T::ONE - theta) * a + theta * b;
+        }
+        for i in 0..self.c.len() {
+            let w = self.dense_weight(i, theta);
+            if w != T::ZERO {
+                kernels::add_scaled(out, h * w, &st.k[i * n..][..n]);
+            }
+        }
+    }
+}

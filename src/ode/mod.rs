@@ -1,0 +1,122 @@
+//! Ordinary differential equations: adaptive explicit Runge-Kutta methods whose steps can be transposed.
+//!
+//! ```text
+//! dy/dt = f(t, y, p),   y(t0) = y0,   from t0 to t1 (forwards or backwards)
+//! ```
+//!
+//! # Which method to choose
+//!
+//! | problem | method | why |
+//! |---|---|---|
+//! | nothing special, rtol 1e-3 to 1e-8; neural ODEs | [`TSIT54`] | smallest error for its cost at order 5; six evaluations a step |
+//! | as above, to compare with other codes | [`DP54`] | the classical pair |
+//! | rough solutions, rtol above 1e-3, fields with kinks | [`BS32`] | three evaluations a step |
+//! | smooth, rtol 1e-8 to 1e-13, cheap field | [`VERN76`] | order 7; ten evaluations a step, sixteen with dense output |
+//! | smooth, rtol below 1e-8, long orbits | [`DOP853`] | order 8; twelve evaluations a step, fifteen with dense output |
+//! | [`OdeReport::stiff_at`] is set, or the message says stiff | none of these | an implicit method |
+//!
+//! # A step
+//!
+//! Stages, state, error u and interpolant are in [`tableau`](Tableau). The scaled error of a step from y0 to y1 is
+//!
+//! ```text
+//! sc_i = atol_i + rtol_i max(|y0_i|, |y1_i|),   E = sqrt(mean_i (u_i / sc_i)^2)   or   max_i |u_i / sc_i|
+//! ```
+//!
+//! over the whole batch; Dormand-Prince 8(5,3) uses E = E5^2 / sqrt(E5^2 + 0.01 E3^2) of its two estimates.
+//! E <= 1 accepts. A rejected step shrinks strictly; values that are not finite (of a stage, the error or the new state) are a rejection.
+//! The next step is the [`Controller`]'s.
+//!
+//! Batches share one step: y is n x batch, column-major, and E is one number. For a step per trajectory use [`solve_ensemble`].
+//!
+//! # Example
+//!
+//! ```
+//! use costate::ode::{solve, FnField, Options, TSIT54};
+//! // y' = -p y
+//! let mut field = FnField::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]);
+//! let s = solve(&mut field, &TSIT54, &Options::tolerances(1e-8, 1e-10), (0.0, 1.0), &[1.0], &[2.0], &[0.5, 1.0])?;
+//! assert!(s.report.ok());
+//! assert!((s.state(0)[0] - (-1.0f64).exp()).abs() < 1e-7);
+//! # Ok::<(), costate::ode::OdeError>(())
+//! ```
+
+mod ensemble;
+mod erk;
+mod error;
+mod events;
+mod field;
+mod integrator;
+mod kernels;
+mod options;
+mod report;
+mod sinks;
+mod step;
+mod tableau;
+mod tableau_data;
+
+pub use ensemble::{Ensemble, Params, solve_ensemble};
+pub use error::OdeError;
+pub use events::{AtEvent, Crossing, Events, Occurrence};
+pub use field::{FnField, FnPullback, Pullback, VectorField};
+pub use integrator::Integrator;
+pub use kernels::Norm;
+pub use options::{Controller, Options, Tolerance};
+pub use report::{OdeCounts, OdeReport, OdeStop};
+pub use sinks::{DenseSolution, EveryStep, SaveAt};
+pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
+pub use tableau::Tableau;
+pub use tableau_data::{BS32, DOP853, DP54, TSIT54, VERN76};
+
+/// What the adjoint shares with the forward pass.
+pub(crate) mod internal {
+    pub(crate) use super::erk::{Erk, Stages};
+    pub(crate) use super::error::check_len;
+    pub(crate) use super::kernels::{Row, Scale, add_scaled, combine, combine_zero, scaled_norm, vectorized};
+    pub(crate) use super::sinks::check_save_points;
+}
+
+use crate::linalg::Scalar;
+
+/// States at the save points and at the end.
+#[derive(Debug, Clone)]
+pub struct Solution<T> {
+    /// How it ended.
+    pub report: OdeReport,
+    /// The state where it ended.
+    pub y1: Vec<T>,
+    saved: SaveAt<T>,
+}
+
+impl<T: Scalar> Solution<T> {
+    /// State at save point i; NaN if it was not reached.
+    pub fn state(&self, i: usize) -> &[T] {
+        self.saved.state(i)
+    }
+    /// The save points.
+    pub fn times(&self) -> &[T] {
+        self.saved.times()
+    }
+    /// All saved states, one after another.
+    pub fn states(&self) -> &[T] {
+        self.saved.states()
+    }
+}
+
+/// Integrates once; the batch is y0.len() / dim. To integrate often, or for dense output and events, use an [`Integrator`] with sinks.
+pub fn solve<T: Scalar, F: VectorField<T>>(
+    field: &mut F,
+    method: &'static Tableau,
+    options: &Options,
+    span: (T, T),
+    y0: &[T],
+    p: &[T],
+    save_at: &[T],
+) -> Result<Solution<T>, OdeError> {
+    let dim = field.dim();
+    let batch = y0.len().checked_div(dim).unwrap_or(0);
+    let mut integrator = Integrator::new(method, dim, batch.max(1), options)?;
+    let mut saved = SaveAt::new(save_at);
+    let report = integrator.run(field, span, y0, p, &mut saved)?;
+    Ok(Solution { report, y1: integrator.y().to_vec(), saved })
+}

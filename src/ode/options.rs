@@ -1,0 +1,261 @@
+//! Tolerances, limits and the step-size controller, all of it data.
+
+use super::error::{OdeError, check_len};
+use super::kernels::{Norm, Scale};
+use crate::linalg::Scalar;
+
+/// A tolerance for all components or one for each of the n components of a state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tolerance {
+    /// The same for all.
+    One(f64),
+    /// Length n, repeated over a batch.
+    Each(Vec<f64>),
+}
+
+impl From<f64> for Tolerance {
+    fn from(x: f64) -> Self {
+        Self::One(x)
+    }
+}
+
+impl From<Vec<f64>> for Tolerance {
+    fn from(x: Vec<f64>) -> Self {
+        Self::Each(x)
+    }
+}
+
+/// h_new = h safety E_n^(-alpha/k) E_(n-1)^(beta/k) E_(n-2)^(-gamma/k), k = error order + 1, within [min_factor, max_factor] h.
+///
+/// After a rejection, and for the rejected step itself, the integral controller alone is used (alpha = 1, beta = gamma = 0), with a factor below one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Controller {
+    /// Exponent of the last error.
+    pub alpha: f64,
+    /// Exponent of the error before it.
+    pub beta: f64,
+    /// Exponent of the error before that.
+    pub gamma: f64,
+    /// Aim below the tolerance.
+    pub safety: f64,
+    /// A step shrinks at most by this.
+    pub min_factor: f64,
+    /// A step grows at most by this.
+    pub max_factor: f64,
+    /// Factor after stages that are not finite.
+    pub not_finite_factor: f64,
+}
+
+impl Controller {
+    /// Integral control: the step that would have had an error of one.
+    pub const fn i() -> Self {
+        Self {
+            alpha: 1.0,
+            beta: 0.0,
+            gamma: 0.0,
+            safety: 0.9,
+            min_factor: 0.2,
+            max_factor: 10.0,
+            not_finite_factor: 0.25,
+        }
+    }
+    /// Proportional-integral control, alpha = p + i, beta = p (Gustafsson; Hairer and Wanner use p = 0.2, i = 0.65 for order 5).
+    pub const fn pi(p: f64, i: f64) -> Self {
+        Self { alpha: p + i, beta: p, ..Self::i() }
+    }
+    /// Proportional-integral-derivative control (Soederlind 2003): alpha = p + i + d, beta = p + 2 d, gamma = d.
+    pub const fn pid(p: f64, i: f64, d: f64) -> Self {
+        Self { alpha: p + i + d, beta: p + 2.0 * d, gamma: d, ..Self::i() }
+    }
+}
+
+impl Default for Controller {
+    /// PI with p = 0.2, i = 0.65.
+    fn default() -> Self {
+        Self::pi(0.2, 0.65)
+    }
+}
+
+/// What the integrator may be told. `Options::default()` is rtol = 1e-6, atol = 1e-9.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// Relative tolerance, at least zero.
+    pub rtol: Tolerance,
+    /// Absolute tolerance, at least zero; zero together with a zero of the solution makes the error infinite.
+    pub atol: Tolerance,
+    /// Norm of the scaled error.
+    pub norm: Norm,
+    /// Step-size controller.
+    pub controller: Controller,
+    /// |h| of the first step; automatic (Hairer, Norsett, Wanner, II.4) if absent.
+    pub first_step: Option<f64>,
+    /// Give up when the error asks for a shorter step; the last step may be shorter. Zero: sixteen units in the last place of t.
+    pub min_step: f64,
+    /// Longest step.
+    pub max_step: f64,
+    /// Give up after this many attempts.
+    pub max_steps: u64,
+    /// A fixed step: no error control (the error is still estimated). The last step is shortened to end at t1.
+    pub fixed_step: Option<f64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rtol: Tolerance::One(1e-6),
+            atol: Tolerance::One(1e-9),
+            norm: Norm::Rms,
+            controller: Controller::default(),
+            first_step: None,
+            min_step: 0.0,
+            max_step: f64::INFINITY,
+            max_steps: 100_000,
+            fixed_step: None,
+        }
+    }
+}
+
+impl Options {
+    /// Defaults with these tolerances.
+    pub fn tolerances(rtol: impl Into<Tolerance>, atol: impl Into<Tolerance>) -> Self {
+        Self { rtol: rtol.into(), atol: atol.into(), ..Self::default() }
+    }
+    /// Defaults without error control, step h > 0.
+    pub fn fixed(h: f64) -> Self {
+        Self { fixed_step: Some(h), ..Self::default() }
+    }
+
+    /// Everything that can be wrong without knowing the problem.
+    pub(crate) fn check(&self) -> Result<(), OdeError> {
+        let c = &self.controller;
+        let positive = |x: f64| x > 0.0;
+        let rules: [(&'static str, f64, bool, &'static str); 11] = [
+            ("min_step", self.min_step, self.min_step >= 0.0 && self.min_step.is_finite(), "at least zero"),
+            ("max_step", self.max_step, positive(self.max_step), "positive"),
+            (
+                "max_step",
+                self.max_step,
+                self.max_step >= self.min_step || self.min_step.is_nan(),
+                "at least min_step",
+            ),
+            ("max_steps", self.max_steps as f64, self.max_steps > 0, "at least one"),
+            ("first_step", self.first_step.unwrap_or(1.0), pos_opt(self.first_step), "positive and finite"),
+            ("fixed_step", self.fixed_step.unwrap_or(1.0), pos_opt(self.fixed_step), "positive and finite"),
+            ("safety", c.safety, c.safety > 0.0 && c.safety < 1.0, "between 0 and 1"),
+            ("min_factor", c.min_factor, c.min_factor > 0.0 && c.min_factor < 1.0, "between 0 and 1"),
+            ("max_factor", c.max_factor, c.max_factor > 1.0, "more than 1"),
+            (
+                "not_finite_factor",
+                c.not_finite_factor,
+                c.not_finite_factor > 0.0 && c.not_finite_factor < 1.0,
+                "between 0 and 1",
+            ),
+            ("controller alpha", c.alpha, c.alpha > 0.0 && c.alpha.is_finite(), "positive"),
+        ];
+        for (option, value, ok, must) in rules {
+            if !ok {
+                return Err(OdeError::Option { option, value, must });
+            }
+        }
+        Ok(())
+    }
+
+    /// The scale of the error norm for a batch.
+    pub(crate) fn scale<T: Scalar>(&self, dim: usize, batch: usize) -> Result<Scale<T>, OdeError> {
+        for (what, tol) in [("rtol", &self.rtol), ("atol", &self.atol)] {
+            let values = match tol {
+                Tolerance::One(x) => std::slice::from_ref(x),
+                Tolerance::Each(v) => {
+                    check_len(what, v.len(), dim)?;
+                    v
+                }
+            };
+            if let Some(&value) = values.iter().find(|&&v| !(v >= 0.0 && v.is_finite())) {
+                return Err(OdeError::Option { option: what, value, must: "at least zero and finite" });
+            }
+        }
+        let at = |tol: &Tolerance, i: usize| match tol {
+            Tolerance::One(x) => *x,
+            Tolerance::Each(v) => v[i],
+        };
+        if let Some(i) = (0..dim).find(|&i| at(&self.rtol, i) == 0.0 && at(&self.atol, i) == 0.0) {
+            let _ = i;
+            return Err(OdeError::Option { option: "atol", value: 0.0, must: "positive where rtol is zero" });
+        }
+        if let (Tolerance::One(r), Tolerance::One(a)) = (&self.rtol, &self.atol) {
+            return Ok(Scale::One { atol: T::of(*a), rtol: T::of(*r) });
+        }
+        let spread = |tol: &Tolerance| (0..dim * batch).map(|i| T::of(at(tol, i % dim))).collect::<Vec<T>>();
+        Ok(Scale::Each { atol: spread(&self.atol), rtol: spread(&self.rtol) })
+    }
+}
+
+fn pos_opt(x: Option<f64>) -> bool {
+    x.is_none_or(|v| v > 0.0 && v.is_finite())
+}
+
+/// The errors of the last two accepted steps, as logarithms.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ControlState {
+    ln1: f64,
+    ln2: f64,
+    rejected: bool,
+}
+
+impl ControlState {
+    /// Errors below this count as this.
+    const FLOOR: f64 = 1e-10;
+
+    /// Factor for the step after an accepted one with error e <= 1.
+    pub fn accepted(&mut self, c: &Controller, k: f64, e: f64) -> f64 {
+        let ln = e.max(Self::FLOOR).ln();
+        let exponent = -c.alpha * ln + c.beta * self.ln1 - c.gamma * self.ln2;
+        let mut factor = (c.safety * (exponent / k).exp()).clamp(c.min_factor, c.max_factor);
+        if self.rejected {
+            factor = factor.min(1.0);
+        }
+        *self = Self { ln1: ln, ln2: self.ln1, rejected: false };
+        factor
+    }
+    /// Factor for another try after error e > 1 or not finite: below one.
+    pub fn rejected(&mut self, c: &Controller, k: f64, e: f64) -> f64 {
+        self.rejected = true;
+        if e.is_finite() {
+            (c.safety * (-e.ln() / k).exp()).clamp(c.min_factor, c.safety)
+        } else {
+            c.not_finite_factor
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejected_step_strictly_shrinks() {
+        for c in [Controller::i(), Controller::default(), Controller::pid(0.3, 0.3, 0.05)] {
+            for e in [1.0 + 1e-15, 1.01, 2.0, 1e10, 1e300, f64::INFINITY, f64::NAN] {
+                let f = ControlState::default().rejected(&c, 5.0, e);
+                assert!(f > 0.0 && f <= c.safety.max(c.not_finite_factor) && f < 1.0, "{e}: {f}");
+            }
+        }
+    }
+
+    #[test]
+    fn integral_control_hits_the_error_it_aims_at() {
+        let c = Controller::i();
+        let f = ControlState::default().accepted(&c, 5.0, 0.5);
+        assert!((f - 0.9 * 0.5f64.powf(-0.2)).abs() < 1e-14);
+        let mut s = ControlState::default();
+        s.rejected(&c, 5.0, 3.0);
+        assert_eq!(s.accepted(&c, 5.0, 1e-3), 1.0, "no growth right after a rejection");
+        let pid = Controller::pid(0.1, 0.3, 0.02);
+        let mut s = ControlState::default();
+        s.accepted(&pid, 3.0, 0.7);
+        s.accepted(&pid, 3.0, 0.5);
+        let f = s.accepted(&pid, 3.0, 0.4);
+        let want = 0.9 * 0.4f64.powf(-0.42 / 3.0) * 0.5f64.powf(0.14 / 3.0) * 0.7f64.powf(-0.02 / 3.0);
+        assert!((f - want).abs() < 1e-14);
+    }
+}

@@ -1,0 +1,102 @@
+//! How an integration answers.
+
+use serde::Serialize;
+
+/// Why an integration ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OdeStop {
+    /// It reached t1.
+    Finished,
+    /// A sink (an event, an observer) ended it.
+    Stopped,
+    /// The limit on attempted steps.
+    MaxSteps,
+    /// The step fell below the smallest one.
+    StepUnderflow,
+    /// The field is not finite at the start.
+    StartNotFinite,
+}
+
+/// What it took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct OdeCounts {
+    /// Calls of the field (a batch is one call).
+    pub evals: u64,
+    /// Accepted steps.
+    pub accepted: u64,
+    /// Rejected attempts, those with values that are not finite included.
+    pub rejected: u64,
+    /// Attempts whose error was not finite.
+    pub not_finite: u64,
+    /// Calls of the pullback (adjoint only).
+    pub pullbacks: u64,
+    /// Steps computed again (adjoint only).
+    pub recomputed: u64,
+}
+
+/// The answer; the final state is the integrator's [`y`](super::Integrator::y).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct OdeReport {
+    /// Why it ended.
+    pub stop: OdeStop,
+    /// Where.
+    pub t: f64,
+    /// The last step tried, or the next one planned.
+    pub h: f64,
+    /// Scaled error of the last attempt.
+    pub error: f64,
+    /// Shampine's estimate of the dominant eigenvalue at the last accepted step, if one was computed.
+    pub stiffness: Option<f64>,
+    /// Size of the method's stability interval on the negative axis.
+    pub stability: f64,
+    /// First time at which h times the stiffness estimate stayed at the stability limit for 15 checked steps.
+    pub stiff_at: Option<f64>,
+    /// Evaluations and steps.
+    pub counts: OdeCounts,
+}
+
+impl OdeReport {
+    /// Whether t1, or a terminal event, was reached.
+    pub fn ok(&self) -> bool {
+        matches!(self.stop, OdeStop::Finished | OdeStop::Stopped)
+    }
+
+    /// One or two sentences for people: where, how stiff, what to try.
+    pub fn message(&self) -> String {
+        let OdeCounts { accepted, rejected, not_finite, .. } = self.counts;
+        let steps = format!("{accepted} steps and {rejected} rejections");
+        let at = format!("t = {:.6e}", self.t);
+        let head = match self.stop {
+            OdeStop::Finished => return format!("finished at {at} after {steps}"),
+            OdeStop::Stopped => return format!("stopped by an event or a sink at {at} after {steps}"),
+            OdeStop::StartNotFinite => {
+                return format!(
+                    "the field is not finite at the start, {at}: check the start and the parameters"
+                );
+            }
+            OdeStop::MaxSteps => {
+                format!("reached the limit of steps at {at}: {steps}, last step {:.3e}", self.h)
+            }
+            OdeStop::StepUnderflow => {
+                format!("the step fell to {:.3e} at {at} after {steps}", self.h)
+            }
+        };
+        let limit = self.stability;
+        let advice = match self.stiffness {
+            _ if self.error.is_nan() || self.error.is_infinite() => format!(
+                "the field is not finite near this point ({not_finite} attempts): the solution may leave its domain or blow up; check the field, or stop before with an event"
+            ),
+            Some(s) if s * self.h.abs() > 0.5 * limit => format!(
+                "the dominant eigenvalue is about {s:.3e}, and h times it is {:.2} where the method is stable up to {limit:.2}: the problem is stiff here; use a stiff method, or loosen the tolerances",
+                s * self.h.abs()
+            ),
+            Some(s) => format!(
+                "the dominant eigenvalue is about {s:.3e} (h times it {:.2e}, stable up to {limit:.2}), so stability does not limit the step: loosen the tolerances, look for a discontinuity or a singularity (then an event), or raise max_steps",
+                s * self.h.abs()
+            ),
+            None => "no step was accepted: loosen the tolerances or give a first_step".to_string(),
+        };
+        format!("{head}; {advice}")
+    }
+}

@@ -1,0 +1,227 @@
+//! What is kept of a solution: chosen times, every step, or a function of time.
+
+use std::ops::ControlFlow;
+
+use super::error::{OdeError, check_len};
+use super::step::{Start, Step, StepSink};
+use crate::linalg::Scalar;
+
+const GO: ControlFlow<()> = ControlFlow::Continue(());
+
+/// The save points must lie in the span, in the order of integration; equal neighbours are allowed.
+pub(crate) fn check_save_points<T: Scalar>(times: &[T], t0: T, t1: T) -> Result<(), OdeError> {
+    let (lo, hi) = if t0 < t1 { (t0, t1) } else { (t1, t0) };
+    for (index, &t) in times.iter().enumerate() {
+        if !(lo <= t && t <= hi) {
+            return Err(OdeError::SaveOutside { index, t: t.f64(), t0: t0.f64(), t1: t1.f64() });
+        }
+        if index > 0 && (t1 - t0) * (t - times[index - 1]) < T::ZERO {
+            return Err(OdeError::SaveUnsorted { index, t: t.f64(), previous: times[index - 1].f64() });
+        }
+    }
+    Ok(())
+}
+
+/// States at given times, from the interpolant. Times after an early end keep NaN.
+#[derive(Debug, Clone)]
+pub struct SaveAt<T> {
+    times: Vec<T>,
+    states: Vec<T>,
+    next: usize,
+    n: usize,
+}
+
+impl<T: Scalar> SaveAt<T> {
+    /// At these times, in the order of integration.
+    pub fn new(times: &[T]) -> Self {
+        Self { times: times.to_vec(), states: Vec::new(), next: 0, n: 0 }
+    }
+    /// The times.
+    pub fn times(&self) -> &[T] {
+        &self.times
+    }
+    /// How many of them were reached.
+    pub fn len(&self) -> usize {
+        self.next
+    }
+    /// Whether none was reached.
+    pub fn is_empty(&self) -> bool {
+        self.next == 0
+    }
+    /// State at save point i.
+    pub fn state(&self, i: usize) -> &[T] {
+        &self.states[i * self.n..][..self.n]
+    }
+    /// All states, one after another.
+    pub fn states(&self) -> &[T] {
+        &self.states
+    }
+}
+
+impl<T: Scalar> StepSink<T> for SaveAt<T> {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        check_save_points(&self.times, start.t0, start.t1)?;
+        self.n = start.y0.len();
+        self.next = 0;
+        self.states.clear();
+        self.states.resize(self.n * self.times.len(), T::of(f64::NAN));
+        while self.next < self.times.len() && self.times[self.next] == start.t0 {
+            self.states[self.next * self.n..][..self.n].copy_from_slice(start.y0);
+            self.next += 1;
+        }
+        Ok(())
+    }
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        while self.next < self.times.len() && step.contains(self.times[self.next]) {
+            let theta = step.theta(self.times[self.next]);
+            step.interpolate(theta, &mut self.states[self.next * self.n..][..self.n]);
+            self.next += 1;
+        }
+        GO
+    }
+}
+
+/// Time and state at the start and after every accepted step.
+#[derive(Debug, Clone, Default)]
+pub struct EveryStep<T> {
+    times: Vec<T>,
+    states: Vec<T>,
+    n: usize,
+}
+
+impl<T: Scalar> EveryStep<T> {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { times: Vec::new(), states: Vec::new(), n: 0 }
+    }
+    /// Times, the start included.
+    pub fn times(&self) -> &[T] {
+        &self.times
+    }
+    /// State at the i-th of them.
+    pub fn state(&self, i: usize) -> &[T] {
+        &self.states[i * self.n..][..self.n]
+    }
+}
+
+impl<T: Scalar> StepSink<T> for EveryStep<T> {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        self.n = start.y0.len();
+        self.times.clear();
+        self.states.clear();
+        self.times.push(start.t0);
+        self.states.extend_from_slice(start.y0);
+        Ok(())
+    }
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        self.times.push(step.t1());
+        self.states.extend_from_slice(step.y1());
+        GO
+    }
+}
+
+/// The solution as a function of time: one polynomial a step.
+#[derive(Debug, Clone)]
+pub struct DenseSolution<T> {
+    starts: Vec<T>,
+    steps: Vec<T>,
+    ends: Vec<T>,
+    blocks: Vec<T>,
+    n: usize,
+    degree: usize,
+}
+
+impl<T: Scalar> Default for DenseSolution<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Scalar> DenseSolution<T> {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { starts: vec![], steps: vec![], ends: vec![], blocks: vec![], n: 0, degree: 0 }
+    }
+    /// First and last time, if there was a step.
+    pub fn span(&self) -> Option<(T, T)> {
+        Some((*self.starts.first()?, *self.ends.last()?))
+    }
+    /// Ends of the steps.
+    pub fn ends(&self) -> &[T] {
+        &self.ends
+    }
+    /// Polynomial of the step that contains t, and theta.
+    fn locate(&self, t: T) -> Option<(&[T], T)> {
+        let (a, b) = self.span()?;
+        let forward = b > a;
+        if (forward && (t < a || t > b)) || (!forward && (t > a || t < b)) || !t.is_finite() {
+            return None;
+        }
+        // First step whose end is not before t: at an event, the state before it.
+        let i = self.ends.partition_point(|&e| if forward { e < t } else { e > t });
+        let len = (self.degree + 2) * self.n;
+        Some((&self.blocks[i * len..][..len], (t - self.starts[i]) / self.steps[i]))
+    }
+    /// out <- y(t); false outside the span.
+    pub fn eval(&self, t: T, out: &mut [T]) -> bool {
+        let Some((block, theta)) = self.locate(t) else { return false };
+        let n = self.n;
+        for (i, o) in out.iter_mut().enumerate().take(n) {
+            let z = (0..self.degree).rev().fold(T::ZERO, |s, m| s * theta + block[(2 + m) * n + i]);
+            *o = (T::ONE - theta) * block[i] + theta * block[n + i] + theta * (T::ONE - theta) * z;
+        }
+        true
+    }
+    /// out <- dy/dt of the interpolant; false outside the span.
+    pub fn derivative(&self, t: T, out: &mut [T]) -> bool {
+        let Some((block, theta)) = self.locate(t) else { return false };
+        let n = self.n;
+        let i = self.ends.partition_point(|&e| if self.steps[0] > T::ZERO { e < t } else { e > t });
+        let h = self.steps[i];
+        for (i, o) in out.iter_mut().enumerate().take(n) {
+            // z and dz/dtheta by Horner.
+            let (mut z, mut dz) = (T::ZERO, T::ZERO);
+            for m in (0..self.degree).rev() {
+                dz = dz * theta + z;
+                z = z * theta + block[(2 + m) * n + i];
+            }
+            let two = T::ONE + T::ONE;
+            *o = (block[n + i] - block[i] + (T::ONE - two * theta) * z + theta * (T::ONE - theta) * dz) / h;
+        }
+        true
+    }
+    /// y(t) as a new vector; an error outside the span.
+    pub fn at(&self, t: T) -> Result<Vec<T>, OdeError> {
+        let mut out = vec![T::ZERO; self.n];
+        if self.eval(t, &mut out) {
+            return Ok(out);
+        }
+        let (t0, t1) = self.span().map_or((f64::NAN, f64::NAN), |(a, b)| (a.f64(), b.f64()));
+        Err(OdeError::SaveOutside { index: 0, t: t.f64(), t0, t1 })
+    }
+    /// Checks a buffer for one state.
+    pub fn check_buffer(&self, out: &[T]) -> Result<(), OdeError> {
+        check_len("the output", out.len(), self.n)
+    }
+}
+
+impl<T: Scalar> StepSink<T> for DenseSolution<T> {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        self.n = start.y0.len();
+        self.starts.clear();
+        self.steps.clear();
+        self.ends.clear();
+        self.blocks.clear();
+        Ok(())
+    }
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        self.degree = step.degree();
+        self.starts.push(step.t0());
+        self.ends.push(step.t1());
+        self.steps.push(step.h());
+        let first = self.blocks.len();
+        self.blocks.resize(first + (self.degree + 2) * self.n, T::ZERO);
+        step.polynomial(&mut self.blocks[first..]);
+        GO
+    }
+}

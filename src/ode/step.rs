@@ -1,0 +1,245 @@
+//! An accepted step as sinks see it.
+
+use std::ops::ControlFlow;
+
+use super::erk::{Erk, Stages};
+use super::error::{OdeError, check_len};
+use super::field::VectorField;
+use super::report::OdeCounts;
+use crate::linalg::Scalar;
+
+/// Something that looks at every accepted step. Sinks compose as tuples and are called in order: events first (they may shorten the step),
+/// then what stores.
+pub trait StepSink<T: Scalar> {
+    /// Before the first step.
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        let _ = start;
+        Ok(())
+    }
+    /// After each accepted step. `Break` ends the integration at the end of this step.
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()>;
+    /// After all sinks have seen the step: its buffers may be taken (swapped for others of the same length).
+    fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
+        let _ = buffers;
+    }
+    /// Whether what `eval_keep` stores is wanted for every step.
+    fn wants_keep(&self) -> bool {
+        false
+    }
+}
+
+/// The problem a sink is about to see.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a, T> {
+    /// Start time.
+    pub t0: T,
+    /// End time.
+    pub t1: T,
+    /// Start state, dim x batch.
+    pub y0: &'a [T],
+    /// Length of one state.
+    pub dim: usize,
+}
+
+/// The stages of the step just accepted, to be taken by swapping.
+#[derive(Debug)]
+pub struct StepBuffers<'a, T> {
+    /// All stages k_i.
+    pub k: &'a mut Vec<T>,
+    /// What the field kept.
+    pub keep: &'a mut Vec<T>,
+}
+
+/// Nothing looks at the steps.
+impl<T: Scalar> StepSink<T> for () {
+    fn accepted(&mut self, _: &mut Step<'_, T>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+impl<T: Scalar, S: StepSink<T> + ?Sized> StepSink<T> for &mut S {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        (**self).start(start)
+    }
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        (**self).accepted(step)
+    }
+    fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
+        (**self).retain(buffers);
+    }
+    fn wants_keep(&self) -> bool {
+        (**self).wants_keep()
+    }
+}
+
+macro_rules! tuple_sink {
+    ($($name:ident . $i:tt),+) => {
+        impl<T: Scalar, $($name: StepSink<T>),+> StepSink<T> for ($($name,)+) {
+            fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+                $(self.$i.start(start)?;)+
+                Ok(())
+            }
+            fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+                let mut flow = ControlFlow::Continue(());
+                $(if self.$i.accepted(step).is_break() { flow = ControlFlow::Break(()); })+
+                flow
+            }
+            fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
+                $(self.$i.retain(buffers);)+
+            }
+            fn wants_keep(&self) -> bool {
+                false $(|| self.$i.wants_keep())+
+            }
+        }
+    };
+}
+tuple_sink!(A.0);
+tuple_sink!(A.0, B.1);
+tuple_sink!(A.0, B.1, C.2);
+tuple_sink!(A.0, B.1, C.2, D.3);
+
+/// A sink from a closure.
+#[derive(Debug, Clone)]
+pub struct FnSink<F>(pub F);
+
+impl<T: Scalar, F: FnMut(&mut Step<'_, T>) -> ControlFlow<()>> StepSink<T> for FnSink<F> {
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        (self.0)(step)
+    }
+}
+
+/// An accepted step, lent to sinks.
+pub struct Step<'a, T: Scalar> {
+    pub(crate) erk: &'a Erk<T>,
+    pub(crate) st: &'a mut Stages<T>,
+    pub(crate) field: &'a mut dyn VectorField<T>,
+    pub(crate) p: &'a [T],
+    pub(crate) t: T,
+    pub(crate) h: T,
+    /// End of the step as the integrator will use it (t1 exactly in the last one).
+    pub(crate) t_next: T,
+    /// Share of the step that counts, 1 unless an event shortened it.
+    pub(crate) theta_end: T,
+    pub(crate) err: T,
+    pub(crate) index: u64,
+    pub(crate) stiffness: Option<T>,
+    /// The state at the (shortened) end, if it differs from y1.
+    pub(crate) y_end: &'a mut [T],
+    pub(crate) changed: bool,
+    pub(crate) counts: &'a mut OdeCounts,
+}
+
+impl<T: Scalar> Step<'_, T> {
+    /// Number of this step among the accepted ones, from 0.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+    /// Its start.
+    pub fn t0(&self) -> T {
+        self.t
+    }
+    /// Its end, after shortening.
+    pub fn t1(&self) -> T {
+        if self.theta_end == T::ONE { self.t_next } else { self.t + self.theta_end * self.h }
+    }
+    /// Its length h before shortening; negative backwards.
+    pub fn h(&self) -> T {
+        self.h
+    }
+    /// State at its start.
+    pub fn y0(&self) -> &[T] {
+        &self.st.y0
+    }
+    /// State at its end, before any change by an event at this end.
+    pub fn y1(&self) -> &[T] {
+        if self.theta_end == T::ONE { &self.st.y1 } else { self.y_end }
+    }
+    /// dy/dt at its start.
+    pub fn dy0(&self) -> &[T] {
+        &self.st.k[..self.st.y0.len()]
+    }
+    /// Scaled error estimate E, at most one.
+    pub fn error(&self) -> T {
+        self.err
+    }
+    /// Whether an event shortened the step.
+    pub fn is_shortened(&self) -> bool {
+        self.theta_end != T::ONE
+    }
+    /// Whether an event changed the state at the end.
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+    /// Shampine's estimate S of the dominant eigenvalue; computed when first asked for.
+    pub fn stiffness(&mut self) -> T {
+        match self.stiffness {
+            Some(s) => s,
+            None => {
+                let s = self.erk.stiffness(self.h, self.st);
+                self.stiffness = Some(s);
+                s
+            }
+        }
+    }
+    /// Position of a time in this step: 0 at its start, 1 at its (unshortened) end.
+    pub fn theta(&self, t: T) -> T {
+        if t == self.t_next { T::ONE } else { (t - self.t) / self.h }
+    }
+    /// Whether t is after the start and not after the (shortened) end.
+    pub fn contains(&self, t: T) -> bool {
+        let (a, b) = (self.t, self.t1());
+        if self.h > T::ZERO { a < t && t <= b } else { b <= t && t < a }
+    }
+    /// out <- y(t0 + theta h) from the interpolant; exact at both ends.
+    pub fn interpolate(&mut self, theta: T, out: &mut [T]) {
+        if theta == T::ONE {
+            return out.copy_from_slice(&self.st.y1);
+        }
+        if theta == T::ZERO {
+            return out.copy_from_slice(&self.st.y0);
+        }
+        self.prepare_dense();
+        self.erk.interpolate(theta, self.h, self.st, out);
+    }
+    /// The polynomial of the interpolant: `out` has degree() + 2 blocks of the state's length: y0, y1, z_0, z_1, .. with
+    /// y = (1 - theta) y0 + theta y1 + theta (1 - theta) sum_m z_m theta^m.
+    pub fn polynomial(&mut self, out: &mut [T]) {
+        self.prepare_dense();
+        let n = self.st.y0.len();
+        out[..n].copy_from_slice(&self.st.y0);
+        out[n..2 * n].copy_from_slice(&self.st.y1);
+        for m in 0..self.erk.degree {
+            let z = &mut out[(2 + m) * n..][..n];
+            z.fill(T::ZERO);
+            for i in 0..self.erk.c.len() {
+                let w = self.erk.q[i * self.erk.degree + m];
+                if w != T::ZERO {
+                    super::kernels::add_scaled(z, self.h * w, &self.st.k[i * n..][..n]);
+                }
+            }
+        }
+    }
+    /// Number of polynomial coefficients beyond the two ends.
+    pub fn degree(&self) -> usize {
+        self.erk.degree
+    }
+    fn prepare_dense(&mut self) {
+        if !self.st.dense {
+            self.erk.prepare_dense(self.field, self.t, self.h, self.p, self.st);
+            self.counts.evals += self.erk.tab.extra_stages() as u64;
+        }
+    }
+    /// Ends the step at t0 + theta h, 0 < theta <= 1: what an event does. The integration goes on from there.
+    pub fn shorten(&mut self, theta: T, scratch: &mut [T]) {
+        self.interpolate(theta, scratch);
+        self.y_end.copy_from_slice(scratch);
+        self.theta_end = theta;
+    }
+    /// Replaces the state from which the integration goes on.
+    pub fn set_state(&mut self, y: &[T]) -> Result<(), OdeError> {
+        check_len("state", y.len(), self.y_end.len())?;
+        self.y_end.copy_from_slice(y);
+        self.changed = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! Maps against finite differences and transposition; fixtures of neural differential equations.
+
+mod common;
+
+use costate::adjoint::{Adjoint, Bars, Memory};
+use costate::nn::*;
+use costate::ode::{Options, Pullback, SaveAt, TSIT54, VectorField};
+
+fn noise(n: usize, seed: u64) -> Vec<f64> {
+    let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..n)
+        .map(|_| {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            (x >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        })
+        .collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// <J v, w> by differences against <v, J' w>, for every input and parameter and along random directions.
+fn check(name: &str, map: &mut dyn Map<f64>, batch: usize) {
+    let t = 0.37;
+    let (x, p) = (noise(map.inputs() * batch, 1), noise(map.n_params(), 2));
+    let w = noise(map.outputs() * batch, 3);
+    let mut keep = vec![f64::NAN; map.keep_len(batch)];
+    let mut y = vec![f64::NAN; w.len()];
+    map.forward(t, &x, &p, &mut y, &mut keep);
+    let (mut xb, mut pb) = (vec![1.0; x.len()], vec![2.0; p.len()]);
+    let (keep0, y0) = (keep.clone(), y.clone());
+    map.backward(t, &x, &p, &y0, &keep0, &w, &mut xb, &mut pb);
+    // It adds.
+    xb.iter_mut().for_each(|v| *v -= 1.0);
+    pb.iter_mut().for_each(|v| *v -= 2.0);
+    let mut along = |vx: &[f64], vp: &[f64]| {
+        let mut at = |d: f64| {
+            let x: Vec<f64> = x.iter().zip(vx).map(|(a, b)| a + d * b).collect();
+            let p: Vec<f64> = p.iter().zip(vp).map(|(a, b)| a + d * b).collect();
+            map.forward(t, &x, &p, &mut y, &mut keep);
+            dot(&w, &y)
+        };
+        let d = 1e-3;
+        (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d)
+    };
+    let size = xb.iter().chain(&pb).fold(1.0f64, |m, v| m.max(v.abs()));
+    let total = x.len() + p.len();
+    for i in 0..total {
+        let e = |k: usize| if k == i { 1.0 } else { 0.0 };
+        let vx: Vec<f64> = (0..x.len()).map(e).collect();
+        let vp: Vec<f64> = (x.len()..total).map(e).collect();
+        let want = if i < x.len() { xb[i] } else { pb[i - x.len()] };
+        let fd = along(&vx, &vp);
+        assert!((fd - want).abs() < 1e-8 * size, "{name} {i}: {fd} {want}");
+    }
+    let (vx, vp) = (noise(x.len(), 7), noise(p.len(), 8));
+    let back = dot(&vx, &xb) + dot(&vp, &pb);
+    assert!((along(&vx, &vp) - back).abs() < 1e-8 * size, "{name}: transposition");
+}
+
+#[test]
+fn pullbacks_of_all_maps() {
+    let tanh = Activation::Tanh;
+    for batch in [1, 5] {
+        check("linear", &mut Mlp::linear(6, 5).unwrap(), batch);
+        check("narrow", &mut Mlp::dense(&[2, 7, 2], tanh, Activation::Identity, false).unwrap(), batch);
+        check("time", &mut Mlp::dense(&[6, 9, 6], tanh, tanh, true).unwrap(), batch);
+        check("deep", &mut Mlp::dense(&[5, 8, 4, 7, 5], tanh, Activation::Identity, true).unwrap(), batch);
+        check("power", &mut Power { dim: 3, exponent: 3 }, batch);
+        check("polynomial", &mut Polynomial { dim: 3, degree: 4 }, batch);
+        let cubic = Chain::new(Power { dim: 3, exponent: 3 }, Mlp::linear(3, 3).unwrap()).unwrap();
+        let net = Mlp::dense(&[3, 6, 3], tanh, tanh, true).unwrap();
+        check("chain", &mut Chain::new(cubic, net).unwrap(), batch);
+    }
+}
+
+#[test]
+fn transposition_is_exact_for_linear_maps() {
+    let mut map = Mlp::<f64>::linear(40, 30).unwrap();
+    let batch = 17;
+    let (x, p, w) = (noise(40 * batch, 1), noise(map.n_params(), 2), noise(30 * batch, 3));
+    let (mut y, mut y_zero) = (vec![0.0; 30 * batch], vec![0.0; 30 * batch]);
+    map.forward(0.0, &x, &p, &mut y, &mut []);
+    map.forward(0.0, &vec![0.0; x.len()], &p, &mut y_zero, &mut []);
+    let (mut xb, mut pb) = (vec![0.0; x.len()], vec![0.0; p.len()]);
+    map.backward(0.0, &x, &p, &y, &[], &w, &mut xb, &mut pb);
+    let jx: Vec<f64> = y.iter().zip(&y_zero).map(|(a, b)| a - b).collect();
+    let (a, b) = (dot(&jx, &w), dot(&x, &xb));
+    assert!((a - b).abs() < 1e-12 * a.abs().max(1.0) * 10.0, "{a} {b}");
+    assert!((dot(&p, &pb) - dot(&y, &w)).abs() < 1e-11);
+}
+
+#[test]
+fn kept_and_recomputed_pullbacks_agree_to_the_bit() {
+    let mut f =
+        MapField::new(Mlp::<f64>::dense(&[6, 9, 6], Activation::Tanh, Activation::Tanh, true).unwrap())
+            .unwrap();
+    let (y, p, w) = (noise(24, 1), noise(f.n_params(), 2), noise(24, 3));
+    let mut keep = vec![0.0; f.keep_len(4)];
+    let (mut dy, mut dy2) = (vec![0.0; 24], vec![0.0; 24]);
+    f.eval(0.3, &y, &p, &mut dy);
+    f.eval_keep(0.3, &y, &p, &mut dy2, &mut keep);
+    assert_eq!(dy, dy2);
+    let (mut a, mut b) = ((vec![0.0; 24], vec![0.0; p.len()]), (vec![0.0; 24], vec![0.0; p.len()]));
+    f.pullback(0.3, &y, &p, &w, &mut a.0, &mut a.1);
+    f.pullback_kept(0.3, &y, &p, &dy, &keep, &w, &mut b.0, &mut b.1);
+    assert_eq!(a, b);
+}
+
+#[test]
+fn a_dual_closure_is_its_own_pullback() {
+    let f = |t: f64, y: &[Dual<f64>], p: &[Dual<f64>], dy: &mut [Dual<f64>]| {
+        dy[0] = p[0] * y[1] + y[0] * t.sin();
+        dy[1] = (y[0] * p[1]).tanh() - y[1] * y[1];
+    };
+    let mut field = DualField::new(2, 2, f);
+    let (y, p, w) = (noise(6, 1), noise(2, 2), noise(6, 3));
+    let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 2]);
+    field.pullback(0.4, &y, &p, &w, &mut yb, &mut pb);
+    for k in 0..3 {
+        let (y, w) = (&y[2 * k..], &w[2 * k..]);
+        let s = 1.0 - (y[0] * p[1]).tanh().powi(2);
+        assert!((yb[2 * k] - (w[0] * 0.4f64.sin() + w[1] * s * p[1])).abs() < 1e-15);
+        assert!((yb[2 * k + 1] - (w[0] * p[0] - 2.0 * w[1] * y[1])).abs() < 1e-15);
+    }
+    let want: f64 = (0..3).map(|k| w[2 * k] * y[2 * k + 1]).sum();
+    assert!((pb[0] - want).abs() < 1e-15);
+    let mut dy = vec![0.0; 6];
+    field.eval(0.4, &y, &p, &mut dy);
+    assert!((dy[0] - (p[0] * y[1] + y[0] * 0.4f64.sin())).abs() < 1e-15);
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_errors() {
+    assert!(Mlp::<f64>::dense(&[3], Activation::Tanh, Activation::Tanh, false).is_err());
+    assert!(Mlp::<f64>::dense(&[3, 0, 3], Activation::Tanh, Activation::Tanh, false).is_err());
+    let linear = || Mlp::<f64>::linear(3, 2).unwrap();
+    assert!(Chain::new(linear(), linear()).is_err());
+    assert!(MapField::new(linear()).is_err());
+}
+
+#[test]
+fn spiral_loss_and_gradient() {
+    let (Some(w1), Some(b1), Some(w2), Some(b2)) = (
+        common::read_f64("spiral_W1.bin"),
+        common::read_f64("spiral_b1.bin"),
+        common::read_f64("spiral_W2.bin"),
+        common::read_f64("spiral_b2.bin"),
+    ) else {
+        return;
+    };
+    let p: Vec<f64> = [w1, b1, w2, b2].concat();
+    let net = Mlp::dense(&[2, 50, 2], Activation::Tanh, Activation::Identity, false).unwrap();
+    let mut field = MapField::new(Chain::new(Power { dim: 2, exponent: 3 }, net).unwrap()).unwrap();
+    let times: Vec<f64> = (0..30).map(|i| 1.5 * i as f64 / 29.0).collect();
+    let o = Options::tolerances(1e-7, 1e-7);
+    let mut truth = costate::ode::FnField::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        let c = [y[0].powi(3), y[1].powi(3)];
+        dy[0] = -0.1 * c[0] - 2.0 * c[1];
+        dy[1] = 2.0 * c[0] - 0.1 * c[1];
+    });
+    let target = costate::ode::solve(&mut truth, &TSIT54, &o, (0.0, 1.5), &[2.0, 0.0], &[], &times).unwrap();
+    let mut solver = Adjoint::new(&TSIT54, 2, 1, &o, Memory::Stages).unwrap();
+    let mut save = SaveAt::new(&times);
+    solver.forward(&mut field, (0.0, 1.5), &[2.0, 0.0], &p, &mut save).unwrap();
+    let diff: Vec<f64> = save.states().iter().zip(target.states()).map(|(a, b)| a - b).collect();
+    let loss = dot(&diff, &diff);
+    let bars: Vec<f64> = diff.iter().map(|d| 2.0 * d).collect();
+    let (mut yb, mut pb) = (vec![0.0; 2], vec![0.0; p.len()]);
+    solver
+        .reverse(&mut field, &p, &Bars { times: &times, saved: &bars, ..Bars::default() }, &mut yb, &mut pb)
+        .unwrap();
+    let norm = dot(&pb, &pb).sqrt();
+    assert!((loss - 171.104).abs() < 2e-3, "{loss}");
+    assert!((norm - 664.18).abs() < 2e-2, "{norm}");
+}
+
+#[test]
+fn mnist_like_loss_and_gradient_norms() {
+    let Some(fixture) = common::Mnist::load() else { return };
+    let reference = common::reference("mnist_like_reference.json").unwrap();
+    let r = &reference["tol=1e-10"];
+    let tight = fixture.value_and_gradient(1.4e-8, Memory::Stages);
+    assert!((tight.loss - r["loss"].as_f64().unwrap()).abs() < 2e-5, "{}", tight.loss);
+    assert!((tight.u1_norm - r["u1_norm"].as_f64().unwrap()).abs() < 2e-3, "{}", tight.u1_norm);
+    for (name, g) in &tight.grad_norms {
+        let want = r["grad_norms"][*name].as_f64().unwrap();
+        assert!((g - want).abs() < 1e-4 * want, "{name}: {g} {want}");
+    }
+    println!("{:?}", tight.report.counts);
+}

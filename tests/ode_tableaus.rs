@@ -1,0 +1,194 @@
+//! Every tableau against the order conditions of all rooted trees, its interpolant, and its stability interval.
+
+use costate::ode::{TSIT54, Tableau};
+
+/// A rooted tree: its children, sorted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Tree(Vec<Tree>);
+
+impl Tree {
+    fn size(&self) -> usize {
+        1 + self.0.iter().map(Tree::size).sum::<usize>()
+    }
+    fn gamma(&self) -> f64 {
+        self.size() as f64 * self.0.iter().map(Tree::gamma).product::<f64>()
+    }
+    /// Phi_i of every stage: product over the children of (A Phi(child))_i.
+    fn phi(&self, tab: &Tableau) -> Vec<f64> {
+        let s = tab.c.len();
+        let mut v = vec![1.0; s];
+        for child in &self.0 {
+            let w = child.phi(tab);
+            for (i, vi) in v.iter_mut().enumerate() {
+                *vi *= (0..i).map(|j| tab.a(i, j) * w[j]).sum::<f64>();
+            }
+        }
+        v
+    }
+}
+
+fn trees(n: usize) -> Vec<Tree> {
+    fn fill(
+        left: usize,
+        least: &Option<Tree>,
+        by_size: &[Vec<Tree>],
+        so_far: &mut Vec<Tree>,
+        out: &mut Vec<Tree>,
+    ) {
+        if left == 0 {
+            out.push(Tree(so_far.clone()));
+            return;
+        }
+        for k in 1..=left {
+            for t in &by_size[k] {
+                if least.as_ref().is_none_or(|l| (t.size(), t) >= (l.size(), l)) {
+                    so_far.push(t.clone());
+                    fill(left - k, &Some(t.clone()), by_size, so_far, out);
+                    so_far.pop();
+                }
+            }
+        }
+    }
+    let mut by_size = vec![vec![], vec![Tree(vec![])]];
+    for size in 2..=n {
+        let mut out = vec![];
+        fill(size - 1, &None, &by_size, &mut vec![], &mut out);
+        by_size.push(out);
+    }
+    by_size.swap_remove(n)
+}
+
+/// |sum_i w_i phi_i - value|, relative to the terms of the sum where they exceed one.
+fn residual(w: &[f64], phi: &[f64], value: f64) -> f64 {
+    let sum: f64 = w.iter().zip(phi).map(|(a, b)| a * b).sum();
+    let size: f64 = w.iter().zip(phi).map(|(a, b)| (a * b).abs()).sum();
+    (sum - value).abs() / size.max(1.0)
+}
+
+fn b(tab: &Tableau) -> Vec<f64> {
+    (0..tab.c.len()).map(|j| tab.b(j)).collect()
+}
+
+fn b_theta(tab: &Tableau, theta: f64) -> Vec<f64> {
+    let q = |i: usize| tab.q[i].iter().rev().fold(0.0, |s, c| s * theta + c);
+    (0..tab.c.len()).map(|i| theta * tab.b(i) + theta * (1.0 - theta) * q(i)).collect()
+}
+
+#[test]
+fn number_of_rooted_trees() {
+    let counts: Vec<usize> = (1..=8).map(|n| trees(n).len()).collect();
+    assert_eq!(counts, [1, 1, 2, 4, 9, 20, 48, 115]);
+}
+
+#[test]
+fn rows_sum_to_nodes() {
+    for tab in Tableau::all() {
+        assert_eq!(tab.a.len(), tab.c.len());
+        assert_eq!(tab.q.len(), tab.c.len());
+        for i in 0..tab.c.len() {
+            let sum: f64 = tab.a[i].iter().sum();
+            let size: f64 = tab.a[i].iter().map(|a| a.abs()).sum();
+            assert!(
+                (sum - tab.c[i]).abs() <= 1e-15 * size.max(1.0),
+                "{} row {i}: {sum} {}",
+                tab.name,
+                tab.c[i]
+            );
+            assert!(tab.a[i].len() <= i, "{} is explicit", tab.name);
+        }
+        assert_eq!(tab.c[tab.stages - 1], 1.0);
+    }
+}
+
+#[test]
+fn order_conditions_of_the_step() {
+    for tab in Tableau::all() {
+        for order in 1..=tab.order {
+            for t in trees(order) {
+                let r = residual(&b(tab), &t.phi(tab), 1.0 / t.gamma());
+                assert!(r <= 1e-14, "{} {t:?}: {r:e}", tab.name);
+            }
+        }
+        if tab.order < 8 {
+            let worst = trees(tab.order + 1)
+                .iter()
+                .map(|t| residual(&b(tab), &t.phi(tab), 1.0 / t.gamma()))
+                .fold(0.0, f64::max);
+            assert!(worst > 1e-6, "{} claims too little", tab.name);
+        }
+    }
+}
+
+#[test]
+fn order_conditions_of_the_error_estimate() {
+    for tab in Tableau::all() {
+        // u = O(h^(q + 1)): the weights annihilate all trees up to order q. Dormand-Prince 8 has orders 5 and 3 of its own.
+        let orders: &[usize] = if tab.e.len() == 2 { &[5, 3] } else { &[tab.error_order] };
+        for (e, &q) in tab.e.iter().zip(orders) {
+            for order in 1..=q {
+                for t in trees(order) {
+                    let r = residual(e, &t.phi(tab), 0.0);
+                    assert!(r <= 1e-14, "{} {t:?}: {r:e}", tab.name);
+                }
+            }
+            let next = trees(q + 1).iter().map(|t| residual(e, &t.phi(tab), 0.0)).fold(0.0, f64::max);
+            assert!(next > 1e-6, "{}: the estimate vanishes at order {}", tab.name, q + 1);
+        }
+        assert_eq!(tab.error_uses_last, tab.e[0].len() == tab.stages);
+    }
+}
+
+#[test]
+fn order_conditions_of_the_interpolant() {
+    for tab in Tableau::all() {
+        for theta in [0.1, 0.3, 0.5, 0.77, 0.9] {
+            let w = b_theta(tab, theta);
+            for order in 1..=tab.dense_order {
+                for t in trees(order) {
+                    let want = theta.powi(order as i32) / t.gamma();
+                    let r = residual(&w, &t.phi(tab), want);
+                    assert!(r <= 1e-14, "{} theta {theta} {t:?}: {r:e}", tab.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn interpolant_meets_both_ends_with_its_derivative() {
+    // d/dtheta of b_i(theta) is b_i + q_i(0) at 0 and b_i - q_i(1) at 1: 1 for the stage at that end, 0 for the others.
+    for tab in Tableau::all() {
+        for i in 0..tab.c.len() {
+            let q0 = tab.q[i].first().copied().unwrap_or(0.0);
+            let q1: f64 = tab.q[i].iter().sum();
+            let size = tab.q[i].iter().map(|x| x.abs()).fold(1.0, f64::max);
+            let at0 = if i == 0 { 1.0 } else { 0.0 };
+            let at1 = if i == tab.stages - 1 { 1.0 } else { 0.0 };
+            assert!((tab.b(i) + q0 - at0).abs() <= 1e-14 * size, "{} {i} at 0", tab.name);
+            assert!((tab.b(i) - q1 - at1).abs() <= 1e-14 * size, "{} {i} at 1: {}", tab.name, tab.b(i) - q1);
+        }
+    }
+}
+
+#[test]
+fn stability_interval() {
+    // R(z) = 1 + sum_k z^k b'A^(k-1) 1.
+    for tab in Tableau::all() {
+        let s = tab.stages;
+        let mut v = vec![1.0; s];
+        let mut coefficients = vec![1.0];
+        for _ in 0..s {
+            coefficients.push((0..s).map(|i| tab.b(i) * v[i]).sum());
+            v = (0..s).map(|i| (0..i).map(|j| tab.a(i, j) * v[j]).sum()).collect();
+        }
+        let r = |x: f64| coefficients.iter().rev().fold(0.0, |s, c| s * -x + c).abs();
+        assert!(r(0.999 * tab.stability) <= 1.0, "{}", tab.name);
+        assert!(r(1.001 * tab.stability) > 1.0, "{}: {}", tab.name, r(1.001 * tab.stability));
+    }
+}
+
+#[test]
+fn found_by_name() {
+    assert_eq!(Tableau::by_name("tsit54"), Some(&TSIT54));
+    assert_eq!(Tableau::by_name("euler"), None);
+}
