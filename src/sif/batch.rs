@@ -1,5 +1,7 @@
 //! All elements (or groups) of one type: compiled functions, arguments, parameters, results.
 
+use std::collections::HashMap;
+
 use super::function::Body;
 use super::graph::{Binary, Graph, Id, Node};
 use super::program::{Program, Wanted};
@@ -62,7 +64,7 @@ impl Kernel {
             rows: [0; 3],
             programs: Default::default(),
         };
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut wanted = Results::default();
         kernel.value = kernel.term(&graph, &mut wanted, VALUE, to_elemental[body.value as usize]);
         for (a, id) in gradient.into_iter().enumerate() {
             if let Some(id) = id {
@@ -83,21 +85,21 @@ impl Kernel {
         kernel.gradient.retain(zero);
         kernel.hessian.retain(zero);
         for mask in 1..8usize {
-            let some: Vec<Wanted> = wanted.iter().copied().filter(|w| mask & (1 << w.level) != 0).collect();
+            let some: Vec<Wanted> =
+                wanted.list.iter().copied().filter(|w| mask & (1 << w.level) != 0).collect();
             kernel.programs[mask] = Program::compile(&graph, &some);
         }
         kernel
     }
 
     /// Equal results of a level, up to a factor, share a row.
-    fn term(&mut self, graph: &Graph, wanted: &mut Vec<Wanted>, level: usize, id: Id) -> Term {
+    fn term(&mut self, graph: &Graph, wanted: &mut Results, level: usize, id: Id) -> Term {
         let (factor, node) = graph.factored(id);
         let Some(node) = node else { return Term { factor, row: None } };
-        let known = wanted.iter().find(|w| w.level == level && w.node == node).map(|w| w.row);
-        let row = known.unwrap_or_else(|| {
+        let row = *wanted.rows.entry((level, node)).or_insert_with(|| {
             let row = self.rows[level];
             self.rows[level] += 1;
-            wanted.push(Wanted { node, level, row });
+            wanted.list.push(Wanted { node, level, row });
             row
         });
         Term { factor, row: Some(row as u32) }
@@ -111,6 +113,13 @@ impl Kernel {
     pub fn scratch(&self) -> usize {
         self.programs.iter().map(Program::scratch).max().unwrap_or(0)
     }
+}
+
+/// Results in the order of their creation, and the row of each level and node.
+#[derive(Default)]
+struct Results {
+    list: Vec<Wanted>,
+    rows: HashMap<(usize, Id), usize>,
 }
 
 /// Copies the body's graph, internal variables written as u = W v; returns the new number of each node.

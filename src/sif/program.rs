@@ -61,12 +61,15 @@ impl Program {
             free: Vec::new(),
             program: Self::default(),
         };
+        let mut stores = wanted.to_vec();
+        stores.sort_by_key(|w| w.node);
+        let mut stores = stores.iter().peekable();
         for id in 0..graph.nodes.len() as Id {
             if c.last[id as usize] == 0 {
                 continue;
             }
             c.node(id);
-            for w in wanted.iter().filter(|w| w.node == id) {
+            while let Some(w) = stores.next_if(|w| w.node == id) {
                 let source = c.source(id, &mut Vec::new());
                 c.program.code.push(Instruction::Store(source, w.level, w.row));
             }
