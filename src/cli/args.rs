@@ -45,6 +45,7 @@ impl ReadArgs {
                 LiteralsArg::Cutest => Literals::Cutest,
             },
             lenient: self.lenient,
+            ..SifOptions::default()
         }
     }
 }

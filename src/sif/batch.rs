@@ -103,6 +103,10 @@ impl Kernel {
         Term { factor, row: Some(row as u32) }
     }
 
+    /// Results of one element.
+    pub fn numbers(&self) -> usize {
+        self.rows.iter().sum()
+    }
     /// Largest register file of all programs, in doubles.
     pub fn scratch(&self) -> usize {
         self.programs.iter().map(Program::scratch).max().unwrap_or(0)

@@ -6,7 +6,7 @@ use super::function_part::{FunctionCards, split_function_part};
 use super::loops::{Recorder, Step, run_assign};
 use super::overrides::Overrides;
 use super::params;
-use super::store::{Limits, Store};
+use super::store::Store;
 use super::warn::Remark;
 use super::{Decoded, SifError, SifOptions};
 
@@ -15,22 +15,12 @@ use super::{Decoded, SifError, SifOptions};
 /// # Errors
 /// [`SifError`]: the line, what was found, what was expected.
 pub fn decode(file: &str, text: &[u8], options: &SifOptions) -> Result<(Decoded, FunctionCards), SifError> {
-    decode_within(Limits::default(), file, text, options)
-}
-
-/// [`decode`] with limits on what the file may cost.
-pub(crate) fn decode_within(
-    limits: Limits,
-    file: &str,
-    text: &[u8],
-    options: &SifOptions,
-) -> Result<(Decoded, FunctionCards), SifError> {
     let fault = |(line, what): (usize, String)| SifError { file: file.to_string(), line, what };
     let start = options.start.unwrap_or(1);
     if start == 0 {
         return Err(fault((0, "start point 0 asked for, they are counted from 1".to_string())));
     }
-    let mut store = Store::new(start, options.lenient, limits);
+    let mut store = Store::new(start, options.lenient, options.limits);
     let overrides =
         Overrides::new(text, &options.params, &mut store.remarks).map_err(|what| fault((0, what)))?;
     let mut reader = Reader {

@@ -2,9 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::decode::decode_within;
-use super::store::Limits;
-use super::{Decoded, FunctionCards, GroupKind, SifError, SifOptions, decode};
+use super::{Decoded, FunctionCards, GroupKind, SifError, SifLimits, SifOptions, decode};
 
 /// `code|field 2|field 3|...` in columns, `KEYWORD=name` as an indicator, other lines as they are.
 fn sif(text: &str) -> String {
@@ -452,10 +450,11 @@ fn remarks() {
 
 #[test]
 fn greedy_files_are_refused() {
-    let limits = Limits { steps: 10_000, objects: 10_000 };
+    let limits = SifLimits { cards: 10_000, objects: 10_000, ..SifLimits::default() };
+    let options = SifOptions { limits, ..SifOptions::default() };
     let fails = |body: &str, what: &str| {
         let (text, _) = with("VARIABLES", body);
-        let error = decode_within(limits, "p", text.as_bytes(), &SifOptions::default()).unwrap_err();
+        let error = decode("p", text.as_bytes(), &options).unwrap_err();
         assert!(error.what.contains(what), "{error}");
     };
     fails("IE|M||2000000000\nDO|I|1||M\nRE|A||1.0\nND|", "runs too many cards");
@@ -466,10 +465,10 @@ fn greedy_files_are_refused() {
 
 /// Decoding ends soon and never panics.
 fn survives(text: &[u8]) {
-    let limits = Limits { steps: 20_000, objects: 20_000 };
+    let limits = SifLimits { cards: 20_000, objects: 20_000, ..SifLimits::default() };
     for lenient in [false, true] {
-        let options = SifOptions { lenient, ..SifOptions::default() };
-        if let Err(e) = decode_within(limits, "p", text, &options) {
+        let options = SifOptions { lenient, limits, ..SifOptions::default() };
+        if let Err(e) = decode("p", text, &options) {
             assert!(!e.what.is_empty());
         }
     }

@@ -97,7 +97,10 @@ impl Store {
         self.group_type.iter().map(final_type).collect()
     }
 
-    fn group_parameters(&self, types: &[Option<u32>]) -> Result<Ragged<f64>, Fault> {
+    fn group_parameters(&mut self, types: &[Option<u32>]) -> Result<Ragged<f64>, Fault> {
+        let widths: Vec<u64> = self.types.groups.iter().map(|d| d.params.len() as u64).collect();
+        let total = types.iter().flatten().map(|&t| widths[t as usize]).sum();
+        self.room(total).map_err(|what| (0, what))?;
         let declaration = |g: usize| types[g].map(|t| &self.types.groups[t as usize]);
         let mut lists = Ragged::<f64>::default();
         for g in 0..types.len() {

@@ -3,9 +3,6 @@
 use super::structure::{ElementBatch, GroupBatch, Rows, Structure};
 use super::{Decoded, Ragged};
 
-/// Contributions beyond which no pattern is built (2 GB of index lists); products remain.
-const MAX_ENTRIES: usize = 1 << 26;
-
 /// Coordinates and the places of the QUADRATIC entries.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
@@ -59,10 +56,10 @@ fn contributions(s: &Structure, quadratic: usize) -> usize {
     s.groups.iter().map(pairs).fold(elements.saturating_add(quadratic), usize::saturating_add)
 }
 
-/// Builds the pattern and writes the place of every contribution; `None` where it would be too large.
-pub(crate) fn build(s: &mut Structure, quadratic: &[(u32, u32, f64)]) -> Option<Places> {
+/// Builds the pattern and writes the place of every contribution; `None` if there are more than `most`.
+pub(crate) fn build(s: &mut Structure, quadratic: &[(u32, u32, f64)], most: u64) -> Option<Places> {
     let total = contributions(s, quadratic.len());
-    if total > MAX_ENTRIES {
+    if total as u64 > most.min(u64::from(u32::MAX) - 1) {
         return None;
     }
     // Contributions sorted by column.

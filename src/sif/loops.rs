@@ -150,10 +150,10 @@ impl Recorder {
     /// Runs one step, returns the next.
     #[inline]
     fn step(&self, at: usize, step: &Step, frames: &mut Frames, store: &mut Store) -> Result<usize, String> {
-        if store.limits.steps == 0 {
+        if store.limits.cards == 0 {
             return Err("this loop runs too many cards, the file is refused".to_string());
         }
-        store.limits.steps -= 1;
+        store.limits.cards -= 1;
         match step {
             Step::Assign(card) => run_assign(card, store).map(|()| at + 1),
             Step::Data(card) => store.run(card).map(|()| at + 1),
@@ -199,7 +199,7 @@ pub(crate) fn run_assign(card: &Assign, store: &mut Store) -> Result<(), String>
         Assign::Real(card) => {
             let before = store.reals.len();
             card.run(&store.integers, &mut store.operands, &mut store.reals)?;
-            store.room((store.reals.len() - before) as u64)
+            store.room(4 * (store.reals.len() - before) as u64)
         }
     }
 }

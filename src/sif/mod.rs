@@ -49,6 +49,25 @@ pub enum Literals {
     Cutest,
 }
 
+/// What a file may cost before it is refused: a few lines with loops can ask for anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SifLimits {
+    /// Cards run, loop trips included.
+    pub cards: u64,
+    /// Units of memory, at most about 50 bytes each: 4 for a variable or real parameter, 6 for a group, 3 for an element and 1 for
+    /// each of its variables and parameters, 1 for a coefficient or use. Evaluation may take 8 numbers for each.
+    pub objects: u64,
+    /// Contributions to the Hessian, about 30 bytes each; where there are more it has no pattern, only products.
+    pub hessian: u64,
+}
+
+impl Default for SifLimits {
+    /// Seconds and 3 GB at worst: 10^7 variables are read, 10^9 trips of a loop are not.
+    fn default() -> Self {
+        Self { cards: 200_000_000, objects: 60_000_000, hessian: 1 << 26 }
+    }
+}
+
 /// How to read a file.
 #[derive(Debug, Clone, Default)]
 pub struct SifOptions {
@@ -60,4 +79,6 @@ pub struct SifOptions {
     pub literals: Literals,
     /// Repair what can safely be repaired, with warnings, instead of refusing.
     pub lenient: bool,
+    /// What the file may cost.
+    pub limits: SifLimits,
 }

@@ -58,8 +58,9 @@ impl SifProblem {
         let elements =
             function::elements(file, &cards.elements, &decoded, &element_uniform, options.literals)?;
         let groups = function::groups(file, &cards.groups, &decoded, &group_uniform, options.literals)?;
-        let mut structure = Structure::new(&decoded, &elements, &groups);
-        let places = hessian::build(&mut structure, &decoded.quadratic);
+        let mut structure = Structure::new(&decoded, &elements, &groups, options.limits)
+            .map_err(|what| SifError { file: file.to_string(), line: 0, what })?;
+        let places = hessian::build(&mut structure, &decoded.quadratic, options.limits.hessian);
         let meta = meta(&decoded, &structure);
         let (hessian, quadratic_places) = match places {
             Some(p) => (Some(Pattern { rows: p.rows, cols: p.cols }), p.quadratic),

@@ -1,30 +1,15 @@
 //! What the data part has said so far, and how its linear sections change it.
 
-use super::GroupKind;
 use super::data::{Action, Bound, DataCard, Form, Reserved, StartOf};
 use super::key::{Key, Table};
 use super::operand::{Integers, NONE, Operands};
 use super::params::Reals;
 use super::types::Types;
 use super::warn::{Remark, Remarks};
+use super::{GroupKind, SifLimits};
 
 /// Infinity of bounds and ranges.
 pub(crate) const INFINITE: f64 = 1e20;
-
-/// What a file may cost before it is refused.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Cards run, loop trips included.
-    pub steps: u64,
-    /// Variables, groups, elements, parameters, coefficients: everything that takes memory.
-    pub objects: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { steps: 200_000_000, objects: 60_000_000 }
-    }
-}
 
 /// Data sets of one section: the first-named, or a chosen one, is used.
 #[derive(Debug, Default)]
@@ -54,7 +39,8 @@ enum InSet {
 pub(crate) struct Store {
     pub lenient: bool,
     pub remarks: Remarks,
-    pub limits: Limits,
+    /// What is left.
+    pub limits: SifLimits,
     pub integers: Integers,
     pub reals: Reals,
     pub operands: Operands,
@@ -105,7 +91,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Nothing yet.
-    pub fn new(start: usize, lenient: bool, limits: Limits) -> Self {
+    pub fn new(start: usize, lenient: bool, limits: SifLimits) -> Self {
         Self {
             lenient,
             limits,
@@ -121,8 +107,8 @@ impl Store {
     /// Charges work.
     #[inline]
     pub fn work(&mut self, steps: u64) -> Result<(), String> {
-        match self.limits.steps.checked_sub(steps) {
-            Some(left) => self.limits.steps = left,
+        match self.limits.cards.checked_sub(steps) {
+            Some(left) => self.limits.cards = left,
             None => return Err("the file asks for too many card executions".to_string()),
         }
         Ok(())
@@ -365,6 +351,9 @@ impl Store {
         if let InSet::Unused = self.enter(card, |s| &mut s.bounds, "bounds", 1)? {
             return Ok(());
         }
+        if card.f3 == NONE {
+            return Err("no variable in field 3, expected one or 'DEFAULT'".to_string());
+        }
         let value = match kind {
             Bound::Lower | Bound::Upper | Bound::Fixed => self.value(card)?,
             _ => 0.0,
@@ -383,9 +372,6 @@ impl Store {
             self.lower.iter_mut().zip(&mut self.upper).for_each(|(l, u)| change(l, u));
             change(&mut self.default_bounds.0, &mut self.default_bounds.1);
             return Ok(());
-        }
-        if card.f3 == NONE {
-            return Err("no variable in field 3, expected one or 'DEFAULT'".to_string());
         }
         let v = self.find_variable(card.f3)? as usize;
         apply(kind, value, &mut self.lower[v], &mut self.upper[v]);

@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, Kernel};
 use super::function::Body;
-use super::{Decoded, GroupKind};
+use super::{Decoded, GroupKind, SifLimits};
 
 /// Elements of one type with their places in the problem.
 #[derive(Debug, Clone)]
@@ -77,6 +77,22 @@ pub(crate) struct Rows {
     pub base: Vec<f64>,
 }
 
+/// Numbers that an evaluation may take for each object of the data part.
+const NUMBERS: u64 = 8;
+
+/// Numbers that may still be allocated.
+struct Room(u64);
+
+impl Room {
+    fn take(&mut self, count: usize, each: usize) -> Result<(), String> {
+        match (count as u64).checked_mul(each as u64).and_then(|total| self.0.checked_sub(total)) {
+            Some(left) => self.0 = left,
+            None => return Err("the file's elements and groups have too many derivatives".to_string()),
+        }
+        Ok(())
+    }
+}
+
 /// Everything that does not depend on x.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Structure {
@@ -96,20 +112,30 @@ pub(crate) struct Structure {
 
 impl Structure {
     /// Builds all lists but those of the Hessian.
-    pub fn new(d: &Decoded, element_bodies: &[Body], group_bodies: &[Body]) -> Self {
+    ///
+    /// # Errors
+    /// The lists and results would be too large.
+    pub fn new(
+        d: &Decoded,
+        element_bodies: &[Body],
+        group_bodies: &[Body],
+        limits: SifLimits,
+    ) -> Result<Self, String> {
         let (n, groups) = (d.variables.len(), d.groups.len());
         let constraint_groups: Vec<u32> =
             (0..groups).filter(|&g| d.kind[g] != GroupKind::Objective).map(|g| g as u32).collect();
         let m = constraint_groups.len();
         let mut s = Self { n, m, constraint_groups, ..Self::default() };
         let row_of_group = s.number_rows(d);
-        s.wrap_groups(d, &row_of_group, group_bodies);
-        let local = s.sort_elements(d, element_bodies);
+        let mut room = Room(limits.objects.saturating_mul(NUMBERS));
+        s.wrap_groups(d, &row_of_group, group_bodies, &mut room)?;
+        let local = s.sort_elements(d, element_bodies, &mut room)?;
+        s.charge_uses(d, &local, &mut room)?;
         s.linear_parts(d, &row_of_group);
         s.sort_uses(d, &row_of_group, &local);
         s.row_patterns(d, &row_of_group, &local);
         (s.rows.linear_start, s.rows.linear) = (Vec::new(), Vec::new());
-        s
+        Ok(s)
     }
 
     /// Row of each group, `u32::MAX` for trivial objective groups.
@@ -128,7 +154,13 @@ impl Structure {
             .collect()
     }
 
-    fn wrap_groups(&mut self, d: &Decoded, row_of_group: &[u32], bodies: &[Body]) {
+    fn wrap_groups(
+        &mut self,
+        d: &Decoded,
+        row_of_group: &[u32],
+        bodies: &[Body],
+        room: &mut Room,
+    ) -> Result<(), String> {
         let mut lists: Vec<Vec<u32>> = vec![Vec::new(); bodies.len()];
         for (g, t) in d.group_type.iter().enumerate() {
             if let Some(list) = t.and_then(|t| lists.get_mut(t as usize)) {
@@ -136,12 +168,14 @@ impl Structure {
             }
         }
         for (list, body) in lists.iter().zip(bodies).filter(|(l, _)| !l.is_empty()) {
+            let kernel = Kernel::new(body, 1);
+            room.take(list.len(), kernel.numbers())?;
             let params = transpose(list, |&g| d.group_params.get(g as usize));
             let wrapped = |&g: &u32| Wrapped {
                 row: row_of_group[g as usize],
                 inverse_scale: 1.0 / d.scale[g as usize],
             };
-            let batch = Batch::new(Kernel::new(body, 1), list.len(), params);
+            let batch = Batch::new(kernel, list.len(), params);
             self.groups.push(GroupBatch {
                 values: vec![0.0; batch.room()],
                 batch,
@@ -150,10 +184,16 @@ impl Structure {
                 places: Vec::new(),
             });
         }
+        Ok(())
     }
 
     /// Batches of the elements that are used; returns batch and place of each element.
-    fn sort_elements(&mut self, d: &Decoded, bodies: &[Body]) -> Vec<(u32, u32)> {
+    fn sort_elements(
+        &mut self,
+        d: &Decoded,
+        bodies: &[Body],
+        room: &mut Room,
+    ) -> Result<Vec<(u32, u32)>, String> {
         let mut local = vec![(u32::MAX, 0u32); d.elements.len()];
         for &(e, _) in &d.uses.items {
             local[e as usize].0 = 0;
@@ -168,6 +208,7 @@ impl Structure {
         for (t, (list, body)) in lists.iter().zip(bodies).enumerate().filter(|(_, (l, _))| !l.is_empty()) {
             batch_of_type[t] = self.elements.len() as u32;
             let kernel = Kernel::new(body, d.element_types[t].elemental.len());
+            room.take(list.len(), kernel.numbers())?;
             let params = transpose(list, |&e| d.element_params.get(e as usize));
             let vars = transpose(list, |&e| d.element_vars.get(e as usize));
             let batch = Batch::new(kernel, list.len(), params);
@@ -189,7 +230,14 @@ impl Structure {
         for place in local.iter_mut().filter(|place| place.0 != u32::MAX) {
             place.0 = batch_of_type[place.0 as usize];
         }
-        local
+        Ok(local)
+    }
+
+    /// Room for a place of every entry of every gradient in a row.
+    fn charge_uses(&self, d: &Decoded, local: &[(u32, u32)], room: &mut Room) -> Result<(), String> {
+        let mut uses = vec![0usize; self.elements.len()];
+        d.uses.items.iter().for_each(|&(e, _)| uses[local[e as usize].0 as usize] += 1);
+        uses.iter().zip(&self.elements).try_for_each(|(&u, b)| room.take(u, b.batch.kernel.gradient.len()))
     }
 
     /// Groups in the order of their rows; trivial objective groups are left out.
