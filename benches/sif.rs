@@ -41,10 +41,10 @@ ELEMENT USES
  T  'DEFAULT' SQ
  DO I         1                        N-1
  IA J         I         1
- XV S(I)      X                        X(I)
+ ZV S(I)      X                        X(I)
  XT D(I)      DIFF
- XV D(I)      X                        X(I)
- XV D(I)      Y                        X(J)
+ ZV D(I)      X                        X(I)
+ ZV D(I)      Y                        X(J)
  RI P         I
  ZP D(I)      P                        P
  ND
@@ -108,7 +108,7 @@ impl Fixture {
         Self { problem, x, g: vec![0.0; n], c: vec![0.0; m], y: vec![1.0; m], jacobian, hessian }
     }
     fn move_on(&mut self) {
-        if let Some(x) = self.x.last_mut() {
+        if let Some(x) = self.x.first_mut() {
             *x *= 1.0 + 1e-14;
         }
         self.problem.forget();
@@ -191,7 +191,7 @@ fn table(folder: &Path, only: Option<&str>) {
         let mut f = Fixture::new(problem);
         let times = [
             fastest(|| drop(black_box(read()))),
-            fastest(|| drop(black_box(f.values()))),
+            fastest(|| _ = black_box(f.values())),
             fastest(|| f.first()),
             fastest(|| f.second()),
         ];

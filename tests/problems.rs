@@ -84,9 +84,17 @@ fn catalog_lists_every_file_once() {
     let present: BTreeSet<String> = std::fs::read_dir(folder())
         .expect("problems/")
         .map(|entry| entry.expect("a folder entry").file_name().into_string().expect("UTF-8 file name"))
-        .filter(|name| name != "catalog.toml")
+        .filter(|name| name != "catalog.toml" && name != "paper.csv")
         .collect();
     assert_eq!(present, unique);
+}
+
+#[test]
+fn the_list_of_the_paper_agrees_with_the_catalog() {
+    let list = std::fs::read_to_string(folder().join("paper.csv")).expect("problems/paper.csv");
+    let listed: BTreeSet<String> = list.lines().skip(1).map(|name| format!("{name}.SIF")).collect();
+    let marked: BTreeSet<String> = catalog().into_iter().filter(|e| e.paper).map(|e| e.file).collect();
+    assert_eq!(listed, marked);
 }
 
 #[test]

@@ -30,8 +30,7 @@ pub fn run(args: &InfoArgs, out: &mut Output) -> Outcome {
     let options = args.problem.read.sif_options();
     let mut loaded = load::load(&args.problem.file, &options)?;
     if args.json {
-        let text = serde_json::to_string(&loaded.stats())
-            .map_err(|e| Failure(e.to_string()))?;
+        let text = serde_json::to_string(&loaded.stats()).map_err(|e| Failure(e.to_string()))?;
         out.line(format_args!("{text}"));
         return Ok(SOLVED);
     }

@@ -127,8 +127,8 @@ mod tests {
             Ok(())
         });
         let exact = [0.7 * (0.7 * 1.9f64).exp(), 1.9f64.cos(), -10.0 * 19f64.sin()];
-        for i in 0..3 {
-            let gap = (d.value[i] - exact[i]).abs();
+        for (i, want) in exact.iter().enumerate() {
+            let gap = (d.value[i] - want).abs();
             assert!(gap <= 20.0 * d.error[i], "{i}: {gap} {}", d.error[i]);
         }
         assert!(d.error[0] < 1e-9 && d.error[1] < 1e-3 && d.error[2] < 1e-6, "{:?}", d.error);

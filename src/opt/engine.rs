@@ -61,6 +61,10 @@ pub(super) struct Engine<'a> {
     pub iteration: u64,
     /// Stationarity of the violation in the feasibility phase.
     pub last_stationarity: f64,
+    /// Iterations allowed in this attempt, counted from the start of the solve.
+    pub iteration_limit: u64,
+    /// The shift is relative to the curvature along each variable.
+    pub relative_shift: bool,
     /// Consecutive short steps.
     pub short_steps: u32,
 }
@@ -131,16 +135,33 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// The scaled residual within the tolerance, and the original ones not far from it (1e-6 and, relative to the
-    /// gradient, 1e-3 at the default tolerance).
+    /// The scaled residual within the tolerance, and the original ones not far from it: at the default tolerance 1e-6 for
+    /// the constraints and, relative to the gradient of the objective, 1e-3 for that of the Lagrangian.
     pub fn is_solved(&self, r: &Residuals) -> bool {
         let tol = self.options.tolerance;
         r.scaled <= tol && r.primal <= 100.0 * tol && r.dual <= 1e5 * tol * r.gradient.max(1.0)
     }
 
-    /// Keeps `current` if its residual is the smallest so far.
+    /// The scaled residual is within the tolerance, and the original gradient below 1 but not below its own limit: good
+    /// enough where rounding allows no better, after every attempt.
+    pub fn is_solved_within_rounding(&self, r: &Residuals) -> bool {
+        let tol = self.options.tolerance;
+        let dual_limit = (tol / self.model.objective_scale).min(1.0);
+        r.scaled <= tol && r.primal <= 100.0 * tol && r.dual <= dual_limit
+    }
+
+    /// Keeps `current` if it is the best point so far: with the smallest residual or, without constraints, the lowest
+    /// objective until the tolerance is reached.
     pub fn remember_best(&mut self, r: &Residuals) {
-        if r.scaled < self.best_residuals.scaled || self.best_residuals.scaled.is_nan() {
+        let best = &self.best_residuals;
+        let better = if best.scaled.is_nan() {
+            true
+        } else if self.model.m > 0 || self.is_solved(best) {
+            r.scaled < best.scaled
+        } else {
+            self.is_solved(r) || self.current.f < self.best.f
+        };
+        if better {
             self.best.copy_from(&self.current);
             self.best_residuals = *r;
         }
@@ -153,7 +174,7 @@ impl<'a> Engine<'a> {
             Some(StopCause::TimeLimit) => return Some(StopReason::TimeLimit),
             None => {}
         }
-        (self.iteration >= self.options.max_iterations).then_some(StopReason::MaxIterations)
+        (self.iteration >= self.iteration_limit).then_some(StopReason::MaxIterations)
     }
 
     /// The linear solver factors the matrix and knows its inertia.

@@ -180,7 +180,8 @@ impl Engine<'_> {
                 0.5 * (size - dot(&self.step[n..], &self.step[n..])) - 0.5 * self.curvature(hessian);
             let mut ratio = self.trial_ratio(size, predicted);
             if ratio < POOR && predicted > 0.0 && ratio.is_finite() && self.is_direct() {
-                let corrected = self.second_order_correction(System::Feasibility { hessian }, size, predicted);
+                let corrected =
+                    self.second_order_correction(System::Feasibility { hessian }, size, predicted);
                 ratio = ratio.max(corrected);
             }
             // Below rounding of |c|^2 only the gradient tells progress.

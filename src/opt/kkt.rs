@@ -119,7 +119,7 @@ impl LinOp for KktOperator<'_, '_> {
         let (ox, oy) = out.split_at_mut(n);
         let (sx, sy) = self.scratch.split_at_mut(n);
         // A failing product leaves NaN, which every solver reports as "not finite".
-        let mut add = |ok: bool, s: &[f64], o: &mut [f64]| {
+        let add = |ok: bool, s: &[f64], o: &mut [f64]| {
             for (oi, si) in o.iter_mut().zip(s) {
                 *oi += if ok { alpha * si } else { f64::NAN };
             }

@@ -34,6 +34,11 @@ use model::Model;
 
 /// Multipliers above this are not used as a start.
 const LARGEST_START_MULTIPLIER: f64 = 1e3;
+/// Share of the iterations that a first attempt may use; short limits leave no room for a second one.
+fn first_attempt(max_iterations: u64) -> u64 {
+    if max_iterations < 600 { max_iterations } else { max_iterations / 3 * 2 }
+}
+
 /// Times that the feasibility phase may hand back to the Newton phase.
 const ROUNDS: usize = 8;
 
@@ -51,7 +56,11 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     let model = Model::new(nlp);
     let (kind, why) = choose_linear_solver(&model, options)?;
     let mut engine = Engine::new(model, options, observer, kind, start);
-    let stop = engine.run(&why);
+    let mut stop = engine.run(&why);
+    let gave_up = matches!(stop, StopReason::Stalled { .. } | StopReason::MaxIterations);
+    if gave_up && engine.is_solved_within_rounding(&engine.best_residuals) {
+        stop = StopReason::Converged;
+    }
     Ok(engine.report(stop))
 }
 
@@ -138,6 +147,8 @@ impl<'a> Engine<'a> {
             certificate: certified::Certificate::default(),
             iteration: 0,
             short_steps: 0,
+            iteration_limit: options.max_iterations,
+            relative_shift: false,
             last_stationarity: f64::INFINITY,
             model,
             options,
@@ -156,16 +167,52 @@ impl<'a> Engine<'a> {
         if self.observer.event(&Event::Start(&header)).is_break() {
             return StopReason::Interrupted;
         }
+        if self.model.m == 0 {
+            return self.unconstrained();
+        }
+        self.iteration_limit = first_attempt(self.options.max_iterations);
+        let first = self.constrained(self.model.m > self.model.n);
+        self.iteration_limit = self.options.max_iterations;
+        let again = matches!(
+            first,
+            StopReason::LocallyInfeasible | StopReason::MaxIterations | StopReason::Stalled { .. }
+        );
+        if !again || self.model.m > self.model.n || self.out_of_budget().is_some() {
+            return first;
+        }
+        self.second_attempt(first)
+    }
+
+    /// From the start again, the violation first. A worse end than the first attempt's is forgotten.
+    fn second_attempt(&mut self, first: StopReason) -> StopReason {
+        self.note("second attempt from the start: the violation is minimized first");
+        let (last, found) = (self.current.clone(), (self.best.clone(), self.best_residuals));
+        self.current.x.copy_from_slice(&self.model.nlp().meta().x0);
+        if self.evaluate_current().is_err() {
+            return first;
+        }
+        self.regularization = Regularization::default();
+        let second = self.constrained(true);
+        let better = second == StopReason::Converged || matches!(first, StopReason::MaxIterations);
+        if better {
+            return second;
+        }
+        self.current = last;
+        (self.best, self.best_residuals) = found;
+        first
+    }
+
+    /// Newton and feasibility phases in turn.
+    fn constrained(&mut self, violation_first: bool) -> StopReason {
         let tol = self.options.tolerance;
-        let (n, m) = (self.model.n, self.model.m);
-        if m > n {
-            self.note("more equations than unknowns: the violation is minimized first");
+        if violation_first {
             match self.feasibility(tol) {
                 PhaseEnd::Feasible => {}
                 PhaseEnd::Done(stop) => return stop,
                 PhaseEnd::NoStep(what) => return StopReason::Stalled { what },
             }
-        } else if m > 0 && self.current.y.iter().all(|&y| y == 0.0) {
+        }
+        if self.current.y.iter().all(|&y| y == 0.0) {
             self.least_squares_multipliers(LARGEST_START_MULTIPLIER);
         }
         let mut last = f64::INFINITY;
@@ -177,11 +224,8 @@ impl<'a> Engine<'a> {
                 PhaseEnd::NoStep(what) => what,
             };
             let r = self.residuals(&self.current);
-            if m == 0 {
-                return StopReason::Stalled { what };
-            }
             if r.scaled_primal <= tol {
-                if !(r.scaled < 0.9 * last) {
+                if r.scaled >= 0.9 * last {
                     return StopReason::Stalled { what };
                 }
                 last = r.scaled;
@@ -203,6 +247,32 @@ impl<'a> Engine<'a> {
             }
         }
         StopReason::Stalled { what: "feasibility and optimality could not be reconciled".into() }
+    }
+
+    /// Without constraints: two attempts from the start, with a shift t I and with a shift relative to the curvature.
+    fn unconstrained(&mut self) -> StopReason {
+        self.iteration_limit = first_attempt(self.options.max_iterations);
+        self.restart_newton();
+        match self.newton() {
+            PhaseEnd::Done(StopReason::MaxIterations) | PhaseEnd::NoStep(_) => {}
+            PhaseEnd::Done(stop) => return stop,
+            PhaseEnd::Feasible => return StopReason::Converged,
+        }
+        self.note(
+            "second attempt from the start, with a shift relative to the curvature along each variable",
+        );
+        self.iteration_limit = self.options.max_iterations;
+        self.relative_shift = true;
+        self.current.x.copy_from_slice(&self.model.nlp().meta().x0);
+        if let Err(bad) = self.evaluate_current() {
+            return StopReason::Stalled { what: bad.function };
+        }
+        self.restart_newton();
+        match self.newton() {
+            PhaseEnd::Done(stop) => stop,
+            PhaseEnd::NoStep(what) => StopReason::Stalled { what },
+            PhaseEnd::Feasible => StopReason::Converged,
+        }
     }
 
     fn evaluate_start(&mut self) -> Result<(), model::BadEvaluation> {

@@ -141,12 +141,12 @@ impl<'a> Model<'a> {
         if !f.is_finite() {
             return Err(BadEvaluation::not_finite("objective"));
         }
-        for i in 0..self.m {
-            if !c[i].is_finite() {
-                let name = self.nlp.meta().constraint_name(i);
-                return Err(BadEvaluation::not_finite(&format!("constraint {name}")));
-            }
-            c[i] = (c[i] - self.right_hand_side[i]) * self.constraint_scale[i];
+        if let Some(i) = c.iter().position(|v| !v.is_finite()) {
+            let name = self.nlp.meta().constraint_name(i);
+            return Err(BadEvaluation::not_finite(&format!("constraint {name}")));
+        }
+        for ((ci, b), s) in c.iter_mut().zip(&self.right_hand_side).zip(&self.constraint_scale) {
+            *ci = (*ci - b) * s;
         }
         Ok(f * self.objective_scale)
     }

@@ -57,8 +57,8 @@ impl Engine<'_> {
                 if !polish.goes_on(&r, self.options.tolerance) {
                     return PhaseEnd::Done(StopReason::Converged);
                 }
-            } else if let Some(end) = self.hopeless(&r) {
-                return end;
+            } else if self.is_unbounded() {
+                return PhaseEnd::Done(StopReason::Unbounded);
             }
             if let Some(stop) = self.out_of_budget() {
                 return PhaseEnd::Done(stop);
@@ -69,7 +69,9 @@ impl Engine<'_> {
                     return PhaseEnd::Done(StopReason::Converged);
                 }
                 // A more strongly regularized step is tried before giving up.
-                Err(PhaseEnd::NoStep(_)) if failures < 3 && self.merit.eta1 < 1e10 && self.short_steps < 2 => {
+                Err(PhaseEnd::NoStep(_))
+                    if failures < 3 && self.merit.eta1 < 1e10 && self.short_steps < 2 =>
+                {
                     failures += 1;
                     let reg = &mut self.regularization;
                     reg.floor = (100.0 * reg.t).max(1e-6);
@@ -117,6 +119,11 @@ impl Engine<'_> {
         row.linear_residual = direction.linear_residual;
         row.kind = direction.kind;
         let before = norm_inf(&self.current.lag_grad);
+        let lost = (0..n).all(|j| self.current.x[j] == self.trial.x[j])
+            && self.current.y.iter().zip(&self.trial.y).all(|(a, b)| a == b);
+        if lost {
+            return Err(no_step("the step is below rounding".into()));
+        }
         std::mem::swap(&mut self.current, &mut self.trial);
         self.iteration += 1;
         let after = norm_inf(&self.current.lag_grad);
@@ -134,12 +141,13 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// D <- |diag H|, bounded below: without constraints a shift relative to the curvature along each variable saves badly
-    /// scaled fits (FBRAIN3LS, HAHN1LS, SCOSINE); with constraints D = I is better (LUKVLI4, SPINOP).
+    /// D <- |diag H|, bounded below, in the second attempt at an unconstrained problem: a shift relative to the curvature
+    /// along each variable saves badly scaled fits (FBRAIN3LS, SCOSINE). In a first attempt it finds worse local minima
+    /// (EIGENBLS, MGH17LS).
     fn hessian_weights(&mut self) {
         const SMALLEST: f64 = 1e-8;
         let Some(h) = self.model.hessian() else { return };
-        if self.model.m > 0 {
+        if !self.relative_shift {
             return;
         }
         for (j, w) in self.weights.iter_mut().enumerate() {
@@ -158,7 +166,8 @@ impl Engine<'_> {
         self.trial.copy_from(&self.current);
         let before = self.merit.value(&self.current);
         self.least_squares_multipliers(f64::INFINITY);
-        if !(self.merit.value(&self.current) < before) {
+        let after = self.merit.value(&self.current);
+        if after.is_nan() || after >= before {
             std::mem::swap(&mut self.current, &mut self.trial);
         }
     }
@@ -223,7 +232,7 @@ impl Engine<'_> {
         let Self { model, trial, merit, .. } = self;
         trial.f = model.obj_cons(&trial.x, &mut trial.c).map_err(|_| ())?;
         let lower = merit.without_gradient(trial);
-        if !(lower <= allowed) {
+        if lower.is_nan() || lower > allowed {
             return Ok(None);
         }
         model.grad_jac(&trial.x, &mut trial.grad).map_err(|_| ())?;
@@ -232,14 +241,26 @@ impl Engine<'_> {
         Ok((value <= allowed).then_some(value))
     }
 
-    /// Ends that no iteration will change.
-    fn hopeless(&self, r: &Residuals) -> Option<PhaseEnd> {
-        let f = self.current.f / self.model.objective_scale;
-        let far = norm_inf(&self.current.x) > 1e20;
-        if r.scaled_primal <= 1e-6 && (f < -1e20 || (far && f < -1e10)) {
-            return Some(PhaseEnd::Done(StopReason::Unbounded));
+    /// The objective is far below anything sensible, far from the start, at a point that is feasible relative to the terms
+    /// of its constraints: unbounded.
+    fn is_unbounded(&mut self) -> bool {
+        const LOW: f64 = -1e12;
+        const FAR: f64 = 1e6;
+        const RELATIVE_VIOLATION: f64 = 1e-3;
+        let p = &self.current;
+        let start = norm_inf(&self.model.nlp().meta().x0).max(1.0);
+        if p.f / self.model.objective_scale > LOW || norm_inf(&p.x) < FAR * start {
+            return false;
         }
-        None
+        let Some(jacobian) = self.model.jacobian() else { return norm_inf(&p.c) <= 1e-6 };
+        let terms = &mut self.scratch[..self.model.m];
+        terms.fill(1.0);
+        for (j, x) in p.x.iter().enumerate() {
+            for k in jacobian.col_ptr[j]..jacobian.col_ptr[j + 1] {
+                terms[jacobian.row_idx[k]] += (jacobian.values[k] * x).abs();
+            }
+        }
+        p.c.iter().zip(terms).all(|(c, t)| c.abs() <= RELATIVE_VIOLATION * *t)
     }
 
     pub fn row(&self, kind: char) -> IterationRow {

@@ -1,6 +1,6 @@
 //! All elements (or groups) of one type: compiled functions, arguments, parameters, results.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::function::Body;
 use super::graph::{Binary, Graph, Id, Node};
@@ -27,6 +27,9 @@ pub(crate) struct Entry {
     pub term: Term,
 }
 
+/// Sums by two local variables, in the order of their numbers.
+type Sums = BTreeMap<(usize, usize), Option<Id>>;
+
 /// The functions of one type in terms of its elemental variables.
 #[derive(Debug, Clone)]
 pub(crate) struct Kernel {
@@ -49,13 +52,11 @@ impl Kernel {
             let id = to_elemental[id as usize];
             for_row(body, u, |a, w| add_term(&mut graph, &mut gradient[a], w, id));
         }
-        let mut hessian: Vec<Option<Id>> = vec![None; dim * dim];
+        let mut hessian = Sums::new();
         if body.range.is_empty() {
-            for &(u, v, id) in &body.hessian {
-                hessian[u * dim + v] = Some(to_elemental[id as usize]);
-            }
+            hessian.extend(body.hessian.iter().map(|&(u, v, id)| ((u, v), Some(to_elemental[id as usize]))));
         } else {
-            curvature(body, dim, &to_elemental, &mut graph, &mut hessian);
+            curvature(body, &to_elemental, &mut graph, &mut hessian);
         }
         let mut kernel = Self {
             value: Term { factor: 0.0, row: None },
@@ -64,44 +65,41 @@ impl Kernel {
             rows: [0; 3],
             programs: Default::default(),
         };
-        let mut wanted = Results::default();
-        kernel.value = kernel.term(&graph, &mut wanted, VALUE, to_elemental[body.value as usize]);
+        let mut known = HashMap::new();
+        kernel.value = kernel.term(&graph, &mut known, VALUE, to_elemental[body.value as usize]);
         for (a, id) in gradient.into_iter().enumerate() {
             if let Some(id) = id {
-                let term = kernel.term(&graph, &mut wanted, FIRST, id);
+                let term = kernel.term(&graph, &mut known, FIRST, id);
                 kernel.gradient.push(Entry { a: a as u32, b: 0, term });
             }
         }
-        for a in 0..dim {
-            for b in 0..=a {
-                if let Some(id) = hessian[a * dim + b] {
-                    let term = kernel.term(&graph, &mut wanted, SECOND, id);
-                    kernel.hessian.push(Entry { a: a as u32, b: b as u32, term });
-                }
+        for ((a, b), id) in hessian {
+            if let Some(id) = id {
+                let term = kernel.term(&graph, &mut known, SECOND, id);
+                kernel.hessian.push(Entry { a: a as u32, b: b as u32, term });
             }
         }
         // A derivative that is the constant 0 is no entry.
         let zero = |e: &Entry| e.term.row.is_some() || e.term.factor != 0.0;
         kernel.gradient.retain(zero);
         kernel.hessian.retain(zero);
+        let mut wanted: Vec<Wanted> =
+            known.into_iter().map(|((level, node), row)| Wanted { node, level, row }).collect();
+        wanted.sort_by_key(|w| (w.node, w.level));
         for mask in 1..8usize {
-            let some: Vec<Wanted> =
-                wanted.list.iter().copied().filter(|w| mask & (1 << w.level) != 0).collect();
+            let some: Vec<Wanted> = wanted.iter().copied().filter(|w| mask & (1 << w.level) != 0).collect();
             kernel.programs[mask] = Program::compile(&graph, &some);
         }
         kernel
     }
 
     /// Equal results of a level, up to a factor, share a row.
-    fn term(&mut self, graph: &Graph, wanted: &mut Results, level: usize, id: Id) -> Term {
+    fn term(&mut self, graph: &Graph, known: &mut HashMap<(usize, Id), usize>, level: usize, id: Id) -> Term {
         let (factor, node) = graph.factored(id);
         let Some(node) = node else { return Term { factor, row: None } };
-        let row = *wanted.rows.entry((level, node)).or_insert_with(|| {
-            let row = self.rows[level];
-            self.rows[level] += 1;
-            wanted.list.push(Wanted { node, level, row });
-            row
-        });
+        let next = self.rows[level];
+        let row = *known.entry((level, node)).or_insert(next);
+        self.rows[level] = next.max(row + 1);
         Term { factor, row: Some(row as u32) }
     }
 
@@ -113,13 +111,6 @@ impl Kernel {
     pub fn scratch(&self) -> usize {
         self.programs.iter().map(Program::scratch).max().unwrap_or(0)
     }
-}
-
-/// Results in the order of their creation, and the row of each level and node.
-#[derive(Default)]
-struct Results {
-    list: Vec<Wanted>,
-    rows: HashMap<(usize, Id), usize>,
 }
 
 /// Copies the body's graph, internal variables written as u = W v; returns the new number of each node.
@@ -169,22 +160,19 @@ fn add_term(graph: &mut Graph, sum: &mut Option<Id>, w: f64, id: Id) {
 }
 
 /// W' H W, lower triangle: first T = H W, then W' T.
-fn curvature(body: &Body, dim: usize, new: &[Id], graph: &mut Graph, out: &mut [Option<Id>]) {
-    let internal = body.range.len();
-    let mut t: Vec<Option<Id>> = vec![None; internal * dim];
+fn curvature(body: &Body, new: &[Id], graph: &mut Graph, out: &mut Sums) {
+    let mut t = Sums::new();
     for &(u, v, id) in &body.hessian {
         let id = new[id as usize];
-        for_row(body, v, |b, w| add_term(graph, &mut t[u * dim + b], w, id));
+        for_row(body, v, |b, w| add_term(graph, t.entry((u, b)).or_default(), w, id));
         if u != v {
-            for_row(body, u, |b, w| add_term(graph, &mut t[v * dim + b], w, id));
+            for_row(body, u, |b, w| add_term(graph, t.entry((v, b)).or_default(), w, id));
         }
     }
-    for u in 0..internal {
+    for (&(u, b), &id) in &t {
         for_row(body, u, |a, w| {
-            for b in 0..=a {
-                if let Some(id) = t[u * dim + b] {
-                    add_term(graph, &mut out[a * dim + b], w, id);
-                }
+            if let (Some(id), true) = (id, b <= a) {
+                add_term(graph, out.entry((a, b)).or_default(), w, id);
             }
         });
     }
@@ -197,8 +185,8 @@ pub(crate) struct Batch {
     pub count: usize,
     /// Parameter k of all elements, then parameter k + 1.
     pub params: Vec<f64>,
-    /// Rows of results of each level, each of length `count`.
-    pub results: [Vec<f64>; 3],
+    /// Rows of first and second derivatives, each of length `count`.
+    results: [Vec<f64>; 2],
     /// Levels whose results belong to the current point, as a mask.
     pub valid: usize,
 }
@@ -206,22 +194,34 @@ pub(crate) struct Batch {
 impl Batch {
     /// Room for the results of all elements.
     pub fn new(kernel: Kernel, count: usize, params: Vec<f64>) -> Self {
-        let results = kernel.rows.map(|rows| vec![0.0; rows * count]);
+        let results = [FIRST, SECOND].map(|level| vec![0.0; kernel.rows[level] * count]);
         Self { kernel, count, params, results, valid: 0 }
     }
 
-    /// Computes the levels of `mask` that are not there yet.
-    pub fn compute(&mut self, mask: usize, registers: &mut [f64], load: &dyn Fn(usize, usize, &mut [f64])) {
+    /// Room that the values need: one row, or none where they are constant.
+    pub fn room(&self) -> usize {
+        self.kernel.rows[VALUE] * self.count
+    }
+
+    /// Computes the levels of `mask` that are not there yet; values go to `values`.
+    pub fn compute(
+        &mut self,
+        mask: usize,
+        registers: &mut [f64],
+        values: &mut [f64],
+        load: &dyn Fn(usize, usize, &mut [f64]),
+    ) {
         let missing = mask & !self.valid;
         if missing != 0 {
             let program = &self.kernel.programs[missing];
-            program.run(self.count, load, &self.params, registers, &mut self.results);
+            let [first, second] = &mut self.results;
+            program.run(self.count, load, &self.params, registers, &mut [values, first, second]);
             self.valid |= missing;
         }
     }
 
-    /// The results of a term, or nothing where it is a constant.
+    /// The derivatives of a term, or nothing where it is a constant.
     pub fn row(&self, level: usize, term: Term) -> Option<&[f64]> {
-        term.row.map(|r| &self.results[level][r as usize * self.count..][..self.count])
+        term.row.map(|r| &self.results[level - FIRST][r as usize * self.count..][..self.count])
     }
 }

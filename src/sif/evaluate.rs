@@ -1,7 +1,7 @@
 //! Evaluation at a point. Elements and groups are computed once for each point and level and kept.
 
 use super::batch::{Entry, FIRST, SECOND, VALUE};
-use super::structure::{ElementBatch, Structure};
+use super::structure::{ElementBatch, Rows, Structure};
 
 /// Masks of levels.
 const F: usize = 1 << VALUE;
@@ -15,8 +15,8 @@ pub(crate) struct Evaluator {
     /// QUADRATIC entries and their places in the Hessian.
     pub quadratic: Vec<(u32, u32, f64)>,
     pub quadratic_places: Vec<u32>,
-    /// The current point.
-    x: Vec<f64>,
+    /// The current point, then the values of all elements up to a factor.
+    z: Vec<f64>,
     /// alpha of each row; for trivial groups this is c.
     alpha: Vec<f64>,
     /// Gradients of the alpha.
@@ -33,7 +33,7 @@ impl Evaluator {
     pub fn new(structure: Structure, quadratic: Vec<(u32, u32, f64)>, quadratic_places: Vec<u32>) -> Self {
         let rows = structure.rows.constant.len();
         Self {
-            x: vec![f64::NAN; structure.n],
+            z: vec![f64::NAN; structure.n + structure.values],
             alpha: vec![0.0; rows],
             q: structure.rows.base.clone(),
             multiplier: vec![0.0; rows],
@@ -48,10 +48,10 @@ impl Evaluator {
 
     /// Moves to x; at another point than before everything is forgotten.
     fn move_to(&mut self, x: &[f64]) {
-        if self.x.iter().zip(x).all(|(a, b)| a.to_bits() == b.to_bits()) {
+        if self.z.iter().zip(x).all(|(a, b)| a.to_bits() == b.to_bits()) {
             return;
         }
-        self.x.copy_from_slice(x);
+        self.z[..x.len()].copy_from_slice(x);
         self.forget();
     }
     /// Forgets everything computed.
@@ -65,8 +65,10 @@ impl Evaluator {
     /// Element values and derivatives of the levels in the mask.
     fn elements(&mut self, mask: impl Fn(&ElementBatch) -> usize) {
         for b in &mut self.structure.elements {
-            let (mask, count, vars, x) = (mask(b), b.batch.count, &b.vars, &self.x);
-            b.batch.compute(mask, &mut self.registers, &|k, first, out| {
+            let (mask, count, vars) = (mask(b), b.batch.count, &b.vars);
+            let (x, values) = self.z.split_at_mut(self.structure.n);
+            let values = &mut values[b.first_value - x.len()..][..b.batch.room()];
+            b.batch.compute(mask, &mut self.registers, values, &|k, first, out| {
                 let vars = &vars[k * count + first..][..out.len()];
                 for (o, &v) in out.iter_mut().zip(vars) {
                     *o = x[v as usize];
@@ -81,28 +83,13 @@ impl Evaluator {
             return;
         }
         self.elements(|_| mask);
-        let s = &self.structure;
+        let Rows { constant, term_start, terms, weights, .. } = &self.structure.rows;
+        let z = &self.z;
         for (r, alpha) in self.alpha.iter_mut().enumerate() {
-            let range = s.rows.linear_start[r] as usize..s.rows.linear_start[r + 1] as usize;
-            let linear: f64 = s.rows.linear[range].iter().map(|&(v, a)| a * self.x[v as usize]).sum();
-            *alpha = linear + s.rows.constant[r];
-        }
-        for b in &s.elements {
-            let term = b.batch.kernel.value;
-            let values = b.batch.row(VALUE, term);
-            let (mut row, mut sum) = (u32::MAX, 0.0);
-            for u in &b.uses {
-                if u.row != row {
-                    if let Some(alpha) = self.alpha.get_mut(row as usize) {
-                        *alpha += sum;
-                    }
-                    (row, sum) = (u.row, 0.0);
-                }
-                sum += u.weight * term.factor * values.map_or(1.0, |v| v[u.element as usize]);
-            }
-            if let Some(alpha) = self.alpha.get_mut(row as usize) {
-                *alpha += sum;
-            }
+            let range = term_start[r] as usize..term_start[r + 1] as usize;
+            let (terms, weights) = (&terms[range.clone()], &weights[range]);
+            let sum = constant[r] + sum_by_four(terms.len(), |k| weights[k] * z[terms[k] as usize]);
+            *alpha = sum;
         }
         for g in &mut self.structure.groups {
             for (alpha, w) in g.alpha.iter_mut().zip(&g.groups) {
@@ -116,7 +103,7 @@ impl Evaluator {
     fn groups(&mut self, mask: usize) {
         for g in &mut self.structure.groups {
             let alpha = &g.alpha;
-            g.batch.compute(mask, &mut self.registers, &|_, first, out| {
+            g.batch.compute(mask, &mut self.registers, &mut g.values, &|_, first, out| {
                 out.copy_from_slice(&alpha[first..first + out.len()]);
             });
         }
@@ -167,24 +154,30 @@ impl Evaluator {
         self.alphas(F);
         self.groups(F);
         let s = &self.structure;
-        let mut f = s.objective_constant;
-        f += s.objective_linear.iter().map(|&(v, a)| a * x[v as usize]).sum::<f64>();
+        let mut f = Sum::default();
+        f.add(s.objective_constant);
+        let linear = &s.objective_linear;
+        f = f.with(linear.len(), |k| linear[k].1 * x[linear[k].0 as usize]);
         for b in &s.elements {
-            let term = b.batch.kernel.value;
-            let sum: f64 = match b.batch.row(VALUE, term) {
-                Some(values) => b.objective.iter().map(|&(e, w)| w * values[e as usize]).sum(),
-                None => b.objective.iter().map(|&(_, w)| w).sum(),
+            let (term, uses) = (b.batch.kernel.value, &b.objective);
+            f = match term.row {
+                Some(_) => {
+                    let values = &self.z[b.first_value..][..b.batch.count];
+                    f.with(uses.len(), |k| uses[k].1 * term.factor * values[uses[k].0 as usize])
+                }
+                None => f.with(uses.len(), |k| uses[k].1 * term.factor),
             };
-            f += sum * term.factor;
         }
         for g in &s.groups {
             let term = g.batch.kernel.value;
-            let values = g.batch.row(VALUE, term);
-            let own = |w: u32| w as usize >= s.m;
-            let value = |k: usize| values.map_or(1.0, |v| v[k]) * g.groups[k].inverse_scale;
-            f += (0..g.groups.len()).filter(|&k| own(g.groups[k].row)).map(value).sum::<f64>() * term.factor;
+            let values = term.row.map(|_| &g.values);
+            for (k, w) in g.groups.iter().enumerate().filter(|(_, w)| w.row as usize >= s.m) {
+                f.add(term.factor * values.map_or(1.0, |v| v[k]) * w.inverse_scale);
+            }
         }
-        f + self.quadratic.iter().map(|&(i, j, h)| quadratic_value(i, j, h, x)).sum::<f64>()
+        let quadratic = &self.quadratic;
+        f = f.with(quadratic.len(), |k| quadratic_value(quadratic[k], x));
+        f.total()
     }
 
     /// c <- c(x).
@@ -195,7 +188,7 @@ impl Evaluator {
         c.copy_from_slice(&self.alpha[..c.len()]);
         for g in &self.structure.groups {
             let term = g.batch.kernel.value;
-            let values = g.batch.row(VALUE, term);
+            let values = term.row.map(|_| &g.values);
             for (k, w) in g.groups.iter().enumerate() {
                 if let Some(c) = c.get_mut(w.row as usize) {
                     *c = values.map_or(1.0, |v| v[k]) * term.factor * w.inverse_scale;
@@ -253,8 +246,8 @@ impl Evaluator {
         let s = &self.structure;
         for (r, jv) in jv.iter_mut().enumerate() {
             let range = s.rows.start[r]..s.rows.start[r + 1];
-            *jv =
-                self.q[range.clone()].iter().zip(&s.rows.vars[range]).map(|(q, &j)| q * v[j as usize]).sum();
+            let (q, vars) = (&self.q[range.clone()], &s.rows.vars[range]);
+            *jv = sum_by_four(q.len(), |k| q[k] * v[vars[k] as usize]);
         }
         for_wrapped(s, FIRST, |row, slope| {
             if let Some(jv) = jv.get_mut(row) {
@@ -381,7 +374,7 @@ impl Evaluator {
                 let factor = outer * w.inverse_scale * e.term.factor * curvature.map_or(1.0, |v| v[k]);
                 let range = s.rows.start[row]..s.rows.start[row + 1];
                 let (q, vars) = (&self.q[range.clone()], &s.rows.vars[range]);
-                let qv: f64 = q.iter().zip(vars).map(|(q, &j)| q * v[j as usize]).sum();
+                let qv = sum_by_four(q.len(), |k| q[k] * v[vars[k] as usize]);
                 for (q, &j) in q.iter().zip(vars) {
                     hv[j as usize] += factor * qv * q;
                 }
@@ -425,8 +418,69 @@ fn for_wrapped(s: &Structure, level: usize, mut f: impl FnMut(usize, f64)) {
     }
 }
 
+/// Sum of n terms: long sums in four chains, since one waits for the latency of each addition. The order depends on n only.
+#[inline(always)]
+fn sum_by_four(n: usize, term: impl Fn(usize) -> f64) -> f64 {
+    let whole = if n < 16 { 0 } else { n & !3 };
+    let mut sums = [0.0; 4];
+    for k in (0..whole).step_by(4) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += term(k + lane);
+        }
+    }
+    let mut total = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    for k in whole..n {
+        total += term(k);
+    }
+    total
+}
+
 /// QUADRATIC: h x_j^2 / 2 on the diagonal, h x_i x_j off it.
-fn quadratic_value(i: u32, j: u32, h: f64, x: &[f64]) -> f64 {
+fn quadratic_value((i, j, h): (u32, u32, f64), x: &[f64]) -> f64 {
     let product = h * x[i as usize] * x[j as usize];
     if i == j { 0.5 * product } else { product }
+}
+
+/// A sum with the rounding errors of its additions (Knuth's two-sum): objectives of many terms cancel, and line searches see it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    sum: f64,
+    lost: f64,
+}
+
+impl Sum {
+    #[inline(always)]
+    fn add(&mut self, v: f64) {
+        let sum = self.sum + v;
+        let part = sum - self.sum;
+        self.lost += (self.sum - (sum - part)) + (v - part);
+        self.sum = sum;
+    }
+    /// By value, so that the sum stays in registers.
+    #[inline(always)]
+    fn with(mut self, n: usize, term: impl Fn(usize) -> f64) -> Self {
+        (0..n).for_each(|k| self.add(term(k)));
+        self
+    }
+    /// After an overflow the lost part is no number.
+    fn total(self) -> f64 {
+        if self.lost.is_finite() { self.sum + self.lost } else { self.sum }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_keep_what_addition_loses() {
+        let mut sum = Sum::default();
+        [1e16, 1.0, -1e16, 1e-3].iter().for_each(|&v| sum.add(v));
+        assert_eq!(sum.total(), 1.001);
+        let mut sum = Sum::default();
+        [1e308, 1e308, 1.0].iter().for_each(|&v| sum.add(v));
+        assert_eq!(sum.total(), f64::INFINITY);
+        sum.add(f64::NAN);
+        assert!(sum.total().is_nan());
+    }
 }

@@ -280,6 +280,10 @@ struct TypeReader<'a> {
     literals: Literals,
     body: Body,
     has_value: bool,
+    /// Numbers of the internal variables.
+    components: HashMap<String, usize>,
+    /// Derivatives given so far: (u, v), or (u, a number that no variable has).
+    given: HashSet<(usize, usize)>,
     line: usize,
 }
 
@@ -399,7 +403,8 @@ impl<'a> TypeReader<'a> {
             body.range = vec![Vec::new(); declared.internal.len()];
         }
         let names = TypeScope { temporaries, values, arrays: HashMap::new(), literals };
-        Self { declared, names, literals, body, has_value: false, line }
+        let components = declared.internal.iter().enumerate().map(|(k, u)| (symbol(u), k)).collect();
+        Self { declared, names, literals, body, has_value: false, components, given: HashSet::new(), line }
     }
 
     /// Reads cards up to the next type or subsection; returns the card that ends it.
@@ -495,7 +500,7 @@ impl<'a> TypeReader<'a> {
             return Err((s.line, format!("field 3 holds `{}`, expected it blank on a G card", s.field3)));
         }
         let u = self.component(s, &s.field2)?;
-        if self.body.gradient.iter().any(|g| g.0 == u) {
+        if !self.given.insert((u, u32::MAX as usize)) {
             return Err((s.line, format!("the derivative by `{}` is given twice", s.field2)));
         }
         let id = self.parse_double(s)?;
@@ -507,7 +512,7 @@ impl<'a> TypeReader<'a> {
         self.after_value(s)?;
         let (u, v) = (self.component(s, &s.field2)?, self.component(s, &s.field3)?);
         let (u, v) = (u.max(v), u.min(v));
-        if self.body.hessian.iter().any(|h| (h.0, h.1) == (u, v)) {
+        if !self.given.insert((u, v)) {
             return Err((
                 s.line,
                 format!("the derivative by `{}` and `{}` is given twice", s.field2, s.field3),
@@ -539,8 +544,7 @@ impl<'a> TypeReader<'a> {
                 )),
             };
         }
-        let found = self.declared.internal.iter().position(|u| u == name || symbol(u) == symbol(name));
-        found.ok_or_else(|| {
+        self.components.get(&symbol(name)).copied().ok_or_else(|| {
             (s.line, format!("`{name}` is no internal variable of type `{}`", self.declared.name))
         })
     }

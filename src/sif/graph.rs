@@ -256,14 +256,12 @@ impl Graph {
 
     /// a ** n by repeated multiplication.
     pub fn whole_power(&mut self, a: Id, n: i32) -> Id {
-        if n < 0 || n > 64 {
-            let one = self.constant(1.0);
-            let power = if n < -64 || n > 64 {
-                let n = self.constant(f64::from(n));
-                return self.binary(Binary::Powi, a, n);
-            } else {
-                self.whole_power(a, -n)
-            };
+        if n.unsigned_abs() > 64 {
+            let n = self.constant(f64::from(n));
+            return self.binary(Binary::Powi, a, n);
+        }
+        if n < 0 {
+            let (one, power) = (self.constant(1.0), self.whole_power(a, -n));
             return self.binary(Binary::Div, one, power);
         }
         match n {

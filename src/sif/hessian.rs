@@ -132,6 +132,7 @@ pub(crate) fn count_all_pairs(d: &Decoded) -> usize {
         sets.start.push(sets.items.len());
     };
     elements.for_each(|vars| push(&mut vars.iter().copied()));
+    let groups_from = used.iter().filter(|u| **u).count();
     let mut seen = vec![usize::MAX; n];
     for g in (0..d.groups.len()).filter(|&g| d.group_type[g].is_some()) {
         let linear = d.linear.get(g).iter().map(|l| l.0);
@@ -140,6 +141,10 @@ pub(crate) fn count_all_pairs(d: &Decoded) -> usize {
         push(&mut linear.chain(nonlinear).filter(|&v| std::mem::replace(&mut seen[v as usize], g) != g));
     }
     d.quadratic.iter().for_each(|&(i, j, _)| push(&mut [i, j].into_iter().take(if i == j { 1 } else { 2 })));
+    // Sets of groups are without duplicates: one with all variables makes the matrix full.
+    if (0..sets.len()).any(|k| k >= groups_from && sets.get(k).len() == n) {
+        return n * (n + 1) / 2;
+    }
     // For each variable the sets it is in, then the distinct partners not above it.
     let mut start = vec![0usize; n + 1];
     sets.items.iter().for_each(|&v| start[v as usize + 1] += 1);

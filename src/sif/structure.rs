@@ -8,6 +8,8 @@ use super::{Decoded, GroupKind, SifLimits};
 #[derive(Debug, Clone)]
 pub(crate) struct ElementBatch {
     pub batch: Batch,
+    /// Place of the first element's value behind the variables and the values of other batches.
+    pub first_value: usize,
     /// Problem variable of elemental variable a of all elements, then of a + 1.
     pub vars: Vec<u32>,
     /// Elements in the trivial objective groups, and their weights divided by the scale.
@@ -50,6 +52,8 @@ pub(crate) struct GroupBatch {
     pub groups: Vec<Wrapped>,
     /// Arguments alpha, in the order of the groups.
     pub alpha: Vec<f64>,
+    /// Values g(alpha), up to a factor.
+    pub values: Vec<f64>,
     /// Places in the Hessian of all q q', each as a lower triangle by rows; empty where g'' = 0.
     pub places: Vec<u32>,
 }
@@ -59,9 +63,13 @@ pub(crate) struct GroupBatch {
 pub(crate) struct Rows {
     /// -b, divided by the scale where the group is trivial.
     pub constant: Vec<f64>,
-    /// Linear part, likewise: start of each row, variables, coefficients, place among the gradients.
-    pub linear_start: Vec<u32>,
-    pub linear: Vec<(u32, f64)>,
+    /// Linear part, likewise, while the structure is built: start of each row, variables, coefficients.
+    linear_start: Vec<u32>,
+    linear: Vec<(u32, f64)>,
+    /// alpha - constant: start of each row, place among the variables and values of all elements, weight.
+    pub term_start: Vec<u32>,
+    pub terms: Vec<u32>,
+    pub weights: Vec<f64>,
     /// Gradients: start of each row, variables.
     pub start: Vec<usize>,
     pub vars: Vec<u32>,
@@ -90,6 +98,8 @@ impl Room {
 pub(crate) struct Structure {
     pub n: usize,
     pub m: usize,
+    /// Values of elements that are not constant.
+    pub values: usize,
     pub rows: Rows,
     pub elements: Vec<ElementBatch>,
     pub groups: Vec<GroupBatch>,
@@ -124,6 +134,7 @@ impl Structure {
         s.linear_parts(d, &row_of_group);
         s.sort_uses(d, &row_of_group, &local);
         s.row_patterns(d, &row_of_group, &local);
+        (s.rows.linear_start, s.rows.linear) = (Vec::new(), Vec::new());
         Ok(s)
     }
 
@@ -164,8 +175,10 @@ impl Structure {
                 row: row_of_group[g as usize],
                 inverse_scale: 1.0 / d.scale[g as usize],
             };
+            let batch = Batch::new(kernel, list.len(), params);
             self.groups.push(GroupBatch {
-                batch: Batch::new(kernel, list.len(), params),
+                values: vec![0.0; batch.room()],
+                batch,
                 groups: list.iter().map(wrapped).collect(),
                 alpha: vec![0.0; list.len()],
                 places: Vec::new(),
@@ -198,8 +211,12 @@ impl Structure {
             room.take(list.len(), kernel.numbers())?;
             let params = transpose(list, |&e| d.element_params.get(e as usize));
             let vars = transpose(list, |&e| d.element_vars.get(e as usize));
+            let batch = Batch::new(kernel, list.len(), params);
+            let first_value = self.n + self.values;
+            self.values += batch.room();
             self.elements.push(ElementBatch {
-                batch: Batch::new(kernel, list.len(), params),
+                batch,
+                first_value,
                 vars,
                 objective: Vec::new(),
                 uses: Vec::new(),
@@ -265,8 +282,14 @@ impl Structure {
                 self.elements[b as usize].objective.push((k, w / d.scale[g]));
             }
         }
+        self.rows.term_start.push(0);
         for g in self.groups_by_row(row_of_group) {
             let (row, g) = (row_of_group[g as usize], g as usize);
+            let Rows { linear_start, linear, terms, weights, .. } = &mut self.rows;
+            let linear =
+                &linear[linear_start[row as usize] as usize..linear_start[row as usize + 1] as usize];
+            terms.extend(linear.iter().map(|l| l.0));
+            weights.extend(linear.iter().map(|l| l.1));
             let wrapped = d.group_type[g].is_some();
             for &(e, w) in d.uses.get(g) {
                 let (b, k) = local[e as usize];
@@ -274,7 +297,16 @@ impl Structure {
                 batch.wrapped |= wrapped;
                 let weight = if wrapped { w } else { w / d.scale[g] };
                 batch.uses.push(Use { element: k, row, weight });
+                let term = batch.batch.kernel.value;
+                match term.row {
+                    Some(_) => {
+                        self.rows.terms.push((batch.first_value + k as usize) as u32);
+                        self.rows.weights.push(weight * term.factor);
+                    }
+                    None => self.rows.constant[row as usize] += weight * term.factor,
+                }
             }
+            self.rows.term_start.push(self.rows.terms.len() as u32);
         }
         for batch in &mut self.elements {
             batch.gradient_places = vec![0; batch.uses.len() * batch.batch.kernel.gradient.len()];
