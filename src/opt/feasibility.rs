@@ -19,6 +19,8 @@ use crate::report::StopReason;
 
 /// Steps with a smaller ratio of actual to predicted reduction are refused.
 const ACCEPT: f64 = 1e-4;
+/// Where |c|^2 cannot be resolved further, the violation counts as stationary up to this relative gradient.
+const ROUNDED_STATIONARITY: f64 = 1e-6;
 /// Below this ratio a second-order correction is tried.
 const POOR: f64 = 0.5;
 const LARGEST_DAMPING: f64 = 1e25;
@@ -207,7 +209,7 @@ impl Engine<'_> {
             let tiny = (0..n).all(|j| self.step[j].abs() <= 1e-16 * (1e-3 + self.current.x[j].abs()));
             if tiny || noise {
                 // As stationary as rounding allows?
-                if self.last_stationarity <= self.options.tolerance.sqrt() {
+                if self.last_stationarity <= (100.0 * self.options.tolerance).min(ROUNDED_STATIONARITY) {
                     return Err(PhaseEnd::Done(StopReason::LocallyInfeasible));
                 }
                 if tiny {
