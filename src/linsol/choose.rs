@@ -33,7 +33,7 @@ pub fn choose(facts: Facts) -> (LinearSolverKind, String) {
         Some(e) if n <= ALWAYS_FACTORIZE => {
             (LinearSolverKind::Ldl, format!("{n} unknowns and {e} entries are few enough to factorize"))
         }
-        Some(e) if e / n <= DENSE_COLUMN => {
+        Some(e) if e <= n * DENSE_COLUMN => {
             (LinearSolverKind::Ldl, format!("the matrix is sparse: {e} entries for {n} unknowns"))
         }
         Some(e) => {

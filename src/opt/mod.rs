@@ -23,6 +23,7 @@ pub use options::{AccuracyRule, Options};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::linalg::SparseMatrix;
 use crate::linsol::{self, LinearSolverKind};
 use crate::nlp::{Nlp, NlpMeta};
 use crate::observe::{Event, Header, Observer, StopToken};
@@ -99,13 +100,12 @@ fn choose_linear_solver(model: &Model<'_>, options: &Options) -> Result<(LinearS
             ),
         });
     }
-    Ok(match options.linear {
-        LinearSolverKind::Auto if model.has_entries() => {
-            (LinearSolverKind::Ldl, "the problem gives sparse derivatives".into())
-        }
-        LinearSolverKind::Auto => (LinearSolverKind::Minres, "the problem gives products only".into()),
-        kind => (kind, "asked for".into()),
-    })
+    if options.linear != LinearSolverKind::Auto {
+        return Ok((options.linear, "asked for".into()));
+    }
+    let count = |matrix: Option<&SparseMatrix>| matrix.map_or(0, |a| a.values.len());
+    let entries = model.has_entries().then(|| count(model.hessian()) + count(model.jacobian()));
+    Ok(linsol::choose(linsol::Facts { unknowns: model.n + model.m, entries, symmetric: true }))
 }
 
 impl<'a> Engine<'a> {
