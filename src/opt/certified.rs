@@ -7,7 +7,7 @@
 use super::direction::System;
 use super::engine::Engine;
 use super::merit::Slopes;
-use crate::linalg::{LinOp, dot, norm2};
+use crate::linalg::{LinOp, axpy, dot, norm2};
 
 /// nu of the paper.
 const NU: f64 = 1.5;
@@ -23,6 +23,33 @@ pub(super) struct Certificate {
     pub norm: f64,
     /// |K^-1|, estimated from below.
     pub inverse_norm: f64,
+}
+
+/// Lanczos steps of the norm estimates.
+const STEPS: usize = 12;
+
+/// Storage of the norm estimates, allocated at their first use.
+#[derive(Debug, Default)]
+pub(super) struct LanczosWork {
+    basis: Vec<Vec<f64>>,
+    alphas: Vec<f64>,
+    betas: Vec<f64>,
+    w: Vec<f64>,
+    w2: Vec<f64>,
+}
+
+impl LanczosWork {
+    fn resize(&mut self, dim: usize) {
+        if self.w.len() != dim {
+            self.basis = vec![vec![0.0; dim]; STEPS];
+            self.w = vec![0.0; dim];
+            self.w2 = vec![0.0; dim];
+            self.alphas.reserve(STEPS);
+            self.betas.reserve(STEPS);
+        }
+        self.alphas.clear();
+        self.betas.clear();
+    }
 }
 
 impl Default for Certificate {
@@ -73,33 +100,37 @@ impl Engine<'_> {
     /// (|K|, |K^-1|) by Golub-Kahan-Lanczos bidiagonalization, which for symmetric K is Lanczos on K^2. Both are bounds from
     /// below: with `STEPS` steps the first is good to a few per cent, the second may be too small for an ill-conditioned K.
     fn estimate_extreme_singular_values(&mut self) -> (f64, f64) {
-        const STEPS: usize = 12;
         let dim = self.model.n + self.model.m;
         let steps = STEPS.min(dim);
-        let mut v: Vec<f64> = (0..dim).map(|k| 1.0 + ((k * 7919 + 13) % 101) as f64 / 101.0).collect();
-        let scale = norm2(&v);
-        v.iter_mut().for_each(|a| *a /= scale);
-        let (mut basis, mut alphas, mut betas) = (vec![v], Vec::new(), Vec::new());
-        let mut w = vec![0.0; dim];
-        let mut w2 = vec![0.0; dim];
+        let mut work = std::mem::take(&mut self.lanczos);
+        work.resize(dim);
+        let LanczosWork { basis, alphas, betas, w, w2 } = &mut work;
+        for (k, v) in basis[0].iter_mut().enumerate() {
+            *v = 1.0 + ((k * 7919 + 13) % 101) as f64 / 101.0;
+        }
+        let scale = norm2(&basis[0]);
+        basis[0].iter_mut().for_each(|a| *a /= scale);
         for k in 0..steps {
-            self.operator_product(System::Optimality, &basis[k], &mut w);
-            self.operator_product(System::Optimality, &w, &mut w2);
-            alphas.push(dot(&basis[k], &w2));
+            self.operator_product(System::Optimality, &basis[k], w);
+            self.operator_product(System::Optimality, w, w2);
+            alphas.push(dot(&basis[k], w2));
             for _ in 0..2 {
-                for q in &basis {
-                    let s = dot(q, &w2);
-                    crate::linalg::axpy(-s, q, &mut w2);
+                for q in &basis[..=k] {
+                    let s = dot(q, w2);
+                    axpy(-s, q, w2);
                 }
             }
-            let beta = norm2(&w2);
+            let beta = norm2(w2);
             if beta <= 1e-14 * alphas[0].abs().max(f64::MIN_POSITIVE) || !beta.is_finite() || k + 1 == steps {
                 break;
             }
             betas.push(beta);
-            basis.push(w2.iter().map(|a| a / beta).collect());
+            for (v, a) in basis[k + 1].iter_mut().zip(w2.iter()) {
+                *v = a / beta;
+            }
         }
-        let (low, high) = tridiagonal_extremes(&alphas, &betas);
+        let (low, high) = tridiagonal_extremes(alphas, betas);
+        self.lanczos = work;
         (high.max(f64::MIN_POSITIVE).sqrt(), 1.0 / low.max(1e-300).sqrt())
     }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::certified::Certificate;
+use super::certified::{Certificate, LanczosWork};
 use super::kkt::KktMatrix;
 use super::merit::{Merit, Point};
 use super::model::{BadEvaluation, Model};
@@ -58,6 +58,7 @@ pub(super) struct Engine<'a> {
     pub correction: Vec<f64>,
     pub terms: MeritTerms,
     pub certificate: Certificate,
+    pub lanczos: LanczosWork,
     pub iteration: u64,
     /// Stationarity of the violation in the feasibility phase.
     pub last_stationarity: f64,

@@ -145,6 +145,7 @@ impl<'a> Engine<'a> {
             correction: zeros(n + m),
             terms: engine::MeritTerms { jt_c: zeros(n), h_g: zeros(n), j_g: zeros(m) },
             certificate: certified::Certificate::default(),
+            lanczos: certified::LanczosWork::default(),
             iteration: 0,
             short_steps: 0,
             iteration_limit: options.max_iterations,
