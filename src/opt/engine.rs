@@ -151,16 +151,17 @@ impl<'a> Engine<'a> {
         r.scaled <= tol && r.primal <= 100.0 * tol && r.dual <= dual_limit
     }
 
-    /// Keeps `current` if it is the best point so far: with the smallest residual or, without constraints, the lowest
-    /// objective until the tolerance is reached.
+    /// Keeps `current` if it is the best point so far: a solved point beats any other (huge multipliers can make the scaled
+    /// residual of an unsolved one smaller); then the smallest residual or, without constraints, the lowest objective.
     pub fn remember_best(&mut self, r: &Residuals) {
         let best = &self.best_residuals;
-        let better = if best.scaled.is_nan() {
-            true
-        } else if self.model.m > 0 || self.is_solved(best) {
+        let (solved, was_solved) = (self.is_solved(r), self.is_solved(best));
+        let better = if best.scaled.is_nan() || solved != was_solved {
+            best.scaled.is_nan() || solved
+        } else if self.model.m > 0 || solved {
             r.scaled < best.scaled
         } else {
-            self.is_solved(r) || self.current.f < self.best.f
+            self.current.f < self.best.f
         };
         if better {
             self.best.copy_from(&self.current);

@@ -2,7 +2,7 @@
 
 use approx::assert_relative_eq;
 
-use super::engine::Engine;
+use super::engine::{Engine, Residuals};
 use super::merit::Slopes;
 use super::model::Model;
 use super::{Options, solve};
@@ -151,6 +151,24 @@ fn gradient_of_the_merit_function_by_finite_differences() {
         let Slopes { s0, s1, s2 } = engine.slopes();
         assert_relative_eq!(s0 + 3.0 * s1 + 0.7 * s2, numeric, max_relative = 1e-6);
     }
+}
+
+#[test]
+fn a_solved_point_is_never_given_up_for_a_smaller_scaled_residual() {
+    let mut problem = hs7();
+    let options = Options::default();
+    let mut silent = Silent;
+    let model = Model::new(&mut problem);
+    let mut engine =
+        Engine::new(model, &options, &mut silent, LinearSolverKind::Ldl, std::time::Instant::now());
+    // Large multipliers: the scaled residual is tiny, the gradient of the Lagrangian is not.
+    let unsolved = Residuals { scaled: 1e-11, dual: 0.5, ..Residuals::default() };
+    let solved = Residuals { scaled: 5e-9, dual: 1e-7, ..Residuals::default() };
+    for (x, residuals) in [(1.0, unsolved), (2.0, solved), (3.0, unsolved)] {
+        engine.current.x[0] = x;
+        engine.remember_best(&residuals);
+    }
+    assert_eq!((engine.best.x[0], engine.best_residuals.scaled), (2.0, 5e-9));
 }
 
 #[test]
