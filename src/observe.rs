@@ -49,6 +49,8 @@ pub struct IterationRow {
     pub merit: f64,
     /// Penalty parameters (eta1, eta2) of the merit function.
     pub penalty: (f64, f64),
+    /// Barrier parameter mu; 0 without bounds and inequalities.
+    pub barrier: f64,
     /// Shift t added to the Hessian.
     pub shift: f64,
     /// Dual regularization.

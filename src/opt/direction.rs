@@ -69,6 +69,7 @@ impl Engine<'_> {
             with_hessian: matches!(system, System::Optimality | System::Feasibility { hessian: true }),
             t,
             weights: &self.weights,
+            barrier: if system == System::Multipliers { &[] } else { &self.barrier_hessian },
             delta,
             preconditioned: system == System::Optimality,
             scratch: &mut self.scratch2,
@@ -80,7 +81,8 @@ impl Engine<'_> {
     pub fn fill_kkt(&mut self, system: System) {
         if let Some(kkt) = &mut self.kkt {
             let hessian = matches!(system, System::Optimality | System::Feasibility { hessian: true });
-            kkt.fill(&self.model, hessian);
+            let barrier: &[f64] = if system == System::Multipliers { &[] } else { &self.barrier_hessian };
+            kkt.fill(&self.model, hessian, barrier);
         }
     }
 
@@ -123,11 +125,11 @@ impl Engine<'_> {
 
     /// Direct solver: the smallest t (and delta, where J is rank deficient) with inertia (n, m, 0)
     /// (Waechter and Biegler 2006, algorithm IC).
-    fn correct_inertia(&mut self) -> Result<char, DirectionFailure> {
+    pub fn correct_inertia(&mut self) -> Result<char, DirectionFailure> {
         let (n, m) = (self.model.n, self.model.m);
         self.regularization.t = self.regularization.floor;
-        self.regularization.delta =
-            if m > 0 && (self.regularization.deficient || m > n) { DELTA } else { 0.0 };
+        let deficient = m > 0 && (self.regularization.deficient || m > n);
+        self.regularization.delta = self.regularization.penalty.max(if deficient { DELTA } else { 0.0 });
         loop {
             if self.stop.check().is_some() {
                 return Err(DirectionFailure::Stopped);

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::certified::{Certificate, LanczosWork};
+use super::interior::Bounds;
 use super::kkt::KktMatrix;
 use super::merit::{Merit, Point};
 use super::model::{BadEvaluation, Model};
@@ -18,9 +19,12 @@ use crate::report::{LinearStats, StopReason};
 pub(super) struct Residuals {
     /// |c|, original.
     pub primal: f64,
-    /// |grad f + J'y|, original.
+    /// |grad f + J'y - zl + zu|, original.
     pub dual: f64,
-    /// max(|g~| / s_d, |c~|), s_d = max(100, |y~|_1 / m) / 100 (Waechter and Biegler 2006, (5)-(6)).
+    /// max |z_j d_j|, d the distances to the bounds, original.
+    pub complementarity: f64,
+    /// max(|g~| / s_d, |c~|, |z~ d| / s_c), s_d = max(100, mean of |y~|, z~) / 100, s_c = max(100, mean of z~) / 100
+    /// (Waechter and Biegler 2006, (5)-(6)).
     pub scaled: f64,
     /// |c~|.
     pub scaled_primal: f64,
@@ -39,6 +43,10 @@ pub(super) struct Engine<'a> {
     pub solver_kind: LinearSolverKind,
     pub linear: LinearStats,
     pub linear_seconds: f64,
+    /// Bounds of the variables; no entries without any.
+    pub bounds: Bounds,
+    /// S of the current matrix, length n; empty without bounds.
+    pub barrier_hessian: Vec<f64>,
     pub current: Point,
     pub trial: Point,
     /// Point with the smallest scaled residual so far.
@@ -94,6 +102,8 @@ pub(super) struct Regularization {
     pub floor: f64,
     /// J was found rank deficient: begin with delta > 0.
     pub deficient: bool,
+    /// A delta that belongs to the method, not to the matrix; 0: none.
+    pub penalty: f64,
 }
 
 /// A phase is over.
@@ -118,29 +128,47 @@ impl<'a> Engine<'a> {
 
     /// g <- grad f + J'y at `current`, whose Jacobian must be the model's.
     pub fn update_lagrangian_gradient(&mut self) -> Result<(), BadEvaluation> {
-        lagrangian_gradient(&mut self.model, &mut self.current)
+        lagrangian_gradient(&mut self.model, &self.bounds, &mut self.current)
     }
 
     pub fn residuals(&self, p: &Point) -> Residuals {
-        let model = &self.model;
+        self.barrier_residuals(p, 0.0)
+    }
+
+    /// Residuals of the barrier problem; `complementarity` is max |z d - mu|.
+    pub fn barrier_residuals(&self, p: &Point, mu: f64) -> Residuals {
+        let (model, bounds) = (&self.model, &self.bounds);
         let primal = p.c.iter().zip(&model.constraint_scale).fold(0.0f64, |a, (c, s)| a.max((c / s).abs()));
         let dual = norm_inf(&p.lag_grad);
-        let mean_y = if model.m > 0 { norm1(&p.y) / model.m as f64 } else { 0.0 };
+        let (nb, mut mean, mut mean_z, mut complementarity) = (bounds.count(), norm1(&p.y), 0.0, 0.0);
+        if nb > 0 {
+            let size = bounds.multiplier_norm(&p.zl, &p.zu);
+            mean += size;
+            mean_z = size / nb as f64;
+            complementarity = bounds.complementarity(&p.x, &p.zl, &p.zu, mu);
+        }
+        mean /= (model.m + nb).max(1) as f64;
         let scaled_primal = norm_inf(&p.c);
+        let scaled_dual = dual * 100.0 / mean.max(100.0);
         Residuals {
             primal,
             dual: dual / model.objective_scale,
-            scaled: scaled_primal.max(dual * 100.0 / mean_y.max(100.0)),
+            complementarity: complementarity / model.objective_scale,
+            scaled: scaled_primal.max(scaled_dual).max(complementarity * 100.0 / mean_z.max(100.0)),
             scaled_primal,
             gradient: norm_inf(&p.grad) / model.objective_scale,
         }
     }
 
     /// The scaled residual within the tolerance, and the original ones not far from it: at the default tolerance 1e-6 for
-    /// the constraints and, relative to the gradient of the objective, 1e-3 for that of the Lagrangian.
+    /// the constraints, 1e-4 for the complementarity and, relative to the gradient of the objective, 1e-3 for that of the
+    /// Lagrangian.
     pub fn is_solved(&self, r: &Residuals) -> bool {
         let tol = self.options.tolerance;
-        r.scaled <= tol && r.primal <= 100.0 * tol && r.dual <= 1e5 * tol * r.gradient.max(1.0)
+        r.scaled <= tol
+            && r.primal <= 100.0 * tol
+            && r.dual <= 1e5 * tol * r.gradient.max(1.0)
+            && r.complementarity <= 1e4 * tol
     }
 
     /// The scaled residual is within the tolerance, and the original gradient below 1 but not below its own limit: good
@@ -203,11 +231,16 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// g <- grad f + J'y at a point whose Jacobian is the model's.
-pub(super) fn lagrangian_gradient(model: &mut Model<'_>, p: &mut Point) -> Result<(), BadEvaluation> {
+/// g <- grad f + J'y - zl + zu at a point whose Jacobian is the model's.
+pub(super) fn lagrangian_gradient(
+    model: &mut Model<'_>,
+    bounds: &Bounds,
+    p: &mut Point,
+) -> Result<(), BadEvaluation> {
     model.jac_t_mul(&p.x, &p.y, &mut p.lag_grad)?;
     for (g, gf) in p.lag_grad.iter_mut().zip(&p.grad) {
         *g += gf;
     }
+    bounds.add_multipliers(&p.zl, &p.zu, &mut p.lag_grad);
     Ok(())
 }

@@ -10,10 +10,14 @@
 //! which has inertia (n, m, 0) exactly if the quadratic model is convex; otherwise W is dropped (Gauss-Newton).
 //! D holds the largest squared column norms of J so far (More 1978). The damping mu follows the ratio of actual to
 //! predicted reduction (Nielsen 1999).
+//!
+//! With bounds the same is done for |c|^2 / 2 + B(x), B the logarithmic barrier with a parameter of its own that falls with
+//! |c|^2: S joins W, -grad B the right-hand side, and steps end before the bounds.
 
 use super::direction::System;
 use super::engine::{Engine, PhaseEnd, lagrangian_gradient};
-use crate::linalg::{dot, norm_inf, norm2};
+use super::interior::{Filter, multiplier_length};
+use crate::linalg::{dot, norm_inf, norm1, norm2};
 use crate::linsol::{LinSolError, SolveEnd};
 use crate::report::StopReason;
 
@@ -24,23 +28,48 @@ const ROUNDED_STATIONARITY: f64 = 1e-6;
 /// Below this ratio a second-order correction is tried.
 const POOR: f64 = 0.5;
 const LARGEST_DAMPING: f64 = 1e25;
+/// Share of the way to a bound that a step may go.
+const TO_BOUNDARY: f64 = 0.99;
 
-/// Damping of the method.
-struct Damping {
-    mu: f64,
+/// Barrier terms may be this share of |c|^2.
+const BARRIER_SHARE: f64 = 1e-2;
+
+/// What ends the phase before the violation is stationary.
+#[derive(Clone, Copy)]
+pub(super) struct Goal<'f> {
+    /// |c~| <= this.
+    pub violation: f64,
+    /// |c~|_1 <= `theta`, and the filter accepts the point with barrier parameter `mu`.
+    pub filter: Option<(&'f Filter, FilterGoal)>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct FilterGoal {
+    pub theta: f64,
+    pub mu: f64,
+}
+
+/// Damping of the method and its barrier parameter.
+struct Violation {
+    damping: f64,
     growth: f64,
+    barrier: f64,
+    /// grad B, length n (empty without bounds).
+    gradient: Vec<f64>,
+    dzl: Vec<f64>,
+    dzu: Vec<f64>,
 }
 
 impl Engine<'_> {
-    /// Runs until |c~| <= target, a stationary point of the violation, or the end of the budget.
-    /// `current` must be evaluated. On `Feasible` the multipliers are y = 0.
-    pub fn feasibility(&mut self, target: f64) -> PhaseEnd {
+    /// Runs until the goal, a stationary point of the violation, or the end of the budget.
+    /// `current` must be evaluated. On `Feasible` the multipliers are y = 0, and z those of the barrier.
+    pub fn feasibility(&mut self, goal: Goal<'_>) -> PhaseEnd {
         self.current.y.fill(0.0);
         let mut row = self.row('f');
-        let mut damping = Damping { mu: 1e-3, growth: 2.0 };
         let tol = self.options.tolerance;
         let mut squares = vec![0.0; self.model.n];
         self.weights.fill(0.0);
+        let mut violation = self.begin_feasibility(&goal);
         let end = loop {
             if let Err(e) = self.update_lagrangian_gradient() {
                 break PhaseEnd::NoStep(e.function);
@@ -48,10 +77,11 @@ impl Engine<'_> {
             let r = self.residuals(&self.current);
             self.remember_best(&r);
             self.fill_row(&mut row, &r);
+            row.barrier = violation.barrier;
             if let Err(stop) = self.emit(&row) {
                 break PhaseEnd::Done(stop);
             }
-            if r.scaled_primal <= target {
+            if r.scaled_primal <= goal.violation || self.filter_is_pleased(&goal) {
                 break PhaseEnd::Feasible;
             }
             if let Some(stop) = self.out_of_budget() {
@@ -62,13 +92,62 @@ impl Engine<'_> {
             if self.last_stationarity <= tol {
                 break PhaseEnd::Done(StopReason::LocallyInfeasible);
             }
-            match self.damped_step(&mut damping, &mut row) {
+            self.lower_barrier(&mut violation);
+            match self.damped_step(&mut violation, &mut row) {
                 Ok(()) => self.iteration += 1,
                 Err(end) => break end,
             }
         };
         self.weights.fill(1.0);
         end
+    }
+
+    fn begin_feasibility(&mut self, goal: &Goal<'_>) -> Violation {
+        let nz = if self.bounds.count() > 0 { self.model.n } else { 0 };
+        let mut violation = Violation {
+            damping: 1e-3,
+            growth: 2.0,
+            barrier: 0.0,
+            gradient: vec![0.0; nz],
+            dzl: vec![0.0; nz],
+            dzu: vec![0.0; nz],
+        };
+        if nz > 0 {
+            violation.barrier = goal.filter.map_or(0.1, |(_, g)| g.mu).min(self.largest_barrier());
+            let p = &mut self.current;
+            self.bounds.centre_multipliers(&p.x, violation.barrier, f64::INFINITY, &mut p.zl, &mut p.zu);
+        }
+        violation
+    }
+
+    /// The barrier must not outweigh the violation.
+    fn largest_barrier(&self) -> f64 {
+        let size = dot(&self.current.c, &self.current.c);
+        (BARRIER_SHARE * size / (self.bounds.count() as f64).sqrt()).max(1e-30)
+    }
+
+    fn filter_is_pleased(&self, goal: &Goal<'_>) -> bool {
+        let Some((filter, g)) = goal.filter else { return false };
+        let p = &self.current;
+        let theta = norm1(&p.c);
+        theta <= g.theta && filter.accepts(theta, p.f + self.bounds.barrier(&p.x, g.mu))
+    }
+
+    /// Lowers the barrier parameter where its subproblem is solved or |c| has fallen; needs J'c in `terms`.
+    fn lower_barrier(&mut self, violation: &mut Violation) {
+        if violation.gradient.is_empty() {
+            return;
+        }
+        let p = &self.current;
+        let mut mu = violation.barrier.min(self.largest_barrier());
+        let residual = norm_inf(&self.terms.jt_c).max(self.bounds.complementarity(&p.x, &p.zl, &p.zu, mu));
+        if residual <= 10.0 * mu {
+            mu = (0.2 * mu).min(mu.powf(1.5));
+        }
+        violation.barrier = mu.max(1e-30);
+        violation.gradient.fill(0.0);
+        self.bounds.add_barrier_gradient(&p.x, violation.barrier, &mut violation.gradient);
+        self.bounds.primal_dual_hessian(&p.x, &p.zl, &p.zu, &mut self.barrier_hessian);
     }
 
     /// D <- max(D, squared column norms of J).
@@ -86,15 +165,18 @@ impl Engine<'_> {
         }
     }
 
-    /// max_j |J_j'c| / (max(1, |J_j|) |c|) at the current point: 0 where the violation is stationary.
+    /// max_j |J_j'c - zl + zu| / (max(1, |J_j|) |c|) and max_j |z d| / |c|^2 at the current point: 0 where the violation is
+    /// stationary. Leaves J'c - zl + zu in `terms`.
     fn stationarity(&mut self) -> f64 {
         let p = &self.current;
         if self.model.jac_t_mul(&p.x, &p.c, &mut self.terms.jt_c).is_err() {
             return f64::INFINITY;
         }
+        self.bounds.add_multipliers(&p.zl, &p.zu, &mut self.terms.jt_c);
         let size = norm2(&p.c).max(f64::MIN_POSITIVE);
+        let complementarity = self.bounds.complementarity(&p.x, &p.zl, &p.zu, 0.0) / (size * size);
         let terms = self.terms.jt_c.iter().zip(&self.weights);
-        terms.fold(0.0, |a, (g, w)| a.max(g.abs() / (w.sqrt().max(1.0) * size)))
+        terms.fold(complementarity, |a, (g, w)| a.max(g.abs() / (w.sqrt().max(1.0) * size)))
     }
 
     /// |J'c|, weighted, is smaller at `trial` (whose Jacobian the model holds) than at `current` (in `terms`).
@@ -104,21 +186,26 @@ impl Engine<'_> {
         if self.model.jac_t_mul(&p.x, &p.c, sx).is_err() {
             return false;
         }
+        self.bounds.add_multipliers(&p.zl, &p.zu, sx);
         let weighted = |g: &[f64]| g.iter().zip(&self.weights).map(|(g, w)| g * g / w).sum::<f64>();
         weighted(sx) < weighted(&self.terms.jt_c)
     }
 
-    /// Evaluates c at x + dx; actual over predicted reduction, negative infinity where c cannot be evaluated.
-    fn trial_ratio(&mut self, size: f64, predicted: f64) -> f64 {
+    /// Evaluates c at x + alpha dx; actual over predicted reduction, negative infinity where c cannot be evaluated.
+    fn trial_ratio(&mut self, alpha: f64, barrier: f64, predicted: f64) -> f64 {
         for (j, x) in self.trial.x.iter_mut().enumerate() {
-            *x = self.current.x[j] + self.step[j];
+            *x = self.current.x[j] + alpha * self.step[j];
         }
         self.trial.y.fill(0.0);
-        let (model, trial) = (&mut self.model, &mut self.trial);
+        let Self { model, trial, current, bounds, .. } = self;
+        bounds.clamp(&mut trial.x);
         match model.obj_cons(&trial.x, &mut trial.c) {
             Ok(f) => {
                 trial.f = f;
-                let actual = 0.5 * (size - dot(&trial.c, &trial.c));
+                let mut actual = 0.5 * (dot(&current.c, &current.c) - dot(&trial.c, &trial.c));
+                if barrier > 0.0 {
+                    actual += bounds.barrier(&current.x, barrier) - bounds.barrier(&trial.x, barrier);
+                }
                 if predicted > 0.0 { actual / predicted } else { -1.0 }
             }
             Err(_) => f64::NEG_INFINITY,
@@ -127,10 +214,11 @@ impl Engine<'_> {
 
     /// Adds to dx the correction d of min |c(x + dx) + J d|^2 + mu |d|^2, which follows a curved valley; one more
     /// evaluation of c, no factorization. Keeps dx where the correction does not help. Returns the better ratio.
-    fn second_order_correction(&mut self, system: System, size: f64, predicted: f64) -> f64 {
+    fn second_order_correction(&mut self, system: System, barrier: f64, predicted: f64) -> f64 {
         let n = self.model.n;
         let before = dot(&self.trial.c, &self.trial.c);
         self.correction.copy_from_slice(&self.step);
+        self.rhs[..n].fill(0.0);
         for (r, c) in self.rhs[n..].iter_mut().zip(&self.trial.c) {
             *r = -c;
         }
@@ -139,21 +227,22 @@ impl Engine<'_> {
         for (s, d) in self.step[..n].iter_mut().zip(&self.correction) {
             *s += d;
         }
+        let inside = self.bounds.primal_step(&self.current.x, &self.step, TO_BOUNDARY) == 1.0;
         let ratio = match solved {
-            Ok(_) if self.step.iter().all(|v| v.is_finite()) => self.trial_ratio(size, predicted),
+            Ok(_) if inside && self.step.iter().all(|v| v.is_finite()) => self.trial_ratio(1.0, barrier, predicted),
             _ => f64::NEG_INFINITY,
         };
         if ratio.is_finite() && dot(&self.trial.c, &self.trial.c) < before {
             return ratio;
         }
         self.step.copy_from_slice(&self.correction);
-        self.trial_ratio(size, predicted)
+        self.trial_ratio(1.0, barrier, predicted)
     }
 
-    /// Raises the damping until a step reduces |c|^2.
+    /// Raises the damping until a step reduces |c|^2 / 2 + B.
     fn damped_step(
         &mut self,
-        damping: &mut Damping,
+        violation: &mut Violation,
         row: &mut crate::observe::IterationRow,
     ) -> Result<(), PhaseEnd> {
         let n = self.model.n;
@@ -165,7 +254,7 @@ impl Engine<'_> {
             if let Some(stop) = self.out_of_budget() {
                 return Err(PhaseEnd::Done(stop));
             }
-            if damping.mu > LARGEST_DAMPING {
+            if violation.damping > LARGEST_DAMPING {
                 return Err(PhaseEnd::NoStep("the damping of the feasibility phase has no limit".into()));
             }
             if !jacobian_is_current {
@@ -174,39 +263,40 @@ impl Engine<'_> {
                 jacobian_is_current = true;
             }
             trials += 1;
-            let Some((hessian, inner)) = self.damped_direction(damping.mu)? else {
-                damping.grow();
+            let Some((hessian, inner)) = self.damped_direction(violation)? else {
+                violation.grow();
                 continue;
             };
-            let predicted =
-                0.5 * (size - dot(&self.step[n..], &self.step[n..])) - 0.5 * self.curvature(hessian);
-            let mut ratio = self.trial_ratio(size, predicted);
-            if ratio < POOR && predicted > 0.0 && ratio.is_finite() && self.is_direct() {
-                let corrected =
-                    self.second_order_correction(System::Feasibility { hessian }, size, predicted);
+            let alpha = self.bounds.primal_step(&self.current.x, &self.step, TO_BOUNDARY);
+            let predicted = self.predicted_reduction(violation, hessian, alpha);
+            let mut ratio = self.trial_ratio(alpha, violation.barrier, predicted);
+            if ratio < POOR && predicted > 0.0 && ratio.is_finite() && self.is_direct() && alpha == 1.0 {
+                let system = System::Feasibility { hessian };
+                let corrected = self.second_order_correction(system, violation.barrier, predicted);
                 ratio = ratio.max(corrected);
             }
             // Below rounding of |c|^2 only the gradient tells progress.
             let noise = predicted <= 10.0 * f64::EPSILON * size;
             if ratio > ACCEPT || (noise && ratio.is_finite()) {
                 jacobian_is_current = false;
-                let (model, trial) = (&mut self.model, &mut self.trial);
+                self.step_multipliers(violation);
+                let Self { model, bounds, trial, .. } = self;
                 let usable = model.grad_jac(&trial.x, &mut trial.grad).is_ok()
-                    && lagrangian_gradient(model, trial).is_ok();
+                    && lagrangian_gradient(model, bounds, trial).is_ok();
                 if usable && (ratio > ACCEPT || self.gradient_falls()) {
-                    row.shift = damping.mu;
+                    row.shift = violation.damping;
                     row.dual_regularization = 1.0;
-                    row.step_norm = norm_inf(&self.step[..n]);
-                    row.step_length = 1.0;
+                    row.step_norm = alpha * norm_inf(&self.step[..n]);
+                    row.step_length = alpha;
                     row.trials = trials;
                     row.inner_iterations = inner;
                     row.kind = if hessian { 'F' } else { 'f' };
                     std::mem::swap(&mut self.current, &mut self.trial);
-                    damping.accepted(ratio);
+                    violation.accepted(ratio);
                     return Ok(());
                 }
             }
-            let tiny = (0..n).all(|j| self.step[j].abs() <= 1e-16 * (1e-3 + self.current.x[j].abs()));
+            let tiny = (0..n).all(|j| alpha * self.step[j].abs() <= 1e-16 * (1e-3 + self.current.x[j].abs()));
             if tiny || noise {
                 // As stationary as rounding allows?
                 if self.last_stationarity <= (100.0 * self.options.tolerance).min(ROUNDED_STATIONARITY) {
@@ -216,18 +306,60 @@ impl Engine<'_> {
                     return Err(PhaseEnd::NoStep("steps of the feasibility phase are below rounding".into()));
                 }
             }
-            damping.grow();
+            violation.grow();
         }
     }
 
+    /// |c|^2 / 2 - |c + alpha J dx|^2 / 2 - alpha grad B'dx - alpha^2 dx'(W + S) dx / 2, where J dx = r - c.
+    fn predicted_reduction(&mut self, violation: &Violation, hessian: bool, alpha: f64) -> f64 {
+        let n = self.model.n;
+        let curvature = self.curvature(hessian);
+        let (dx, r) = self.step.split_at(n);
+        let linear: f64 = self
+            .current
+            .c
+            .iter()
+            .zip(r)
+            .map(|(c, r)| {
+                let next = c + alpha * (r - c);
+                c * c - next * next
+            })
+            .sum();
+        let barrier: f64 = dx.iter().zip(&self.barrier_hessian).map(|(d, s)| d * d * s).sum();
+        0.5 * linear - alpha * dot(dx, &violation.gradient) - 0.5 * alpha * alpha * (curvature + barrier)
+    }
+
+    /// z of `trial` by the Newton step of the multipliers.
+    fn step_multipliers(&mut self, violation: &mut Violation) {
+        if violation.gradient.is_empty() {
+            return;
+        }
+        let Self { bounds, current, trial, step, .. } = self;
+        let Violation { dzl, dzu, barrier, .. } = violation;
+        let z = (&current.zl[..], &current.zu[..]);
+        bounds.multiplier_step(&current.x, z, *barrier, &step[..dzl.len()], (dzl, dzu));
+        let length = multiplier_length(&bounds.with_lower, &current.zl, dzl, TO_BOUNDARY)
+            .min(multiplier_length(&bounds.with_upper, &current.zu, dzu, TO_BOUNDARY));
+        for (t, (z, d)) in trial.zl.iter_mut().zip(current.zl.iter().zip(&*dzl)) {
+            *t = z + length * d;
+        }
+        for (t, (z, d)) in trial.zu.iter_mut().zip(current.zu.iter().zip(&*dzu)) {
+            *t = z + length * d;
+        }
+        bounds.limit_multipliers(&trial.x, *barrier, &mut trial.zl, &mut trial.zu);
+    }
+
     /// Solves for (dx, r), with W if that is convex and the solver can tell; `None`: not solvable at this damping.
-    fn damped_direction(&mut self, mu: f64) -> Result<Option<(bool, u64)>, PhaseEnd> {
+    fn damped_direction(&mut self, violation: &Violation) -> Result<Option<(bool, u64)>, PhaseEnd> {
         let (n, m) = (self.model.n, self.model.m);
         self.rhs[..n].fill(0.0);
+        for (r, g) in self.rhs[..n].iter_mut().zip(&violation.gradient) {
+            *r = -g;
+        }
         for (r, c) in self.rhs[n..].iter_mut().zip(&self.current.c) {
             *r = -c;
         }
-        self.regularization.t = mu;
+        self.regularization.t = violation.damping;
         let direct = self.is_direct();
         for hessian in [true, false] {
             if hessian && !direct {
@@ -279,16 +411,16 @@ impl Engine<'_> {
     }
 }
 
-impl Damping {
+impl Violation {
     fn accepted(&mut self, ratio: f64) {
         let factor =
             if ratio > 0.9 { 0.1 } else { (1.0 - (2.0 * ratio - 1.0).powi(3)).clamp(1.0 / 3.0, 2.0) };
-        self.mu = (self.mu * factor).max(1e-20);
+        self.damping = (self.damping * factor).max(1e-20);
         self.growth = 2.0;
     }
 
     fn grow(&mut self) {
-        self.mu = self.mu.max(1e-15) * self.growth;
+        self.damping = self.damping.max(1e-15) * self.growth;
         self.growth *= 2.0;
     }
 }

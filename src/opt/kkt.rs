@@ -1,8 +1,8 @@
 //! The KKT matrix of a step, lower triangle:
 //!
 //! ```text
-//!     K = [ H + t D    J'       ]   n        H = sigma hess f + sum y_i hess c_i, or 0
-//!         [ J         -delta I  ]   m
+//!     K = [ H + S + t D    J'       ]   n        H = sigma hess f + sum y_i hess c_i, or 0
+//!         [ J             -delta I  ]   m        S = zl / (x - xl) + zu / (xu - x), 0 without bounds
 //! ```
 //!
 //! formed from entries, or applied by products. Products with K use entries where there are any.
@@ -58,8 +58,8 @@ impl KktMatrix {
         })
     }
 
-    /// Copies H (or zero) and J of the model; no regularization yet.
-    pub fn fill(&mut self, model: &Model<'_>, with_hessian: bool) {
+    /// Copies H (or zero) and J of the model and adds the diagonal S (empty: none); no regularization yet.
+    pub fn fill(&mut self, model: &Model<'_>, with_hessian: bool, barrier: &[f64]) {
         let values = &mut self.matrix.values;
         values.fill(0.0);
         if with_hessian && let Some(h) = model.hessian() {
@@ -74,6 +74,9 @@ impl KktMatrix {
         }
         for (d, &p) in self.diagonal.iter_mut().zip(&self.diagonal_at) {
             *d = values[p];
+        }
+        for (d, s) in self.diagonal.iter_mut().zip(barrier) {
+            *d += s;
         }
     }
 
@@ -96,6 +99,8 @@ pub(super) struct KktOperator<'k, 'm> {
     pub with_hessian: bool,
     pub t: f64,
     pub weights: &'k [f64],
+    /// S, or empty.
+    pub barrier: &'k [f64],
     pub delta: f64,
     /// K is the matrix that the problem's preconditioner is made for.
     pub preconditioned: bool,
@@ -138,6 +143,9 @@ impl LinOp for KktOperator<'_, '_> {
         }
         for ((o, vi), w) in ox.iter_mut().zip(vx).zip(self.weights) {
             *o += alpha * self.t * w * vi;
+        }
+        for ((o, vi), s) in ox.iter_mut().zip(vx).zip(self.barrier) {
+            *o += alpha * s * vi;
         }
         for (o, vi) in oy.iter_mut().zip(vy) {
             *o -= alpha * self.delta * vi;

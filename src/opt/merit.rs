@@ -14,14 +14,21 @@ pub(super) struct Point {
     pub c: Vec<f64>,
     /// grad f.
     pub grad: Vec<f64>,
-    /// g = grad f + J'y.
+    /// g = grad f + J'y - zl + zu.
     pub lag_grad: Vec<f64>,
+    /// Multipliers of the lower bounds, >= 0, length n; empty without bounds.
+    pub zl: Vec<f64>,
+    /// Multipliers of the upper bounds, >= 0, length n; empty without bounds.
+    pub zu: Vec<f64>,
 }
 
 impl Point {
-    pub fn new(x: &[f64], y: &[f64]) -> Self {
+    pub fn new(x: &[f64], y: &[f64], bounded: bool) -> Self {
         let n = x.len();
+        let nz = if bounded { n } else { 0 };
         Self {
+            zl: vec![0.0; nz],
+            zu: vec![0.0; nz],
             x: x.to_vec(),
             y: y.to_vec(),
             f: 0.0,
@@ -38,6 +45,8 @@ impl Point {
         self.c.copy_from_slice(&other.c);
         self.grad.copy_from_slice(&other.grad);
         self.lag_grad.copy_from_slice(&other.lag_grad);
+        self.zl.copy_from_slice(&other.zl);
+        self.zu.copy_from_slice(&other.zu);
     }
 
     /// |b|^2 = |g|^2 + |c|^2.

@@ -10,11 +10,13 @@ mod certified;
 mod direction;
 mod engine;
 mod feasibility;
+mod interior;
 mod kkt;
 mod merit;
 mod model;
 mod newton;
 mod options;
+mod standard;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +30,9 @@ use crate::linsol::{self, LinearSolverKind};
 use crate::nlp::{Nlp, NlpMeta};
 use crate::observe::{Event, Header, Observer, StopToken};
 use crate::report::{LinearStats, PointKind, Report, StopReason, Timings};
+use feasibility::Goal;
+use interior::{Bounds, Start};
+use standard::Standard;
 use engine::{Engine, PhaseEnd, Regularization, Residuals};
 use kkt::KktMatrix;
 use merit::{Merit, Point};
@@ -35,9 +40,68 @@ use model::Model;
 
 /// Multipliers above this are not used as a start.
 const LARGEST_START_MULTIPLIER: f64 = 1e3;
-/// Share of the iterations that a first attempt may use; short limits leave no room for a second one.
-fn first_attempt(max_iterations: u64) -> u64 {
-    if max_iterations < 600 { max_iterations } else { max_iterations / 3 * 2 }
+
+/// A way to solve the problem from its start.
+#[derive(Debug, Clone, Copy)]
+enum Attempt {
+    /// Unconstrained Newton, with a shift t I or one relative to the curvature along each variable.
+    Newton { relative_shift: bool },
+    /// Equality constraints: the exact augmented Lagrangian.
+    Exact { violation_first: bool },
+    /// The filter method, with a barrier where there are bounds.
+    Filter { violation_first: bool, relative_shift: bool },
+    /// The augmented Lagrangian, with a barrier where there are bounds.
+    Augmented,
+}
+
+impl Attempt {
+    fn list(bounded: bool, n: usize, m: usize) -> &'static [Self] {
+        const FILTER: Attempt = Attempt::Filter { violation_first: false, relative_shift: false };
+        match (bounded, m) {
+            (false, 0) => &[Self::Newton { relative_shift: false }, Self::Newton { relative_shift: true }],
+            (false, m) if m > n => &[Self::Exact { violation_first: true }],
+            (false, _) => &[
+                Self::Exact { violation_first: false },
+                Self::Exact { violation_first: true },
+                FILTER,
+                Self::Augmented,
+            ],
+            (true, 0) => &[FILTER, Self::Filter { violation_first: false, relative_shift: true }],
+            (true, m) if m > n => &[Self::Filter { violation_first: true, relative_shift: false }],
+            (true, _) => &[FILTER, Self::Augmented],
+        }
+    }
+
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Newton { relative_shift: false } => "Newton",
+            Self::Newton { relative_shift: true } => {
+                "Newton with a shift relative to the curvature along each variable"
+            }
+            Self::Exact { violation_first: false } => "exact augmented Lagrangian",
+            Self::Exact { violation_first: true } => "the violation first, then the exact augmented Lagrangian",
+            Self::Filter { violation_first: true, .. } => "the violation first, then the filter method",
+            Self::Filter { relative_shift: true, .. } => {
+                "filter method with a shift relative to the curvature along each variable"
+            }
+            Self::Filter { .. } => "filter method",
+            Self::Augmented => "augmented Lagrangian",
+        }
+    }
+}
+
+/// The end of a last phase.
+fn stop_of(end: PhaseEnd) -> StopReason {
+    match end {
+        PhaseEnd::Done(stop) => stop,
+        PhaseEnd::NoStep(what) => StopReason::Stalled { what },
+        PhaseEnd::Feasible => StopReason::Converged,
+    }
+}
+
+/// Another attempt may do better.
+fn gave_up(stop: &StopReason) -> bool {
+    matches!(stop, StopReason::LocallyInfeasible | StopReason::MaxIterations | StopReason::Stalled { .. })
 }
 
 /// Times that the feasibility phase may hand back to the Newton phase.
@@ -54,6 +118,27 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     nlp.meta().validate()?;
     options.validate()?;
     refuse_unsupported(nlp.meta())?;
+    let meta = nlp.meta();
+    let general =
+        (0..meta.n()).any(|j| meta.is_bounded(j)) || (0..meta.m()).any(|i| !meta.is_equality(i));
+    let report = if general {
+        let mut standard = Standard::new(nlp, options.scaling);
+        let report = solve_standard(&mut standard, options, observer, start)?;
+        standard.original_report(report, options.tolerance)
+    } else {
+        solve_standard(nlp, options, observer, start)?
+    };
+    let _ = observer.event(&Event::Stop(&report));
+    Ok(report)
+}
+
+/// Solves a problem whose constraints are equalities; the report is that of this problem.
+fn solve_standard(
+    nlp: &mut dyn Nlp,
+    options: &Options,
+    observer: &mut dyn Observer,
+    start: Instant,
+) -> Result<Report, Error> {
     let model = Model::new(nlp);
     let (kind, why) = choose_linear_solver(&model, options)?;
     let mut engine = Engine::new(model, options, observer, kind, start);
@@ -67,16 +152,6 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
 
 fn refuse_unsupported(meta: &NlpMeta) -> Result<(), Error> {
     let unsupported = |what: String| Err(Error::Unsupported { name: meta.name.clone(), what });
-    if let Some(j) = (0..meta.n()).find(|&j| meta.is_bounded(j)) {
-        let name = meta.variable_name(j);
-        return unsupported(format!("variable {name} has a bound, and bounds are not supported yet"));
-    }
-    if let Some(i) = (0..meta.m()).find(|&i| !meta.is_equality(i)) {
-        let name = meta.constraint_name(i);
-        return unsupported(format!(
-            "constraint {name} is an inequality, and inequalities are not supported yet"
-        ));
-    }
     if meta.hessian.is_none() && !meta.hessian_products {
         return unsupported("it provides no second derivatives (neither Hessian values nor products)".into());
     }
@@ -118,7 +193,9 @@ impl<'a> Engine<'a> {
     ) -> Self {
         let (n, m) = (model.n, model.m);
         let meta = model.nlp().meta();
-        let current = Point::new(&meta.x0, &meta.y0);
+        let bounds = Bounds::new(&meta.x_lower, &meta.x_upper);
+        let bounded = bounds.count() > 0;
+        let current = Point::new(&meta.x0, &meta.y0, bounded);
         let deadline = options.time_limit.map(|s| start + Duration::from_secs_f64(s.min(1e9)));
         let stop = StopToken {
             flag: options.stop.flag.clone(),
@@ -138,6 +215,8 @@ impl<'a> Engine<'a> {
             merit: Merit { eta1: options.initial_penalty, eta2: options.initial_dual_penalty },
             regularization: Regularization::default(),
             weights: vec![1.0; n],
+            barrier_hessian: zeros(if bounded { n } else { 0 }),
+            bounds,
             step: zeros(n + m),
             rhs: zeros(n + m),
             scratch: zeros(n + m),
@@ -168,46 +247,85 @@ impl<'a> Engine<'a> {
         if self.observer.event(&Event::Start(&header)).is_break() {
             return StopReason::Interrupted;
         }
-        if self.model.m == 0 {
-            return self.unconstrained();
-        }
-        self.iteration_limit = first_attempt(self.options.max_iterations);
-        let first = self.constrained(self.model.m > self.model.n);
-        self.iteration_limit = self.options.max_iterations;
-        let again = matches!(
-            first,
-            StopReason::LocallyInfeasible | StopReason::MaxIterations | StopReason::Stalled { .. }
-        );
-        if !again || self.model.m > self.model.n || self.out_of_budget().is_some() {
-            return first;
-        }
-        self.second_attempt(first)
+        self.attempts()
     }
 
-    /// From the start again, the violation first. A worse end than the first attempt's is forgotten.
-    fn second_attempt(&mut self, first: StopReason) -> StopReason {
-        self.note("second attempt from the start: the violation is minimized first");
-        let (last, found) = (self.current.clone(), (self.best.clone(), self.best_residuals));
+    /// One attempt after the other from the start until one ends well. If none does, the first certificate counts, or else
+    /// the last end.
+    fn attempts(&mut self) -> StopReason {
+        let list = Attempt::list(self.bounds.count() > 0, self.model.n, self.model.m);
+        let limit = self.options.max_iterations;
+        let mut certified: Option<(Point, Point, Residuals)> = None;
+        let mut stop = StopReason::MaxIterations;
+        for (k, &attempt) in list.iter().enumerate() {
+            if k > 0 {
+                self.note(&format!("attempt {} from the start: {}", k + 1, attempt.describe()));
+                if self.restart().is_err() {
+                    break;
+                }
+            }
+            let left = limit - self.iteration;
+            // Short limits leave no room for another attempt.
+            let last = k + 1 == list.len() || limit < 600;
+            self.iteration_limit = if last { limit } else { self.iteration + left * 2 / 3 };
+            let end = self.attempt(attempt);
+            if !gave_up(&end) {
+                return end;
+            }
+            if end == StopReason::LocallyInfeasible && certified.is_none() {
+                certified = Some((self.current.clone(), self.best.clone(), self.best_residuals));
+            }
+            stop = end;
+            self.iteration_limit = limit;
+            if self.out_of_budget().is_some() {
+                break;
+            }
+        }
+        if let Some((current, best, residuals)) = certified {
+            (self.current, self.best, self.best_residuals) = (current, best, residuals);
+            return StopReason::LocallyInfeasible;
+        }
+        stop
+    }
+
+    fn attempt(&mut self, attempt: Attempt) -> StopReason {
+        match attempt {
+            Attempt::Newton { relative_shift } => {
+                self.relative_shift = relative_shift;
+                self.restart_newton();
+                stop_of(self.newton())
+            }
+            Attempt::Exact { violation_first } => self.constrained(violation_first),
+            Attempt::Filter { violation_first, relative_shift } => {
+                self.relative_shift = relative_shift;
+                if violation_first {
+                    let goal = Goal { violation: self.options.tolerance, filter: None };
+                    match self.feasibility(goal) {
+                        PhaseEnd::Feasible => {}
+                        end => return stop_of(end),
+                    }
+                }
+                stop_of(self.interior_point(Start { mu: 0.1 }))
+            }
+            Attempt::Augmented => stop_of(self.augmented_lagrangian(Start { mu: 0.1 })),
+        }
+    }
+
+    /// Back to the start point.
+    fn restart(&mut self) -> Result<(), model::BadEvaluation> {
         self.current.x.copy_from_slice(&self.model.nlp().meta().x0);
-        if self.evaluate_current().is_err() {
-            return first;
-        }
+        self.current.y.fill(0.0);
         self.regularization = Regularization::default();
-        let second = self.constrained(true);
-        let better = second == StopReason::Converged || matches!(first, StopReason::MaxIterations);
-        if better {
-            return second;
-        }
-        self.current = last;
-        (self.best, self.best_residuals) = found;
-        first
+        self.relative_shift = false;
+        self.weights.fill(1.0);
+        self.evaluate_current()
     }
 
     /// Newton and feasibility phases in turn.
     fn constrained(&mut self, violation_first: bool) -> StopReason {
         let tol = self.options.tolerance;
         if violation_first {
-            match self.feasibility(tol) {
+            match self.feasibility(Goal { violation: tol, filter: None }) {
                 PhaseEnd::Feasible => {}
                 PhaseEnd::Done(stop) => return stop,
                 PhaseEnd::NoStep(what) => return StopReason::Stalled { what },
@@ -241,39 +359,14 @@ impl<'a> Engine<'a> {
             if let Err(bad) = self.evaluate_current() {
                 return StopReason::Stalled { what: bad.function };
             }
-            match self.feasibility((0.1 * r.scaled_primal).max(0.1 * tol)) {
+            let goal = Goal { violation: (0.1 * r.scaled_primal).max(0.1 * tol), filter: None };
+            match self.feasibility(goal) {
                 PhaseEnd::Feasible => self.least_squares_multipliers(LARGEST_START_MULTIPLIER),
                 PhaseEnd::Done(stop) => return stop,
                 PhaseEnd::NoStep(what) => return StopReason::Stalled { what },
             }
         }
         StopReason::Stalled { what: "feasibility and optimality could not be reconciled".into() }
-    }
-
-    /// Without constraints: two attempts from the start, with a shift t I and with a shift relative to the curvature.
-    fn unconstrained(&mut self) -> StopReason {
-        self.iteration_limit = first_attempt(self.options.max_iterations);
-        self.restart_newton();
-        match self.newton() {
-            PhaseEnd::Done(StopReason::MaxIterations) | PhaseEnd::NoStep(_) => {}
-            PhaseEnd::Done(stop) => return stop,
-            PhaseEnd::Feasible => return StopReason::Converged,
-        }
-        self.note(
-            "second attempt from the start, with a shift relative to the curvature along each variable",
-        );
-        self.iteration_limit = self.options.max_iterations;
-        self.relative_shift = true;
-        self.current.x.copy_from_slice(&self.model.nlp().meta().x0);
-        if let Err(bad) = self.evaluate_current() {
-            return StopReason::Stalled { what: bad.function };
-        }
-        self.restart_newton();
-        match self.newton() {
-            PhaseEnd::Done(stop) => stop,
-            PhaseEnd::NoStep(what) => StopReason::Stalled { what },
-            PhaseEnd::Feasible => StopReason::Converged,
-        }
     }
 
     fn evaluate_start(&mut self) -> Result<(), model::BadEvaluation> {
@@ -349,11 +442,15 @@ impl<'a> Engine<'a> {
             point: kind,
             x: point.x.clone(),
             y,
-            z: vec![0.0; model.n],
+            z: if point.zl.is_empty() {
+                vec![0.0; model.n]
+            } else {
+                point.zu.iter().zip(&point.zl).map(|(u, l)| (u - l) / model.objective_scale).collect()
+            },
             objective: point.f / model.objective_scale,
             primal: r.primal,
             dual: r.dual,
-            complementarity: 0.0,
+            complementarity: r.complementarity,
             scaled_residual: r.scaled,
             iterations: self.iteration,
             counts: model.counts,
@@ -368,13 +465,12 @@ impl<'a> Engine<'a> {
             stop,
         };
         report.message = message(&report, model.nlp().meta());
-        let _ = self.observer.event(&Event::Stop(&report));
         report
     }
 }
 
 /// One sentence for people.
-fn message(report: &Report, meta: &NlpMeta) -> String {
+pub(super) fn message(report: &Report, meta: &NlpMeta) -> String {
     let worst = report.worst_constraints.first();
     let worst = worst
         .map(|(i, v)| format!("; worst is {} with {v:.2e}", meta.constraint_name(*i)))

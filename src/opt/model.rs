@@ -9,8 +9,11 @@ use crate::linalg::{LinOp, SparseMatrix, Storage, norm_inf};
 use crate::nlp::{EvalError, Nlp};
 use crate::report::Counts;
 
+/// Gradients above this are scaled down to it.
+pub(super) const TARGET_GRADIENT: f64 = 100.0;
+
 /// An evaluation that cannot be used.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct BadEvaluation {
     /// The function, in words.
     pub function: String,
@@ -109,8 +112,8 @@ impl<'a> Model<'a> {
     /// Gradient-based scaling (Waechter and Biegler 2006, section 3.8): s_f = min(1, 100 / |grad f|), s_i likewise by the
     /// rows of J at the start, never below 1e-8. Needs `grad_jac` at the start; rescales what that call stored.
     pub fn set_scaling(&mut self, gradient: &mut [f64], c: &mut [f64], f: &mut f64) {
-        const TARGET: f64 = 100.0;
-        let factor = |size: f64| if size > TARGET { (TARGET / size).max(1e-8) } else { 1.0 };
+        let factor =
+            |size: f64| if size > TARGET_GRADIENT { (TARGET_GRADIENT / size).max(1e-8) } else { 1.0 };
         self.objective_scale = factor(norm_inf(gradient));
         gradient.iter_mut().for_each(|g| *g *= self.objective_scale);
         *f *= self.objective_scale;

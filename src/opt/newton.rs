@@ -4,6 +4,7 @@
 use super::direction::{Direction, DirectionFailure, System};
 use super::engine::{Engine, PhaseEnd, Residuals, lagrangian_gradient};
 use crate::linalg::norm_inf;
+use crate::nlp::INFINITE_BOUND;
 use crate::observe::IterationRow;
 use crate::report::StopReason;
 
@@ -144,7 +145,7 @@ impl Engine<'_> {
     /// D <- |diag H|, bounded below, in the second attempt at an unconstrained problem: a shift relative to the curvature
     /// along each variable saves badly scaled fits (FBRAIN3LS, SCOSINE). In a first attempt it finds worse local minima
     /// (EIGENBLS, MGH17LS).
-    fn hessian_weights(&mut self) {
+    pub fn hessian_weights(&mut self) {
         const SMALLEST: f64 = 1e-8;
         let Some(h) = self.model.hessian() else { return };
         if !self.relative_shift {
@@ -229,27 +230,34 @@ impl Engine<'_> {
 
     /// Evaluates `trial` as far as needed: its merit value if not above `allowed`.
     fn try_point(&mut self, allowed: f64) -> Result<Option<f64>, ()> {
-        let Self { model, trial, merit, .. } = self;
+        let Self { model, bounds, trial, merit, .. } = self;
         trial.f = model.obj_cons(&trial.x, &mut trial.c).map_err(|_| ())?;
         let lower = merit.without_gradient(trial);
         if lower.is_nan() || lower > allowed {
             return Ok(None);
         }
         model.grad_jac(&trial.x, &mut trial.grad).map_err(|_| ())?;
-        lagrangian_gradient(model, trial).map_err(|_| ())?;
+        lagrangian_gradient(model, bounds, trial).map_err(|_| ())?;
         let value = merit.value(trial);
         Ok((value <= allowed).then_some(value))
     }
 
-    /// The objective is far below anything sensible, far from the start, at a point that is feasible relative to the terms
-    /// of its constraints: unbounded.
-    fn is_unbounded(&mut self) -> bool {
+    /// The objective is far below anything sensible, far from the start along variables without a bound on that side, at a
+    /// point that is feasible relative to the terms of its constraints: unbounded.
+    pub fn is_unbounded(&mut self) -> bool {
         const LOW: f64 = -1e12;
         const FAR: f64 = 1e6;
         const RELATIVE_VIOLATION: f64 = 1e-3;
         let p = &self.current;
+        if p.f / self.model.objective_scale > LOW {
+            return false;
+        }
         let start = norm_inf(&self.model.nlp().meta().x0).max(1.0);
-        if p.f / self.model.objective_scale > LOW || norm_inf(&p.x) < FAR * start {
+        let free = |j: usize| match p.x[j] > 0.0 {
+            true => self.bounds.upper[j] >= INFINITE_BOUND,
+            false => self.bounds.lower[j] <= -INFINITE_BOUND,
+        };
+        if !(0..p.x.len()).any(|j| p.x[j].abs() >= FAR * start && free(j)) {
             return false;
         }
         let Some(jacobian) = self.model.jacobian() else { return norm_inf(&p.c) <= 1e-6 };
@@ -277,15 +285,16 @@ impl Engine<'_> {
         row.penalty = (self.merit.eta1, self.merit.eta2);
     }
 
-    /// Replaces y by the multipliers that minimize |grad f + J'y|, unless they are useless (Waechter and Biegler 2006, section 3.6).
+    /// Replaces y by the multipliers that minimize |grad f + J'y - zl + zu|, unless they are useless (Waechter and Biegler 2006, section 3.6).
     pub fn least_squares_multipliers(&mut self, largest: f64) {
         let (n, m) = (self.model.n, self.model.m);
         if m == 0 {
             return;
         }
-        for (r, g) in self.rhs[..n].iter_mut().zip(&self.current.grad) {
-            *r = -g;
-        }
+        let p = &self.current;
+        self.rhs[..n].copy_from_slice(&p.grad);
+        self.bounds.add_multipliers(&p.zl, &p.zu, &mut self.rhs[..n]);
+        self.rhs[..n].iter_mut().for_each(|r| *r = -*r);
         self.rhs[n..].fill(0.0);
         self.step.fill(0.0);
         self.fill_kkt(System::Multipliers);

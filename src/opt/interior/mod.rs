@@ -1,0 +1,320 @@
+//! Bounds and inequalities: a primal-dual interior-point method with a filter line search.
+//!
+//! Waechter and Biegler, "On the implementation of an interior-point filter line-search algorithm for large-scale nonlinear
+//! programming", Math. Prog. 106, 2006. For a sequence mu -> 0 the barrier problem
+//!
+//! ```text
+//!     min phi(x) = f(x) + B(x)   subject to c(x) = 0
+//! ```
+//!
+//! is solved by Newton steps on its primal-dual conditions: K of the outer iteration with S = zl/(x - l) + zu/(u - x) added
+//! to the Hessian. Where no step is acceptable, the feasibility phase minimizes the violation within the bounds.
+
+mod augmented;
+mod bounds;
+mod filter;
+mod search;
+
+pub(super) use bounds::{Bounds, multiplier_length};
+pub(super) use filter::Filter;
+
+use super::direction::{DirectionFailure, System};
+use super::engine::{Engine, PhaseEnd};
+use super::feasibility::{FilterGoal, Goal};
+use crate::linalg::{dot, norm1, norm_inf};
+use crate::linsol::LinSolError;
+use crate::observe::IterationRow;
+use crate::report::StopReason;
+
+/// E_mu <= KAPPA_EPSILON mu ends a barrier problem.
+const KAPPA_EPSILON: f64 = 10.0;
+/// mu <- min(KAPPA_MU mu, mu^THETA_MU).
+const KAPPA_MU: f64 = 0.2;
+const THETA_MU: f64 = 1.5;
+/// Least share of the way to a bound that a step may go.
+const TAU_MIN: f64 = 0.99;
+/// The feasibility phase must reduce the violation to this share.
+const REQUIRED_REDUCTION: f64 = 0.9;
+/// Multipliers above this are not used as a start.
+const LARGEST_MULTIPLIER: f64 = 1e3;
+/// This many steps in a row that needed more than SHORT_TRIALS trials are too many.
+const PATIENCE: u32 = 12;
+const SHORT_TRIALS: u32 = 5;
+/// Restarts from a feasible point without an acceptable step.
+const RESTARTS: u32 = 5;
+
+/// How an attempt begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    /// First barrier parameter.
+    pub mu: f64,
+}
+
+/// State of the method besides the point.
+pub(super) struct Barrier {
+    mu: f64,
+    smallest_mu: f64,
+    filter: Filter,
+    theta_min: f64,
+    theta_max: f64,
+    /// grad phi.
+    gradient: Vec<f64>,
+    dzl: Vec<f64>,
+    dzu: Vec<f64>,
+    /// Right-hand side of a second-order correction.
+    corrected: Vec<f64>,
+    tiny_steps: u32,
+    /// Steps in a row that the line search, not a bound, made short.
+    short_steps: u32,
+    restarts: u32,
+}
+
+impl Barrier {
+    fn tau(&self) -> f64 {
+        TAU_MIN.max(1.0 - self.mu)
+    }
+}
+
+impl Engine<'_> {
+    /// Iterates from `current` (evaluated, strictly inside its bounds) until the solve is over.
+    pub fn interior_point(&mut self, start: Start) -> PhaseEnd {
+        let mut b = self.begin_interior(start);
+        let mut row = self.row('.');
+        loop {
+            let r = self.residuals(&self.current);
+            self.remember_best(&r);
+            self.fill_row(&mut row, &r);
+            row.barrier = if self.bounds.count() > 0 { b.mu } else { 0.0 };
+            if let Err(stop) = self.emit(&row) {
+                return PhaseEnd::Done(stop);
+            }
+            if self.is_solved(&r) {
+                return PhaseEnd::Done(StopReason::Converged);
+            }
+            if self.is_unbounded() {
+                return PhaseEnd::Done(StopReason::Unbounded);
+            }
+            if let Some(stop) = self.out_of_budget() {
+                return PhaseEnd::Done(stop);
+            }
+            self.lower_mu(&mut b, false);
+            match self.interior_step(&mut b, &mut row) {
+                Ok(()) => {}
+                Err(PhaseEnd::NoStep(what)) => match self.recover(&mut b, what) {
+                    Ok(()) => row.kind = '.',
+                    Err(end) => return end,
+                },
+                Err(end) => return end,
+            }
+        }
+    }
+
+    fn begin_interior(&mut self, start: Start) -> Barrier {
+        let (n, m) = (self.model.n, self.model.m);
+        let nz = if self.bounds.count() > 0 { n } else { 0 };
+        let tol = self.options.tolerance;
+        for (list, z) in [
+            (&self.bounds.with_lower, &mut self.current.zl),
+            (&self.bounds.with_upper, &mut self.current.zu),
+        ] {
+            for &j in list {
+                z[j] = 1.0;
+            }
+        }
+        self.least_squares_multipliers(LARGEST_MULTIPLIER);
+        let theta = norm1(&self.current.c);
+        Barrier {
+            mu: start.mu,
+            // Low enough for the complementarity of the original problem, too.
+            smallest_mu: tol.min(1e4 * tol * self.model.objective_scale) / (KAPPA_EPSILON + 1.0),
+            filter: Filter::default(),
+            theta_min: 1e-4 * theta.max(1.0),
+            theta_max: 1e4 * theta.max(1.0),
+            gradient: vec![0.0; n],
+            dzl: vec![0.0; nz],
+            dzu: vec![0.0; nz],
+            corrected: vec![0.0; n + m],
+            tiny_steps: 0,
+            short_steps: 0,
+            restarts: 0,
+        }
+    }
+
+    /// Lowers mu as long as the barrier problem is solved well enough; at least once if `now`.
+    fn lower_mu(&mut self, b: &mut Barrier, mut now: bool) {
+        if self.bounds.count() == 0 {
+            return;
+        }
+        while b.mu > b.smallest_mu
+            && (now || self.barrier_residuals(&self.current, b.mu).scaled <= KAPPA_EPSILON * b.mu)
+        {
+            b.mu = (KAPPA_MU * b.mu).min(b.mu.powf(THETA_MU)).max(b.smallest_mu);
+            b.filter.clear();
+            b.tiny_steps = 0;
+            now = false;
+        }
+    }
+
+    /// One step: direction, line search, multipliers.
+    fn interior_step(&mut self, b: &mut Barrier, row: &mut IterationRow) -> Result<(), PhaseEnd> {
+        self.barrier_derivatives(b)?;
+        let n = self.model.n;
+        for (r, c) in self.rhs[n..].iter_mut().zip(&self.current.c) {
+            *r = -c;
+        }
+        let (kind, inner) = self.interior_direction(b)?;
+        self.multiplier_direction(b);
+        let (length, trials) = self.filter_search(b)?;
+        self.accept(b, row, length, trials);
+        (row.kind, row.inner_iterations) = (kind, inner);
+        b.short_steps = if trials > SHORT_TRIALS { b.short_steps + 1 } else { 0 };
+        if b.short_steps >= PATIENCE {
+            b.short_steps = 0;
+            return Err(PhaseEnd::NoStep("short steps".into()));
+        }
+        Ok(())
+    }
+
+    /// H, S and grad phi at the current point.
+    fn barrier_derivatives(&mut self, b: &mut Barrier) -> Result<(), PhaseEnd> {
+        let p = &self.current;
+        self.model.hess(&p.x, 1.0, &p.y).map_err(|e| PhaseEnd::NoStep(e.function))?;
+        if !self.barrier_hessian.is_empty() {
+            self.bounds.primal_dual_hessian(&p.x, &p.zl, &p.zu, &mut self.barrier_hessian);
+        }
+        self.hessian_weights();
+        let p = &self.current;
+        b.gradient.copy_from_slice(&p.grad);
+        self.bounds.add_barrier_gradient(&p.x, b.mu, &mut b.gradient);
+        Ok(())
+    }
+
+    fn multiplier_direction(&self, b: &mut Barrier) {
+        if self.bounds.count() > 0 {
+            let p = &self.current;
+            let dx = &self.step[..self.model.n];
+            self.bounds.multiplier_step(&p.x, (&p.zl, &p.zu), b.mu, dx, (&mut b.dzl, &mut b.dzu));
+        }
+    }
+
+    /// `trial` becomes the current point.
+    fn accept(&mut self, b: &Barrier, row: &mut IterationRow, length: f64, trials: u32) {
+        self.accept_multipliers(b);
+        row.shift = self.regularization.t;
+        row.dual_regularization = self.regularization.delta;
+        row.step_norm = length * norm_inf(&self.step[..self.model.n]);
+        row.step_length = length;
+        row.trials = trials;
+        std::mem::swap(&mut self.current, &mut self.trial);
+        self.iteration += 1;
+    }
+
+    /// Solves K (dx, dy) = -(grad phi + J'y, c + delta (y_k - y)) into `step`; `rhs[n..]` is set by the caller.
+    fn interior_direction(&mut self, b: &Barrier) -> Result<(char, u64), PhaseEnd> {
+        let n = self.model.n;
+        let p = &self.current;
+        for (j, r) in self.rhs[..n].iter_mut().enumerate() {
+            // J'y = g - grad f + zl - zu.
+            let z = if p.zl.is_empty() { 0.0 } else { p.zl[j] - p.zu[j] };
+            *r = -(p.lag_grad[j] + z + (b.gradient[j] - p.grad[j]));
+        }
+        self.fill_kkt(System::Optimality);
+        let stopped = |e: &Self| PhaseEnd::Done(e.out_of_budget().unwrap_or(StopReason::Interrupted));
+        let floor = self.regularization.floor;
+        let mut inner = 0;
+        for _ in 0..4 {
+            let kind = match self.correct_inertia() {
+                Ok(kind) => kind,
+                Err(DirectionFailure::Stopped) => return Err(stopped(self)),
+                Err(DirectionFailure::Failed(what)) => return Err(PhaseEnd::NoStep(what)),
+            };
+            self.step.fill(0.0);
+            match self.solve_linear(System::Optimality, Self::refined()) {
+                Ok(s) if s.relative_residual <= 1e-3 && self.step.iter().all(|v| v.is_finite()) => {
+                    self.regularization.floor = floor;
+                    return Ok((kind, inner + s.iterations as u64));
+                }
+                Ok(s) => inner += s.iterations as u64,
+                Err(LinSolError::Stopped) => return Err(stopped(self)),
+                Err(e) => return Err(PhaseEnd::NoStep(e.to_string())),
+            }
+            let reg = &mut self.regularization;
+            reg.deficient |= self.model.m > 0;
+            reg.floor = (10.0 * reg.t).max(1e-8);
+        }
+        self.regularization.floor = floor;
+        Err(PhaseEnd::NoStep("the linear system could not be solved accurately".into()))
+    }
+
+    /// z of `trial` with its own step length.
+    fn accept_multipliers(&mut self, b: &Barrier) {
+        if self.bounds.count() == 0 {
+            return;
+        }
+        let Self { bounds, current, trial, .. } = self;
+        let length = multiplier_length(&bounds.with_lower, &current.zl, &b.dzl, b.tau())
+            .min(multiplier_length(&bounds.with_upper, &current.zu, &b.dzu, b.tau()));
+        // The line search has put z of `current` into the gradient of `trial`.
+        for &j in &bounds.with_lower {
+            trial.zl[j] = current.zl[j] + length * b.dzl[j];
+        }
+        for &j in &bounds.with_upper {
+            trial.zu[j] = current.zu[j] + length * b.dzu[j];
+        }
+        bounds.limit_multipliers(&trial.x, b.mu, &mut trial.zl, &mut trial.zu);
+        for &j in &bounds.with_lower {
+            trial.lag_grad[j] += current.zl[j] - trial.zl[j];
+        }
+        for &j in &bounds.with_upper {
+            trial.lag_grad[j] -= current.zu[j] - trial.zu[j];
+        }
+    }
+
+    /// phi.
+    fn barrier_objective(&self, mu: f64, trial: bool) -> f64 {
+        let p = if trial { &self.trial } else { &self.current };
+        if self.bounds.count() > 0 { p.f + self.bounds.barrier(&p.x, mu) } else { p.f }
+    }
+
+    /// No acceptable step: minimizes the violation or, at a feasible point, begins anew with other multipliers.
+    fn recover(&mut self, b: &mut Barrier, what: String) -> Result<(), PhaseEnd> {
+        let stalled = |what: String| PhaseEnd::Done(StopReason::Stalled { what });
+        if let Err(bad) = self.evaluate_current() {
+            return Err(stalled(bad.function));
+        }
+        let tol = self.options.tolerance;
+        let theta = norm1(&self.current.c);
+        if norm_inf(&self.current.c) <= tol {
+            b.restarts += 1;
+            if b.restarts > RESTARTS {
+                return Err(stalled(what));
+            }
+            self.note(&format!("{what}: the multipliers are estimated anew"));
+            b.filter.clear();
+            let p = &mut self.current;
+            self.bounds.centre_multipliers(&p.x, b.mu, f64::INFINITY, &mut p.zl, &mut p.zu);
+            self.least_squares_multipliers(f64::INFINITY);
+            return Ok(());
+        }
+        self.note(&format!("{what}: the violation is minimized"));
+        b.filter.add(theta, self.barrier_objective(b.mu, false));
+        let filter = std::mem::take(&mut b.filter);
+        let filter_goal = FilterGoal { theta: REQUIRED_REDUCTION * theta, mu: b.mu };
+        let end = self.feasibility(Goal { violation: 0.1 * tol, filter: Some((&filter, filter_goal)) });
+        b.filter = filter;
+        match end {
+            PhaseEnd::Feasible => {}
+            PhaseEnd::NoStep(what) => return Err(stalled(what)),
+            end => return Err(end),
+        }
+        let p = &mut self.current;
+        self.bounds.centre_multipliers(&p.x, b.mu, LARGEST_MULTIPLIER, &mut p.zl, &mut p.zu);
+        self.least_squares_multipliers(LARGEST_MULTIPLIER);
+        Ok(())
+    }
+
+    /// grad phi'dx.
+    fn barrier_slope(&self, b: &Barrier) -> f64 {
+        dot(&b.gradient, &self.step[..self.model.n])
+    }
+}
