@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use costate::linsol::LinearSolverKind;
-use costate::opt::{AccuracyRule, Options};
+use costate::opt::{AccuracyRule, Method, Options};
 use costate::sif::{Literals, SifOptions};
 
 /// How literals of the function part are read.
@@ -59,19 +59,12 @@ pub struct ProblemArgs {
     pub read: ReadArgs,
 }
 
-/// Optimization methods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum MethodArg {
-    /// Inexact Newton with randomized sketching on the exact augmented Lagrangian
-    SketchedNewton,
-}
-
 /// Solver options that have one value in every subcommand.
 #[derive(Debug, Clone, Args)]
 pub struct SolverArgs {
-    /// Optimization method
-    #[arg(long, value_enum, default_value = "sketched-newton")]
-    pub method: MethodArg,
+    /// Optimization method: auto, sketched-newton, interior-point or augmented-lagrangian
+    #[arg(long, value_name = "METHOD", default_value = "auto")]
+    pub method: Method,
     /// When an inexact step is accurate enough: practical or certified
     #[arg(long, value_name = "RULE", default_value = "practical")]
     pub accuracy: AccuracyRule,
@@ -104,6 +97,7 @@ impl SolverArgs {
     /// As the optimizer wants it.
     pub fn options(&self, variant: Variant, time_limit: Option<f64>) -> Options {
         Options {
+            method: self.method,
             tolerance: variant.tolerance,
             max_iterations: self.max_iter,
             time_limit,

@@ -72,8 +72,12 @@ pub(super) struct Engine<'a> {
     pub last_stationarity: f64,
     /// Iterations allowed in this attempt, counted from the start of the solve.
     pub iteration_limit: u64,
+    /// End of this attempt's share of the time limit.
+    pub attempt_deadline: Option<Instant>,
     /// The shift is relative to the curvature along each variable.
     pub relative_shift: bool,
+    /// A Jacobian that was rank deficient once counts as such from then on.
+    pub keeps_delta: bool,
     /// Consecutive short steps.
     pub short_steps: u32,
 }
@@ -204,7 +208,8 @@ impl<'a> Engine<'a> {
             Some(StopCause::TimeLimit) => return Some(StopReason::TimeLimit),
             None => {}
         }
-        (self.iteration >= self.iteration_limit).then_some(StopReason::MaxIterations)
+        let late = self.attempt_deadline.is_some_and(|d| Instant::now() >= d);
+        (late || self.iteration >= self.iteration_limit).then_some(StopReason::MaxIterations)
     }
 
     /// The linear solver factors the matrix and knows its inertia.

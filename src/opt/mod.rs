@@ -6,6 +6,7 @@
 //! - `newton`: steps K z = -b by any [`LinearSolver`](crate::linsol::LinearSolver), line search on the merit function;
 //! - `feasibility`: min |c|^2 / 2 for systems with more equations than unknowns, and when no step of the first phase helps.
 
+mod attempts;
 mod certified;
 mod direction;
 mod engine;
@@ -20,7 +21,7 @@ mod standard;
 #[cfg(test)]
 mod tests;
 
-pub use options::{AccuracyRule, Options};
+pub use options::{AccuracyRule, Method, Options};
 
 use std::time::{Duration, Instant};
 
@@ -30,82 +31,12 @@ use crate::linsol::{self, LinearSolverKind};
 use crate::nlp::{Nlp, NlpMeta};
 use crate::observe::{Event, Header, Observer, StopToken};
 use crate::report::{LinearStats, PointKind, Report, StopReason, Timings};
-use feasibility::Goal;
-use interior::{Bounds, Start};
+use interior::Bounds;
 use standard::Standard;
-use engine::{Engine, PhaseEnd, Regularization, Residuals};
+use engine::{Engine, Regularization, Residuals};
 use kkt::KktMatrix;
 use merit::{Merit, Point};
 use model::Model;
-
-/// Multipliers above this are not used as a start.
-const LARGEST_START_MULTIPLIER: f64 = 1e3;
-
-/// A way to solve the problem from its start.
-#[derive(Debug, Clone, Copy)]
-enum Attempt {
-    /// Unconstrained Newton, with a shift t I or one relative to the curvature along each variable.
-    Newton { relative_shift: bool },
-    /// Equality constraints: the exact augmented Lagrangian.
-    Exact { violation_first: bool },
-    /// The filter method, with a barrier where there are bounds.
-    Filter { violation_first: bool, relative_shift: bool },
-    /// The augmented Lagrangian, with a barrier where there are bounds.
-    Augmented,
-}
-
-impl Attempt {
-    fn list(bounded: bool, n: usize, m: usize) -> &'static [Self] {
-        const FILTER: Attempt = Attempt::Filter { violation_first: false, relative_shift: false };
-        match (bounded, m) {
-            (false, 0) => &[Self::Newton { relative_shift: false }, Self::Newton { relative_shift: true }],
-            (false, m) if m > n => &[Self::Exact { violation_first: true }],
-            (false, _) => &[
-                Self::Exact { violation_first: false },
-                Self::Exact { violation_first: true },
-                FILTER,
-                Self::Augmented,
-            ],
-            (true, 0) => &[FILTER, Self::Filter { violation_first: false, relative_shift: true }],
-            (true, m) if m > n => &[Self::Filter { violation_first: true, relative_shift: false }],
-            (true, _) => &[FILTER, Self::Augmented],
-        }
-    }
-
-    fn describe(self) -> &'static str {
-        match self {
-            Self::Newton { relative_shift: false } => "Newton",
-            Self::Newton { relative_shift: true } => {
-                "Newton with a shift relative to the curvature along each variable"
-            }
-            Self::Exact { violation_first: false } => "exact augmented Lagrangian",
-            Self::Exact { violation_first: true } => "the violation first, then the exact augmented Lagrangian",
-            Self::Filter { violation_first: true, .. } => "the violation first, then the filter method",
-            Self::Filter { relative_shift: true, .. } => {
-                "filter method with a shift relative to the curvature along each variable"
-            }
-            Self::Filter { .. } => "filter method",
-            Self::Augmented => "augmented Lagrangian",
-        }
-    }
-}
-
-/// The end of a last phase.
-fn stop_of(end: PhaseEnd) -> StopReason {
-    match end {
-        PhaseEnd::Done(stop) => stop,
-        PhaseEnd::NoStep(what) => StopReason::Stalled { what },
-        PhaseEnd::Feasible => StopReason::Converged,
-    }
-}
-
-/// Another attempt may do better.
-fn gave_up(stop: &StopReason) -> bool {
-    matches!(stop, StopReason::LocallyInfeasible | StopReason::MaxIterations | StopReason::Stalled { .. })
-}
-
-/// Times that the feasibility phase may hand back to the Newton phase.
-const ROUNDS: usize = 8;
 
 /// Solves a nonlinear program with equality constraints, or without constraints.
 ///
@@ -121,6 +52,12 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     let meta = nlp.meta();
     let general =
         (0..meta.n()).any(|j| meta.is_bounded(j)) || (0..meta.m()).any(|i| !meta.is_equality(i));
+    if general && options.method == Method::SketchedNewton {
+        return Err(Error::Unsupported {
+            name: meta.name.clone(),
+            what: "it has bounds or inequalities, which the method sketched-newton does not treat".into(),
+        });
+    }
     let report = if general {
         let mut standard = Standard::new(nlp, options.scaling);
         let report = solve_standard(&mut standard, options, observer, start)?;
@@ -143,8 +80,7 @@ fn solve_standard(
     let (kind, why) = choose_linear_solver(&model, options)?;
     let mut engine = Engine::new(model, options, observer, kind, start);
     let mut stop = engine.run(&why);
-    let gave_up = matches!(stop, StopReason::Stalled { .. } | StopReason::MaxIterations);
-    if gave_up && engine.is_solved_within_rounding(&engine.best_residuals) {
+    if attempts::gave_up(&stop) && engine.is_solved_within_rounding(&engine.best_residuals) {
         stop = StopReason::Converged;
     }
     Ok(engine.report(stop))
@@ -228,7 +164,9 @@ impl<'a> Engine<'a> {
             iteration: 0,
             short_steps: 0,
             iteration_limit: options.max_iterations,
+            attempt_deadline: None,
             relative_shift: false,
+            keeps_delta: true,
             last_stationarity: f64::INFINITY,
             model,
             options,
@@ -250,125 +188,6 @@ impl<'a> Engine<'a> {
         self.attempts()
     }
 
-    /// One attempt after the other from the start until one ends well. If none does, the first certificate counts, or else
-    /// the last end.
-    fn attempts(&mut self) -> StopReason {
-        let list = Attempt::list(self.bounds.count() > 0, self.model.n, self.model.m);
-        let limit = self.options.max_iterations;
-        let mut certified: Option<(Point, Point, Residuals)> = None;
-        let mut stop = StopReason::MaxIterations;
-        for (k, &attempt) in list.iter().enumerate() {
-            if k > 0 {
-                self.note(&format!("attempt {} from the start: {}", k + 1, attempt.describe()));
-                if self.restart().is_err() {
-                    break;
-                }
-            }
-            let left = limit - self.iteration;
-            // Short limits leave no room for another attempt.
-            let last = k + 1 == list.len() || limit < 600;
-            self.iteration_limit = if last { limit } else { self.iteration + left * 2 / 3 };
-            let end = self.attempt(attempt);
-            if !gave_up(&end) {
-                return end;
-            }
-            if end == StopReason::LocallyInfeasible && certified.is_none() {
-                certified = Some((self.current.clone(), self.best.clone(), self.best_residuals));
-            }
-            stop = end;
-            self.iteration_limit = limit;
-            if self.out_of_budget().is_some() {
-                break;
-            }
-        }
-        if let Some((current, best, residuals)) = certified {
-            (self.current, self.best, self.best_residuals) = (current, best, residuals);
-            return StopReason::LocallyInfeasible;
-        }
-        stop
-    }
-
-    fn attempt(&mut self, attempt: Attempt) -> StopReason {
-        match attempt {
-            Attempt::Newton { relative_shift } => {
-                self.relative_shift = relative_shift;
-                self.restart_newton();
-                stop_of(self.newton())
-            }
-            Attempt::Exact { violation_first } => self.constrained(violation_first),
-            Attempt::Filter { violation_first, relative_shift } => {
-                self.relative_shift = relative_shift;
-                if violation_first {
-                    let goal = Goal { violation: self.options.tolerance, filter: None };
-                    match self.feasibility(goal) {
-                        PhaseEnd::Feasible => {}
-                        end => return stop_of(end),
-                    }
-                }
-                stop_of(self.interior_point(Start { mu: 0.1 }))
-            }
-            Attempt::Augmented => stop_of(self.augmented_lagrangian(Start { mu: 0.1 })),
-        }
-    }
-
-    /// Back to the start point.
-    fn restart(&mut self) -> Result<(), model::BadEvaluation> {
-        self.current.x.copy_from_slice(&self.model.nlp().meta().x0);
-        self.current.y.fill(0.0);
-        self.regularization = Regularization::default();
-        self.relative_shift = false;
-        self.weights.fill(1.0);
-        self.evaluate_current()
-    }
-
-    /// Newton and feasibility phases in turn.
-    fn constrained(&mut self, violation_first: bool) -> StopReason {
-        let tol = self.options.tolerance;
-        if violation_first {
-            match self.feasibility(Goal { violation: tol, filter: None }) {
-                PhaseEnd::Feasible => {}
-                PhaseEnd::Done(stop) => return stop,
-                PhaseEnd::NoStep(what) => return StopReason::Stalled { what },
-            }
-        }
-        if self.current.y.iter().all(|&y| y == 0.0) {
-            self.least_squares_multipliers(LARGEST_START_MULTIPLIER);
-        }
-        let mut last = f64::INFINITY;
-        for _ in 0..ROUNDS {
-            self.restart_newton();
-            let what = match self.newton() {
-                PhaseEnd::Done(stop) => return stop,
-                PhaseEnd::Feasible => String::new(),
-                PhaseEnd::NoStep(what) => what,
-            };
-            let r = self.residuals(&self.current);
-            if r.scaled_primal <= tol {
-                if r.scaled >= 0.9 * last {
-                    return StopReason::Stalled { what };
-                }
-                last = r.scaled;
-                self.note(&format!("{what}: the multipliers are estimated anew"));
-                if let Err(bad) = self.evaluate_current() {
-                    return StopReason::Stalled { what: bad.function };
-                }
-                self.least_squares_multipliers(LARGEST_START_MULTIPLIER);
-                continue;
-            }
-            self.note(&format!("{what}: the violation is minimized"));
-            if let Err(bad) = self.evaluate_current() {
-                return StopReason::Stalled { what: bad.function };
-            }
-            let goal = Goal { violation: (0.1 * r.scaled_primal).max(0.1 * tol), filter: None };
-            match self.feasibility(goal) {
-                PhaseEnd::Feasible => self.least_squares_multipliers(LARGEST_START_MULTIPLIER),
-                PhaseEnd::Done(stop) => return stop,
-                PhaseEnd::NoStep(what) => return StopReason::Stalled { what },
-            }
-        }
-        StopReason::Stalled { what: "feasibility and optimality could not be reconciled".into() }
-    }
-
     fn evaluate_start(&mut self) -> Result<(), model::BadEvaluation> {
         self.evaluate_current()?;
         if self.options.scaling {
@@ -381,17 +200,6 @@ impl<'a> Engine<'a> {
         self.update_lagrangian_gradient()
     }
 
-    fn restart_newton(&mut self) {
-        let deficient = self.regularization.deficient;
-        self.regularization = Regularization { deficient, ..Regularization::default() };
-        self.merit = Merit { eta1: self.options.initial_penalty, eta2: self.options.initial_dual_penalty };
-        if self.model.m == 0 {
-            // Without constraints A = f + eta2/2 |grad f|^2: the second term only delays.
-            self.merit.eta2 = 0.0;
-        }
-        self.short_steps = 0;
-    }
-
     fn header(&self, why: &str) -> Header {
         let scale = self.model.constraint_scale.iter().fold(1.0f64, |a, s| a.min(*s));
         Header {
@@ -400,7 +208,7 @@ impl<'a> Engine<'a> {
             m: self.model.m,
             jacobian_nonzeros: self.model.jacobian().map(|j| j.values.len()),
             hessian_nonzeros: self.model.hessian().map(|h| h.values.len()),
-            method: "inexact Newton on the exact augmented Lagrangian".into(),
+            method: self.method().into(),
             linear: format!("{} ({why})", self.solver_kind),
             objective_scale: self.model.objective_scale,
             smallest_constraint_scale: scale,

@@ -27,29 +27,66 @@ impl AccuracyRule {
     }
 }
 
-impl fmt::Display for AccuracyRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+/// What minimizes. `Auto` tries them in turn until one ends well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Method {
+    /// The exact augmented Lagrangian for equality constraints, the interior point for bounds and inequalities, and the
+    /// others where they fail.
+    #[default]
+    Auto,
+    /// Inexact Newton with randomized sketching on the exact augmented Lagrangian: equality constraints or none.
+    SketchedNewton,
+    /// Primal-dual interior point with a filter line search.
+    InteriorPoint,
+    /// Augmented Lagrangian, with a barrier for bounds.
+    AugmentedLagrangian,
 }
 
-impl FromStr for AccuracyRule {
-    type Err = String;
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "practical" => Ok(Self::Practical),
-            "certified" => Ok(Self::Certified),
-            _ => Err(format!("unknown accuracy rule '{name}', expected practical or certified")),
+impl Method {
+    /// Name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::SketchedNewton => "sketched-newton",
+            Self::InteriorPoint => "interior-point",
+            Self::AugmentedLagrangian => "augmented-lagrangian",
         }
     }
 }
 
+/// Name, text and parser of an enumeration from its `as_str`.
+macro_rules! named {
+    ($type:ty, $what:literal, $($value:expr),+) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = String;
+            fn from_str(name: &str) -> Result<Self, String> {
+                let all = [$($value),+];
+                all.into_iter().find(|v| v.as_str() == name).ok_or_else(|| {
+                    let names: Vec<&str> = all.iter().map(|v| v.as_str()).collect();
+                    format!("unknown {} '{name}', expected one of {}", $what, names.join(", "))
+                })
+            }
+        }
+    };
+}
+
+named!(AccuracyRule, "accuracy rule", AccuracyRule::Practical, AccuracyRule::Certified);
+named!(Method, "method", Method::Auto, Method::SketchedNewton, Method::InteriorPoint, Method::AugmentedLagrangian);
+
 /// What a user may choose. `Options::default()` is meant to be good.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What minimizes.
+    pub method: Method,
     /// Tolerance on the scaled KKT residual.
     pub tolerance: f64,
-    /// Outer iterations.
+    /// Outer iterations of all attempts together.
     pub max_iterations: u64,
     /// Seconds of wall-clock time.
     pub time_limit: Option<f64>,
@@ -74,8 +111,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            method: Method::Auto,
             tolerance: 1e-8,
-            max_iterations: 3000,
+            max_iterations: 10_000,
             time_limit: None,
             seed: 0,
             linear: LinearSolverKind::Auto,

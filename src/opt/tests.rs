@@ -243,18 +243,6 @@ fn a_step_out_of_the_domain_is_shortened() {
 }
 
 #[test]
-fn bounds_and_inequalities_are_refused_with_a_sentence() {
-    let mut bounded = rosenbrock();
-    bounded.meta.x_lower[1] = 0.0;
-    let error = solve(&mut bounded, &Options::default(), &mut Silent).unwrap_err();
-    assert!(error.to_string().contains("variable x[1] has a bound"), "{error}");
-    let mut inequality = hs7();
-    inequality.meta.c_upper[0] = 1.0;
-    let error = solve(&mut inequality, &Options::default(), &mut Silent).unwrap_err();
-    assert!(error.to_string().contains("constraint c[0] is an inequality"), "{error}");
-}
-
-#[test]
 fn limits_return_the_best_point() {
     let options = Options { max_iterations: 3, ..Options::default() };
     let report = solve(&mut rosenbrock(), &options, &mut Silent).unwrap();

@@ -23,8 +23,12 @@ use crate::report::StopReason;
 
 const ARMIJO: f64 = 1e-4;
 const FIRST_PENALTY: f64 = 10.0;
-const LARGEST_PENALTY: f64 = 1e12;
+/// From here on only y_k is moved.
+const LARGEST_PENALTY: f64 = 1e8;
 const SHORTEST: f64 = 1e-12;
+
+/// Subproblems that may pass without halving the violation.
+const IN_VAIN: u32 = 40;
 
 struct Outer {
     /// y_k.
@@ -32,6 +36,9 @@ struct Outer {
     rho: f64,
     /// |c| at which y_k is updated rather than rho.
     eta: f64,
+    /// Smallest |c| of a subproblem, and the number of subproblems since then that did not halve it.
+    violation: f64,
+    in_vain: u32,
     /// Subproblems given up in a row.
     given_up: u32,
     /// grad Phi, and y_k + rho c.
@@ -47,6 +54,8 @@ impl Engine<'_> {
             y: self.current.y.clone(),
             rho: FIRST_PENALTY,
             eta: 0.1 * norm_inf(&self.current.c).clamp(0.1, 10.0),
+            violation: f64::INFINITY,
+            in_vain: 0,
             given_up: 0,
             gradient: vec![0.0; self.model.n],
             first_order: vec![0.0; self.model.m],
@@ -69,8 +78,9 @@ impl Engine<'_> {
             if let Some(stop) = self.out_of_budget() {
                 break PhaseEnd::Done(stop);
             }
-            if let Err(end) = self.update_outer(&mut b, &mut outer) {
-                break end;
+            self.update_outer(&mut b, &mut outer);
+            if outer.in_vain > IN_VAIN && outer.violation > self.options.tolerance {
+                break PhaseEnd::NoStep("the violation does not fall".into());
             }
             match self.augmented_step(&mut b, &mut outer, &mut row) {
                 Ok(()) => outer.given_up = 0,
@@ -102,27 +112,30 @@ impl Engine<'_> {
         dual.max(relation).max(r.complementarity * self.model.objective_scale / size)
     }
 
-    fn update_outer(&mut self, b: &mut Barrier, outer: &mut Outer) -> Result<(), PhaseEnd> {
-        for _ in 0..50 {
+    fn update_outer(&mut self, b: &mut Barrier, outer: &mut Outer) {
+        const MOST: u32 = 50;
+        for _ in 0..MOST {
             if self.subproblem_error(b, outer) > KAPPA_EPSILON * b.mu {
-                return Ok(());
+                return;
             }
             self.next_subproblem(b, outer);
-            if outer.rho > LARGEST_PENALTY {
-                return Err(PhaseEnd::NoStep("the penalty parameter grows without limit".into()));
-            }
         }
-        Ok(())
     }
 
     /// Moves y_k where the violation has fallen, raises rho where it has not; lowers mu.
     fn next_subproblem(&mut self, b: &mut Barrier, outer: &mut Outer) {
         let tol = self.options.tolerance;
-        if norm_inf(&self.current.c) <= outer.eta {
+        let violation = norm_inf(&self.current.c);
+        if violation <= outer.eta || outer.rho >= LARGEST_PENALTY {
             outer.y.copy_from_slice(&self.current.y);
             outer.eta = (0.1 * outer.eta).max(0.5 * tol);
         } else {
             outer.rho *= 10.0;
+        }
+        if violation <= 0.5 * outer.violation {
+            (outer.violation, outer.in_vain) = (violation, 0);
+        } else {
+            outer.in_vain += 1;
         }
         b.mu = (super::KAPPA_MU * b.mu).min(b.mu.powf(super::THETA_MU)).max(b.smallest_mu);
     }

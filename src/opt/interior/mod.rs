@@ -220,6 +220,8 @@ impl Engine<'_> {
         }
         self.fill_kkt(System::Optimality);
         let stopped = |e: &Self| PhaseEnd::Done(e.out_of_budget().unwrap_or(StopReason::Interrupted));
+        // A Jacobian may be singular at some points only.
+        self.regularization.deficient &= self.keeps_delta;
         let floor = self.regularization.floor;
         let mut inner = 0;
         for _ in 0..4 {

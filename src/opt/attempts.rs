@@ -1,0 +1,235 @@
+//! The ways to solve a problem, and the order in which they are tried.
+
+use std::time::Instant;
+
+use super::engine::{Engine, PhaseEnd, Regularization, Residuals};
+use super::feasibility::Goal;
+use super::interior::Start;
+use super::merit::{Merit, Point};
+use super::model;
+use super::options::Method;
+use crate::report::StopReason;
+
+/// Multipliers above this are not used as a start.
+const LARGEST_START_MULTIPLIER: f64 = 1e3;
+/// Times that the feasibility phase may hand back to the Newton phase.
+const ROUNDS: usize = 8;
+
+/// A way to solve the problem from its start.
+#[derive(Debug, Clone, Copy)]
+enum Attempt {
+    /// Unconstrained Newton, with a shift t I or one relative to the curvature along each variable.
+    Newton { relative_shift: bool },
+    /// Equality constraints: the exact augmented Lagrangian.
+    Exact { violation_first: bool },
+    /// The filter method, with a barrier where there are bounds.
+    Filter { violation_first: bool, relative_shift: bool },
+    /// The filter method; a Jacobian that was rank deficient once counts as such from then on.
+    FilterDeficient,
+    /// The augmented Lagrangian, with a barrier where there are bounds.
+    Augmented,
+}
+
+impl Attempt {
+    /// In the order in which they are tried. Systems with more equations than unknowns begin with their violation.
+    fn list(method: Method, bounded: bool, n: usize, m: usize) -> Vec<Self> {
+        let filter = Self::Filter { violation_first: m > n, relative_shift: false };
+        let exact = Self::Exact { violation_first: m > n };
+        let newton = [Self::Newton { relative_shift: false }, Self::Newton { relative_shift: true }];
+        match method {
+            Method::SketchedNewton if m == 0 => newton.to_vec(),
+            Method::SketchedNewton if m > n => vec![exact],
+            Method::SketchedNewton => vec![exact, Self::Exact { violation_first: true }],
+            Method::InteriorPoint => vec![filter],
+            Method::AugmentedLagrangian => vec![Self::Augmented],
+            Method::Auto if bounded && m == 0 => {
+                vec![filter, Self::Filter { violation_first: false, relative_shift: true }]
+            }
+            Method::Auto if bounded && m > n => vec![filter],
+            Method::Auto if bounded => vec![filter, Self::Augmented, Self::FilterDeficient],
+            Method::Auto if m == 0 => newton.to_vec(),
+            Method::Auto if m > n => vec![exact],
+            Method::Auto => vec![exact, Self::Exact { violation_first: true }, filter, Self::Augmented],
+        }
+    }
+
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Newton { relative_shift: false } => "Newton with a line search",
+            Self::Newton { relative_shift: true } => "Newton with a shift relative to the curvature",
+            Self::Exact { violation_first: false } => "inexact Newton on the exact augmented Lagrangian",
+            Self::Exact { violation_first: true } => {
+                "least violation, then inexact Newton on the exact augmented Lagrangian"
+            }
+            Self::Filter { violation_first: true, .. } => "least violation, then primal-dual interior point",
+            Self::Filter { relative_shift: true, .. } => {
+                "primal-dual interior point with a shift relative to the curvature"
+            }
+            Self::Filter { .. } => "primal-dual interior point with a filter",
+            Self::FilterDeficient => "primal-dual interior point, constraints regularized",
+            Self::Augmented => "augmented Lagrangian with a barrier",
+        }
+    }
+}
+
+/// The end of a last phase.
+fn stop_of(end: PhaseEnd) -> StopReason {
+    match end {
+        PhaseEnd::Done(stop) => stop,
+        PhaseEnd::NoStep(what) => StopReason::Stalled { what },
+        PhaseEnd::Feasible => StopReason::Converged,
+    }
+}
+
+/// Another attempt may do better.
+pub(super) fn gave_up(stop: &StopReason) -> bool {
+    matches!(stop, StopReason::LocallyInfeasible | StopReason::MaxIterations | StopReason::Stalled { .. })
+}
+
+impl Engine<'_> {
+    /// What the header says of the method.
+    pub fn method(&self) -> &'static str {
+        Attempt::list(self.options.method, self.bounds.count() > 0, self.model.n, self.model.m)[0].describe()
+    }
+
+    /// One attempt after the other from the start until one ends well. If none does, the first certificate counts, or else
+    /// the last end.
+    pub fn attempts(&mut self) -> StopReason {
+        let list = Attempt::list(self.options.method, self.bounds.count() > 0, self.model.n, self.model.m);
+        let limit = self.options.max_iterations;
+        let mut certified: Option<(Point, Point, Residuals)> = None;
+        let mut stop = StopReason::MaxIterations;
+        for (k, &attempt) in list.iter().enumerate() {
+            if k > 0 {
+                self.note(&format!("attempt {} from the start: {}", k + 1, attempt.describe()));
+                if self.restart().is_err() {
+                    break;
+                }
+            }
+            let left = limit - self.iteration;
+            // Short limits leave no room for another attempt.
+            let last = k + 1 == list.len() || limit < 600;
+            // Even shares, but two thirds for the first of two.
+            let shares = (list.len() - k).max(2) as u64;
+            let share = if shares == 2 { left / 3 * 2 } else { left / shares };
+            self.iteration_limit = if last { limit } else { self.iteration + share };
+            self.attempt_deadline = self.stop.deadline.filter(|_| !last).map(|deadline| {
+                let now = Instant::now();
+                now + deadline.saturating_duration_since(now).mul_f64(share as f64 / left.max(1) as f64)
+            });
+            let end = self.attempt(attempt);
+            self.attempt_deadline = None;
+            if !gave_up(&end) {
+                return end;
+            }
+            if end == StopReason::LocallyInfeasible && certified.is_none() {
+                certified = Some((self.current.clone(), self.best.clone(), self.best_residuals));
+            }
+            stop = end;
+            self.iteration_limit = limit;
+            if self.out_of_budget().is_some() {
+                break;
+            }
+        }
+        if let Some((current, best, residuals)) = certified {
+            (self.current, self.best, self.best_residuals) = (current, best, residuals);
+            return StopReason::LocallyInfeasible;
+        }
+        stop
+    }
+
+    fn attempt(&mut self, attempt: Attempt) -> StopReason {
+        match attempt {
+            Attempt::Newton { relative_shift } => {
+                self.relative_shift = relative_shift;
+                self.restart_newton();
+                stop_of(self.newton())
+            }
+            Attempt::Exact { violation_first } => self.constrained(violation_first),
+            Attempt::Filter { violation_first, relative_shift } => {
+                self.relative_shift = relative_shift;
+                self.keeps_delta = false;
+                if violation_first {
+                    let goal = Goal { violation: self.options.tolerance, filter: None };
+                    match self.feasibility(goal) {
+                        PhaseEnd::Feasible => {}
+                        end => return stop_of(end),
+                    }
+                }
+                stop_of(self.interior_point(Start { mu: 0.1 }))
+            }
+            Attempt::FilterDeficient => stop_of(self.interior_point(Start { mu: 0.1 })),
+            Attempt::Augmented => stop_of(self.augmented_lagrangian(Start { mu: 0.1 })),
+        }
+    }
+
+    /// Back to the start point.
+    fn restart(&mut self) -> Result<(), model::BadEvaluation> {
+        self.current.x.copy_from_slice(&self.model.nlp().meta().x0);
+        self.current.y.fill(0.0);
+        self.regularization = Regularization::default();
+        self.relative_shift = false;
+        self.keeps_delta = true;
+        self.weights.fill(1.0);
+        self.evaluate_current()
+    }
+
+    /// Newton and feasibility phases in turn.
+    fn constrained(&mut self, violation_first: bool) -> StopReason {
+        let tol = self.options.tolerance;
+        if violation_first {
+            match self.feasibility(Goal { violation: tol, filter: None }) {
+                PhaseEnd::Feasible => {}
+                PhaseEnd::Done(stop) => return stop,
+                PhaseEnd::NoStep(what) => return StopReason::Stalled { what },
+            }
+        }
+        if self.current.y.iter().all(|&y| y == 0.0) {
+            self.least_squares_multipliers(LARGEST_START_MULTIPLIER);
+        }
+        let mut last = f64::INFINITY;
+        for _ in 0..ROUNDS {
+            self.restart_newton();
+            let what = match self.newton() {
+                PhaseEnd::Done(stop) => return stop,
+                PhaseEnd::Feasible => String::new(),
+                PhaseEnd::NoStep(what) => what,
+            };
+            let r = self.residuals(&self.current);
+            if r.scaled_primal <= tol {
+                if r.scaled >= 0.9 * last {
+                    return StopReason::Stalled { what };
+                }
+                last = r.scaled;
+                self.note(&format!("{what}: the multipliers are estimated anew"));
+                if let Err(bad) = self.evaluate_current() {
+                    return StopReason::Stalled { what: bad.function };
+                }
+                self.least_squares_multipliers(LARGEST_START_MULTIPLIER);
+                continue;
+            }
+            self.note(&format!("{what}: the violation is minimized"));
+            if let Err(bad) = self.evaluate_current() {
+                return StopReason::Stalled { what: bad.function };
+            }
+            let goal = Goal { violation: (0.1 * r.scaled_primal).max(0.1 * tol), filter: None };
+            match self.feasibility(goal) {
+                PhaseEnd::Feasible => self.least_squares_multipliers(LARGEST_START_MULTIPLIER),
+                PhaseEnd::Done(stop) => return stop,
+                PhaseEnd::NoStep(what) => return StopReason::Stalled { what },
+            }
+        }
+        StopReason::Stalled { what: "feasibility and optimality could not be reconciled".into() }
+    }
+
+    fn restart_newton(&mut self) {
+        let deficient = self.regularization.deficient;
+        self.regularization = Regularization { deficient, ..Regularization::default() };
+        self.merit = Merit { eta1: self.options.initial_penalty, eta2: self.options.initial_dual_penalty };
+        if self.model.m == 0 {
+            // Without constraints A = f + eta2/2 |grad f|^2: the second term only delays.
+            self.merit.eta2 = 0.0;
+        }
+        self.short_steps = 0;
+    }
+}
