@@ -30,6 +30,11 @@ pub enum StopReason {
         /// One sentence.
         what: String,
     },
+    /// A function of the problem panicked.
+    EvaluationPanicked {
+        /// Which function, and its words.
+        what: String,
+    },
     /// A function is not finite, or its evaluation failed, at the start point.
     StartNotFinite {
         /// Which function, by name.
@@ -50,6 +55,7 @@ impl StopReason {
             Self::Interrupted => "interrupted",
             Self::Stalled { .. } => "stalled",
             Self::LinearSolveFailed { .. } => "linear_solve_failed",
+            Self::EvaluationPanicked { .. } => "evaluation_panicked",
             Self::StartNotFinite { .. } => "start_not_finite",
         }
     }

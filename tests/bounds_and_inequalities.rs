@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use approx::assert_relative_eq;
 use costate::nlp::{ClosureProblem, Nlp, Pattern, Problem};
 use costate::observe::{Event, Silent};
-use costate::opt::{Method, Options, solve};
+use costate::opt::{Method, Options, WarmStart, solve};
 use costate::{Error, EvalError, NlpMeta, PointKind, Report, StopReason};
 
 const INF: f64 = f64::INFINITY;
@@ -365,9 +365,13 @@ fn limits_and_callbacks_return_a_point_within_the_bounds() {
 
 #[test]
 fn contradictory_bounds_are_one_sentence() {
-    let problem = Problem::new("crossed", 1).bounds(&[1.0], &[0.0]).objective(|x| x[0]).gradient(|_, g| g[0] = 1.0);
+    let problem =
+        Problem::new("crossed", 1).bounds(&[1.0], &[0.0]).objective(|x| x[0]).gradient(|_, g| g[0] = 1.0);
     let error = problem.hessian(|_, _, _, h| h.fill(0.0)).build().map(|_| ()).unwrap_err();
-    assert!(matches!(error, Error::Problem { .. }) && error.to_string().contains("expected lower <= upper"), "{error}");
+    assert!(
+        matches!(error, Error::Problem { .. }) && error.to_string().contains("expected lower <= upper"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -375,4 +379,109 @@ fn the_sketched_method_refuses_bounds() {
     let options = Options { method: Method::SketchedNewton, ..Options::default() };
     let error = solve(&mut hs71(), &options, &mut Silent).unwrap_err();
     assert!(error.to_string().contains("does not treat"), "{error}");
+}
+
+#[test]
+fn a_warm_start_saves_iterations() {
+    let options = Options { tolerance: 1e-7, ..Options::default() };
+    let cold = solve(&mut hs71(), &options, &mut Silent).unwrap();
+    let start = WarmStart { x: cold.x.clone(), y: cold.y.clone(), z: cold.z.clone() };
+    let options = Options { warm_start: Some(start.clone()), ..options };
+    let warm = solve(&mut hs71(), &options, &mut Silent).unwrap();
+    assert!(warm.solved(), "{}", warm.message);
+    assert!(warm.iterations <= 1 && cold.iterations >= 6, "{} and {}", warm.iterations, cold.iterations);
+
+    // A neighbouring problem, by objective and by bounds.
+    let (target, lower) = ([5.0, -2.0, 4.0, 0.0, 7.0], [-INF, -1.0, 0.0, 1.0, 0.25]);
+    let upper = [2.5, INF, 3.0, 1.0, INF];
+    let cold = run(&mut quadratic(&target, &lower, &upper), Method::Auto);
+    let start = WarmStart { x: cold.x.clone(), y: cold.y.clone(), z: cold.z.clone() };
+    let near = [5.01, -2.02, 3.99, 0.0, 7.03];
+    let upper = [2.51, INF, 3.0, 1.0, INF];
+    let options = Options { warm_start: Some(start), ..Options::default() };
+    let mut problem = quadratic(&near, &lower, &upper);
+    let warm = solve(&mut problem, &options, &mut Silent).unwrap();
+    assert_kkt(&mut problem, &warm);
+    assert!(warm.iterations < cold.iterations, "{} and {}", warm.iterations, cold.iterations);
+}
+
+#[test]
+fn a_warm_start_of_the_wrong_length_is_one_sentence() {
+    let start = WarmStart { x: vec![1.0; 3], y: vec![0.0; 2], z: vec![0.0; 4] };
+    let options = Options { warm_start: Some(start), ..Options::default() };
+    let error = solve(&mut hs71(), &options, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("x has 3 entries, expected 4"), "{error}");
+}
+
+#[test]
+fn evaluations_are_limited() {
+    let options = Options { max_evaluations: Some(4), ..Options::default() };
+    let report = solve(&mut hs71(), &options, &mut Silent).unwrap();
+    assert_eq!(report.stop, StopReason::MaxEvaluations);
+    assert!(report.counts.objective <= 5, "{:?}", report.counts);
+}
+
+#[test]
+fn a_function_that_panics_ends_the_solve_with_the_best_point() {
+    let mut calls = 0;
+    let mut problem = Problem::new("panics", 1)
+        .start(&[3.0])
+        .bounds(&[0.0], &[INF])
+        .objective(|x| x[0].powi(4) - x[0])
+        .gradient(move |x, g| {
+            calls += 1;
+            assert!(calls < 4, "the model gave up");
+            g[0] = 4.0 * x[0].powi(3) - 1.0;
+        })
+        .hessian(|x, sigma, _, h| h[0] = 12.0 * sigma * x[0] * x[0])
+        .build()
+        .unwrap();
+    let report = run(&mut problem, Method::Auto);
+    assert_eq!(report.stop.as_str(), "evaluation_panicked");
+    assert!(report.message.contains("the model gave up"), "{}", report.message);
+    assert!(report.x[0] > 0.0 && report.x[0] < 3.0, "{:?}", report.x);
+}
+
+/// No variables, no constraints, no objective: every combination has an answer.
+#[test]
+fn nothing_to_do() {
+    let mut empty = Problem::new("empty", 0)
+        .objective(|_| 4.0)
+        .gradient(|_, _| ())
+        .hessian(|_, _, _, _| ())
+        .build()
+        .unwrap();
+    let report = run(&mut empty, Method::Auto);
+    assert!(report.solved(), "{}", report.message);
+    assert_eq!(report.objective, 4.0);
+
+    let mut feasibility = Problem::new("no objective", 2)
+        .bounds(&[0.0, 0.0], &[1.0, 1.0])
+        .objective(|_| 0.0)
+        .gradient(|_, g| g.fill(0.0))
+        .constraints(&[1.5], &[INF], |x, c| c[0] = x[0] + x[1])
+        .jacobian(|_, j| j.fill(1.0))
+        .hessian(|_, _, _, h| h.fill(0.0))
+        .build()
+        .unwrap();
+    let report = run(&mut feasibility, Method::Auto);
+    assert_kkt(&mut feasibility, &report);
+}
+
+/// Bounds of 1e20 and more are none; numbers just below are bounds like any other.
+#[test]
+fn huge_numbers() {
+    let mut problem = Problem::new("huge", 2)
+        .start(&[1e5, -1e5])
+        .bounds(&[-1e20, -1e19], &[1e30, 1e19])
+        .objective(|x| (x[0] - 1e6).powi(2) * 1e-6 + x[1] * x[1])
+        .gradient(|x, g| g.copy_from_slice(&[2e-6 * (x[0] - 1e6), 2.0 * x[1]]))
+        .constraints(&[-1e25], &[1e19], |x, c| c[0] = x[0] + x[1])
+        .jacobian(|_, j| j.fill(1.0))
+        .hessian(|_, sigma, _, h| (h[0], h[3]) = (2e-6 * sigma, 2.0 * sigma))
+        .build()
+        .unwrap();
+    let report = run(&mut problem, Method::Auto);
+    assert!(report.solved(), "{}", report.message);
+    assert_relative_eq!(report.x[0], 1e6, max_relative = 1e-5);
 }

@@ -71,6 +71,9 @@ pub struct SolverArgs {
     /// Outer iterations allowed
     #[arg(long, value_name = "K", default_value_t = Options::default().max_iterations)]
     pub max_iter: u64,
+    /// Evaluations of the objective allowed
+    #[arg(long, value_name = "K")]
+    pub max_eval: Option<u64>,
     /// Initial penalty of the constraint violation
     #[arg(long, value_name = "ETA1", default_value_t = Options::default().initial_penalty)]
     pub initial_penalty: f64,
@@ -100,6 +103,7 @@ impl SolverArgs {
             method: self.method,
             tolerance: variant.tolerance,
             max_iterations: self.max_iter,
+            max_evaluations: self.max_eval,
             time_limit,
             seed: variant.seed,
             linear: variant.linear,

@@ -9,7 +9,7 @@ use costate::linsol::LinearSolverKind;
 use costate::nlp::NlpMeta;
 use costate::nlp::solution::Solution;
 use costate::observe::{Event, Observer};
-use costate::opt::{self, Options};
+use costate::opt::{self, Options, WarmStart};
 use costate::{Error, Report};
 
 use super::args::{ProblemArgs, SolverArgs, Variant};
@@ -21,12 +21,14 @@ use super::{BAD_INPUT, Failure, Outcome, SOLVED, STOPPED, interrupt, table};
 
 /// Columns and letters of the iteration table.
 const LEGEND: &str = "Iteration table:
-  inf_pr, inf_du  largest constraint violation and entry of grad f + J'y (unscaled)
+  inf_pr, inf_du  largest constraint violation and entry of grad f + J'y + z (unscaled)
   merit           augmented Lagrangian with penalties eta1 (violation) and eta2 (gradient)
+  barrier         barrier parameter, with bounds or inequalities (in place of the three columns of the merit function)
   shift           multiple of the identity added to the Hessian, - for none
   ls, inner       trial points of the line search, inner iterations of the linear solver
   letter          none: Newton step; r: with a shift; g: steepest descent of the merit function;
-                  f, F: step of the feasibility phase, F with second derivatives; .: start
+                  f, F: step of the feasibility phase, F with second derivatives; a: step of the augmented
+                  Lagrangian with a barrier; .: start
 
 Exit codes: 0 solved, 1 stopped otherwise, 2 bad input, 3 internal error.";
 
@@ -59,6 +61,9 @@ pub struct SolveArgs {
     /// Write the point and the multipliers by name
     #[arg(long, value_name = "FILE")]
     solution: Option<PathBuf>,
+    /// Begin from a file that --solution wrote, matched by name
+    #[arg(long, value_name = "FILE")]
+    warm_start: Option<PathBuf>,
     /// Print nothing, the exit code is the answer
     #[arg(long, short)]
     quiet: bool,
@@ -106,6 +111,10 @@ pub fn run(args: &SolveArgs, out: &mut Output) -> Outcome {
     let mut loaded = load(&args.problem.file, &args.problem.read.sif_options())?;
     if !args.quiet && args.for_bench.is_none() {
         loaded.warnings().iter().for_each(|w| output::warning(w));
+    }
+    if let Some(path) = &args.warm_start {
+        let Solution { x, y, z, .. } = Solution::read(path)?.arrange(loaded.meta())?;
+        options.warm_start = Some(WarmStart { x, y, z });
     }
     let facts = args.for_bench.as_ref().map(|_| facts(&loaded));
     if let (Some(kinds), Some(facts)) = (&args.for_bench, &facts)

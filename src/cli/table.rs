@@ -69,39 +69,36 @@ pub fn header(out: &mut Output, meta: &NlpMeta, class: Option<&str>, header: &He
 
 /// Prints a row of the iteration table, with the heading where it is due.
 pub fn row(out: &mut Output, row: &IterationRow) {
+    let barrier = row.barrier > 0.0;
     if row.iteration.is_multiple_of(HEADING_EVERY) {
+        let middle = if barrier {
+            format!("{:>8} {:>8}", "error", "mu")
+        } else {
+            format!("{:>10} {:>7} {:>7}", "merit", "eta1", "eta2")
+        };
         out.line(format_args!(
-            "{:>6} {:>15} {:>8} {:>8} {:>10} {:>7} {:>7} {:>7} {:>8} {:>8} {:>3} {:>6}",
-            "iter ",
-            "objective",
-            "inf_pr",
-            "inf_du",
-            "merit",
-            "eta1",
-            "eta2",
-            "shift",
-            "|step|",
-            "alpha",
-            "ls",
-            "inner"
+            "{:>6} {:>15} {:>8} {:>8} {middle} {:>7} {:>8} {:>8} {:>3} {:>6}",
+            "iter ", "objective", "inf_pr", "inf_du", "shift", "|step|", "alpha", "ls", "inner"
         ));
     }
     let kind = if row.kind.is_ascii_graphic() { row.kind } else { ' ' };
+    let middle = if barrier {
+        format!("{} {}", residual(row.scaled_residual), residual(row.barrier))
+    } else {
+        format!("{:>10} {} {}", number(row.merit, 3), short(row.penalty.0), short(row.penalty.1))
+    };
     out.print(format_args!(
-        "{:>5}{kind} {:>15} {} {} {:>10}",
+        "{:>5}{kind} {:>15} {} {} {middle}",
         row.iteration,
         number(row.objective, 8),
         residual(row.primal),
         residual(row.dual),
-        number(row.merit, 3),
     ));
     if row.iteration == 0 {
-        out.line(format_args!(" {} {}", short(row.penalty.0), short(row.penalty.1)));
+        out.line(format_args!(""));
     } else {
         out.line(format_args!(
-            " {} {} {} {} {} {:>3} {:>6}",
-            short(row.penalty.0),
-            short(row.penalty.1),
+            " {} {} {} {:>3} {:>6}",
             if row.shift == 0.0 { format!("{:>7}", "-") } else { short(row.shift) },
             residual(row.step_norm),
             residual(row.step_length),
@@ -159,6 +156,7 @@ pub fn stop_words(stop: &StopReason) -> &'static str {
         StopReason::Interrupted => "interrupted",
         StopReason::Stalled { .. } => "stalled",
         StopReason::LinearSolveFailed { .. } => "linear solve failed",
+        StopReason::EvaluationPanicked { .. } => "evaluation panicked",
         StopReason::StartNotFinite { .. } => "start point not finite",
     }
 }

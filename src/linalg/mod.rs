@@ -1,8 +1,10 @@
 //! Operators and sparse storage. Vectors are slices.
 
+mod dense;
 mod scalar;
 mod vector;
 
+pub use dense::gram;
 pub use scalar::{Dense, Scalar};
 pub use vector::{axpy, dot, norm_inf, norm1, norm2};
 

@@ -15,6 +15,9 @@ const LARGEST_START_MULTIPLIER: f64 = 1e3;
 /// Times that the feasibility phase may hand back to the Newton phase.
 const ROUNDS: usize = 8;
 
+/// Of the remaining time, for an attempt that is not the last.
+const SHARE_OF_TIME: f64 = 0.75;
+
 /// A way to solve the problem from its start.
 #[derive(Debug, Clone, Copy)]
 enum Attempt {
@@ -109,13 +112,12 @@ impl Engine<'_> {
             let left = limit - self.iteration;
             // Short limits leave no room for another attempt.
             let last = k + 1 == list.len() || limit < 600;
-            // Even shares, but two thirds for the first of two.
-            let shares = (list.len() - k).max(2) as u64;
-            let share = if shares == 2 { left / 3 * 2 } else { left / shares };
+            // Even shares of the iterations, but two thirds for the first of two, and always three quarters of the time.
+            let share = if k + 2 >= list.len() { left / 3 * 2 } else { left / (list.len() - k) as u64 };
             self.iteration_limit = if last { limit } else { self.iteration + share };
             self.attempt_deadline = self.stop.deadline.filter(|_| !last).map(|deadline| {
                 let now = Instant::now();
-                now + deadline.saturating_duration_since(now).mul_f64(share as f64 / left.max(1) as f64)
+                now + deadline.saturating_duration_since(now).mul_f64(SHARE_OF_TIME)
             });
             let end = self.attempt(attempt);
             self.attempt_deadline = None;
@@ -165,8 +167,9 @@ impl Engine<'_> {
 
     /// Back to the start point.
     fn restart(&mut self) -> Result<(), model::BadEvaluation> {
-        self.current.x.copy_from_slice(&self.model.nlp().meta().x0);
+        self.current.x.copy_from_slice(&self.first.x);
         self.current.y.fill(0.0);
+        self.first.z.clear();
         self.regularization = Regularization::default();
         self.relative_shift = false;
         self.keeps_delta = true;

@@ -77,8 +77,11 @@ impl Engine<'_> {
         f(&mut *self.solver, &mut operator, &self.rhs, &mut self.step)
     }
 
-    /// Puts H and J of the current point into the matrix. The model must hold them.
+    /// Puts H and J of the current point into the matrix. The model must hold them. (Normal equations are filled once a point.)
     pub fn fill_kkt(&mut self, system: System) {
+        if matches!(system, System::Feasibility { .. }) && self.normal.is_some() {
+            return;
+        }
         if let Some(kkt) = &mut self.kkt {
             let hessian = matches!(system, System::Optimality | System::Feasibility { hessian: true });
             let barrier: &[f64] = if system == System::Multipliers { &[] } else { &self.barrier_hessian };
@@ -94,11 +97,15 @@ impl Engine<'_> {
             System::Feasibility { .. } => (self.regularization.t, 1.0),
             System::Multipliers => (1.0, DELTA),
         };
-        if let Some(kkt) = &mut self.kkt {
-            kkt.regularize(t, &self.weights, delta);
-        }
         let stop = self.stop.clone();
-        let result = self.with_operator(system, |solver, operator, _, _| solver.prepare(operator, &stop));
+        let result = if let (System::Feasibility { hessian }, Some(normal)) = (system, &mut self.normal) {
+            normal.prepare(&self.model, hessian, (t, &self.weights, &self.barrier_hessian), &stop)
+        } else {
+            if let Some(kkt) = &mut self.kkt {
+                kkt.regularize(t, &self.weights, delta);
+            }
+            self.with_operator(system, |solver, operator, _, _| solver.prepare(operator, &stop))
+        };
         self.linear.factorizations += 1;
         self.add_linear_time(start.elapsed(), before);
         result
@@ -108,8 +115,11 @@ impl Engine<'_> {
     pub fn solve_linear(&mut self, system: System, accuracy: Accuracy) -> Result<Solved, LinSolError> {
         let (start, before) = (Instant::now(), self.model.seconds);
         let stop = self.stop.clone();
-        let result = self
-            .with_operator(system, |solver, operator, b, z| solver.solve(operator, b, z, accuracy, &stop));
+        let result = if let (System::Feasibility { .. }, Some(normal)) = (system, &mut self.normal) {
+            normal.solve(&mut self.model, &self.rhs, &mut self.step, accuracy, &stop)
+        } else {
+            self.with_operator(system, |solver, operator, b, z| solver.solve(operator, b, z, accuracy, &stop))
+        };
         if let Ok(solved) = &result {
             self.linear.solves += 1;
             self.linear.inner_iterations += solved.iterations as u64;

@@ -8,6 +8,7 @@ use super::interior::Bounds;
 use super::kkt::KktMatrix;
 use super::merit::{Merit, Point};
 use super::model::{BadEvaluation, Model};
+use super::normal::NormalEquations;
 use super::options::Options;
 use crate::linalg::{norm_inf, norm1};
 use crate::linsol::{LinearSolver, LinearSolverKind};
@@ -39,10 +40,14 @@ pub(super) struct Engine<'a> {
     pub stop: StopToken,
     pub start: Instant,
     pub kkt: Option<KktMatrix>,
+    /// In place of K in the feasibility phase, where that pays.
+    pub normal: Option<NormalEquations>,
     pub solver: Box<dyn LinearSolver>,
     pub solver_kind: LinearSolverKind,
     pub linear: LinearStats,
     pub linear_seconds: f64,
+    /// Start of an attempt: x, y (scaled), and z of the lower and upper bounds for a warm one.
+    pub first: FirstPoint,
     /// Bounds of the variables; no entries without any.
     pub bounds: Bounds,
     /// S of the current matrix, length n; empty without bounds.
@@ -80,6 +85,15 @@ pub(super) struct Engine<'a> {
     pub keeps_delta: bool,
     /// Consecutive short steps.
     pub short_steps: u32,
+}
+
+/// Where an attempt starts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FirstPoint {
+    pub x: Vec<f64>,
+    pub y: Vec<f64>,
+    /// z = zu - zl, original; empty unless the start is a warm one.
+    pub z: Vec<f64>,
 }
 
 /// Terms of the gradient of the merit function at the current point.
@@ -201,12 +215,18 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Flag, deadline and iteration limit.
+    /// Flag, deadline and limits.
     pub fn out_of_budget(&self) -> Option<StopReason> {
         match self.stop.check() {
             Some(StopCause::Interrupted) => return Some(StopReason::Interrupted),
             Some(StopCause::TimeLimit) => return Some(StopReason::TimeLimit),
             None => {}
+        }
+        if let Some(what) = &self.model.panicked {
+            return Some(StopReason::EvaluationPanicked { what: what.clone() });
+        }
+        if self.options.max_evaluations.is_some_and(|most| self.model.counts.objective >= most) {
+            return Some(StopReason::MaxEvaluations);
         }
         let late = self.attempt_deadline.is_some_and(|d| Instant::now() >= d);
         (late || self.iteration >= self.iteration_limit).then_some(StopReason::MaxIterations)

@@ -229,7 +229,9 @@ impl Engine<'_> {
         }
         let inside = self.bounds.primal_step(&self.current.x, &self.step, TO_BOUNDARY) == 1.0;
         let ratio = match solved {
-            Ok(_) if inside && self.step.iter().all(|v| v.is_finite()) => self.trial_ratio(1.0, barrier, predicted),
+            Ok(_) if inside && self.step.iter().all(|v| v.is_finite()) => {
+                self.trial_ratio(1.0, barrier, predicted)
+            }
             _ => f64::NEG_INFINITY,
         };
         if ratio.is_finite() && dot(&self.trial.c, &self.trial.c) < before {
@@ -247,6 +249,9 @@ impl Engine<'_> {
     ) -> Result<(), PhaseEnd> {
         let n = self.model.n;
         self.model.hess(&self.current.x, 0.0, &self.current.c).map_err(|e| PhaseEnd::NoStep(e.function))?;
+        if let Some(normal) = &mut self.normal {
+            normal.fill(&self.model);
+        }
         let size = dot(&self.current.c, &self.current.c);
         let mut trials = 0;
         let mut jacobian_is_current = true;

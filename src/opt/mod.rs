@@ -16,12 +16,13 @@ mod kkt;
 mod merit;
 mod model;
 mod newton;
+mod normal;
 mod options;
 mod standard;
 #[cfg(test)]
 mod tests;
 
-pub use options::{AccuracyRule, Method, Options};
+pub use options::{AccuracyRule, Method, Options, WarmStart};
 
 use std::time::{Duration, Instant};
 
@@ -31,12 +32,13 @@ use crate::linsol::{self, LinearSolverKind};
 use crate::nlp::{Nlp, NlpMeta};
 use crate::observe::{Event, Header, Observer, StopToken};
 use crate::report::{LinearStats, PointKind, Report, StopReason, Timings};
+use engine::{Engine, FirstPoint, Regularization, Residuals};
 use interior::Bounds;
-use standard::Standard;
-use engine::{Engine, Regularization, Residuals};
 use kkt::KktMatrix;
 use merit::{Merit, Point};
 use model::Model;
+use normal::NormalEquations;
+use standard::Standard;
 
 /// Solves a nonlinear program with equality constraints, or without constraints.
 ///
@@ -50,8 +52,8 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     options.validate()?;
     refuse_unsupported(nlp.meta())?;
     let meta = nlp.meta();
-    let general =
-        (0..meta.n()).any(|j| meta.is_bounded(j)) || (0..meta.m()).any(|i| !meta.is_equality(i));
+    options.validate_start(meta.n(), meta.m())?;
+    let general = (0..meta.n()).any(|j| meta.is_bounded(j)) || (0..meta.m()).any(|i| !meta.is_equality(i));
     if general && options.method == Method::SketchedNewton {
         return Err(Error::Unsupported {
             name: meta.name.clone(),
@@ -59,11 +61,16 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
         });
     }
     let report = if general {
-        let mut standard = Standard::new(nlp, options.scaling);
-        let report = solve_standard(&mut standard, options, observer, start)?;
+        let mut standard = Standard::new(nlp, options);
+        let first = standard.first_point(options.warm_start.as_ref());
+        let report = solve_standard(&mut standard, first, options, observer, start)?;
         standard.original_report(report, options.tolerance)
     } else {
-        solve_standard(nlp, options, observer, start)?
+        let first = match &options.warm_start {
+            Some(w) => FirstPoint { x: w.x.clone(), y: w.y.clone(), z: Vec::new() },
+            None => FirstPoint { x: meta.x0.clone(), y: meta.y0.clone(), z: Vec::new() },
+        };
+        solve_standard(nlp, first, options, observer, start)?
     };
     let _ = observer.event(&Event::Stop(&report));
     Ok(report)
@@ -72,13 +79,14 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
 /// Solves a problem whose constraints are equalities; the report is that of this problem.
 fn solve_standard(
     nlp: &mut dyn Nlp,
+    first: FirstPoint,
     options: &Options,
     observer: &mut dyn Observer,
     start: Instant,
 ) -> Result<Report, Error> {
     let model = Model::new(nlp);
     let (kind, why) = choose_linear_solver(&model, options)?;
-    let mut engine = Engine::new(model, options, observer, kind, start);
+    let mut engine = Engine::new(model, first, options, observer, kind, start);
     let mut stop = engine.run(&why);
     if attempts::gave_up(&stop) && engine.is_solved_within_rounding(&engine.best_residuals) {
         stop = StopReason::Converged;
@@ -122,6 +130,7 @@ fn choose_linear_solver(model: &Model<'_>, options: &Options) -> Result<(LinearS
 impl<'a> Engine<'a> {
     fn new(
         model: Model<'a>,
+        first: FirstPoint,
         options: &'a Options,
         observer: &'a mut dyn Observer,
         kind: LinearSolverKind,
@@ -131,7 +140,7 @@ impl<'a> Engine<'a> {
         let meta = model.nlp().meta();
         let bounds = Bounds::new(&meta.x_lower, &meta.x_upper);
         let bounded = bounds.count() > 0;
-        let current = Point::new(&meta.x0, &meta.y0, bounded);
+        let current = Point::new(&first.x, &first.y, bounded);
         let deadline = options.time_limit.map(|s| start + Duration::from_secs_f64(s.min(1e9)));
         let stop = StopToken {
             flag: options.stop.flag.clone(),
@@ -140,6 +149,7 @@ impl<'a> Engine<'a> {
         let zeros = |k: usize| vec![0.0; k];
         Self {
             kkt: KktMatrix::new(&model),
+            normal: (kind == LinearSolverKind::Ldl).then(|| NormalEquations::new(&model)).flatten(),
             solver: linsol::build(kind, options.seed),
             solver_kind: kind,
             linear: LinearStats { solver: kind.as_str().into(), ..LinearStats::default() },
@@ -153,6 +163,7 @@ impl<'a> Engine<'a> {
             weights: vec![1.0; n],
             barrier_hessian: zeros(if bounded { n } else { 0 }),
             bounds,
+            first,
             step: zeros(n + m),
             rhs: zeros(n + m),
             scratch: zeros(n + m),
@@ -295,6 +306,7 @@ pub(super) fn message(report: &Report, meta: &NlpMeta) -> String {
         StopReason::Interrupted => "interrupted".into(),
         StopReason::Stalled { what } => format!("no further progress: {what}"),
         StopReason::LinearSolveFailed { what } => format!("the linear system could not be solved: {what}"),
+        StopReason::EvaluationPanicked { what } => what.clone(),
         StopReason::StartNotFinite { function } => format!("at the start point: {function}"),
     }
 }

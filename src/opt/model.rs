@@ -3,6 +3,7 @@
 //! Scaled functions: f~ = s_f f, c~_i = s_i (c_i - b_i) with b the right-hand side of the equality.
 //! Their multipliers y~ belong to the original ones by y_i = s_i y~_i / s_f (`docs/notation.md`).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::linalg::{LinOp, SparseMatrix, Storage, norm_inf};
@@ -64,6 +65,8 @@ pub(super) struct Model<'a> {
     y_raw: Vec<f64>,
     pub counts: Counts,
     pub seconds: f64,
+    /// A function panicked: nothing is evaluated any more.
+    pub panicked: Option<String>,
 }
 
 impl<'a> Model<'a> {
@@ -87,6 +90,7 @@ impl<'a> Model<'a> {
             y_raw: vec![0.0; m],
             counts: Counts::default(),
             seconds: 0.0,
+            panicked: None,
         }
     }
 
@@ -133,14 +137,38 @@ impl<'a> Model<'a> {
         }
     }
 
+    /// Calls a function of the problem, timed; a panic in it ends the solve, not the program.
+    fn call<R>(
+        &mut self,
+        function: &str,
+        f: impl FnOnce(&mut Self) -> Result<R, EvalError>,
+    ) -> Result<R, BadEvaluation> {
+        if let Some(what) = &self.panicked {
+            return Err(BadEvaluation { function: what.clone() });
+        }
+        let start = Instant::now();
+        let result = catch_unwind(AssertUnwindSafe(|| f(self)));
+        self.seconds += start.elapsed().as_secs_f64();
+        result.map_or_else(
+            |payload| {
+                let words = payload.downcast_ref::<&str>().map(|s| s.to_string());
+                let words = words.or_else(|| payload.downcast_ref::<String>().cloned());
+                let what = format!("{function} panicked: {}", words.unwrap_or_default());
+                self.panicked = Some(what.clone());
+                Err(BadEvaluation { function: what })
+            },
+            |r| Ok(r?),
+        )
+    }
+
     /// Scaled f and c.
     pub fn obj_cons(&mut self, x: &[f64], c: &mut [f64]) -> Result<f64, BadEvaluation> {
-        let start = Instant::now();
         self.counts.objective += 1;
         self.counts.constraints += u64::from(self.m > 0);
-        let f = if self.m > 0 { self.nlp.obj_cons(x, c) } else { self.nlp.obj(x) };
-        self.seconds += start.elapsed().as_secs_f64();
-        let f = f?;
+        let with_constraints = self.m > 0;
+        let f = self.call("objective or constraints", |s| {
+            if with_constraints { s.nlp.obj_cons(x, c) } else { s.nlp.obj(x) }
+        })?;
         if !f.is_finite() {
             return Err(BadEvaluation::not_finite("objective"));
         }
@@ -156,17 +184,12 @@ impl<'a> Model<'a> {
 
     /// Scaled gradient; the Jacobian's entries are stored where there are any.
     pub fn grad_jac(&mut self, x: &[f64], gradient: &mut [f64]) -> Result<(), BadEvaluation> {
-        let start = Instant::now();
         self.counts.gradient += 1;
-        let result = match &mut self.jacobian {
-            Some(jac) if self.m > 0 => {
-                self.counts.jacobian += 1;
-                self.nlp.grad_jac_values(x, gradient, &mut jac.raw)
-            }
-            _ => self.nlp.grad(x, gradient),
-        };
-        self.seconds += start.elapsed().as_secs_f64();
-        result?;
+        self.counts.jacobian += u64::from(self.m > 0 && self.jacobian.is_some());
+        self.call("gradient or Jacobian", |s| match &mut s.jacobian {
+            Some(jac) if s.m > 0 => s.nlp.grad_jac_values(x, gradient, &mut jac.raw),
+            _ => s.nlp.grad(x, gradient),
+        })?;
         if !gradient.iter().all(|v| v.is_finite()) {
             return Err(BadEvaluation::not_finite("gradient of the objective"));
         }
@@ -192,12 +215,15 @@ impl<'a> Model<'a> {
     /// Stores the entries of sigma hess f~ + sum y_i hess c~_i; nothing to do for a problem with products only.
     pub fn hess(&mut self, x: &[f64], sigma: f64, y: &[f64]) -> Result<(), BadEvaluation> {
         self.unscale_multipliers(y);
-        let Some(hess) = &mut self.hessian else { return Ok(()) };
-        let start = Instant::now();
+        if self.hessian.is_none() {
+            return Ok(());
+        }
         self.counts.hessian += 1;
-        let result = self.nlp.hess_values(x, sigma * self.objective_scale, &self.y_raw, &mut hess.raw);
-        self.seconds += start.elapsed().as_secs_f64();
-        result?;
+        self.call("Hessian", |s| match &mut s.hessian {
+            Some(hess) => s.nlp.hess_values(x, sigma * s.objective_scale, &s.y_raw, &mut hess.raw),
+            None => Ok(()),
+        })?;
+        let Some(hess) = &mut self.hessian else { return Ok(()) };
         hess.scatter();
         if !hess.matrix.values.iter().all(|v| v.is_finite()) {
             return Err(BadEvaluation::not_finite("Hessian of the Lagrangian"));
@@ -214,14 +240,12 @@ impl<'a> Model<'a> {
             jac.matrix.apply(1.0, v, 0.0, out);
             return Ok(());
         }
-        let start = Instant::now();
         self.counts.products += 1;
-        let result = self.nlp.jac_prod(x, v, out);
-        self.seconds += start.elapsed().as_secs_f64();
+        self.call("Jacobian product", |s| s.nlp.jac_prod(x, v, out))?;
         for (o, s) in out.iter_mut().zip(&self.constraint_scale) {
             *o *= s;
         }
-        Ok(result?)
+        Ok(())
     }
 
     /// z <- P~^-1 r for the scaled K~ = D K D, D = diag(s_f^1/2 I, S_c s_f^-1/2): P~ = D P D. False without a preconditioner.
@@ -238,10 +262,8 @@ impl<'a> Model<'a> {
         for (k, (w, v)) in work.iter_mut().zip(r).enumerate() {
             *w = v / weight(k, &self.constraint_scale);
         }
-        let start = Instant::now();
         self.counts.products += 1;
-        let ok = self.nlp.precondition(x, &self.y_raw, work, z).is_ok();
-        self.seconds += start.elapsed().as_secs_f64();
+        let ok = self.call("preconditioner", |s| s.nlp.precondition(x, &s.y_raw, work, z)).is_ok();
         for (k, v) in z.iter_mut().enumerate() {
             *v /= weight(k, &self.constraint_scale);
         }
@@ -259,11 +281,8 @@ impl<'a> Model<'a> {
             return Ok(());
         }
         self.unscale_multipliers(w);
-        let start = Instant::now();
         self.counts.products += 1;
-        let result = self.nlp.jac_t_prod(x, &self.y_raw, out);
-        self.seconds += start.elapsed().as_secs_f64();
-        Ok(result?)
+        self.call("transposed Jacobian product", |s| s.nlp.jac_t_prod(x, &s.y_raw, out))
     }
 
     /// out <- (sigma hess f~ + sum y_i hess c~_i) v; with entries the matrix is that of the last `hess`.
@@ -280,10 +299,7 @@ impl<'a> Model<'a> {
             return Ok(());
         }
         self.unscale_multipliers(y);
-        let start = Instant::now();
         self.counts.products += 1;
-        let result = self.nlp.hess_prod(x, sigma * self.objective_scale, &self.y_raw, v, out);
-        self.seconds += start.elapsed().as_secs_f64();
-        Ok(result?)
+        self.call("Hessian product", |s| s.nlp.hess_prod(x, sigma * s.objective_scale, &s.y_raw, v, out))
     }
 }

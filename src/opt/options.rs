@@ -77,7 +77,14 @@ macro_rules! named {
 }
 
 named!(AccuracyRule, "accuracy rule", AccuracyRule::Practical, AccuracyRule::Certified);
-named!(Method, "method", Method::Auto, Method::SketchedNewton, Method::InteriorPoint, Method::AugmentedLagrangian);
+named!(
+    Method,
+    "method",
+    Method::Auto,
+    Method::SketchedNewton,
+    Method::InteriorPoint,
+    Method::AugmentedLagrangian
+);
 
 /// What a user may choose. `Options::default()` is meant to be good.
 #[derive(Debug, Clone)]
@@ -88,6 +95,8 @@ pub struct Options {
     pub tolerance: f64,
     /// Outer iterations of all attempts together.
     pub max_iterations: u64,
+    /// Evaluations of the objective.
+    pub max_evaluations: Option<u64>,
     /// Seconds of wall-clock time.
     pub time_limit: Option<f64>,
     /// Seed of everything random.
@@ -104,6 +113,8 @@ pub struct Options {
     pub max_inner_iterations: usize,
     /// Scale objective and constraints by their gradients at the start.
     pub scaling: bool,
+    /// Where to begin instead of the problem's start: a point near the solution, with multipliers.
+    pub warm_start: Option<WarmStart>,
     /// Asks the solver to stop from outside.
     pub stop: StopToken,
 }
@@ -114,6 +125,7 @@ impl Default for Options {
             method: Method::Auto,
             tolerance: 1e-8,
             max_iterations: 10_000,
+            max_evaluations: None,
             time_limit: None,
             seed: 0,
             linear: LinearSolverKind::Auto,
@@ -122,12 +134,44 @@ impl Default for Options {
             initial_dual_penalty: 0.1,
             max_inner_iterations: 100_000,
             scaling: true,
+            warm_start: None,
             stop: StopToken::default(),
         }
     }
 }
 
+/// A point with its multipliers, signs as in `docs/notation.md`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WarmStart {
+    /// Variables, length n.
+    pub x: Vec<f64>,
+    /// Multipliers of the constraints, length m.
+    pub y: Vec<f64>,
+    /// Multipliers of the bounds, length n.
+    pub z: Vec<f64>,
+}
+
+impl WarmStart {
+    fn validate(&self, n: usize, m: usize) -> Result<(), Error> {
+        let fail = |what: String| Err(Error::Option { option: "warm_start".into(), what });
+        for (what, v, length) in [("x", &self.x, n), ("y", &self.y, m), ("z", &self.z, n)] {
+            if v.len() != length {
+                return fail(format!("{what} has {} entries, expected {length}", v.len()));
+            }
+            if let Some(k) = v.iter().position(|v| !v.is_finite()) {
+                return fail(format!("{what}[{k}] is {}, expected a finite number", v[k]));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Options {
+    /// Checks the warm start against the sizes of a problem.
+    pub(super) fn validate_start(&self, n: usize, m: usize) -> Result<(), Error> {
+        self.warm_start.as_ref().map_or(Ok(()), |w| w.validate(n, m))
+    }
+
     /// Checks every range.
     ///
     /// # Errors

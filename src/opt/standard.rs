@@ -7,8 +7,10 @@
 //! w_i = max(1, |row i of J| / 100) at the start, so that the scaled row reads c~_i - s_i = 0. The multipliers y are those
 //! of the original constraints; a slack's bound multiplier z equals w_i y_i.
 
+use super::engine::FirstPoint;
 use super::interior::Bounds;
 use super::model::TARGET_GRADIENT;
+use super::options::{Options, WarmStart};
 use crate::linalg::norm_inf;
 use crate::nlp::{EvalError, INFINITE_BOUND, Nlp, NlpMeta, Pattern};
 use crate::report::Report;
@@ -18,6 +20,8 @@ use crate::report::Report;
 const RELAXATION: f64 = 1e-8;
 /// The start keeps this distance from its bounds, absolute and relative to their distance.
 const PUSH: f64 = 1e-2;
+/// The same for a warm start, until its residual tells how good it is.
+const WARM_PUSH: f64 = 1e-10;
 
 /// Where the entries of a pattern of the original problem go.
 #[derive(Default)]
@@ -49,8 +53,12 @@ pub(super) struct Standard<'a> {
 
 impl<'a> Standard<'a> {
     /// Evaluates the Jacobian once at the start to weigh the slacks; where that fails they have weight 1.
-    pub fn new(inner: &'a mut dyn Nlp, scaling: bool) -> Self {
-        let original = inner.meta().clone();
+    pub fn new(inner: &'a mut dyn Nlp, options: &Options) -> Self {
+        let mut original = inner.meta().clone();
+        if let Some(w) = &options.warm_start {
+            original.x0.copy_from_slice(&w.x);
+            original.y0.copy_from_slice(&w.y);
+        }
         let (n, m) = (original.n(), original.m());
         let free: Vec<usize> = (0..n).filter(|&j| original.x_lower[j] < original.x_upper[j]).collect();
         let slacked: Vec<usize> = (0..m).filter(|&i| !original.is_equality(i)).collect();
@@ -58,7 +66,11 @@ impl<'a> Standard<'a> {
         for j in 0..n {
             x[j] = x[j].clamp(original.x_lower[j], original.x_upper[j]);
         }
-        let weight = if scaling { slack_weights(inner, &original, &slacked, &x) } else { vec![1.0; slacked.len()] };
+        let weight = if options.scaling {
+            slack_weights(inner, &original, &slacked, &x)
+        } else {
+            vec![1.0; slacked.len()]
+        };
         let mut position = vec![usize::MAX; n];
         for (k, &j) in free.iter().enumerate() {
             position[j] = k;
@@ -76,8 +88,21 @@ impl<'a> Standard<'a> {
             x,
         };
         standard.meta = standard.standard_meta(&original, &position);
-        standard.start_inside();
+        standard.start_inside(if options.warm_start.is_some() { WARM_PUSH } else { PUSH });
         standard
+    }
+
+    /// The start in this form, with multipliers of all bounds if it is a warm one.
+    pub fn first_point(&self, warm: Option<&WarmStart>) -> FirstPoint {
+        let slack_multiplier =
+            |y: &[f64]| self.slacked.iter().zip(&self.weight).map(|(&i, w)| w * y[i]).collect::<Vec<_>>();
+        FirstPoint {
+            x: self.meta.x0.clone(),
+            y: self.meta.y0.clone(),
+            z: warm.map_or(Vec::new(), |w| {
+                self.free.iter().map(|&j| w.z[j]).chain(slack_multiplier(&w.y)).collect()
+            }),
+        }
     }
 
     fn standard_meta(&mut self, original: &NlpMeta, position: &[usize]) -> NlpMeta {
@@ -97,7 +122,9 @@ impl<'a> Standard<'a> {
             ..NlpMeta::default()
         };
         for (&i, w) in self.slacked.iter().zip(&self.weight) {
-            let relaxed = |b: f64, sign: f64| if b.abs() < INFINITE_BOUND { (b + sign * RELAXATION * b.abs().max(1.0)) / w } else { b };
+            let relaxed = |b: f64, sign: f64| {
+                if b.abs() < INFINITE_BOUND { (b + sign * RELAXATION * b.abs().max(1.0)) / w } else { b }
+            };
             meta.x_lower.push(relaxed(original.c_lower[i], -1.0));
             meta.x_upper.push(relaxed(original.c_upper[i], 1.0));
             meta.x0.push(0.0);
@@ -122,11 +149,11 @@ impl<'a> Standard<'a> {
     }
 
     /// Moves the start inside the bounds, first x, then s = c(x) / w (0 where c cannot be evaluated).
-    fn start_inside(&mut self) {
+    fn start_inside(&mut self, push: f64) {
         let nf = self.free.len();
         let bounds = Bounds::new(&self.meta.x_lower, &self.meta.x_upper);
         let mut start = std::mem::take(&mut self.meta.x0);
-        bounds.push_inside(&mut start, PUSH, PUSH);
+        bounds.push_inside(&mut start, push, push);
         let mut c = vec![0.0; self.meta.m()];
         self.place(&start);
         if !self.slacked.is_empty() && self.inner.cons(&self.x, &mut c).is_ok() {
@@ -134,7 +161,7 @@ impl<'a> Standard<'a> {
                 *s = if c[i].is_finite() { c[i] / w } else { 0.0 };
             }
         }
-        bounds.push_inside(&mut start, PUSH, PUSH);
+        bounds.push_inside(&mut start, push, push);
         self.meta.x0 = start;
     }
 
@@ -169,8 +196,10 @@ impl<'a> Standard<'a> {
             worst.truncate(10);
             report.worst_constraints = worst;
             let product = |multiplier: f64, v: f64, l: f64, u: f64| {
-                let gap = if multiplier > 0.0 { u - v } else { v - l };
-                if l == u || multiplier == 0.0 { 0.0 } else { (multiplier * gap).abs() }
+                let (gap, bound) = if multiplier > 0.0 { (u - v, u) } else { (v - l, l) };
+                // Without a bound on its side a multiplier is an error by itself.
+                let factor = if bound.abs() < INFINITE_BOUND { gap } else { 1.0 };
+                if l == u { 0.0 } else { (multiplier * factor).abs() }
             };
             let bound_products = (0..n).map(|j| product(z[j], self.x[j], meta.x_lower[j], meta.x_upper[j]));
             let row_products = (0..m).map(|i| product(report.y[i], c[i], meta.c_lower[i], meta.c_upper[i]));
@@ -287,7 +316,14 @@ impl Nlp for Standard<'_> {
         Ok(())
     }
 
-    fn hess_prod(&mut self, v: &[f64], sigma: f64, y: &[f64], d: &[f64], hd: &mut [f64]) -> Result<(), EvalError> {
+    fn hess_prod(
+        &mut self,
+        v: &[f64],
+        sigma: f64,
+        y: &[f64],
+        d: &[f64],
+        hd: &mut [f64],
+    ) -> Result<(), EvalError> {
         self.place(v);
         scatter_free(&self.free, d, &mut self.other);
         self.inner.hess_prod(&self.x, sigma, y, &self.other, &mut self.product)?;

@@ -66,7 +66,11 @@ impl Bounds {
         let margin = |j: usize, b: f64| {
             let room = self.upper[j] - self.lower[j];
             let wanted = absolute * b.abs().max(1.0);
-            if self.lower[j] > -INFINITE_BOUND && self.upper[j] < INFINITE_BOUND { wanted.min(relative * room) } else { wanted }
+            if self.lower[j] > -INFINITE_BOUND && self.upper[j] < INFINITE_BOUND {
+                wanted.min(relative * room)
+            } else {
+                wanted
+            }
         };
         for &j in &self.with_lower {
             x[j] = x[j].max(self.lower[j] + margin(j, self.lower[j]));
@@ -95,7 +99,11 @@ impl Bounds {
         for &j in &self.with_upper {
             logs += self.above(x, j).ln();
         }
-        let linear: f64 = self.one_sided.iter().map(|&(j, sign)| if sign > 0.0 { x[j] - self.lower[j] } else { self.upper[j] - x[j] }).sum();
+        let linear: f64 = self
+            .one_sided
+            .iter()
+            .map(|&(j, sign)| if sign > 0.0 { x[j] - self.lower[j] } else { self.upper[j] - x[j] })
+            .sum();
         mu * (DAMPING * linear - logs)
     }
 
@@ -140,7 +148,14 @@ impl Bounds {
     }
 
     /// Newton step of the multipliers: dzl = mu/(x - l) - zl - zl/(x - l) dx, dzu = mu/(u - x) - zu + zu/(u - x) dx.
-    pub fn multiplier_step(&self, x: &[f64], z: (&[f64], &[f64]), mu: f64, dx: &[f64], dz: (&mut [f64], &mut [f64])) {
+    pub fn multiplier_step(
+        &self,
+        x: &[f64],
+        z: (&[f64], &[f64]),
+        mu: f64,
+        dx: &[f64],
+        dz: (&mut [f64], &mut [f64]),
+    ) {
         for &j in &self.with_lower {
             let d = self.below(x, j);
             dz.0[j] = mu / d - z.0[j] - z.0[j] / d * dx[j];
@@ -174,6 +189,16 @@ impl Bounds {
         }
     }
 
+    /// z <- max(z, mu / max(distance, 1)).
+    pub fn raise_multipliers(&self, x: &[f64], mu: f64, zl: &mut [f64], zu: &mut [f64]) {
+        for &j in &self.with_lower {
+            zl[j] = zl[j].max(mu / self.below(x, j).max(1.0));
+        }
+        for &j in &self.with_upper {
+            zu[j] = zu[j].max(mu / self.above(x, j).max(1.0));
+        }
+    }
+
     /// max |z_j d_j - mu| over all bounds.
     pub fn complementarity(&self, x: &[f64], zl: &[f64], zu: &[f64], mu: f64) -> f64 {
         let mut worst = 0.0f64;
@@ -198,7 +223,8 @@ impl Bounds {
 
     /// |z|_1.
     pub fn multiplier_norm(&self, zl: &[f64], zu: &[f64]) -> f64 {
-        self.with_lower.iter().map(|&j| zl[j]).sum::<f64>() + self.with_upper.iter().map(|&j| zu[j]).sum::<f64>()
+        self.with_lower.iter().map(|&j| zl[j]).sum::<f64>()
+            + self.with_upper.iter().map(|&j| zu[j]).sum::<f64>()
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) use filter::Filter;
 use super::direction::{DirectionFailure, System};
 use super::engine::{Engine, PhaseEnd};
 use super::feasibility::{FilterGoal, Goal};
-use crate::linalg::{dot, norm1, norm_inf};
+use crate::linalg::{dot, norm_inf, norm1};
 use crate::linsol::LinSolError;
 use crate::observe::IterationRow;
 use crate::report::StopReason;
@@ -113,18 +113,10 @@ impl Engine<'_> {
         let (n, m) = (self.model.n, self.model.m);
         let nz = if self.bounds.count() > 0 { n } else { 0 };
         let tol = self.options.tolerance;
-        for (list, z) in [
-            (&self.bounds.with_lower, &mut self.current.zl),
-            (&self.bounds.with_upper, &mut self.current.zu),
-        ] {
-            for &j in list {
-                z[j] = 1.0;
-            }
-        }
-        self.least_squares_multipliers(LARGEST_MULTIPLIER);
+        let mu = self.first_multipliers(start);
         let theta = norm1(&self.current.c);
         Barrier {
-            mu: start.mu,
+            mu,
             // Low enough for the complementarity of the original problem, too.
             smallest_mu: tol.min(1e4 * tol * self.model.objective_scale) / (KAPPA_EPSILON + 1.0),
             filter: Filter::default(),
@@ -138,6 +130,31 @@ impl Engine<'_> {
             short_steps: 0,
             restarts: 0,
         }
+    }
+
+    /// First z and y, and mu: from a warm start, or z = 1 and least-squares y.
+    fn first_multipliers(&mut self, start: Start) -> f64 {
+        if self.first.z.is_empty() {
+            let p = &mut self.current;
+            self.bounds.with_lower.iter().for_each(|&j| p.zl[j] = 1.0);
+            self.bounds.with_upper.iter().for_each(|&j| p.zu[j] = 1.0);
+            self.least_squares_multipliers(LARGEST_MULTIPLIER);
+            return start.mu;
+        }
+        let p = &mut self.current;
+        for (j, z) in self.first.z.iter().enumerate() {
+            let z = z * self.model.objective_scale;
+            (p.zl[j], p.zu[j]) = ((-z).max(0.0), z.max(0.0));
+        }
+        let _ = self.update_lagrangian_gradient();
+        // As far from the bounds and as central as the start is good.
+        let r = self.residuals(&self.current);
+        let mu = r.scaled.clamp(0.1 * self.options.tolerance, start.mu);
+        let Self { bounds, current: p, .. } = self;
+        bounds.push_inside(&mut p.x, mu, 1e-2);
+        bounds.raise_multipliers(&p.x, mu, &mut p.zl, &mut p.zu);
+        let _ = self.evaluate_current();
+        mu
     }
 
     /// Lowers mu as long as the barrier problem is solved well enough; at least once if `now`.

@@ -126,8 +126,7 @@ impl Engine<'_> {
         let phi = self.barrier_objective(b.mu, true);
         let by_phi = reference.theta <= b.theta_min && switches(alpha, reference.slope, reference.theta);
         let armijo = not_above(phi, reference.phi + ARMIJO * alpha * reference.slope);
-        let progress =
-            if by_phi { armijo } else { improves(theta, phi, reference.theta, reference.phi) };
+        let progress = if by_phi { armijo } else { improves(theta, phi, reference.theta, reference.phi) };
         if !phi.is_finite() || theta > b.theta_max || !progress || !b.filter.accepts(theta, phi) {
             return Verdict::Refused { theta };
         }
