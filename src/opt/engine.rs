@@ -12,6 +12,7 @@ use super::normal::NormalEquations;
 use super::options::Options;
 use crate::linalg::{norm_inf, norm1};
 use crate::linsol::{LinearSolver, LinearSolverKind};
+use crate::nlp::NlpMeta;
 use crate::observe::{Event, IterationRow, Observer, StopCause, StopToken};
 use crate::report::{LinearStats, StopReason};
 
@@ -94,6 +95,13 @@ pub(super) struct FirstPoint {
     pub y: Vec<f64>,
     /// z = zu - zl, original; empty unless the start is a warm one.
     pub z: Vec<f64>,
+}
+
+impl FirstPoint {
+    /// The problem's own start.
+    pub fn of(meta: &NlpMeta) -> Self {
+        Self { x: meta.x0.clone(), y: meta.y0.clone(), z: Vec::new() }
+    }
 }
 
 /// Terms of the gradient of the merit function at the current point.

@@ -68,7 +68,7 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     } else {
         let first = match &options.warm_start {
             Some(w) => FirstPoint { x: w.x.clone(), y: w.y.clone(), z: Vec::new() },
-            None => FirstPoint { x: meta.x0.clone(), y: meta.y0.clone(), z: Vec::new() },
+            None => FirstPoint::of(nlp.meta()),
         };
         solve_standard(nlp, first, options, observer, start)?
     };

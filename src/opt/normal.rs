@@ -75,10 +75,10 @@ impl NormalEquations {
     ) -> Result<Prepared, LinSolError> {
         let n = model.n;
         let a = &mut self.matrix;
-        for j in 0..n {
+        for (j, weight) in weights.iter().enumerate() {
             let start = a.col_ptr[j];
             a.values[start..a.col_ptr[j + 1]].copy_from_slice(&self.product[j * n + j..(j + 1) * n]);
-            a.values[start] += t * weights[j] + barrier.get(j).copied().unwrap_or(0.0);
+            a.values[start] += t * weight + barrier.get(j).copied().unwrap_or(0.0);
         }
         if hessian && let Some(h) = model.hessian() {
             for j in 0..n {

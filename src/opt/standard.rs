@@ -63,8 +63,8 @@ impl<'a> Standard<'a> {
         let free: Vec<usize> = (0..n).filter(|&j| original.x_lower[j] < original.x_upper[j]).collect();
         let slacked: Vec<usize> = (0..m).filter(|&i| !original.is_equality(i)).collect();
         let mut x = original.x0.clone();
-        for j in 0..n {
-            x[j] = x[j].clamp(original.x_lower[j], original.x_upper[j]);
+        for (v, (l, u)) in x.iter_mut().zip(original.x_lower.iter().zip(&original.x_upper)) {
+            *v = v.clamp(*l, *u);
         }
         let weight = if options.scaling {
             slack_weights(inner, &original, &slacked, &x)

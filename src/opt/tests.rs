@@ -2,7 +2,7 @@
 
 use approx::assert_relative_eq;
 
-use super::engine::{Engine, Residuals};
+use super::engine::{Engine, FirstPoint, Residuals};
 use super::merit::Slopes;
 use super::model::Model;
 use super::{Options, solve};
@@ -118,9 +118,10 @@ fn gradient_of_the_merit_function_by_finite_differences() {
     let mut problem = hs7();
     let options = Options { scaling: false, ..Options::default() };
     let mut silent = Silent;
+    let first = FirstPoint::of(problem.meta());
     let model = Model::new(&mut problem);
     let mut engine =
-        Engine::new(model, &options, &mut silent, LinearSolverKind::Ldl, std::time::Instant::now());
+        Engine::new(model, first, &options, &mut silent, LinearSolverKind::Ldl, std::time::Instant::now());
     engine.merit.eta1 = 3.0;
     engine.merit.eta2 = 0.7;
     let (x, y) = ([1.3, -0.4], [0.8]);
@@ -158,9 +159,10 @@ fn a_solved_point_is_never_given_up_for_a_smaller_scaled_residual() {
     let mut problem = hs7();
     let options = Options::default();
     let mut silent = Silent;
+    let first = FirstPoint::of(problem.meta());
     let model = Model::new(&mut problem);
     let mut engine =
-        Engine::new(model, &options, &mut silent, LinearSolverKind::Ldl, std::time::Instant::now());
+        Engine::new(model, first, &options, &mut silent, LinearSolverKind::Ldl, std::time::Instant::now());
     // Large multipliers: the scaled residual is tiny, the gradient of the Lagrangian is not.
     let unsolved = Residuals { scaled: 1e-11, dual: 0.5, ..Residuals::default() };
     let solved = Residuals { scaled: 5e-9, dual: 1e-7, ..Residuals::default() };
