@@ -147,7 +147,7 @@ fn bad_input_is_one_sentence_and_exit_code_2() {
         (&["solve", &hs7, "--param", "NOSUCH=1"], "NOSUCH"),
         (&["solve", &poisctl, "--param", "N=many"], "many"),
         (&["solve", &hs7, "--linear", "foo"], "foo"),
-        (&["solve", &hs7, "--accuracy", "foo"], "practical or certified"),
+        (&["solve", &hs7, "--accuracy", "foo"], "practical, certified"),
         (&["solve", &hs7, "--method", "foo"], "sketched-newton"),
         (&["solve", &hs7, "--literals", "foo"], "double"),
         (&["solve", &hs7, "--start", "0"], "--start"),

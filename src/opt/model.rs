@@ -32,6 +32,14 @@ impl From<EvalError> for BadEvaluation {
     }
 }
 
+/// The result of `f`, or the words with which it panicked.
+pub(super) fn catching<R>(f: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let words = payload.downcast_ref::<&str>().map(|s| s.to_string());
+        words.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
+    })
+}
+
 /// Values that come in the order of a user's pattern, kept as a compressed matrix.
 struct Assembled {
     matrix: SparseMatrix,
@@ -147,18 +155,16 @@ impl<'a> Model<'a> {
             return Err(BadEvaluation { function: what.clone() });
         }
         let start = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(|| f(self)));
+        let result = catching(|| f(self));
         self.seconds += start.elapsed().as_secs_f64();
-        result.map_or_else(
-            |payload| {
-                let words = payload.downcast_ref::<&str>().map(|s| s.to_string());
-                let words = words.or_else(|| payload.downcast_ref::<String>().cloned());
-                let what = format!("{function} panicked: {}", words.unwrap_or_default());
+        match result {
+            Ok(r) => Ok(r?),
+            Err(words) => {
+                let what = format!("{function} panicked: {words}");
                 self.panicked = Some(what.clone());
                 Err(BadEvaluation { function: what })
-            },
-            |r| Ok(r?),
-        )
+            }
+        }
     }
 
     /// Scaled f and c.

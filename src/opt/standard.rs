@@ -9,7 +9,7 @@
 
 use super::engine::FirstPoint;
 use super::interior::Bounds;
-use super::model::TARGET_GRADIENT;
+use super::model::{TARGET_GRADIENT, catching};
 use super::options::{Options, WarmStart};
 use crate::linalg::norm_inf;
 use crate::nlp::{EvalError, INFINITE_BOUND, Nlp, NlpMeta, Pattern};
@@ -156,7 +156,7 @@ impl<'a> Standard<'a> {
         bounds.push_inside(&mut start, push, push);
         let mut c = vec![0.0; self.meta.m()];
         self.place(&start);
-        if !self.slacked.is_empty() && self.inner.cons(&self.x, &mut c).is_ok() {
+        if !self.slacked.is_empty() && matches!(catching(|| self.inner.cons(&self.x, &mut c)), Ok(Ok(()))) {
             for ((&i, w), s) in self.slacked.iter().zip(&self.weight).zip(&mut start[nf..]) {
                 *s = if c[i].is_finite() { c[i] / w } else { 0.0 };
             }
@@ -173,9 +173,12 @@ impl<'a> Standard<'a> {
         let mut z = vec![0.0; n];
         scatter_free(&self.free, &report.z, &mut z);
         let (mut c, mut lagrangian, mut jt_y) = (vec![0.0; m], vec![0.0; n], vec![0.0; n]);
-        let x = &self.x;
-        let evaluated = self.inner.obj_cons(x, &mut c).is_ok() && self.inner.grad(x, &mut lagrangian).is_ok();
-        if evaluated && self.lagrangian_terms(&report.y, &mut jt_y) {
+        let evaluated = catching(|| {
+            self.inner.obj_cons(&self.x, &mut c).is_ok()
+                && self.inner.grad(&self.x, &mut lagrangian).is_ok()
+                && self.lagrangian_terms(&report.y, &mut jt_y)
+        });
+        if evaluated == Ok(true) {
             for (l, v) in lagrangian.iter_mut().zip(&jt_y) {
                 *l += v;
             }
@@ -256,7 +259,7 @@ fn slack_weights(inner: &mut dyn Nlp, meta: &NlpMeta, slacked: &[usize], x: &[f6
     let mut largest = vec![0.0f64; meta.m()];
     if let Some(p) = &meta.jacobian {
         let mut values = vec![0.0; p.len()];
-        if inner.jac_values(x, &mut values).is_ok() {
+        if matches!(catching(|| inner.jac_values(x, &mut values)), Ok(Ok(()))) {
             for ((&i, &j), v) in p.rows.iter().zip(&p.cols).zip(&values) {
                 if v.is_finite() && meta.x_lower[j] < meta.x_upper[j] {
                     largest[i] = largest[i].max(v.abs());
