@@ -1,28 +1,27 @@
-//! Sparse and dense LDL' of symmetric indefinite matrices: inertia, solves with iterative refinement.
+//! Sparse and dense LDL' of symmetric indefinite matrices: inertia, solves with iterative refinement (`docs/linear-algebra.md`).
 
 mod dense;
 mod equilibrate;
-mod pivoting;
-mod supernodal;
+mod front;
+mod multifrontal;
+mod symbolic;
 #[cfg(test)]
 mod tests;
 
-use crate::linalg::{LinOp, SparseRef, Storage, norm2};
+use crate::linalg::{LinOp, SparseRef, Storage};
 use crate::linsol::common::{begin, residual, resize};
 use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved};
 use crate::observe::StopToken;
 
 use dense::DenseLdl;
-use pivoting::Pivoting;
-use supernodal::Supernodal;
+use front::Thresholds;
+use multifrontal::Multifrontal;
 
 const NAME: &str = "ldl";
-/// See `Ldl::probe`.
-const PROBE_REDUCTION: f64 = 1e-4;
-const PROBE_STEPS: usize = 5;
-/// Refinement that stalls above this calls for the pivoting factorization.
+/// Refinement that stalls above this calls for stricter pivoting.
 const POOR: f64 = 1e-10;
-const TOO_MUCH_WORK: &str = "a zero pivot, and too much work for a factorization with pivoting";
+/// The pivot threshold from then on.
+const STRICT: f64 = 0.1;
 
 /// Options of [`Ldl`].
 #[derive(Debug, Clone, PartialEq)]
@@ -32,30 +31,13 @@ pub struct LdlOptions {
     pub dense_up_to: usize,
     /// A pivot of the equilibrated matrix counts as zero up to `zero_pivot` times the dimension.
     pub zero_pivot: f64,
-    /// The fast sparse factorization adds this to (or subtracts it from) the diagonal of the equilibrated matrix, and
-    /// where that proves wrong tries once more with 100 times as much; refinement and the inertia test are against the
-    /// matrix itself. 0 switches the fast factorization off.
-    pub regularization: f64,
-    /// Signs of that regularization: positive for primal, negative for dual unknowns; empty: those of the diagonal,
-    /// negative where it is zero.
-    pub signs: Vec<i8>,
-    /// Threshold of the pivoting sparse factorization: entries of L stay below its reciprocal.
+    /// Threshold u of the sparse factorization: entries of L stay below 1/u. Where refinement stalls, 0.1 is used.
     pub pivot_threshold: f64,
-    /// The pivoting factorization, which takes about a nanosecond a multiplication and cannot be interrupted, is not tried
-    /// where the fast one needs more multiplications than this: then `perturbed_pivots` says that the inertia is in doubt.
-    pub pivoting_work: f64,
 }
 
 impl Default for LdlOptions {
     fn default() -> Self {
-        Self {
-            dense_up_to: 50,
-            zero_pivot: 4.0 * f64::EPSILON,
-            regularization: 1e-10,
-            signs: Vec::new(),
-            pivot_threshold: 0.01,
-            pivoting_work: 1e10,
-        }
+        Self { dense_up_to: 50, zero_pivot: 4.0 * f64::EPSILON, pivot_threshold: 1e-6 }
     }
 }
 
@@ -71,17 +53,11 @@ pub struct Ldl {
     /// Diagonal of S.
     scale: Vec<f64>,
     dense: DenseLdl,
-    supernodal: Option<Supernodal>,
-    pivoting: Option<Pivoting>,
-    /// Calls of `prepare` that go straight to the pivoting factorization, and how many after the next failure.
-    skip: u32,
-    skip_next: u32,
-    /// Whether the larger regularization is tried first: it was the last to be good.
-    more: bool,
-    probe_seed: u64,
+    sparse: Option<Multifrontal>,
+    /// u of this pattern.
+    threshold: f64,
     state: State,
     residual: Vec<f64>,
-    step: Vec<f64>,
     best: Vec<f64>,
 }
 
@@ -89,8 +65,7 @@ pub struct Ldl {
 enum State {
     Empty,
     Dense,
-    Fast,
-    Pivoting,
+    Sparse,
 }
 
 impl Default for Ldl {
@@ -110,15 +85,10 @@ impl Ldl {
             values: Vec::new(),
             scale: Vec::new(),
             dense: DenseLdl::default(),
-            supernodal: None,
-            pivoting: None,
-            skip: 0,
-            skip_next: 1,
-            more: false,
-            probe_seed: 0,
+            sparse: None,
+            threshold: 0.0,
             state: State::Empty,
             residual: Vec::new(),
-            step: Vec::new(),
             best: Vec::new(),
         }
     }
@@ -144,9 +114,9 @@ impl Ldl {
         self.row_idx.clear();
         self.row_idx.extend_from_slice(a.row_idx);
         self.values.resize(a.row_idx.len(), 0.0);
-        resize(n, &mut [&mut self.scale, &mut self.residual, &mut self.step, &mut self.best]);
-        (self.supernodal, self.pivoting) = (None, None);
-        (self.skip, self.skip_next) = (0, 1);
+        resize(n, &mut [&mut self.scale, &mut self.residual, &mut self.best]);
+        self.sparse = None;
+        self.threshold = self.options.pivot_threshold;
         Ok(())
     }
 
@@ -165,7 +135,7 @@ impl Ldl {
                 full[j * n + i] = a.values[p] * self.scale[i] * self.scale[j];
             }
         }
-        let inertia = self.dense.factor(self.options.zero_pivot * n as f64);
+        let inertia = self.dense.factor(self.zero_pivot());
         self.state = State::Dense;
         Prepared { inertia: Some(inertia), factor_nonzeros: n * (n + 1) / 2, perturbed_pivots: 0 }
     }
@@ -176,128 +146,27 @@ impl Ldl {
                 self.values[p] = a.values[p] * self.scale[a.row_idx[p]] * self.scale[j];
             }
         }
-        if self.options.regularization == 0.0 {
-            return self.factor_pivoting();
+        if self.sparse.is_none() {
+            self.sparse = Some(Multifrontal::new(self.n, &self.col_ptr, &self.row_idx)?);
         }
-        if self.skip > 0 {
-            self.skip -= 1;
-            return self.factor_pivoting();
-        }
-        let mut prepared = self.factor_fast(stop)?;
-        if stop.check().is_some() {
-            return Err(LinSolError::Stopped);
-        }
-        if prepared.perturbed_pivots == 0 {
-            self.skip_next = 1;
-            return Ok(prepared);
-        }
-        if !self.may_pivot() {
-            // Without a single usable pivot there is nothing to fall back on.
-            if prepared.inertia.is_none() {
-                return Err(LinSolError::TooLarge { solver: NAME, reason: TOO_MUCH_WORK.into() });
-            }
-            self.state = State::Fast;
-            prepared.perturbed_pivots = 1;
-            return Ok(prepared);
-        }
-        self.skip = self.skip_next;
-        self.skip_next = (2 * self.skip_next).min(16);
-        self.factor_pivoting()
+        self.factor_values(stop)
     }
 
-    /// `perturbed_pivots` is not 0 if the factors are not good enough to be trusted.
-    fn factor_fast(&mut self, stop: &StopToken) -> Result<Prepared, LinSolError> {
-        let mut fast = match self.supernodal.take() {
-            Some(fast) => fast,
-            None => Supernodal::new(self.n, &self.col_ptr, &self.row_idx)?,
-        };
-        if stop.check().is_some() {
-            return Err(LinSolError::Stopped);
-        }
-        let signs = std::mem::take(&mut self.options.signs);
-        let sign = |j: usize, ajj: f64| match signs.get(j) {
-            Some(&s) => f64::from(s.signum()),
-            None if ajj > 0.0 => 1.0,
-            None => -1.0,
-        };
-        // Little regularization suits ill-conditioned matrices, more of it those whose elimination grows.
-        let (mut inertia, mut trusted) = (None, false);
-        for _ in 0..2 {
-            let delta = self.options.regularization * if self.more { 100.0 } else { 1.0 };
-            inertia = fast.factor(&self.values, delta, sign);
-            trusted = inertia.is_some() && self.probe(&mut fast);
-            if trusted || stop.check().is_some() {
-                break;
-            }
-            self.more = !self.more;
-        }
-        self.options.signs = signs;
-        let factor_nonzeros = fast.factor_nonzeros();
-        self.supernodal = Some(fast);
-        if trusted {
-            self.state = State::Fast;
-        }
-        Ok(Prepared { inertia, factor_nonzeros, perturbed_pivots: usize::from(!trusted) })
+    /// Factorizes `values`.
+    fn factor_values(&mut self, stop: &StopToken) -> Result<Prepared, LinSolError> {
+        let limits = Thresholds { relative: self.threshold, zero: self.zero_pivot() };
+        let Some(sparse) = &mut self.sparse else { return Err(not_prepared()) };
+        self.state = State::Empty;
+        let inertia = sparse.factor(&self.values, limits, stop)?;
+        self.state = State::Sparse;
+        let factor_nonzeros = sparse.factor_nonzeros();
+        Ok(Prepared { inertia: Some(inertia), factor_nonzeros, perturbed_pivots: 0 })
     }
 
-    /// Whether refinement with these factors converges, which certifies their inertia.
-    ///
-    /// The factors are exact for K + F, F the regularization and all rounding errors. Along K + t F, 0 <= t <= 1, an
-    /// eigenvalue changes sign only if -1/t is an eigenvalue of F K^-1, that is, if M = F (K + F)^-1 has a real
-    /// eigenvalue mu >= 1 (mu = 1: K itself is singular). M is the iteration matrix of refinement, r <- M r. With left
-    /// eigenvector u, |r_k| >= |u'r_k|/|u| >= |u'r_0|/|u|, and for a random r_0 this is about |r_0|/sqrt(n). So a residual
-    /// below 1e-4 |r_0|/sqrt(n) excludes such a mu but with probability 1e-4.
-    fn probe(&mut self, fast: &mut Supernodal) -> bool {
-        let n = self.n;
-        let k = SparseRef {
-            nrows: n,
-            ncols: n,
-            col_ptr: &self.col_ptr,
-            row_idx: &self.row_idx,
-            values: &self.values,
-            storage: Storage::SymmetricLower,
-        };
-        self.probe_seed = self.probe_seed.wrapping_add(1);
-        let r = &mut self.residual;
-        for (i, ri) in r.iter_mut().enumerate() {
-            *ri = hash(self.probe_seed, i as u64);
-        }
-        let first = norm2(r);
-        let goal = PROBE_REDUCTION * first / (n as f64).sqrt();
-        let mut last = first;
-        for _ in 0..PROBE_STEPS {
-            self.step.copy_from_slice(r);
-            fast.solve(&mut self.step);
-            k.apply(-1.0, &self.step, 1.0, r);
-            let now = norm2(r);
-            if now <= goal {
-                return true;
-            }
-            if now.is_nan() || now > 0.3 * last {
-                return false;
-            }
-            last = now;
-        }
-        false
-    }
-
-    /// Whether the pivoting factorization is affordable, judged by the work of the fast one.
-    fn may_pivot(&self) -> bool {
-        self.supernodal.as_ref().is_none_or(|f| f.work() <= self.options.pivoting_work)
-    }
-
-    fn factor_pivoting(&mut self) -> Result<Prepared, LinSolError> {
-        let pivoting = self.pivoting.get_or_insert_with(|| {
-            let zero_tol = self.options.zero_pivot * self.n as f64;
-            Pivoting::new(self.n, &self.col_ptr, &self.row_idx, self.options.pivot_threshold, zero_tol)
-        });
-        let found = pivoting.factor(&self.values)?;
-        self.state = State::Pivoting;
-        Ok(Prepared {
-            inertia: Some(found.inertia),
-            factor_nonzeros: found.factor_nonzeros,
-            perturbed_pivots: found.perturbed,
-        })
+    /// Rounding of a sum of n terms grows with n at worst, with its root as a rule.
+    fn zero_pivot(&self) -> f64 {
+        let n = self.n as f64;
+        self.options.zero_pivot * n.min(30.0 * n.sqrt())
     }
 
     /// x += S (S A S)^-1 S r, r = `residual`; `residual` is overwritten.
@@ -305,27 +174,12 @@ impl Ldl {
         for (r, s) in self.residual.iter_mut().zip(&self.scale) {
             *r *= s;
         }
-        let step = match (self.state, &mut self.supernodal, &self.pivoting) {
-            (State::Dense, ..) => {
-                self.dense.solve(&mut self.residual);
-                &self.residual
-            }
-            (State::Fast, Some(fast), _) => {
-                fast.solve(&mut self.residual);
-                &self.residual
-            }
-            (State::Pivoting, _, Some(pivoting)) => {
-                pivoting.solve(&self.residual, &mut self.step)?;
-                &self.step
-            }
-            _ => {
-                return Err(LinSolError::Factorization {
-                    solver: NAME,
-                    reason: "prepare comes first".into(),
-                });
-            }
-        };
-        for ((xi, d), s) in x.iter_mut().zip(step).zip(&self.scale) {
+        match (self.state, &mut self.sparse) {
+            (State::Dense, _) => self.dense.solve(&mut self.residual),
+            (State::Sparse, Some(sparse)) => sparse.solve(&mut self.residual),
+            _ => return Err(not_prepared()),
+        }
+        for ((xi, d), s) in x.iter_mut().zip(&self.residual).zip(&self.scale) {
             *xi += s * d;
         }
         Ok(())
@@ -355,12 +209,8 @@ fn check_pattern(a: SparseRef<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// A number in [-1, 1) for each seed and index (splitmix64).
-fn hash(seed: u64, i: u64) -> f64 {
-    let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(i.wrapping_mul(0xbf58_476d_1ce4_e5b9));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+fn not_prepared() -> LinSolError {
+    LinSolError::Factorization { solver: NAME, reason: "prepare comes first".into() }
 }
 
 impl LinearSolver for Ldl {
@@ -429,8 +279,9 @@ impl LinearSolver for Ldl {
                 x.copy_from_slice(&self.best);
             }
             if stalled && r > target {
-                if self.state == State::Fast && r > POOR * norm_b && self.may_pivot() {
-                    self.factor_pivoting()?;
+                if self.state == State::Sparse && r > POOR * norm_b && self.threshold < STRICT {
+                    self.threshold = STRICT;
+                    self.factor_values(stop)?;
                     residual(a, b, x, &mut self.residual);
                     continue;
                 }

@@ -1,0 +1,346 @@
+//! Partial LDL' of one dense front with threshold pivoting.
+//!
+//! ```text
+//!     F = [ A  B' ]  p rows and columns that may be eliminated,      P A P' = L D L',  D of 1 x 1 and 2 x 2 blocks
+//!         [ B  C  ]  the others, r of them
+//! ```
+//!
+//! A pivot is taken if no entry of L exceeds 1/u (Duff and Reid 1983; Duff 2004, MA57): |d| >= u max |column|, or for a
+//! block D of columns j and t |D^-1| (max |column j|, max |column t|)' <= 1/u, the maxima without the block. Columns
+//! without a pivot stay behind, for the parent's front. Columns are brought up to date when they are looked at; the rest
+//! of the front is updated once a panel.
+
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, MatMut, MatRef, Par};
+
+use crate::observe::StopToken;
+
+/// Pivots of a panel.
+const PANEL: usize = 32;
+/// Updates of at least so many multiplications are faer's.
+const LARGE_UPDATE: usize = 20_000;
+
+/// D: the diagonal entry of each pivot and the entry below it, not 0 in the first column of a 2 x 2 block.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pivot {
+    pub diagonal: f64,
+    pub below: f64,
+}
+
+/// Pivots must not be smaller.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Thresholds {
+    /// u.
+    pub relative: f64,
+    /// Smaller eigenvalues of D count as zero.
+    pub zero: f64,
+}
+
+/// Storage that fronts share.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Work {
+    /// L D of the panel, columns of length s.
+    panel: Vec<f64>,
+    column: Vec<f64>,
+    other: Vec<f64>,
+    /// D of all fronts so far.
+    pub pivots: Vec<Pivot>,
+}
+
+/// A front in elimination: lower triangle of s x s, column by column.
+struct Front<'a> {
+    f: &'a mut [f64],
+    s: usize,
+    p: usize,
+    index: &'a mut [u32],
+    /// Pivots done, and those done before this panel.
+    k: usize,
+    k0: usize,
+    panel: &'a mut [f64],
+}
+
+/// The largest entries of a column, by magnitude.
+#[derive(Clone, Copy)]
+struct Largest {
+    /// Among the rows that may be eliminated; its row.
+    inner: f64,
+    row: usize,
+    /// Among all.
+    any: f64,
+}
+
+enum Choice {
+    One,
+    /// With this row.
+    Two(usize),
+    /// The other one.
+    Other(usize),
+    Zero,
+    None,
+}
+
+/// Eliminates what it can of the first p columns (`all`: every one, with larger entries of L where need be) and appends D; returns the number of pivots, or None if stopped.
+/// Afterwards the columns of the pivots hold L (without its diagonal), the rest the front of what is left; `index`, of
+/// length s, is permuted with the rows.
+#[inline(always)]
+pub(super) fn eliminate(
+    f: &mut [f64],
+    p: usize,
+    index: &mut [u32],
+    limits: Thresholds,
+    all: bool,
+    work: &mut Work,
+    stop: &StopToken,
+) -> Option<usize> {
+    let s = index.len();
+    let Work { panel, column, other, pivots } = work;
+    if column.len() < s {
+        panel.resize(PANEL * s, 0.0);
+        column.resize(s, 0.0);
+        other.resize(s, 0.0);
+    }
+    let mut front = Front { f, s, p, index, k: 0, k0: 0, panel };
+    // Columns k..end are candidates, end..p were refused since this round began.
+    let (mut end, mut progress, mut limits) = (p, false, limits);
+    loop {
+        if front.k == end {
+            if end == p || !(progress || all) {
+                break;
+            }
+            if !progress {
+                limits.relative *= 0.1;
+            }
+            (end, progress) = (p, false);
+        }
+        if front.k - front.k0 + 2 > PANEL {
+            front.update();
+            if s > 256 && stop.check().is_some() {
+                return None;
+            }
+        }
+        let j = front.k;
+        match front.choose(j, limits, column, other) {
+            Choice::One => front.one(j, column, pivots),
+            Choice::Two(t) => front.two(j, t, column, other, pivots),
+            Choice::Other(t) => front.one(t, other, pivots),
+            Choice::Zero => {
+                column[j..s].fill(0.0);
+                column[j] = 0.5 * limits.zero;
+                front.one(j, column, pivots);
+            }
+            Choice::None => {
+                end -= 1;
+                front.swap(j, end);
+                continue;
+            }
+        }
+        // A partner may have been one of the refused.
+        (end, progress) = (end.max(front.k), true);
+    }
+    front.update();
+    Some(front.k)
+}
+
+impl Front<'_> {
+    /// out[k..s] <- column j of what is left, with the updates of this panel.
+    #[inline(always)]
+    fn fetch(&self, j: usize, out: &mut [f64]) {
+        let (k, s) = (self.k, self.s);
+        for (i, o) in out.iter_mut().enumerate().take(j).skip(k) {
+            *o = self.f[i * s + j];
+        }
+        out[j..s].copy_from_slice(&self.f[j * s + j..(j + 1) * s]);
+        let out = &mut out[k..s];
+        for c in self.k0..k {
+            let w = self.panel[(c - self.k0) * s + j];
+            if w != 0.0 {
+                axpy(-w, &self.f[c * s + k..(c + 1) * s], out);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn largest(&self, column: &[f64], skip: usize) -> Largest {
+        let mut l = Largest { inner: 0.0, row: skip, any: 0.0 };
+        for (i, v) in column.iter().enumerate().take(self.p).skip(self.k) {
+            if v.abs() > l.inner && i != skip {
+                (l.inner, l.row) = (v.abs(), i);
+            }
+        }
+        l.any = self.largest_below(column).max(l.inner);
+        l
+    }
+
+    /// Largest magnitude among the rows that stay.
+    #[inline(always)]
+    fn largest_below(&self, column: &[f64]) -> f64 {
+        let mut most = [0.0f64; 4];
+        let rest = column[self.p..self.s].chunks_exact(4);
+        let tail = rest.remainder().iter().fold(0.0f64, |a, v| a.max(v.abs()));
+        for v in rest {
+            for (m, v) in most.iter_mut().zip(v) {
+                *m = if v.abs() > *m { v.abs() } else { *m };
+            }
+        }
+        most.iter().fold(tail, |a, m| a.max(*m))
+    }
+
+    /// What to eliminate, looking at column j; `column` and `other` receive the columns concerned.
+    #[inline(always)]
+    fn choose(&self, j: usize, limits: Thresholds, column: &mut [f64], other: &mut [f64]) -> Choice {
+        let Thresholds { relative: u, zero } = limits;
+        self.fetch(j, column);
+        let d = column[j];
+        let l = self.largest(column, j);
+        if !(d.is_finite() && l.any.is_finite()) {
+            return Choice::Zero;
+        }
+        if d.abs() > zero && d.abs() >= u * l.any {
+            return Choice::One;
+        }
+        if d.abs() <= zero && l.any <= zero {
+            return Choice::Zero;
+        }
+        if l.inner == 0.0 {
+            return Choice::None;
+        }
+        let t = l.row;
+        self.fetch(t, other);
+        let (e, b) = (other[t], column[t]);
+        // Maxima of both columns without the block.
+        let without = |v: &[f64]| {
+            let rows = v.iter().enumerate().take(self.p).skip(self.k);
+            let inner = rows.filter(|(i, _)| *i != j && *i != t).fold(0.0f64, |a, (_, v)| a.max(v.abs()));
+            inner.max(self.largest_below(v))
+        };
+        let (gj, gt) = (without(column), without(other));
+        let determinant = d * e - b * b;
+        let size = d.abs().max(e.abs()).max(b.abs());
+        let bound = determinant.abs() / u;
+        if determinant.abs() > zero * size
+            && e.abs() * gj + b.abs() * gt <= bound
+            && d.abs() * gt + b.abs() * gj <= bound
+        {
+            return Choice::Two(t);
+        }
+        if e.abs() > zero && e.abs() >= u * gt.max(b.abs()) { Choice::Other(t) } else { Choice::None }
+    }
+
+    /// Exchanges rows and columns a and b of what is left, with the rows of L and of the panel.
+    #[inline(always)]
+    fn swap(&mut self, a: usize, b: usize) {
+        if a == b {
+            return;
+        }
+        let (a, b, s) = (a.min(b), a.max(b), self.s);
+        self.index.swap(a, b);
+        for c in 0..a {
+            self.f.swap(c * s + a, c * s + b);
+        }
+        for c in 0..self.k - self.k0 {
+            self.panel.swap(c * s + a, c * s + b);
+        }
+        self.f.swap(a * s + a, b * s + b);
+        for c in a + 1..b {
+            self.f.swap(a * s + c, c * s + b);
+        }
+        let (left, right) = self.f.split_at_mut(b * s);
+        left[a * s + b + 1..(a + 1) * s].swap_with_slice(&mut right[b + 1..s]);
+    }
+
+    /// Eliminates column j, whose up-to-date values are in `column`.
+    #[inline(always)]
+    fn one(&mut self, j: usize, column: &mut [f64], pivots: &mut Vec<Pivot>) {
+        let (k, s) = (self.k, self.s);
+        self.swap(k, j);
+        column.swap(k, j);
+        let d = column[k];
+        let inverse = 1.0 / d;
+        let w = &mut self.panel[(k - self.k0) * s..][..s];
+        let l = &mut self.f[k * s..(k + 1) * s];
+        for ((l, w), v) in l[k + 1..].iter_mut().zip(&mut w[k + 1..]).zip(&column[k + 1..s]) {
+            *w = *v;
+            *l = v * inverse;
+        }
+        l[k] = d;
+        pivots.push(Pivot { diagonal: d, below: 0.0 });
+        self.k += 1;
+    }
+
+    /// Eliminates columns j and t together.
+    #[inline(always)]
+    fn two(&mut self, j: usize, t: usize, column: &mut [f64], other: &mut [f64], pivots: &mut Vec<Pivot>) {
+        let (k, s) = (self.k, self.s);
+        let mut bring = |from: usize, to: usize| {
+            self.swap(to, from);
+            column.swap(to, from);
+            other.swap(to, from);
+        };
+        bring(j, k);
+        bring(if t == k { j } else { t }, k + 1);
+        let (d, b, e) = (column[k], column[k + 1], other[k + 1]);
+        // D^-1 without overflow: scaled by b, which is not small in a 2 x 2 pivot.
+        let (db, eb) = (d / b, e / b);
+        let scale = 1.0 / (b * (db * eb - 1.0));
+        let at = (k - self.k0) * s;
+        let (w1, w2) = self.panel[at..at + 2 * s].split_at_mut(s);
+        let (l1, l2) = self.f[k * s..(k + 2) * s].split_at_mut(s);
+        for i in k + 2..s {
+            let (v, w) = (column[i], other[i]);
+            (w1[i], w2[i]) = (v, w);
+            l1[i] = scale * (eb * v - w);
+            l2[i] = scale * (db * w - v);
+        }
+        (l1[k], l1[k + 1], l2[k + 1]) = (d, 0.0, e);
+        // Row k + 1 of the panel's first column multiplies nothing that is left.
+        pivots.push(Pivot { diagonal: d, below: b });
+        pivots.push(Pivot { diagonal: e, below: 0.0 });
+        self.k += 2;
+    }
+
+    /// Applies the panel to what is left: F <- F - L (L D)'.
+    #[inline(always)]
+    fn update(&mut self) {
+        let (k, k0, s) = (self.k, self.k0, self.s);
+        let (width, rest) = (k - k0, s - k);
+        self.k0 = k;
+        if width == 0 || rest == 0 {
+            return;
+        }
+        let (done, left) = self.f.split_at_mut(k * s);
+        let l = &done[k0 * s..];
+        if width * rest * rest < LARGE_UPDATE {
+            for (j, column) in left.chunks_exact_mut(s).enumerate() {
+                let j = k + j;
+                for c in 0..width {
+                    let w = self.panel[c * s + j];
+                    if w != 0.0 {
+                        axpy(-w, &l[c * s + j..(c + 1) * s], &mut column[j..]);
+                    }
+                }
+            }
+            return;
+        }
+        let l = MatRef::from_column_major_slice_with_stride(&l[k..], rest, width, s);
+        let w = MatRef::from_column_major_slice_with_stride(&self.panel[k..], rest, width, s);
+        triangular::matmul(
+            MatMut::from_column_major_slice_with_stride_mut(&mut left[k..], rest, rest, s),
+            BlockStructure::TriangularLower,
+            Accum::Add,
+            l,
+            BlockStructure::Rectangular,
+            w.transpose(),
+            BlockStructure::Rectangular,
+            -1.0,
+            Par::Seq,
+        );
+    }
+}
+
+/// y <- y + a x.
+#[inline(always)]
+pub(super) fn axpy(a: f64, x: &[f64], y: &mut [f64]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y += a * x;
+    }
+}

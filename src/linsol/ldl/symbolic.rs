@@ -1,0 +1,394 @@
+//! Ordering and symbolic analysis of a symmetric pattern for the multifrontal factorization.
+//!
+//! Approximate minimum degree (Amestoy, Davis, Duff 1996; faer) is always tried; where its factor costs much, nested
+//! dissection (Karypis and Kumar 1998; feral-metis) too, and the one with fewer multiplications is taken. Columns of the
+//! same structure form a node of the assembly tree (Duff and Reid 1983); small nodes are merged with their parents at the
+//! price of some explicit zeros.
+
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::sparse::SymbolicSparseColMatRef;
+use faer::sparse::linalg::amd;
+use faer::sparse::linalg::cholesky::simplicial::{
+    prefactorize_symbolic_cholesky, prefactorize_symbolic_cholesky_scratch,
+};
+use feral_metis::CscPattern;
+
+use crate::linsol::LinSolError;
+
+use super::NAME;
+
+/// Multiplications from which nested dissection is worth its time.
+const MUCH_WORK: f64 = 5e8;
+/// No parent.
+pub(super) const ROOT: u32 = u32::MAX;
+/// A merged node of so many columns may have such a share of zeros.
+const MERGE: [(u32, f64); 3] = [(4, 1.0), (16, 0.6), (48, 0.1)];
+const MERGE_ANY: f64 = 0.05;
+
+/// A node of the assembly tree: its front has `ncols` columns of its own, then `rows`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Node {
+    /// Position of the first column.
+    pub first: u32,
+    pub ncols: u32,
+    pub children: u32,
+    pub parent: u32,
+    /// Ranges in `rows` and `entries`.
+    pub rows: (usize, usize),
+    pub entries: (usize, usize),
+}
+
+/// An entry of the matrix and its place in the front of its node (own columns, then rows).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Entry {
+    pub value: u32,
+    pub row: u32,
+    pub col: u32,
+}
+
+/// Positions are places in the elimination order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Symbolic {
+    /// Unknown at each position.
+    pub order: Vec<u32>,
+    /// Children before parents, the children of a node right before it.
+    pub nodes: Vec<Node>,
+    /// Positions below each node's columns, ascending.
+    pub rows: Vec<u32>,
+    /// Where each of `rows` lies in the parent's front.
+    pub to_parent: Vec<u32>,
+    pub entries: Vec<Entry>,
+    /// Entries of L, those of the diagonal included.
+    pub factor_nonzeros: usize,
+    /// Multiplications of one factorization, about.
+    pub work: f64,
+    /// Which ordering was taken.
+    pub ordering: &'static str,
+}
+
+/// Elimination tree and column counts of one order, postordered.
+struct Analysis {
+    order: Vec<u32>,
+    parent: Vec<u32>,
+    counts: Vec<u32>,
+    work: f64,
+}
+
+impl Symbolic {
+    /// For a lower triangle, column by column.
+    pub fn new(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Result<Self, LinSolError> {
+        if n >= ROOT as usize || row_idx.len() >= u32::MAX as usize {
+            return Err(LinSolError::TooLarge { solver: NAME, reason: format!("{n} unknowns") });
+        }
+        let mut best = analyse(n, col_ptr, row_idx, minimum_degree(n, col_ptr, row_idx)?);
+        let mut ordering = "minimum degree";
+        if best.work > MUCH_WORK
+            && let Some(order) = nested_dissection(n, col_ptr, row_idx)
+        {
+            let other = analyse(n, col_ptr, row_idx, order);
+            if other.work < best.work {
+                (best, ordering) = (other, "nested dissection");
+            }
+        }
+        let mut symbolic = merged(n, best);
+        symbolic.ordering = ordering;
+        symbolic.fill(n, col_ptr, row_idx);
+        Ok(symbolic)
+    }
+
+    /// Rows, maps and entries of every node.
+    fn fill(&mut self, n: usize, col_ptr: &[usize], row_idx: &[usize]) {
+        let position = inverse(&self.order);
+        // Entries by the earlier of their two positions.
+        let place = |j: usize, p: usize| {
+            let (a, b) = (position[row_idx[p]], position[j]);
+            (a.min(b), a.max(b))
+        };
+        let mut start = vec![0usize; n + 1];
+        for j in 0..n {
+            for p in col_ptr[j]..col_ptr[j + 1] {
+                start[place(j, p).0 as usize + 1] += 1;
+            }
+        }
+        for k in 0..n {
+            start[k + 1] += start[k];
+        }
+        let mut next = start.clone();
+        self.entries = vec![Entry::default(); row_idx.len()];
+        for j in 0..n {
+            for p in col_ptr[j]..col_ptr[j + 1] {
+                let (first, second) = place(j, p);
+                let slot = &mut next[first as usize];
+                self.entries[*slot] = Entry { value: p as u32, row: second, col: first };
+                *slot += 1;
+            }
+        }
+        let mut children: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+        let mut mark = vec![u32::MAX; n];
+        for s in 0..self.nodes.len() {
+            let Node { first, ncols, parent, .. } = self.nodes[s];
+            let end = first + ncols;
+            let entries = (start[first as usize], start[end as usize]);
+            let from = self.rows.len();
+            let mut add = |rows: &mut Vec<u32>, i: u32| {
+                if i >= end && mark[i as usize] != s as u32 {
+                    mark[i as usize] = s as u32;
+                    rows.push(i);
+                }
+            };
+            for e in &self.entries[entries.0..entries.1] {
+                add(&mut self.rows, e.row);
+            }
+            for &c in &children[s] {
+                let (a, b) = self.nodes[c].rows;
+                for k in a..b {
+                    let i = self.rows[k];
+                    add(&mut self.rows, i);
+                }
+            }
+            self.rows[from..].sort_unstable();
+            let node = &mut self.nodes[s];
+            (node.rows, node.entries) = ((from, self.rows.len()), entries);
+            node.children = children[s].len() as u32;
+            if parent != ROOT {
+                children[parent as usize].push(s);
+            }
+        }
+        // Places within fronts; `mark` becomes the place in the front at hand.
+        self.to_parent = vec![0; self.rows.len()];
+        for (node, children) in self.nodes.iter().zip(&children) {
+            let Node { first, ncols, rows, entries, .. } = *node;
+            for k in 0..ncols {
+                mark[(first + k) as usize] = k;
+            }
+            for (k, &i) in self.rows[rows.0..rows.1].iter().enumerate() {
+                mark[i as usize] = ncols + k as u32;
+            }
+            for e in &mut self.entries[entries.0..entries.1] {
+                (e.row, e.col) = (mark[e.row as usize], e.col - first);
+            }
+            for &c in children {
+                let (a, b) = self.nodes[c].rows;
+                for k in a..b {
+                    self.to_parent[k] = mark[self.rows[k] as usize];
+                }
+            }
+            let (k, f) = (ncols as usize, ncols as usize + rows.1 - rows.0);
+            self.factor_nonzeros += k * f - k * (k - 1) / 2;
+            self.work += (0..k).map(|c| 0.5 * ((f - c) as f64).powi(2)).sum::<f64>();
+        }
+    }
+}
+
+fn inverse(order: &[u32]) -> Vec<u32> {
+    let mut position = vec![0; order.len()];
+    for (k, &j) in order.iter().enumerate() {
+        position[j as usize] = k as u32;
+    }
+    position
+}
+
+fn minimum_degree(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Result<Vec<u32>, LinSolError> {
+    let too_large = || LinSolError::TooLarge { solver: NAME, reason: "no memory for the ordering".into() };
+    let pattern = SymbolicSparseColMatRef::new_checked(n, n, col_ptr, None, row_idx);
+    let scratch = amd::order_maybe_unsorted_scratch::<usize>(n, row_idx.len());
+    let mut memory = MemBuffer::try_new(scratch).map_err(|_| too_large())?;
+    let (mut order, mut position) = (vec![0usize; n], vec![0usize; n]);
+    let stack = MemStack::new(&mut memory);
+    amd::order_maybe_unsorted(&mut order, &mut position, pattern, amd::Control::default(), stack)
+        .map_err(|_| too_large())?;
+    Ok(order.into_iter().map(|j| j as u32).collect())
+}
+
+/// None where the ordering does not apply.
+fn nested_dissection(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Option<Vec<u32>> {
+    // The full symmetric pattern, rows ascending: first what lies above the diagonal, then below.
+    let mut ptr = vec![0i32; n + 1];
+    for j in 0..n {
+        for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
+            if i != j {
+                ptr[i + 1] += 1;
+                ptr[j + 1] += 1;
+            }
+        }
+    }
+    for j in 0..n {
+        ptr[j + 1] = ptr[j].checked_add(ptr[j + 1])?;
+    }
+    let mut next = ptr.clone();
+    let mut idx = vec![0i32; ptr[n] as usize];
+    let mut push = |column: usize, row: usize| {
+        idx[next[column] as usize] = row as i32;
+        next[column] += 1;
+    };
+    for j in 0..n {
+        for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
+            if i != j {
+                push(i, j);
+            }
+        }
+    }
+    for j in 0..n {
+        for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
+            if i != j {
+                push(j, i);
+            }
+        }
+    }
+    let order = feral_metis::metis_order(&CscPattern::new(n, &ptr, &idx)?).ok()?;
+    Some(order.into_iter().map(|j| j as u32).collect())
+}
+
+/// Elimination tree (Liu 1990) and counts, in postorder.
+fn analyse(n: usize, col_ptr: &[usize], row_idx: &[usize], order: Vec<u32>) -> Analysis {
+    let position = inverse(&order);
+    let (mut ptr, mut idx) = (vec![0usize; n + 1], vec![0usize; row_idx.len()]);
+    let place = |j: usize, p: usize| {
+        let (a, b) = (position[row_idx[p]] as usize, position[j] as usize);
+        (a.min(b), a.max(b))
+    };
+    for j in 0..n {
+        for p in col_ptr[j]..col_ptr[j + 1] {
+            ptr[place(j, p).1 + 1] += 1;
+        }
+    }
+    for k in 0..n {
+        ptr[k + 1] += ptr[k];
+    }
+    let mut next = ptr.clone();
+    for j in 0..n {
+        for p in col_ptr[j]..col_ptr[j + 1] {
+            let (row, column) = place(j, p);
+            idx[next[column]] = row;
+            next[column] += 1;
+        }
+    }
+    let (mut tree, mut counts) = (vec![0isize; n], vec![0usize; n]);
+    let mut memory = MemBuffer::new(prefactorize_symbolic_cholesky_scratch::<usize>(n, idx.len()));
+    let upper = SymbolicSparseColMatRef::new_unsorted_checked(n, n, &ptr, None, &idx);
+    let stack = MemStack::new(&mut memory);
+    let tree = prefactorize_symbolic_cholesky(&mut tree, &mut counts, upper, stack).into_inner();
+    let parent: Vec<u32> = tree.iter().map(|&p| if p < 0 { ROOT } else { p as u32 }).collect();
+    let post = postorder(&parent);
+    let new = inverse(&post);
+    let renamed = |p: u32| if p == ROOT { ROOT } else { new[p as usize] };
+    Analysis {
+        order: post.iter().map(|&k| order[k as usize]).collect(),
+        parent: post.iter().map(|&k| renamed(parent[k as usize])).collect(),
+        counts: post.iter().map(|&k| counts[k as usize] as u32).collect(),
+        work: counts.iter().map(|&c| 0.5 * (c as f64).powi(2)).sum(),
+    }
+}
+
+/// Children in ascending order, each subtree contiguous.
+fn postorder(parent: &[u32]) -> Vec<u32> {
+    let n = parent.len();
+    let (mut head, mut sibling) = (vec![ROOT; n], vec![ROOT; n]);
+    let mut roots = ROOT;
+    for k in (0..n).rev() {
+        let list = if parent[k] == ROOT { &mut roots } else { &mut head[parent[k] as usize] };
+        sibling[k] = *list;
+        *list = k as u32;
+    }
+    let mut order = Vec::with_capacity(n);
+    let mut stack = Vec::new();
+    while roots != ROOT {
+        stack.push(roots);
+        roots = sibling[roots as usize];
+        while let Some(&k) = stack.last() {
+            let child = head[k as usize];
+            if child == ROOT {
+                order.push(k);
+                stack.pop();
+            } else {
+                head[k as usize] = sibling[child as usize];
+                stack.push(child);
+            }
+        }
+    }
+    order
+}
+
+/// Nodes of equal structure, small ones merged with their parents; columns reordered so that a node's are contiguous.
+fn merged(n: usize, a: Analysis) -> Symbolic {
+    // Columns j, j + 1 with parent(j) = j + 1 and equal structure below belong together.
+    let mut node_of = vec![0u32; n];
+    let (mut ncols, mut front, mut last) = (Vec::<u32>::new(), Vec::<u32>::new(), Vec::<u32>::new());
+    for (j, node) in node_of.iter_mut().enumerate() {
+        let joins = j > 0 && a.parent[j - 1] == j as u32 && a.counts[j - 1] == a.counts[j] + 1;
+        if joins {
+            let current = last.len() - 1;
+            ncols[current] += 1;
+            last[current] = j as u32;
+        } else {
+            ncols.push(1);
+            front.push(a.counts[j]);
+            last.push(j as u32);
+        }
+        *node = last.len() as u32 - 1;
+    }
+    let count = ncols.len();
+    let mut parent: Vec<u32> = last
+        .iter()
+        .map(|&j| a.parent[j as usize])
+        .map(|p| if p == ROOT { ROOT } else { node_of[p as usize] })
+        .collect();
+    let mut zeros = vec![0.0f64; count];
+    let mut into: Vec<u32> = (0..count as u32).collect();
+    for c in 0..count {
+        let p = parent[c];
+        if p == ROOT {
+            continue;
+        }
+        let p = p as usize;
+        let k = ncols[c] + ncols[p];
+        let added = f64::from(ncols[c]) * f64::from(ncols[c] + front[p] - front[c]);
+        let (kf, f) = (f64::from(k), f64::from(ncols[c] + front[p]));
+        let total = zeros[c] + zeros[p] + added;
+        let share = total / (kf * f - 0.5 * kf * (kf - 1.0));
+        let limit = MERGE.iter().find(|(most, _)| k <= *most).map_or(MERGE_ANY, |m| m.1);
+        if added == 0.0 || share <= limit {
+            into[c] = p as u32;
+            (ncols[p], zeros[p]) = (k, total);
+            front[p] += ncols[c];
+        }
+    }
+    // Later nodes first: the end of each chain of merges.
+    for c in (0..count).rev() {
+        into[c] = into[into[c] as usize];
+    }
+    for c in 0..count {
+        if parent[c] != ROOT {
+            parent[c] = into[parent[c] as usize];
+        }
+    }
+    let alive: Vec<u32> = (0..count as u32).filter(|&c| into[c as usize] == c).collect();
+    let mut rank = vec![0u32; count];
+    alive.iter().enumerate().for_each(|(r, &c)| rank[c as usize] = r as u32);
+    let tree: Vec<u32> = alive
+        .iter()
+        .map(|&c| parent[c as usize])
+        .map(|p| if p == ROOT { ROOT } else { rank[p as usize] })
+        .collect();
+    let post = postorder(&tree);
+    let new = inverse(&post);
+    // First position of each node, then its columns in ascending order.
+    let mut nodes = vec![Node::default(); post.len()];
+    let mut next = vec![0u32; post.len()];
+    let mut first = 0;
+    for (s, &r) in post.iter().enumerate() {
+        let k = ncols[alive[r as usize] as usize];
+        let parent = tree[r as usize];
+        let parent = if parent == ROOT { ROOT } else { new[parent as usize] };
+        nodes[s] = Node { first, ncols: k, parent, ..Node::default() };
+        next[s] = first;
+        first += k;
+    }
+    let mut order = vec![0u32; n];
+    for j in 0..n {
+        let s = new[rank[into[node_of[j] as usize] as usize] as usize] as usize;
+        order[next[s] as usize] = a.order[j];
+        next[s] += 1;
+    }
+    Symbolic { order, nodes, ..Symbolic::default() }
+}
