@@ -49,7 +49,10 @@ impl Attempt {
                 vec![filter, Self::Filter { violation_first: false, relative_shift: true }]
             }
             Method::Auto if bounded && m > n => vec![filter],
-            Method::Auto if bounded => vec![filter, Self::Augmented, Self::FilterDeficient],
+            Method::Auto if bounded => {
+                let relative = Self::Filter { violation_first: false, relative_shift: true };
+                vec![filter, Self::Augmented, relative, Self::FilterDeficient]
+            }
             Method::Auto if m == 0 => newton.to_vec(),
             Method::Auto if m > n => vec![exact],
             Method::Auto => vec![exact, Self::Exact { violation_first: true }, filter, Self::Augmented],

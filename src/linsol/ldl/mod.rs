@@ -115,6 +115,7 @@ impl Ldl {
         self.row_idx.extend_from_slice(a.row_idx);
         self.values.resize(a.row_idx.len(), 0.0);
         resize(n, &mut [&mut self.scale, &mut self.residual, &mut self.best]);
+        self.scale.fill(1.0);
         self.sparse = None;
         self.threshold = self.options.pivot_threshold;
         Ok(())

@@ -133,7 +133,12 @@ impl Bounds {
 
     /// Largest alpha <= 1 with x + alpha dx at least (1 - tau) of its present distance inside.
     pub fn primal_step(&self, x: &[f64], dx: &[f64], tau: f64) -> f64 {
-        let mut alpha = 1.0f64;
+        self.longest_step(x, dx, tau, 1.0)
+    }
+
+    /// The same with alpha <= `most`.
+    pub fn longest_step(&self, x: &[f64], dx: &[f64], tau: f64, most: f64) -> f64 {
+        let mut alpha = most;
         for &j in &self.with_lower {
             if dx[j] < 0.0 {
                 alpha = alpha.min(tau * self.below(x, j) / -dx[j]);

@@ -66,6 +66,8 @@ pub(super) struct Barrier {
     tiny_steps: u32,
     /// Steps in a row that the line search, not a bound, made short.
     short_steps: u32,
+    /// Full steps in a row with a shift of the Hessian.
+    shifted_steps: u32,
     restarts: u32,
 }
 
@@ -128,6 +130,7 @@ impl Engine<'_> {
             corrected: vec![0.0; n + m],
             tiny_steps: 0,
             short_steps: 0,
+            shifted_steps: 0,
             restarts: 0,
         }
     }

@@ -64,6 +64,8 @@ impl Engine<'_> {
             if let Verdict::Accepted { armijo } = verdict {
                 if !armijo {
                     b.filter.add(reference.theta, reference.phi);
+                } else if self.creeps(b, alpha) {
+                    alpha = self.lengthen(b, &reference);
                 }
                 return Ok((alpha, trials));
             }
@@ -73,6 +75,45 @@ impl Engine<'_> {
             return Err(PhaseEnd::Done(stop));
         }
         Err(PhaseEnd::NoStep("no acceptable step".into()))
+    }
+
+    /// This is one of several full steps in a row with a shift of the Hessian.
+    fn creeps(&self, b: &mut Barrier, alpha: f64) -> bool {
+        const PATIENCE: u32 = 4;
+        let shifted = alpha == 1.0 && self.regularization.t > 0.0;
+        b.shifted_steps = if shifted { b.shifted_steps + 1 } else { 0 };
+        b.shifted_steps >= PATIENCE
+    }
+
+    /// A shift of the Hessian makes steps shorter than the model wants them: doubles the full step, which is in `trial`, as
+    /// long as that pays. Returns its length; `trial` is as after `try_step`.
+    fn lengthen(&mut self, b: &Barrier, reference: &Reference) -> f64 {
+        const MOST: f64 = 1e6;
+        let n = self.model.n;
+        let longest = self.bounds.longest_step(&self.current.x, &self.step[..n], b.tau(), MOST);
+        let allowed = reference.theta.max(norm1(&self.trial.c)).max(1e-2 * b.theta_min);
+        let (mut alpha, mut phi, first) = (1.0, self.barrier_objective(b.mu, true), self.trial.f);
+        while 2.0 * alpha <= longest {
+            self.move_trial(2.0 * alpha);
+            let Ok(f) = self.model.obj_cons(&self.trial.x, &mut self.trial.c) else { break };
+            self.trial.f = f;
+            let next = self.barrier_objective(b.mu, true);
+            let theta = norm1(&self.trial.c);
+            // The model is linear in alpha by now: a quarter of its promise.
+            let pays = next < phi + 0.25 * alpha * reference.slope;
+            if !(pays && theta <= allowed && b.filter.accepts(theta, next)) {
+                break;
+            }
+            (alpha, phi) = (2.0 * alpha, next);
+        }
+        if self.trial.f == first && alpha == 1.0 {
+            return alpha;
+        }
+        if !matches!(self.try_step(b, alpha, reference), Verdict::Accepted { .. }) {
+            alpha = 1.0;
+            self.try_step(b, alpha, reference);
+        }
+        alpha
     }
 
     fn is_tiny(&self) -> bool {
@@ -94,7 +135,7 @@ impl Engine<'_> {
         if self.finish_trial() { Ok((alpha, 1)) } else { Err(bad(Default::default())) }
     }
 
-    /// trial <- current + alpha step, z kept.
+    /// trial <- current + alpha step, y at most by a full step, z kept.
     pub(super) fn move_trial(&mut self, alpha: f64) {
         let n = self.model.n;
         let Self { current, trial, step, bounds, .. } = self;
@@ -103,7 +144,7 @@ impl Engine<'_> {
             *t = x + alpha * d;
         }
         for (t, (y, d)) in trial.y.iter_mut().zip(current.y.iter().zip(dy)) {
-            *t = y + alpha * d;
+            *t = y + alpha.min(1.0) * d;
         }
         trial.zl.copy_from_slice(&current.zl);
         trial.zu.copy_from_slice(&current.zu);
