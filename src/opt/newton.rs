@@ -156,6 +156,7 @@ impl Engine<'_> {
             // The diagonal is the first entry of a column of the lower triangle, if it is there.
             let diagonal = column.clone().next().filter(|&p| h.row_idx[p] == j);
             *w = diagonal.map_or(0.0, |p| h.values[p].abs());
+            *w += self.barrier_hessian.get(j).copied().unwrap_or(0.0);
         }
         let largest = norm_inf(&self.weights);
         let smallest = if largest > 0.0 { SMALLEST * largest } else { 1.0 };

@@ -2,7 +2,7 @@
 
 use super::Barrier;
 use super::filter::{improves, not_above, shortest_step, switches};
-use crate::linalg::norm1;
+use crate::linalg::{dot, norm_inf, norm1};
 use crate::opt::direction::System;
 use crate::opt::engine::{Engine, PhaseEnd, lagrangian_gradient};
 
@@ -66,6 +66,9 @@ impl Engine<'_> {
                     b.filter.add(reference.theta, reference.phi);
                 } else if self.creeps(b, alpha) {
                     alpha = self.lengthen(b, &reference);
+                    if alpha == 1.0 {
+                        self.leave_saddle(b, &reference);
+                    }
                 }
                 return Ok((alpha, trials));
             }
@@ -114,6 +117,77 @@ impl Engine<'_> {
             self.try_step(b, alpha, reference);
         }
         alpha
+    }
+
+    /// Near a saddle point the shift makes every other direction slow: adds to the full step, which is in `trial`, a
+    /// multiple of a direction of negative curvature where that lowers phi further.
+    fn leave_saddle(&mut self, b: &Barrier, reference: &Reference) {
+        const TRIALS: u32 = 12;
+        let n = self.model.n;
+        let phi = self.barrier_objective(b.mu, true);
+        let allowed = reference.theta.max(norm1(&self.trial.c)).max(1e-2 * b.theta_min);
+        self.correction.copy_from_slice(&self.step);
+        if !self.negative_curvature(b) {
+            self.step.copy_from_slice(&self.correction);
+            return;
+        }
+        // The direction is in `step`, the step in `correction`; afterwards they have changed places.
+        std::mem::swap(&mut self.step, &mut self.correction);
+        let mut length = self.bounds.longest_step(&self.current.x, &self.correction[..n], b.tau(), 1.0);
+        for _ in 0..TRIALS {
+            for (s, d) in self.step[..n].iter_mut().zip(&self.correction) {
+                *s += length * d;
+            }
+            if self.bounds.primal_step(&self.current.x, &self.step[..n], b.tau()) == 1.0 {
+                self.move_trial(1.0);
+                let evaluated = self.model.obj_cons(&self.trial.x, &mut self.trial.c);
+                self.trial.f = evaluated.unwrap_or(f64::NAN);
+                let next = self.barrier_objective(b.mu, true);
+                let pays = next < phi + ARMIJO * reference.slope && norm1(&self.trial.c) <= allowed;
+                if pays && matches!(self.try_step(b, 1.0, reference), Verdict::Accepted { .. }) {
+                    return;
+                }
+            }
+            for (s, d) in self.step[..n].iter_mut().zip(&self.correction) {
+                *s -= length * d;
+            }
+            length *= 0.25;
+        }
+        self.try_step(b, 1.0, reference);
+    }
+
+    /// step <- d with d'(H + S) d < 0, J d = 0, descending on phi, as long as x is large: inverse iteration with the
+    /// shifted matrix, whose smallest eigenvalue on null(J) belongs to the most negative one of H + S. False: none found.
+    fn negative_curvature(&mut self, b: &Barrier) -> bool {
+        const ITERATIONS: u64 = 3;
+        let n = self.model.n;
+        for (j, s) in self.step[..n].iter_mut().enumerate() {
+            *s = 1.0 + ((j * 7919 + 13) % 101) as f64 / 101.0;
+        }
+        for _ in 0..ITERATIONS {
+            let size = norm_inf(&self.step[..n]);
+            for (r, (s, w)) in self.rhs[..n].iter_mut().zip(self.step.iter().zip(&self.weights)) {
+                *r = w * s / size;
+            }
+            self.rhs[n..].fill(0.0);
+            self.step.fill(0.0);
+            let accuracy = crate::linsol::Accuracy { relative: 1e-6, max_iterations: 2 };
+            let solved = self.solve_linear(System::Optimality, accuracy);
+            let size = norm_inf(&self.step[..n]);
+            if solved.is_err() || size == 0.0 || !size.is_finite() {
+                return false;
+            }
+        }
+        let x = &self.current.x;
+        let size = self.step.iter().zip(x).fold(0.0f64, |a, (d, x)| a.max(d.abs() / x.abs().max(1.0)));
+        let sign = if self.barrier_slope(b) > 0.0 { -1.0 } else { 1.0 };
+        self.step[..n].iter_mut().for_each(|d| *d *= sign / size);
+        let (d, hd) = (&self.step[..n], &mut self.scratch[..n]);
+        if self.model.hess_mul(x, 1.0, &self.current.y, d, hd).is_err() {
+            return false;
+        }
+        let barrier: f64 = d.iter().zip(&self.barrier_hessian).map(|(d, s)| d * d * s).sum();
+        dot(d, hd) + barrier < 0.0
     }
 
     fn is_tiny(&self) -> bool {
