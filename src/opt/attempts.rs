@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::engine::{Engine, PhaseEnd, Regularization, Residuals};
+use super::engine::{Engine, PhaseEnd, Progress, Regularization, Residuals};
 use super::feasibility::Goal;
 use super::interior::Start;
 use super::merit::{Merit, Point};
@@ -17,6 +17,9 @@ const ROUNDS: usize = 8;
 
 /// Of the remaining time, for an attempt that is not the last.
 const SHARE_OF_TIME: f64 = 0.75;
+
+/// Iterations without halving the residual, for an attempt that is not the last.
+const PATIENCE: u64 = 1000;
 
 /// A way to solve the problem from its start.
 #[derive(Debug, Clone, Copy)]
@@ -122,8 +125,12 @@ impl Engine<'_> {
                 let now = Instant::now();
                 now + deadline.saturating_duration_since(now).mul_f64(SHARE_OF_TIME)
             });
+            // Without constraints and bounds it is the objective that tells progress, along a valley for long.
+            let measured = self.model.m > 0 || self.bounds.count() > 0;
+            self.attempt_patience = if last || !measured { u64::MAX } else { PATIENCE };
+            self.progress = Progress { residual: f64::INFINITY, iteration: self.iteration };
             let end = self.attempt(attempt);
-            self.attempt_deadline = None;
+            (self.attempt_deadline, self.attempt_patience) = (None, u64::MAX);
             if !gave_up(&end) {
                 return end;
             }

@@ -80,12 +80,22 @@ pub(super) struct Engine<'a> {
     pub iteration_limit: u64,
     /// End of this attempt's share of the time limit.
     pub attempt_deadline: Option<Instant>,
+    /// Iterations without halving the residual after which the attempt ends.
+    pub attempt_patience: u64,
+    pub progress: Progress,
     /// The shift is relative to the curvature along each variable.
     pub relative_shift: bool,
     /// A Jacobian that was rank deficient once counts as such from then on.
     pub keeps_delta: bool,
     /// Consecutive short steps.
     pub short_steps: u32,
+}
+
+/// When the residual was halved last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Progress {
+    pub residual: f64,
+    pub iteration: u64,
 }
 
 /// Where an attempt starts.
@@ -210,6 +220,9 @@ impl<'a> Engine<'a> {
     pub fn remember_best(&mut self, r: &Residuals) {
         let best = &self.best_residuals;
         let (solved, was_solved) = (self.is_solved(r), self.is_solved(best));
+        if r.scaled <= 0.5 * self.progress.residual {
+            self.progress = Progress { residual: r.scaled, iteration: self.iteration };
+        }
         let better = if best.scaled.is_nan() || solved != was_solved {
             best.scaled.is_nan() || solved
         } else if self.model.m > 0 || solved {
@@ -236,7 +249,8 @@ impl<'a> Engine<'a> {
         if self.options.max_evaluations.is_some_and(|most| self.model.counts.objective >= most) {
             return Some(StopReason::MaxEvaluations);
         }
-        let late = self.attempt_deadline.is_some_and(|d| Instant::now() >= d);
+        let late = self.attempt_deadline.is_some_and(|d| Instant::now() >= d)
+            || self.iteration > self.progress.iteration.saturating_add(self.attempt_patience);
         (late || self.iteration >= self.iteration_limit).then_some(StopReason::MaxIterations)
     }
 

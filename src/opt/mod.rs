@@ -32,7 +32,7 @@ use crate::linsol::{self, LinearSolverKind};
 use crate::nlp::{Nlp, NlpMeta};
 use crate::observe::{Event, Header, Observer, StopToken};
 use crate::report::{LinearStats, PointKind, Report, StopReason, Timings};
-use engine::{Engine, FirstPoint, Regularization, Residuals};
+use engine::{Engine, FirstPoint, Progress, Regularization, Residuals};
 use interior::Bounds;
 use kkt::KktMatrix;
 use merit::{Merit, Point};
@@ -176,6 +176,8 @@ impl<'a> Engine<'a> {
             short_steps: 0,
             iteration_limit: options.max_iterations,
             attempt_deadline: None,
+            attempt_patience: u64::MAX,
+            progress: Progress { residual: f64::INFINITY, iteration: 0 },
             relative_shift: false,
             keeps_delta: true,
             last_stationarity: f64::INFINITY,
