@@ -20,6 +20,7 @@ const SHARE_OF_TIME: f64 = 0.75;
 
 /// Iterations without halving the residual, for an attempt that is not the last.
 const PATIENCE: u64 = 1000;
+const PATIENCE_OF_EXACT: u64 = 100;
 
 /// A way to solve the problem from its start.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +59,7 @@ impl Attempt {
             }
             Method::Auto if m == 0 => newton.to_vec(),
             Method::Auto if m > n => vec![exact],
-            Method::Auto => vec![exact, Self::Exact { violation_first: true }, filter, Self::Augmented],
+            Method::Auto => vec![exact, filter, Self::Exact { violation_first: true }, Self::Augmented],
         }
     }
 
@@ -127,7 +128,11 @@ impl Engine<'_> {
             });
             // Without constraints and bounds it is the objective that tells progress, along a valley for long.
             let measured = self.model.m > 0 || self.bounds.count() > 0;
-            self.attempt_patience = if last || !measured { u64::MAX } else { PATIENCE };
+            self.attempt_patience = match attempt {
+                _ if last || !measured => u64::MAX,
+                Attempt::Exact { violation_first: false } => PATIENCE_OF_EXACT,
+                _ => PATIENCE,
+            };
             self.progress = Progress { residual: f64::INFINITY, iteration: self.iteration };
             let end = self.attempt(attempt);
             (self.attempt_deadline, self.attempt_patience) = (None, u64::MAX);

@@ -20,6 +20,9 @@ const PANEL: usize = 32;
 /// Updates of at least so many multiplications are faer's.
 const LARGE_UPDATE: usize = 20_000;
 
+/// Below this u every column has a pivot.
+const SMALLEST_THRESHOLD: f64 = 1e-30;
+
 /// D: the diagonal entry of each pivot and the entry below it, not 0 in the first column of a 2 x 2 block.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pivot {
@@ -119,7 +122,12 @@ pub(super) fn eliminate(
             }
         }
         let j = front.k;
-        match front.choose(j, limits, column, other) {
+        let choice = match front.choose(j, limits, column, other) {
+            // Only numbers that are not finite have no pivot at any threshold.
+            Choice::None if limits.relative < SMALLEST_THRESHOLD => Choice::Zero,
+            choice => choice,
+        };
+        match choice {
             Choice::One => front.one(j, column, pivots),
             Choice::Two(t) => front.two(j, t, column, other, pivots),
             Choice::Other(t) => front.one(t, other, pivots),

@@ -202,3 +202,29 @@ fn a_long_factorization_can_be_stopped() {
     s.prepare(&mut a, &StopToken::default()).unwrap();
     assert!(backward_error(&mut s, &mut a, &mut Random::new(2)) < 1e-12);
 }
+
+/// Whatever the entries, a factorization ends, with as many eigenvalues as rows.
+#[test]
+fn extreme_entries_come_to_an_end() {
+    for seed in 0..200 {
+        let mut random = Random::new(seed);
+        let n = 10 + random.below(60);
+        let t: Vec<_> = (0..4 * n)
+            .map(|_| {
+                (
+                    random.below(n),
+                    random.below(n),
+                    10f64.powf(300.0 * random.symmetric()) * random.symmetric(),
+                )
+            })
+            .collect();
+        let mut a = symmetric(n, &t);
+        for pivot_threshold in [1e-8, 1e-2] {
+            let mut s = Ldl::new(LdlOptions { dense_up_to: 0, pivot_threshold, ..LdlOptions::default() });
+            if let Ok(p) = s.prepare(&mut a, &StopToken::default()) {
+                let i = p.inertia.unwrap();
+                assert_eq!(i.positive + i.negative + i.zero, n);
+            }
+        }
+    }
+}
