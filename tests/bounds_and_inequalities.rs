@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use approx::assert_relative_eq;
 use costate::nlp::{ClosureProblem, Nlp, Pattern, Problem};
 use costate::observe::{Event, Silent};
-use costate::opt::{Method, Options, WarmStart, solve};
+use costate::opt::{HessianModel, Method, Options, WarmStart, solve};
 use costate::{Error, EvalError, NlpMeta, PointKind, Report, StopReason};
 
 const INF: f64 = f64::INFINITY;
@@ -484,4 +484,96 @@ fn huge_numbers() {
     let report = run(&mut problem, Method::Auto);
     assert!(report.solved(), "{}", report.message);
     assert_relative_eq!(report.x[0], 1e6, max_relative = 1e-5);
+}
+
+/// First derivatives only, in every class; n = 60 is more than a dense factorization takes.
+#[test]
+fn a_limited_memory_hessian_solves_every_class() {
+    let n = 60;
+    let rosenbrock =
+        |x: &[f64]| x.windows(2).map(|w| 100.0 * (w[1] - w[0] * w[0]).powi(2) + (1.0 - w[0]).powi(2)).sum();
+    let gradient = |x: &[f64], g: &mut [f64]| {
+        g.fill(0.0);
+        for j in 0..x.len() - 1 {
+            let r = x[j + 1] - x[j] * x[j];
+            g[j] += -400.0 * x[j] * r - 2.0 * (1.0 - x[j]);
+            g[j + 1] += 200.0 * r;
+        }
+    };
+    let parts =
+        || Problem::new("rosenbrock", n).start(&vec![-1.0; n]).objective(rosenbrock).gradient(gradient);
+    let sum = |x: &[f64], c: &mut [f64]| c[0] = x.iter().sum();
+    let problems = [
+        parts(),
+        parts().bounds(&vec![-2.0; n], &vec![0.5; n]),
+        parts().equality(1, sum).jacobian(|_, j| j.fill(1.0)),
+        parts().constraints(&[-INF], &[10.0], sum).jacobian(|_, j| j.fill(1.0)),
+    ];
+    for (k, problem) in problems.into_iter().enumerate() {
+        let mut problem = problem.limited_memory_hessian().build().unwrap();
+        let options = Options { tolerance: 1e-6, ..Options::default() };
+        let report = solve(&mut problem, &options, &mut Silent).unwrap();
+        assert!(report.solved(), "{k}: {}", report.message);
+        assert_eq!(report.counts.hessian, 0);
+    }
+    // The same answer as with exact second derivatives.
+    let options = Options { hessian: HessianModel::LimitedMemory, tolerance: 1e-6, ..Options::default() };
+    let report = solve(&mut hs71(), &options, &mut Silent).unwrap();
+    assert!(report.solved(), "{}", report.message);
+    assert_relative_eq!(report.objective, 17.0140173, epsilon = 1e-5);
+    let options = Options { method: Method::SketchedNewton, ..options };
+    let mut problem =
+        parts().equality(1, sum).jacobian(|_, j| j.fill(1.0)).limited_memory_hessian().build().unwrap();
+    let error = solve(&mut problem, &options, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("second derivatives"), "{error}");
+}
+
+/// Products only: a membrane over an obstacle, min 1/2 u'Au - h^2 f'u, u >= psi, with a bound on its mean; no matrix is formed.
+#[test]
+fn bounds_and_inequalities_without_matrices() {
+    let side = 12;
+    let n = side * side;
+    let laplacian = move |u: &[f64], out: &mut [f64]| {
+        for k in 0..n {
+            let (i, j) = (k / side, k % side);
+            let at = |i: usize, j: usize| u[i * side + j];
+            out[k] = 4.0 * u[k];
+            out[k] -= if i > 0 { at(i - 1, j) } else { 0.0 };
+            out[k] -= if i + 1 < side { at(i + 1, j) } else { 0.0 };
+            out[k] -= if j > 0 { at(i, j - 1) } else { 0.0 };
+            out[k] -= if j + 1 < side { at(i, j + 1) } else { 0.0 };
+        }
+    };
+    let mut work = vec![0.0; n];
+    let psi: Vec<f64> =
+        (0..n).map(|k| if (k / side).abs_diff(side / 2) < 3 { -0.02 } else { -INF }).collect();
+    let mut problem = Problem::new("membrane", n)
+        .bounds(&psi, &vec![INF; n])
+        .objective(move |u| {
+            laplacian(u, &mut work);
+            u.iter().zip(&work).map(|(u, a)| 0.5 * u * a + 0.01 * u).sum()
+        })
+        .gradient(move |u, g| {
+            laplacian(u, g);
+            g.iter_mut().for_each(|g| *g += 0.01);
+        })
+        .constraints(&[-2.0], &[INF], |u, c| c[0] = u.iter().sum())
+        .jacobian_products(|_, v, jv| jv[0] = v.iter().sum(), |_, w, jtw| jtw.fill(w[0]))
+        .hessian_product(move |_, sigma, _, v, hv| {
+            laplacian(v, hv);
+            hv.iter_mut().for_each(|h| *h *= sigma);
+        })
+        .build()
+        .unwrap();
+    let report = run(&mut problem, Method::InteriorPoint);
+    assert!(report.solved(), "{}", report.message);
+    assert_ne!(report.linear.solver, "ldl");
+    let (u, z) = (&report.x, &report.z);
+    let mut g = vec![0.0; n];
+    laplacian(u, &mut g);
+    for k in 0..n {
+        assert!((g[k] + 0.01 + report.y[0] + z[k]).abs() < 1e-6);
+        assert!(u[k] >= psi[k] && z[k] <= 0.0);
+    }
+    assert!(z.iter().any(|z| *z < -1e-4), "no contact");
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use costate::linsol::LinearSolverKind;
-use costate::opt::{AccuracyRule, Method, Options};
+use costate::opt::{AccuracyRule, HessianModel, Method, Options};
 use costate::sif::{Literals, SifOptions};
 
 /// How literals of the function part are read.
@@ -65,6 +65,9 @@ pub struct SolverArgs {
     /// Optimization method: auto, sketched-newton, interior-point or augmented-lagrangian
     #[arg(long, value_name = "METHOD", default_value = "auto")]
     pub method: Method,
+    /// Second derivatives: exact (as the problem gives them) or limited-memory (approximated)
+    #[arg(long, value_name = "MODEL", default_value = "exact")]
+    pub hessian: HessianModel,
     /// When an inexact step is accurate enough: practical or certified
     #[arg(long, value_name = "RULE", default_value = "practical")]
     pub accuracy: AccuracyRule,
@@ -101,6 +104,7 @@ impl SolverArgs {
     pub fn options(&self, variant: Variant, time_limit: Option<f64>) -> Options {
         Options {
             method: self.method,
+            hessian: self.hessian,
             tolerance: variant.tolerance,
             max_iterations: self.max_iter,
             max_evaluations: self.max_eval,

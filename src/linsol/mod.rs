@@ -14,6 +14,7 @@ mod testing;
 pub use choose::{Facts, build, choose};
 pub use kind::LinearSolverKind;
 pub use krylov::{EigenSketch, Gmres, Minres, SketchedKrylov};
+pub(crate) use ldl::DenseLdl;
 pub use ldl::{Ldl, LdlOptions};
 pub use sketch::{Sketch, SketchProject};
 

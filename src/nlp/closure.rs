@@ -49,6 +49,7 @@ pub struct Problem<'a> {
     hessian: Option<Source<Lagrangian<'a>>>,
     hessian_pattern: Option<Pattern>,
     hessian_product: Option<Source<LagrangianProduct<'a>>>,
+    hessian_learned: bool,
 }
 
 impl<'a> Problem<'a> {
@@ -65,6 +66,7 @@ impl<'a> Problem<'a> {
             hessian: None,
             hessian_pattern: None,
             hessian_product: None,
+            hessian_learned: false,
         }
     }
 
@@ -212,6 +214,14 @@ impl<'a> Problem<'a> {
         self
     }
 
+    /// No second derivatives: the solver approximates them from first ones (limited-memory BFGS). More iterations than with
+    /// exact ones, for any number of variables.
+    #[must_use]
+    pub fn limited_memory_hessian(mut self) -> Self {
+        self.hessian_learned = true;
+        self
+    }
+
     /// Checks that everything is there and fits together.
     ///
     /// # Errors
@@ -261,10 +271,10 @@ impl<'a> Problem<'a> {
                  .jacobian_by_differences()",
             );
         }
-        if self.hessian.is_none() && self.hessian_product.is_none() {
+        if self.hessian.is_none() && self.hessian_product.is_none() && !self.hessian_learned {
             return Some(
                 "no Hessian: give .hessian(..), .sparse_hessian(..) or .hessian_product(..), or ask for \
-                 .hessian_by_differences()",
+                 .hessian_by_differences() or .limited_memory_hessian()",
             );
         }
         if matches!(self.hessian_product, Some(Source::Differences)) && by_differences {

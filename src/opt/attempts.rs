@@ -39,7 +39,9 @@ enum Attempt {
 
 impl Attempt {
     /// In the order in which they are tried. Systems with more equations than unknowns begin with their violation.
-    fn list(method: Method, bounded: bool, n: usize, m: usize) -> Vec<Self> {
+    fn list(engine: &Engine<'_>) -> Vec<Self> {
+        let (method, bounded) = (engine.options.method, engine.bounds.count() > 0);
+        let (n, m, quasi_newton) = (engine.model.n, engine.model.m, engine.model.is_quasi_newton());
         let filter = Self::Filter { violation_first: m > n, relative_shift: false };
         let exact = Self::Exact { violation_first: m > n };
         let newton = [Self::Newton { relative_shift: false }, Self::Newton { relative_shift: true }];
@@ -58,6 +60,8 @@ impl Attempt {
                 vec![filter, Self::Augmented, relative, Self::FilterDeficient]
             }
             Method::Auto if m == 0 => newton.to_vec(),
+            // The exact augmented Lagrangian needs the true Hessian for its gradient.
+            Method::Auto if quasi_newton => vec![filter, Self::Augmented],
             Method::Auto if m > n => vec![exact],
             Method::Auto => vec![exact, filter, Self::Exact { violation_first: true }, Self::Augmented],
         }
@@ -99,13 +103,13 @@ pub(super) fn gave_up(stop: &StopReason) -> bool {
 impl Engine<'_> {
     /// What the header says of the method.
     pub fn method(&self) -> &'static str {
-        Attempt::list(self.options.method, self.bounds.count() > 0, self.model.n, self.model.m)[0].describe()
+        Attempt::list(self)[0].describe()
     }
 
     /// One attempt after the other from the start until one ends well. If none does, the first certificate counts, or else
     /// the last end.
     pub fn attempts(&mut self) -> StopReason {
-        let list = Attempt::list(self.options.method, self.bounds.count() > 0, self.model.n, self.model.m);
+        let list = Attempt::list(self);
         let limit = self.options.max_iterations;
         let mut certified: Option<(Point, Point, Residuals)> = None;
         let mut stop = StopReason::MaxIterations;
@@ -185,6 +189,7 @@ impl Engine<'_> {
         self.current.x.copy_from_slice(&self.first.x);
         self.current.y.fill(0.0);
         self.first.z.clear();
+        self.model.forget();
         self.regularization = Regularization::default();
         self.relative_shift = false;
         self.keeps_delta = true;

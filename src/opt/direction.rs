@@ -41,7 +41,7 @@ pub(super) enum DirectionFailure {
 }
 
 /// Delta for rank-deficient Jacobians, relative to the scaled problem.
-const DELTA: f64 = 1e-8;
+pub(super) const DELTA: f64 = 1e-8;
 const FIRST_SHIFT: f64 = 1e-4;
 const LARGEST_SHIFT: f64 = 1e30;
 
@@ -106,6 +106,9 @@ impl Engine<'_> {
             }
             self.with_operator(system, |solver, operator, _, _| solver.prepare(operator, &stop))
         };
+        if let Some(b) = self.model.low_rank() {
+            b.corrected = false;
+        }
         self.linear.factorizations += 1;
         self.add_linear_time(start.elapsed(), before);
         result
@@ -118,7 +121,11 @@ impl Engine<'_> {
         let result = if let (System::Feasibility { .. }, Some(normal)) = (system, &mut self.normal) {
             normal.solve(&mut self.model, &self.rhs, &mut self.step, accuracy, &stop)
         } else {
-            self.with_operator(system, |solver, operator, b, z| solver.solve(operator, b, z, accuracy, &stop))
+            let first = self.with_operator(system, |solver, operator, b, z| {
+                solver.solve(operator, b, z, accuracy, &stop)
+            });
+            let low_rank = system == System::Optimality && self.is_direct();
+            if low_rank && first.is_ok() { self.add_low_rank(accuracy).and(first) } else { first }
         };
         if let Ok(solved) = &result {
             self.linear.solves += 1;
@@ -126,6 +133,50 @@ impl Engine<'_> {
         }
         self.add_linear_time(start.elapsed(), before);
         result
+    }
+
+    /// Corrects `step`, solved with K_0, for the low-rank part of a quasi-Newton Hessian (`quasi_newton`).
+    fn add_low_rank(&mut self, accuracy: Accuracy) -> Result<(), LinSolError> {
+        let rows = self.model.n + self.model.m;
+        let Some(b) = self.model.low_rank() else { return Ok(()) };
+        if !b.corrected {
+            // `rhs` and `step` are needed by the solves; the solution so far waits in `scratch`.
+            let columns = b.columns();
+            let mut saved = std::mem::take(&mut self.scratch);
+            saved.copy_from_slice(&self.step);
+            let stop = self.stop.clone();
+            let rhs = std::mem::replace(&mut self.rhs, vec![0.0; rows]);
+            let mut result = Ok(());
+            for k in 0..columns {
+                if let Some(b) = self.model.low_rank() {
+                    b.right_hand_side(k, &mut self.rhs);
+                }
+                self.step.fill(0.0);
+                let solved = self.with_operator(System::Optimality, |solver, operator, b, z| {
+                    solver.solve(operator, b, z, accuracy, &stop)
+                });
+                if let Err(e) = solved {
+                    result = Err(e);
+                    break;
+                }
+                if let Some(b) = self.model.low_rank() {
+                    b.solution(k, rows).copy_from_slice(&self.step);
+                }
+            }
+            self.rhs = rhs;
+            self.step.copy_from_slice(&saved);
+            self.scratch = saved;
+            result?;
+            let singular = || LinSolError::Factorization { solver: "ldl", reason: "low-rank part".into() };
+            self.model.low_rank().filter(|b| b.columns() == columns).ok_or_else(singular)?;
+            if !self.model.low_rank().is_some_and(|b| b.finish(rows)) {
+                return Err(singular());
+            }
+        }
+        if let Some(b) = self.model.low_rank() {
+            b.correct(&mut self.step);
+        }
+        Ok(())
     }
 
     /// Accuracy of one direct solve with refinement.
@@ -316,7 +367,7 @@ impl Engine<'_> {
 
     /// dx'B dx >= kappa |dx_t|^2 with |dx_t|^2 bounded through |J dx| (Byrd, Curtis, Nocedal 2010, test for the tangential
     /// component): negative curvature is harmless while dx lies mostly in the range of J'.
-    fn curvature_is_positive(&mut self) -> bool {
+    pub fn curvature_is_positive(&mut self) -> bool {
         const KAPPA: f64 = 1e-8;
         let n = self.model.n;
         let (dx, _) = self.step.split_at(n);
@@ -327,7 +378,8 @@ impl Engine<'_> {
             return true; // the slope test decides
         }
         let shift: f64 = dx.iter().zip(&self.weights).map(|(d, w)| w * d * d).sum();
-        let curvature = dot(dx, sx) + self.regularization.t * shift;
+        let barrier: f64 = dx.iter().zip(&self.barrier_hessian).map(|(d, s)| s * d * d).sum();
+        let curvature = dot(dx, sx) + barrier + self.regularization.t * shift;
         if curvature >= KAPPA * size {
             return true;
         }

@@ -158,7 +158,22 @@ impl LinOp for KktOperator<'_, '_> {
 
     fn precondition(&mut self, r: &[f64], z: &mut [f64]) -> bool {
         // The feasibility phase and the multiplier estimate have other matrices.
-        self.preconditioned && self.model.precondition(self.x, self.y, r, z, self.scratch)
+        if self.preconditioned && self.model.precondition(self.x, self.y, r, z, self.scratch) {
+            return true;
+        }
+        if self.barrier.is_empty() {
+            return false;
+        }
+        // The barrier's diagonal is what spoils the condition; everything else counts as 1.
+        let (rx, ry) = r.split_at(self.model.n);
+        let (zx, zy) = z.split_at_mut(self.model.n);
+        for (j, (z, r)) in zx.iter_mut().zip(rx).enumerate() {
+            *z = r / (1.0 + self.barrier[j] + self.t * self.weights[j]);
+        }
+        for (z, r) in zy.iter_mut().zip(ry) {
+            *z = r / (1.0 + self.delta);
+        }
+        true
     }
 
     fn as_sparse(&self) -> Option<SparseRef<'_>> {

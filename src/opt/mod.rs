@@ -1,9 +1,11 @@
-//! Optimization: inexact Newton with randomized sketching on the exact augmented Lagrangian.
+//! Optimization: inexact Newton with randomized sketching on the exact augmented Lagrangian, and an interior-point method for
+//! bounds and inequalities.
 //!
 //! Hong, Na, Mahoney, Kolar, "Constrained Optimization via Exact Augmented Lagrangian and Randomized Iterative Sketching",
 //! ICML 2023. Signs and residuals: `docs/notation.md`. The phases:
 //!
 //! - `newton`: steps K z = -b by any [`LinearSolver`](crate::linsol::LinearSolver), line search on the merit function;
+//! - `interior`: primal-dual steps with a barrier and a filter, or on an augmented Lagrangian with a barrier;
 //! - `feasibility`: min |c|^2 / 2 for systems with more equations than unknowns, and when no step of the first phase helps.
 
 mod attempts;
@@ -18,11 +20,12 @@ mod model;
 mod newton;
 mod normal;
 mod options;
+mod quasi_newton;
 mod standard;
 #[cfg(test)]
 mod tests;
 
-pub use options::{AccuracyRule, Method, Options, WarmStart};
+pub use options::{AccuracyRule, HessianModel, Method, Options, WarmStart};
 
 use std::time::{Duration, Instant};
 
@@ -40,17 +43,16 @@ use model::Model;
 use normal::NormalEquations;
 use standard::Standard;
 
-/// Solves a nonlinear program with equality constraints, or without constraints.
+/// Solves a nonlinear program. Without second derivatives their place is taken by a limited-memory approximation.
 ///
 /// # Errors
-/// [`Error::Problem`] if the meta data contradict each other, [`Error::Unsupported`] for bounds and inequalities or a
-/// problem without second derivatives, [`Error::Option`] for an option outside its range or a linear solver that the
+/// [`Error::Problem`] if the meta data contradict each other, [`Error::Unsupported`] where the method asked for does not
+/// treat the problem, [`Error::Option`] for an option outside its range or a linear solver that the
 /// problem cannot feed. Everything else is a [`Report`].
 pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) -> Result<Report, Error> {
     let start = Instant::now();
     nlp.meta().validate()?;
     options.validate()?;
-    refuse_unsupported(nlp.meta())?;
     let meta = nlp.meta();
     options.validate_start(meta.n(), meta.m())?;
     let general = (0..meta.n()).any(|j| meta.is_bounded(j)) || (0..meta.m()).any(|i| !meta.is_equality(i));
@@ -58,6 +60,15 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
         return Err(Error::Unsupported {
             name: meta.name.clone(),
             what: "it has bounds or inequalities, which the method sketched-newton does not treat".into(),
+        });
+    }
+    let provided = meta.hessian.is_some() || meta.hessian_products;
+    let learned = options.hessian == HessianModel::LimitedMemory || !provided;
+    if learned && meta.m() > 0 && options.method == Method::SketchedNewton {
+        return Err(Error::Unsupported {
+            name: meta.name.clone(),
+            what: "the method sketched-newton needs its second derivatives (Hessian values or products)"
+                .into(),
         });
     }
     let report = if general {
@@ -84,7 +95,7 @@ fn solve_standard(
     observer: &mut dyn Observer,
     start: Instant,
 ) -> Result<Report, Error> {
-    let model = Model::new(nlp);
+    let model = Model::new(nlp, options.hessian);
     let (kind, why) = choose_linear_solver(&model, options)?;
     let mut engine = Engine::new(model, first, options, observer, kind, start);
     let mut stop = engine.run(&why);
@@ -92,14 +103,6 @@ fn solve_standard(
         stop = StopReason::Converged;
     }
     Ok(engine.report(stop))
-}
-
-fn refuse_unsupported(meta: &NlpMeta) -> Result<(), Error> {
-    let unsupported = |what: String| Err(Error::Unsupported { name: meta.name.clone(), what });
-    if meta.hessian.is_none() && !meta.hessian_products {
-        return unsupported("it provides no second derivatives (neither Hessian values nor products)".into());
-    }
-    Ok(())
 }
 
 fn choose_linear_solver(model: &Model<'_>, options: &Options) -> Result<(LinearSolverKind, String), Error> {
@@ -221,7 +224,11 @@ impl<'a> Engine<'a> {
             m: self.model.m,
             jacobian_nonzeros: self.model.jacobian().map(|j| j.values.len()),
             hessian_nonzeros: self.model.hessian().map(|h| h.values.len()),
-            method: self.method().into(),
+            method: format!(
+                "{}{}",
+                self.method(),
+                if self.model.is_quasi_newton() { ", limited-memory Hessian" } else { "" }
+            ),
             linear: format!("{} ({why})", self.solver_kind),
             objective_scale: self.model.objective_scale,
             smallest_constraint_scale: scale,

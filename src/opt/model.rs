@@ -7,8 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::linalg::{LinOp, SparseMatrix, Storage, norm_inf};
-use crate::nlp::{EvalError, Nlp};
+use crate::nlp::{EvalError, Nlp, Pattern};
 use crate::report::Counts;
+
+use super::options::HessianModel;
+use super::quasi_newton::QuasiNewton;
 
 /// Gradients above this are scaled down to it.
 pub(super) const TARGET_GRADIENT: f64 = 100.0;
@@ -61,6 +64,40 @@ impl Assembled {
     }
 }
 
+/// B and what it learns from: the point of the last `hess` with its gradient and Jacobian.
+struct Learner {
+    b: QuasiNewton,
+    /// `hess` was last asked for the Lagrangian, not for the constraints alone.
+    active: bool,
+    known: bool,
+    x: Vec<f64>,
+    gradient: Vec<f64>,
+    jacobian: Vec<f64>,
+    /// Gradient of the last `grad_jac`.
+    newest: Vec<f64>,
+    step: Vec<f64>,
+    change: Vec<f64>,
+    work: Vec<f64>,
+}
+
+impl Learner {
+    fn new(n: usize) -> Self {
+        let zeros = || vec![0.0; n];
+        Self {
+            b: QuasiNewton::new(n),
+            active: false,
+            known: false,
+            x: zeros(),
+            gradient: zeros(),
+            jacobian: Vec::new(),
+            newest: zeros(),
+            step: zeros(),
+            change: zeros(),
+            work: zeros(),
+        }
+    }
+}
+
 pub(super) struct Model<'a> {
     nlp: &'a mut dyn Nlp,
     pub n: usize,
@@ -71,6 +108,8 @@ pub(super) struct Model<'a> {
     jacobian: Option<Assembled>,
     hessian: Option<Assembled>,
     y_raw: Vec<f64>,
+    /// In place of the Hessian.
+    quasi: Option<Learner>,
     pub counts: Counts,
     pub seconds: f64,
     /// A function panicked: nothing is evaluated any more.
@@ -78,13 +117,18 @@ pub(super) struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    pub fn new(nlp: &'a mut dyn Nlp) -> Self {
+    /// Without second derivatives, or where they are not wanted, the Hessian is a limited-memory approximation.
+    pub fn new(nlp: &'a mut dyn Nlp, hessian: HessianModel) -> Self {
         let meta = nlp.meta();
         let (n, m) = (meta.n(), meta.m());
         let jacobian =
             meta.jacobian.as_ref().map(|p| Assembled::new(m, n, &p.rows, &p.cols, Storage::General));
-        let hessian =
-            meta.hessian.as_ref().map(|p| Assembled::new(n, n, &p.rows, &p.cols, Storage::SymmetricLower));
+        let provided = meta.hessian.is_some() || meta.hessian_products;
+        let learns = hessian == HessianModel::LimitedMemory || !provided;
+        let diagonal = Pattern { rows: (0..n).collect(), cols: (0..n).collect() };
+        let entries =
+            if learns { (m == 0 || jacobian.is_some()).then_some(&diagonal) } else { meta.hessian.as_ref() };
+        let hessian = entries.map(|p| Assembled::new(n, n, &p.rows, &p.cols, Storage::SymmetricLower));
         let right_hand_side = meta.c_lower.clone();
         Self {
             nlp,
@@ -96,6 +140,7 @@ impl<'a> Model<'a> {
             jacobian,
             hessian,
             y_raw: vec![0.0; m],
+            quasi: learns.then(|| Learner::new(n)),
             counts: Counts::default(),
             seconds: 0.0,
             panicked: None,
@@ -129,6 +174,9 @@ impl<'a> Model<'a> {
         self.objective_scale = factor(norm_inf(gradient));
         gradient.iter_mut().for_each(|g| *g *= self.objective_scale);
         *f *= self.objective_scale;
+        if let Some(l) = &mut self.quasi {
+            l.newest.copy_from_slice(gradient);
+        }
         let Some(jac) = &mut self.jacobian else { return };
         let mut largest = vec![0.0f64; self.m];
         for (&i, v) in jac.matrix.row_idx.iter().zip(&jac.matrix.values) {
@@ -200,6 +248,9 @@ impl<'a> Model<'a> {
             return Err(BadEvaluation::not_finite("gradient of the objective"));
         }
         gradient.iter_mut().for_each(|g| *g *= self.objective_scale);
+        if let Some(l) = &mut self.quasi {
+            l.newest.copy_from_slice(gradient);
+        }
         if let Some(jac) = &mut self.jacobian {
             jac.scatter();
             if !jac.matrix.values.iter().all(|v| v.is_finite()) {
@@ -221,6 +272,11 @@ impl<'a> Model<'a> {
     /// Stores the entries of sigma hess f~ + sum y_i hess c~_i; nothing to do for a problem with products only.
     pub fn hess(&mut self, x: &[f64], sigma: f64, y: &[f64]) -> Result<(), BadEvaluation> {
         self.unscale_multipliers(y);
+        if let Some(learner) = self.quasi.take() {
+            let (learner, result) = self.learn(learner, x, sigma, y);
+            self.quasi = Some(learner);
+            return result;
+        }
         if self.hessian.is_none() {
             return Ok(());
         }
@@ -233,6 +289,73 @@ impl<'a> Model<'a> {
         hess.scatter();
         if !hess.matrix.values.iter().all(|v| v.is_finite()) {
             return Err(BadEvaluation::not_finite("Hessian of the Lagrangian"));
+        }
+        Ok(())
+    }
+
+    /// B, where K is formed without its low-rank part.
+    pub fn low_rank(&mut self) -> Option<&mut QuasiNewton> {
+        self.quasi.as_mut().filter(|l| l.active && l.b.columns() > 0).map(|l| &mut l.b)
+    }
+
+    /// The Hessian is an approximation.
+    pub fn is_quasi_newton(&self) -> bool {
+        self.quasi.is_some()
+    }
+
+    /// Forgets what was learned: the next point is far from the last.
+    pub fn forget(&mut self) {
+        if let Some(l) = &mut self.quasi {
+            l.known = false;
+            l.b.reset();
+        }
+    }
+
+    /// The step since the last call, with the change of grad L at the present multipliers; sigma = 0: W = 0.
+    fn learn(
+        &mut self,
+        mut l: Learner,
+        x: &[f64],
+        sigma: f64,
+        y: &[f64],
+    ) -> (Learner, Result<(), BadEvaluation>) {
+        l.active = sigma != 0.0;
+        if l.active {
+            if l.known {
+                if let Err(e) = self.lagrangian_change(&mut l, x, y) {
+                    return (l, Err(e));
+                }
+                l.b.update(&l.step, &l.change, &mut l.work);
+            }
+            l.known = true;
+            l.x.copy_from_slice(x);
+            l.gradient.copy_from_slice(&l.newest);
+            if let Some(jac) = &self.jacobian {
+                l.jacobian.clear();
+                l.jacobian.extend_from_slice(&jac.matrix.values);
+            }
+        }
+        let diagonal = if l.active { l.b.sigma } else { 0.0 };
+        if let Some(hess) = &mut self.hessian {
+            hess.matrix.values.fill(diagonal);
+        }
+        (l, Ok(()))
+    }
+
+    /// step <- x - x_old, change <- grad f + J'y - (grad f + J'y)_old.
+    fn lagrangian_change(&mut self, l: &mut Learner, x: &[f64], y: &[f64]) -> Result<(), BadEvaluation> {
+        self.jac_t_mul(x, y, &mut l.change)?;
+        if let Some(jac) = &mut self.jacobian {
+            std::mem::swap(&mut jac.matrix.values, &mut l.jacobian);
+        }
+        let old = self.jac_t_mul(&l.x, y, &mut l.work);
+        if let Some(jac) = &mut self.jacobian {
+            std::mem::swap(&mut jac.matrix.values, &mut l.jacobian);
+        }
+        old?;
+        for (j, c) in l.change.iter_mut().enumerate() {
+            *c += l.newest[j] - l.gradient[j] - l.work[j];
+            l.step[j] = x[j] - l.x[j];
         }
         Ok(())
     }
@@ -300,6 +423,14 @@ impl<'a> Model<'a> {
         v: &[f64],
         out: &mut [f64],
     ) -> Result<(), BadEvaluation> {
+        if let Some(l) = &mut self.quasi {
+            if l.active {
+                l.b.apply(v, out)
+            } else {
+                out.fill(0.0)
+            }
+            return Ok(());
+        }
         if let Some(hess) = &mut self.hessian {
             hess.matrix.apply(1.0, v, 0.0, out);
             return Ok(());

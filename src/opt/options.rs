@@ -54,6 +54,26 @@ impl Method {
     }
 }
 
+/// Where second derivatives come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HessianModel {
+    /// The problem; a limited-memory approximation if it provides none.
+    #[default]
+    Exact,
+    /// A limited-memory approximation (BFGS, damped).
+    LimitedMemory,
+}
+
+impl HessianModel {
+    /// Name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::LimitedMemory => "limited-memory",
+        }
+    }
+}
+
 /// Name, text and parser of an enumeration from its `as_str`.
 macro_rules! named {
     ($type:ty, $what:literal, $($value:expr),+) => {
@@ -76,6 +96,7 @@ macro_rules! named {
     };
 }
 
+named!(HessianModel, "Hessian model", HessianModel::Exact, HessianModel::LimitedMemory);
 named!(AccuracyRule, "accuracy rule", AccuracyRule::Practical, AccuracyRule::Certified);
 named!(
     Method,
@@ -91,6 +112,8 @@ named!(
 pub struct Options {
     /// What minimizes.
     pub method: Method,
+    /// Where second derivatives come from.
+    pub hessian: HessianModel,
     /// Tolerance on the scaled KKT residual.
     pub tolerance: f64,
     /// Outer iterations of all attempts together.
@@ -123,6 +146,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             method: Method::Auto,
+            hessian: HessianModel::Exact,
             tolerance: 1e-8,
             max_iterations: 10_000,
             max_evaluations: None,

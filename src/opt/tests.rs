@@ -5,7 +5,7 @@ use approx::assert_relative_eq;
 use super::engine::{Engine, FirstPoint, Residuals};
 use super::merit::Slopes;
 use super::model::Model;
-use super::{Options, solve};
+use super::{HessianModel, Options, solve};
 use crate::linsol::LinearSolverKind;
 use crate::nlp::{EvalError, Nlp, NlpMeta, Pattern};
 use crate::observe::Silent;
@@ -119,7 +119,7 @@ fn gradient_of_the_merit_function_by_finite_differences() {
     let options = Options { scaling: false, ..Options::default() };
     let mut silent = Silent;
     let first = FirstPoint::of(problem.meta());
-    let model = Model::new(&mut problem);
+    let model = Model::new(&mut problem, HessianModel::Exact);
     let mut engine =
         Engine::new(model, first, &options, &mut silent, LinearSolverKind::Ldl, std::time::Instant::now());
     engine.merit.eta1 = 3.0;
@@ -160,7 +160,7 @@ fn a_solved_point_is_never_given_up_for_a_smaller_scaled_residual() {
     let options = Options::default();
     let mut silent = Silent;
     let first = FirstPoint::of(problem.meta());
-    let model = Model::new(&mut problem);
+    let model = Model::new(&mut problem, HessianModel::Exact);
     let mut engine =
         Engine::new(model, first, &options, &mut silent, LinearSolverKind::Ldl, std::time::Instant::now());
     // Large multipliers: the scaled residual is tiny, the gradient of the Lagrangian is not.

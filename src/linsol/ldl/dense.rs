@@ -11,7 +11,7 @@ const ALPHA: f64 = 0.640_388_203_202_208;
 
 /// Factors of one dense symmetric matrix; storage is reused from call to call.
 #[derive(Debug, Default)]
-pub(super) struct DenseLdl {
+pub(crate) struct DenseLdl {
     n: usize,
     /// Column-major n x n, lower triangle: the matrix, then L (unit diagonal not stored).
     a: Vec<f64>,
@@ -26,7 +26,7 @@ pub(super) struct DenseLdl {
 
 impl DenseLdl {
     /// Sizes the storage and returns the zeroed n x n array, column-major, whose lower triangle the caller fills.
-    pub(super) fn reset(&mut self, n: usize) -> &mut [f64] {
+    pub(crate) fn reset(&mut self, n: usize) -> &mut [f64] {
         self.n = n;
         self.a.clear();
         self.a.resize(n * n, 0.0);
@@ -39,7 +39,7 @@ impl DenseLdl {
     }
 
     /// Factorizes. Pivots of at most `zero_tol` count as zero.
-    pub(super) fn factor(&mut self, zero_tol: f64) -> Inertia {
+    pub(crate) fn factor(&mut self, zero_tol: f64) -> Inertia {
         let n = self.n;
         let mut inertia = Inertia { positive: 0, negative: 0, zero: 0 };
         self.e.fill(0.0);
@@ -179,7 +179,7 @@ impl DenseLdl {
     }
 
     /// x <- A^-1 x; components along zero pivots are set to zero (a basic solution of a singular consistent system).
-    pub(super) fn solve(&mut self, x: &mut [f64]) {
+    pub(crate) fn solve(&mut self, x: &mut [f64]) {
         let n = self.n;
         let y = &mut self.work[..n];
         for (yk, &p) in y.iter_mut().zip(&self.perm) {

@@ -13,7 +13,7 @@ use crate::linsol::common::{begin, residual, resize};
 use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved};
 use crate::observe::StopToken;
 
-use dense::DenseLdl;
+pub(crate) use dense::DenseLdl;
 use front::Thresholds;
 use multifrontal::Multifrontal;
 

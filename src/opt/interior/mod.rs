@@ -18,11 +18,11 @@ mod search;
 pub(super) use bounds::{Bounds, multiplier_length};
 pub(super) use filter::Filter;
 
-use super::direction::{DirectionFailure, System};
+use super::direction::{DELTA, DirectionFailure, System};
 use super::engine::{Engine, PhaseEnd};
 use super::feasibility::{FilterGoal, Goal};
-use crate::linalg::{dot, norm_inf, norm1};
-use crate::linsol::LinSolError;
+use crate::linalg::{dot, norm_inf, norm1, norm2};
+use crate::linsol::{Accuracy, LinSolError};
 use crate::observe::IterationRow;
 use crate::report::StopReason;
 
@@ -238,6 +238,9 @@ impl Engine<'_> {
             let z = if p.zl.is_empty() { 0.0 } else { p.zl[j] - p.zu[j] };
             *r = -(p.lag_grad[j] + z + (b.gradient[j] - p.grad[j]));
         }
+        if !self.is_direct() {
+            return self.inexact_interior_direction();
+        }
         self.fill_kkt(System::Optimality);
         let stopped = |e: &Self| PhaseEnd::Done(e.out_of_budget().unwrap_or(StopReason::Interrupted));
         // A Jacobian may be singular at some points only.
@@ -266,6 +269,40 @@ impl Engine<'_> {
         }
         self.regularization.floor = floor;
         Err(PhaseEnd::NoStep("the linear system could not be solved accurately".into()))
+    }
+
+    /// The same by an iterative solver: no inertia is known, curvature along the step stands for it.
+    fn inexact_interior_direction(&mut self) -> Result<(char, u64), PhaseEnd> {
+        const LARGEST_SHIFT: f64 = 1e20;
+        let failed = |e: LinSolError| PhaseEnd::NoStep(e.to_string());
+        let relative = (1e-2 * norm2(&self.rhs).sqrt()).clamp(1e-10, 1e-3);
+        let accuracy = Accuracy { relative, max_iterations: self.options.max_inner_iterations };
+        let reg = &mut self.regularization;
+        reg.t = reg.floor;
+        reg.delta = reg.penalty.max(if self.model.m > self.model.n { DELTA } else { 0.0 });
+        let mut inner = 0;
+        self.fill_kkt(System::Optimality);
+        loop {
+            self.prepare(System::Optimality).map_err(failed)?;
+            self.step.fill(0.0);
+            let solved = self.solve_linear(System::Optimality, accuracy).map_err(failed)?;
+            if let Some(stop) = self.out_of_budget() {
+                return Err(PhaseEnd::Done(stop));
+            }
+            inner += solved.iterations as u64;
+            if solved.relative_residual > 1e-2 || !self.step.iter().all(|v| v.is_finite()) {
+                return Err(PhaseEnd::NoStep("the linear system could not be solved accurately".into()));
+            }
+            if self.curvature_is_positive() {
+                return Ok((if self.regularization.t > 0.0 { 'r' } else { ' ' }, inner));
+            }
+            let reg = &mut self.regularization;
+            reg.t = if reg.t == 0.0 { (reg.last_t / 3.0).max(1e-4) } else { 8.0 * reg.t };
+            reg.last_t = reg.t;
+            if reg.t > LARGEST_SHIFT {
+                return Err(PhaseEnd::NoStep("no shift of the Hessian gives positive curvature".into()));
+            }
+        }
     }
 
     /// z of `trial` with its own step length.
