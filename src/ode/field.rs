@@ -64,6 +64,25 @@ impl<T: Scalar, F: VectorField<T> + ?Sized> VectorField<T> for &mut F {
     }
 }
 
+impl<T: Scalar, F: Pullback<T> + ?Sized> Pullback<T> for &mut F {
+    fn pullback(&mut self, t: T, y: &[T], p: &[T], w: &[T], y_bar: &mut [T], p_bar: &mut [T]) {
+        (**self).pullback(t, y, p, w, y_bar, p_bar);
+    }
+    fn pullback_kept(
+        &mut self,
+        t: T,
+        y: &[T],
+        p: &[T],
+        dy: &[T],
+        keep: &[T],
+        w: &[T],
+        y_bar: &mut [T],
+        p_bar: &mut [T],
+    ) {
+        (**self).pullback_kept(t, y, p, dy, keep, w, y_bar, p_bar);
+    }
+}
+
 /// A field from a closure `|t, y, p, dy|` on ONE state of length n; a batch is treated column by column.
 #[derive(Debug, Clone)]
 pub struct FnField<F> {

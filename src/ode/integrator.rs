@@ -1,10 +1,9 @@
 //! The driver: steps, control, limits.
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::erk::{Erk, Stages};
-use super::error::{OdeError, check_finite, check_len};
+use super::error::{OdeError, catch, check_finite, check_len};
 use super::field::VectorField;
 use super::kernels::{self, Scale};
 use super::options::{ControlState, Options};
@@ -21,6 +20,8 @@ pub struct Integrator<T: Scalar> {
     erk: Erk<T>,
     st: Stages<T>,
     y_end: Vec<T>,
+    /// Empty until an event changes a state.
+    y_next: Vec<T>,
     scale: Scale<T>,
     options: Options,
     dim: usize,
@@ -85,7 +86,16 @@ impl<T: Scalar> Integrator<T> {
         let erk = Erk::new(method);
         let n = dim * batch;
         let (st, scale) = (erk.stages(n, 0), options.scale(dim, batch)?);
-        Ok(Self { erk, st, y_end: vec![T::ZERO; n], scale, options: options.clone(), dim, batch })
+        Ok(Self {
+            erk,
+            st,
+            y_end: vec![T::ZERO; n],
+            y_next: vec![],
+            scale,
+            options: options.clone(),
+            dim,
+            batch,
+        })
     }
 
     /// The final state of the last run.
@@ -116,13 +126,7 @@ impl<T: Scalar> Integrator<T> {
         self.st.keep.resize(keep, T::ZERO);
         self.st.y0.copy_from_slice(y0);
         // A panic of the user's field becomes an error: all storage here is overwritten by the next run.
-        match catch_unwind(AssertUnwindSafe(|| self.drive(field, span, p, sinks))) {
-            Ok(report) => Ok(report),
-            Err(cause) => match panic_text(cause.as_ref()) {
-                Some(message) => Err(OdeError::FieldPanicked { message }),
-                None => resume_unwind(cause),
-            },
-        }
+        catch(|| self.drive(field, span, p, sinks))
     }
 
     fn check<F: VectorField<T>>(
@@ -188,8 +192,8 @@ impl<T: Scalar> Integrator<T> {
         let late = !self.erk.tab.error_uses_last;
         let per_step = (self.erk.tab.stages - 1 - late as usize) as u64;
         let (min_step, max_step) = (T::of(self.options.min_step), T::of(self.options.max_step));
-        let stretch =
-            if fixed { T::ONE + T::of(64.0) * T::EPSILON.sqrt() * T::of(0.01) } else { T::of(1.01) };
+        // With a fixed step only what rounding leaves of the span is added to the last one.
+        let stretch = if fixed { T::ONE + T::EPSILON.sqrt() } else { T::of(1.01) };
         loop {
             let left = d.t1 - d.t;
             // Stretch a little rather than leave a sliver; the planned step is kept aside.
@@ -223,8 +227,11 @@ impl<T: Scalar> Integrator<T> {
             if !good {
                 d.counts.rejected += 1;
                 d.counts.not_finite += !e.is_finite() as u64;
+                if fixed {
+                    return OdeStop::NotFinite;
+                }
                 d.h = h * T::of(d.control.rejected(&self.options.controller, k, e));
-                if fixed || d.t + d.h == d.t {
+                if d.t + d.h == d.t {
                     return OdeStop::StepUnderflow;
                 }
                 continue;
@@ -273,6 +280,7 @@ impl<T: Scalar> Integrator<T> {
             index: d.counts.accepted,
             stiffness: None,
             y_end: &mut self.y_end,
+            y_next: &mut self.y_next,
             changed: false,
             counts: &mut d.counts,
         };
@@ -283,11 +291,11 @@ impl<T: Scalar> Integrator<T> {
         }
         d.stiffness = step.stiffness.or(d.stiffness);
         let t_end = step.t1();
-        let moved = step.is_shortened() || step.changed;
+        let (shortened, changed) = (step.is_shortened(), step.changed);
         d.counts.accepted += 1;
         d.t = t_end;
-        if moved {
-            self.st.y0.copy_from_slice(&self.y_end);
+        if shortened || changed {
+            self.st.y0.copy_from_slice(if changed { &self.y_next } else { &self.y_end });
             d.need_k0 = true;
         } else {
             // First same as last.
@@ -322,8 +330,12 @@ impl<T: Scalar> Integrator<T> {
         let st = &mut self.st;
         let size = |x: &[T], y: &[T]| kernels::scaled_norm(norm, &self.scale, y, y, x).f64();
         let (d0, d1) = (size(&st.y0, &st.y0), size(&st.k[..n], &st.y0));
-        let mut h0 = if d0 < 1e-5 || d1 < 1e-5 { 1e-6 } else { 0.01 * d0 / d1 };
-        h0 = h0.min(cap);
+        // A zero tolerance at a zero of the start makes d0 or d1 infinite or NaN: no scale either.
+        let known = d0 >= 1e-5 && d1 >= 1e-5 && d0.is_finite() && d1.is_finite();
+        let mut h0 = if known { 0.01 * d0 / d1 } else { 1e-6 };
+        // Far from t = 0 a short step would not move t.
+        let resolved = 1024.0 * T::EPSILON.f64() * d.t.abs().f64();
+        h0 = h0.max(resolved).min(cap);
         // One explicit Euler step; k_1 is free.
         let step = sign * T::of(h0);
         let (k0, k1) = st.k.split_at_mut(n);
@@ -344,7 +356,7 @@ impl<T: Scalar> Integrator<T> {
             (0.01 / m).powf(1.0 / (self.erk.tab.error_order + 1) as f64)
         };
         let h = if d2.is_finite() { (100.0 * h0).min(h1) } else { 0.1 * h0 };
-        sign * T::of(h.min(cap).max(self.options.min_step))
+        sign * T::of(h.max(resolved).min(cap).max(self.options.min_step))
     }
 
     /// Stiffness where the integration failed, from one more step that nobody else sees.
@@ -368,8 +380,4 @@ impl<T: Scalar> Integrator<T> {
             counts: d.counts,
         }
     }
-}
-
-fn panic_text(cause: &(dyn std::any::Any + Send)) -> Option<String> {
-    cause.downcast_ref::<&str>().map(|s| s.to_string()).or_else(|| cause.downcast_ref::<String>().cloned())
 }
