@@ -93,6 +93,14 @@ pub(crate) fn check_finite<T: crate::linalg::Scalar>(what: &'static str, x: &[T]
     }
 }
 
+/// The span of integration.
+pub(crate) fn check_span<T: crate::linalg::Scalar>((t0, t1): (T, T)) -> Result<(), OdeError> {
+    if !(t0.is_finite() && t1.is_finite()) {
+        return Err(OdeError::SpanNotFinite { t0: t0.f64(), t1: t1.f64() });
+    }
+    if t0 == t1 { Err(OdeError::EmptySpan { t0: t0.f64() }) } else { Ok(()) }
+}
+
 /// A length, as an error.
 pub(crate) fn check_len(what: &'static str, found: usize, expected: usize) -> Result<(), OdeError> {
     if found == expected { Ok(()) } else { Err(OdeError::Length { what, found, expected }) }
