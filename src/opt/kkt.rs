@@ -80,6 +80,10 @@ impl KktMatrix {
         }
     }
 
+    pub fn matrix(&self) -> &SparseMatrix {
+        &self.matrix
+    }
+
     /// Sets the regularization t D and -delta I.
     pub fn regularize(&mut self, t: f64, weights: &[f64], delta: f64) {
         for (k, (&p, d)) in self.diagonal_at.iter().zip(&self.diagonal).enumerate() {

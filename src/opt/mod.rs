@@ -105,6 +105,25 @@ fn solve_standard(
     Ok(engine.report(stop))
 }
 
+/// The KKT matrix of the first step, as lower triangle: scaled, with slacks for inequalities, the barrier's diagonal for
+/// bounds, not regularized (`docs/notation.md`). For measuring factorizations.
+///
+/// # Errors
+/// As [`solve`], and [`Error::Problem`] if the problem gives products only or cannot be evaluated at its start.
+pub fn first_kkt_matrix(nlp: &mut dyn Nlp, options: &Options) -> Result<SparseMatrix, Error> {
+    nlp.meta().validate()?;
+    options.validate()?;
+    let name = nlp.meta().name.clone();
+    let fail = |what: &str| Error::Problem { name: name.clone(), what: what.into() };
+    let mut standard = Standard::new(nlp, options);
+    let first = standard.first_point(None);
+    let model = Model::new(&mut standard, options.hessian);
+    let mut silent = crate::observe::Silent;
+    let mut engine = Engine::new(model, first, options, &mut silent, LinearSolverKind::Ldl, Instant::now());
+    engine.evaluate_start().map_err(|e| fail(&e.function))?;
+    engine.first_matrix().ok_or_else(|| fail("it has no entries of a KKT matrix, only products"))
+}
+
 fn choose_linear_solver(model: &Model<'_>, options: &Options) -> Result<(LinearSolverKind, String), Error> {
     let needs_entries = matches!(
         options.linear,

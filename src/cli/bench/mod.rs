@@ -2,6 +2,7 @@
 
 mod compare;
 mod execute;
+mod factorize;
 mod profile;
 mod row;
 mod summary;
@@ -79,6 +80,9 @@ pub struct BenchArgs {
     /// Write a performance profile of the solve times
     #[arg(long, value_name = "OUT.svg")]
     profile: Option<PathBuf>,
+    /// Do not solve: factorize the KKT matrix at the start, print sizes, fill, work, times and inertia
+    #[arg(long, conflicts_with_all = ["csv", "compare", "profile"])]
+    factorize: bool,
     /// No progress bar
     #[arg(long, short)]
     quiet: bool,
@@ -93,6 +97,9 @@ pub fn run(args: &BenchArgs, out: &mut Output) -> Outcome {
     let tasks = tasks::collect(args)?;
     for task in &tasks {
         args.solver.options(task.variant, Some(args.time_limit)).validate()?;
+    }
+    if args.factorize {
+        return factorize::run(args, &tasks, out);
     }
     if !(args.grace >= 0.0 && args.grace.is_finite()) {
         return Err(Failure("option grace: expected a finite number, not negative".into()));

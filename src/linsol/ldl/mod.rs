@@ -93,6 +93,14 @@ impl Ldl {
         }
     }
 
+    /// Ordering of the present pattern and multiplications of one factorization, about; dense matrices are not ordered.
+    pub fn analysis(&self) -> (&'static str, f64) {
+        match &self.sparse {
+            Some(sparse) => (sparse.symbolic.ordering, sparse.symbolic.work),
+            None => ("dense", (self.n as f64).powi(3) / 6.0),
+        }
+    }
+
     /// Takes over the pattern unless it is the one at hand.
     fn adopt_pattern(&mut self, a: SparseRef<'_>) -> Result<(), LinSolError> {
         let n = a.ncols;

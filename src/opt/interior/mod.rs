@@ -21,6 +21,7 @@ pub(super) use filter::Filter;
 use super::direction::{DELTA, DirectionFailure, System};
 use super::engine::{Engine, PhaseEnd};
 use super::feasibility::{FilterGoal, Goal};
+use crate::linalg::SparseMatrix;
 use crate::linalg::{dot, norm_inf, norm1, norm2};
 use crate::linsol::{Accuracy, LinSolError};
 use crate::observe::IterationRow;
@@ -133,6 +134,17 @@ impl Engine<'_> {
             shifted_steps: 0,
             restarts: 0,
         }
+    }
+
+    /// K of the first step without regularization; None without entries.
+    pub fn first_matrix(&mut self) -> Option<SparseMatrix> {
+        let mut b = self.begin_interior(Start { mu: 0.1 });
+        self.barrier_derivatives(&mut b).ok()?;
+        self.fill_kkt(System::Optimality);
+        let weights = std::mem::take(&mut self.weights);
+        let kkt = self.kkt.as_mut()?;
+        kkt.regularize(0.0, &weights, 0.0);
+        Some(kkt.matrix().clone())
     }
 
     /// First z and y, and mu: from a warm start, or z = 1 and least-squares y.
