@@ -15,8 +15,10 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 use crate::observe::StopToken;
 
-/// Pivots of a panel.
-const PANEL: usize = 32;
+/// Pivots of a panel, in fronts of at least LARGE rows and in others: wide panels suit the update, narrow ones the search.
+const WIDE: usize = 96;
+const NARROW: usize = 32;
+const LARGE: usize = 1000;
 /// Updates of at least so many multiplications are faer's.
 const LARGE_UPDATE: usize = 20_000;
 
@@ -97,8 +99,11 @@ pub(super) fn eliminate(
 ) -> Option<usize> {
     let s = index.len();
     let Work { panel, column, other, pivots } = work;
+    let width = if s >= LARGE { WIDE } else { NARROW };
+    if panel.len() < width * s {
+        panel.resize(width * s, 0.0);
+    }
     if column.len() < s {
-        panel.resize(PANEL * s, 0.0);
         column.resize(s, 0.0);
         other.resize(s, 0.0);
     }
@@ -115,7 +120,7 @@ pub(super) fn eliminate(
             }
             (end, progress) = (p, false);
         }
-        if front.k - front.k0 + 2 > PANEL {
+        if front.k - front.k0 + 2 > width {
             front.update();
             if s > 256 && stop.check().is_some() {
                 return None;
