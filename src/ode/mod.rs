@@ -52,6 +52,7 @@ mod options;
 mod report;
 mod sinks;
 mod step;
+mod stiff;
 mod tableau;
 mod tableau_data;
 
@@ -65,6 +66,10 @@ pub use options::{Controller, Options, Tolerance};
 pub use report::{OdeCounts, OdeReport, OdeStop};
 pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
+pub use stiff::{
+    Differences, FromPullback, Linearize, LinearizePullback, Point, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau,
+    StiffIntegrator, WithJacobian, solve_stiff,
+};
 pub use tableau::Tableau;
 pub use tableau_data::{BS32, DOP853, DP54, TSIT54, VERN76};
 

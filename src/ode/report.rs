@@ -29,7 +29,11 @@ pub struct OdeCounts {
     pub rejected: u64,
     /// Attempts whose error was not finite.
     pub not_finite: u64,
-    /// Calls of the pullback (adjoint only).
+    /// Jacobians made (implicit methods only).
+    pub jacobians: u64,
+    /// Matrices factored (implicit methods only).
+    pub factorizations: u64,
+    /// Calls of the pullback (by adjoints, and for Jacobians made from it).
     pub pullbacks: u64,
     /// Steps computed again (adjoint only).
     pub recomputed: u64,
