@@ -33,7 +33,11 @@
 
 mod gradient;
 mod reverse;
+mod rosenbrock;
+mod stiff;
+mod sweep;
 mod tape;
 
 pub use gradient::{Adjoint, Bars, Replay};
+pub use stiff::StiffAdjoint;
 pub use tape::{Memory, Tape};

@@ -20,7 +20,7 @@ pub struct Point<'a, T> {
 }
 
 /// A field with its derivatives: what linearly implicit steps need. Wrap a field in [`WithJacobian`], [`FromPullback`] or [`Differences`], or write
-/// a formula once for dual numbers ([`FormulaField`](crate::nn)).
+/// a formula once for dual numbers ([`FormulaField`](crate::nn::FormulaField)).
 pub trait Linearize<T: Scalar>: VectorField<T> {
     /// `jac` <- df/dy, one column-major n x n block for each column of the batch; `dfdt` <- df/dt, n x batch. Calls are added to `counts`.
     fn linearize(&mut self, at: &Point<'_, T>, jac: &mut [T], dfdt: &mut [T], counts: &mut OdeCounts);
