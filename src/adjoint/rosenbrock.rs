@@ -16,6 +16,11 @@ pub(crate) struct RosTransposed<T: Scalar> {
     r_bars: Vec<T>,
     /// Bars of f_i.
     f_bars: Vec<T>,
+    /// Gamma and its inverse, s x s by rows: U = Gamma K.
+    gamma: Vec<T>,
+    gamma_inverse: Vec<T>,
+    k: Vec<T>,
+    k_bars: Vec<T>,
     g_bar: Vec<T>,
     /// Bar of df/dt.
     tau: Vec<T>,
@@ -30,7 +35,12 @@ impl<T: Scalar> RosTransposed<T> {
     pub fn new(ros: Rosenbrock<T>, dim: usize, batch: usize) -> Self {
         let (n, s) = (dim * batch, ros.s);
         let zeros = |len: usize| vec![T::ZERO; len];
+        let (gamma, gamma_inverse) = gammas(&ros);
         Self {
+            gamma,
+            gamma_inverse,
+            k: zeros(s * n),
+            k_bars: zeros(s * n),
             st: ros.stages(dim, batch),
             u_bars: zeros(s * n),
             r_bars: zeros(s * n),
@@ -112,8 +122,9 @@ impl<T: Scalar> RosTransposed<T> {
         for i in (0..s).rev() {
             self.reverse_stage(f, i, (t, h), p, p_bar);
         }
+        self.untransform();
         let at = Point { t, h, y: &self.st.y0, p, dy: &self.st.f[..n] };
-        let (v, w) = (&self.st.u, &self.r_bars);
+        let (v, w) = (&self.k, &self.k_bars);
         f.linearize_pullback(
             &at,
             v,
@@ -125,6 +136,20 @@ impl<T: Scalar> RosTransposed<T> {
             &mut self.counts,
         );
         self.lambda.copy_from_slice(&self.y0_bar);
+    }
+
+    /// sum_i R_i U_i' = sum_j (sum_i gamma_ij R_i) K_j' with U_i = sum_j gamma_ij K_j: in the K_j, increments of size h f, nothing large cancels.
+    fn untransform(&mut self) {
+        let (n, s) = (self.lambda.len(), self.ros.s);
+        self.k.fill(T::ZERO);
+        self.k_bars.fill(T::ZERO);
+        for i in 0..s {
+            for j in 0..=i {
+                let (g, inverse) = (self.gamma[i * s + j], self.gamma_inverse[i * s + j]);
+                add_scaled(&mut self.k[i * n..][..n], inverse, &self.st.u[j * n..][..n]);
+                add_scaled(&mut self.k_bars[j * n..][..n], g, &self.r_bars[i * n..][..n]);
+            }
+        }
     }
 
     fn reverse_stage<F: LinearizePullback<T>>(
@@ -224,4 +249,22 @@ impl<T: Scalar> RosTransposed<T> {
             }
         }
     }
+}
+
+/// Gamma^-1 = I / gamma - C, lower triangular, and Gamma.
+fn gammas<T: Scalar>(ros: &Rosenbrock<T>) -> (Vec<T>, Vec<T>) {
+    let (s, tab) = (ros.s, ros.tab);
+    let inverse = |i: usize, j: usize| {
+        if i == j { 1.0 / tab.gamma } else { -tab.c[i].get(j).copied().unwrap_or(0.0) }
+    };
+    let mut gamma = vec![0.0; s * s];
+    for j in 0..s {
+        gamma[j * s + j] = tab.gamma;
+        for i in j + 1..s {
+            let sum: f64 = (j..i).map(|l| inverse(i, l) * gamma[l * s + j]).sum();
+            gamma[i * s + j] = -tab.gamma * sum;
+        }
+    }
+    let inverse = (0..s * s).map(|k| if k % s > k / s { 0.0 } else { inverse(k / s, k % s) });
+    (gamma.iter().map(|&g| T::of(g)).collect(), inverse.map(T::of).collect())
 }

@@ -24,6 +24,10 @@ pub struct Point<'a, T> {
 pub trait Linearize<T: Scalar>: VectorField<T> {
     /// `jac` <- df/dy, one column-major n x n block for each column of the batch; `dfdt` <- df/dt, n x batch. Calls are added to `counts`.
     fn linearize(&mut self, at: &Point<'_, T>, jac: &mut [T], dfdt: &mut [T], counts: &mut OdeCounts);
+    /// Whether f does not depend on t.
+    fn is_autonomous(&self) -> bool {
+        false
+    }
 }
 
 /// The second derivatives that the transpose of a linearly implicit step needs.
@@ -50,7 +54,7 @@ pub trait LinearizePullback<T: Scalar>: Linearize<T> + Pullback<T> {
 /// P(e) the pullback at y + e v, it is (8 P(d) - 8 P(-d) - P(2d) + P(-2d)) / (12 d) up to d^4, with d = eps^(1/5): v is an increment of the step,
 /// along which f varies slowly, so that about twelve digits are right. The transpose of the difference df/dt is the difference of the pullbacks.
 #[allow(clippy::too_many_arguments)]
-fn pullback_differences<T: Scalar, F: Pullback<T> + ?Sized>(
+fn pullback_differences<T: Scalar, F: Linearize<T> + Pullback<T> + ?Sized>(
     f: &mut F,
     at: &Point<'_, T>,
     v: &[T],
@@ -78,7 +82,7 @@ fn pullback_differences<T: Scalar, F: Pullback<T> + ?Sized>(
             counts.pullbacks += 1;
         }
     }
-    if tau.iter().all(|x| *x == T::ZERO) {
+    if f.is_autonomous() || tau.iter().all(|x| *x == T::ZERO) {
         return;
     }
     let delta = time_difference(at.t, at.h);
@@ -91,12 +95,12 @@ fn pullback_differences<T: Scalar, F: Pullback<T> + ?Sized>(
     }
 }
 
-/// sqrt(eps) max(|t|, |h|), never beyond the step.
+/// sqrt(eps) h, but at least eight units in the last place of t, as it is really added: f varies on the scale of the step, so that the error of the
+/// difference, about 1e-8 |f| / h, is small in what df/dt adds to a step, h^2 df/dt against h f.
 fn time_difference<T: Scalar>(t: T, h: T) -> T {
-    let size = if t.abs() > h.abs() { t.abs() } else { h.abs() };
-    let delta = T::EPSILON.sqrt() * size;
-    let delta = if delta > h.abs() { h.abs() } else { delta };
-    if h < T::ZERO { -delta } else { delta }
+    let (delta, least) = (T::EPSILON.sqrt() * h.abs(), T::of(8.0) * T::EPSILON * t.abs());
+    let delta = if delta < least { least } else { delta };
+    (t + if h < T::ZERO { -delta } else { delta }) - t
 }
 
 /// df/dt by one forward difference, or zero for an autonomous field.
@@ -201,6 +205,9 @@ where
         }
         rate(&mut self.field, self.autonomous, at, dfdt, counts);
     }
+    fn is_autonomous(&self) -> bool {
+        self.autonomous
+    }
 }
 
 impl<T, F, J> LinearizePullback<T> for WithJacobian<F, J>
@@ -278,6 +285,9 @@ impl<T: Scalar, F: Pullback<T>> Linearize<T> for FromPullback<F, T> {
         self.p_bar.fill(T::ZERO);
         counts.pullbacks += n as u64;
         rate(&mut self.field, self.autonomous, at, dfdt, counts);
+    }
+    fn is_autonomous(&self) -> bool {
+        self.autonomous
     }
 }
 
@@ -358,11 +368,17 @@ impl<T: Scalar, F: VectorField<T>> Linearize<T> for Differences<F, T> {
         counts.evals += n as u64;
         rate(&mut self.field, self.autonomous, at, dfdt, counts);
     }
+    fn is_autonomous(&self) -> bool {
+        self.autonomous
+    }
 }
 
 impl<T: Scalar, F: Linearize<T> + ?Sized> Linearize<T> for &mut F {
     #[inline(always)]
     fn linearize(&mut self, at: &Point<'_, T>, jac: &mut [T], dfdt: &mut [T], counts: &mut OdeCounts) {
         (**self).linearize(at, jac, dfdt, counts);
+    }
+    fn is_autonomous(&self) -> bool {
+        (**self).is_autonomous()
     }
 }
