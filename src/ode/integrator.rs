@@ -101,6 +101,10 @@ impl<T: Scalar> Integrator<T> {
         &self.options
     }
 
+    pub(super) fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
     /// Integrates from (t0, y0) to t1, forwards or backwards; `sinks` see every accepted step.
     pub fn run<F: VectorField<T>, S: StepSink<T>>(
         &mut self,

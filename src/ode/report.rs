@@ -16,6 +16,8 @@ pub enum OdeStop {
     StepUnderflow,
     /// The field is not finite at the start.
     StartNotFinite,
+    /// The nonlinear or linear solver inside an implicit method gave up.
+    SolverFailed,
 }
 
 /// What it took.
@@ -81,6 +83,11 @@ impl OdeReport {
             }
             OdeStop::MaxSteps => {
                 format!("reached the limit of steps at {at}: {steps}, last step {:.3e}", self.h)
+            }
+            OdeStop::SolverFailed => {
+                return format!(
+                    "the implicit equations could not be solved at {at} after {steps}: check that the Jacobian belongs to the field, and that the field is finite there"
+                );
             }
             OdeStop::StepUnderflow => {
                 format!("the step fell to {:.3e} at {at} after {steps}", self.h)

@@ -79,7 +79,7 @@ impl<T: Scalar> StiffIntegrator<T> {
     pub fn options(&self) -> &Options {
         &self.options
     }
-    pub(crate) fn options_mut(&mut self) -> &mut Options {
+    pub(in super::super) fn options_mut(&mut self) -> &mut Options {
         &mut self.options
     }
 
