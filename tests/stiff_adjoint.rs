@@ -210,13 +210,7 @@ fn second_derivatives_by_differences_agree_with_dual_numbers() {
 }
 
 /// The frozen-step program in dual numbers, written again from the tableau: directional derivative of the weighted results.
-fn dual_program(
-    tab: &RosenbrockTableau,
-    steps: &[(f64, f64)],
-    w: &Weights,
-    dir: &[f64],
-    o: &Options,
-) -> f64 {
+fn dual_program(tab: &RosenbrockTableau, steps: &[(f64, f64)], w: &Weights, dir: &[f64], o: &Options) -> f64 {
     let p: Vec<Dual64> = (0..3).map(|i| Dual64::new(P[i], dir[6 + i])).collect();
     let mut y: Vec<Dual64> = (0..6).map(|i| Dual64::new(Y0[i], dir[i])).collect();
     let zero = Dual64::from(0.0);
@@ -229,7 +223,12 @@ fn dual_program(
         let (mut u, mut f, mut g) = (vec![], vec![], vec![]);
         for i in 0..s {
             let sum = |w: &dyn Fn(usize) -> f64, m: usize| {
-                (0..i).map(|l: usize| { let u: &Vec<Dual64> = &u[l]; u[m] * w(l) }).fold(zero, |a, b| a + b)
+                (0..i)
+                    .map(|l: usize| {
+                        let u: &Vec<Dual64> = &u[l];
+                        u[m] * w(l)
+                    })
+                    .fold(zero, |a, b| a + b)
             };
             let gi: Vec<Dual64> = (0..6).map(|m| y[m] + sum(&|l| tab.a(i, l), m)).collect();
             let fi: Vec<Dual64> =
@@ -266,9 +265,8 @@ fn dual_program(
         }
         for (i, &ts) in TIMES.iter().enumerate().filter(|(_, ts)| t < **ts && **ts <= t + h * (1.0 + 1e-12)) {
             let th = (ts - t) / h;
-            let q = |l: usize| {
-                tab.q.iter().rev().fold(0.0, |s, row| s * th + row.get(l).copied().unwrap_or(0.0))
-            };
+            let q =
+                |l: usize| tab.q.iter().rev().fold(0.0, |s, row| s * th + row.get(l).copied().unwrap_or(0.0));
             let v: Vec<Dual64> = (0..6)
                 .map(|m| {
                     let z = (0..s).fold(zero, |a, l| a + u[l][m] * (th * (1.0 - th) * q(l)));
@@ -351,8 +349,7 @@ impl Formula<f64> for Robertson {
         3
     }
     fn eval<D: DualNum<Primitive = f64> + Copy>(&self, _: D, y: &[D], p: &[D], dy: &mut [D]) {
-        let (a, b, c) =
-            (p[0].exp() * y[0], p[1].exp() * y[1] * y[2], p[2].exp() * y[1] * y[1]);
+        let (a, b, c) = (p[0].exp() * y[0], p[1].exp() * y[1] * y[2], p[2].exp() * y[1] * y[1]);
         (dy[0], dy[1], dy[2]) = (b - a, a - b - c, c);
     }
 }
@@ -386,17 +383,9 @@ fn the_discrete_adjoint_converges_to_the_true_sensitivities_of_robertsons_proble
         let mut p = p;
         p[i] += d;
         let o = Options::tolerances(1e-11, 1e-15);
-        solve_stiff(
-            &mut FormulaField::new(Robertson),
-            &RODAS5P,
-            &o,
-            (0.0, 1e4),
-            &[1.0, 0.0, 0.0],
-            &p,
-            &[],
-        )
-        .unwrap()
-        .y1[2]
+        solve_stiff(&mut FormulaField::new(Robertson), &RODAS5P, &o, (0.0, 1e4), &[1.0, 0.0, 0.0], &p, &[])
+            .unwrap()
+            .y1[2]
     };
     let d = 0.01;
     let exact: Vec<f64> = (0..3)
@@ -405,8 +394,7 @@ fn the_discrete_adjoint_converges_to_the_true_sensitivities_of_robertsons_proble
     let mut last = f64::INFINITY;
     for (tol, want) in [(1e-4, 1e-2), (1e-6, 1e-4), (1e-8, 1e-6)] {
         let (_, pb, _) = robertson(FormulaField::new(Robertson), tol);
-        let error =
-            pb.iter().zip(&exact).map(|(a, b)| ((a - b) / b).abs()).fold(0.0, f64::max);
+        let error = pb.iter().zip(&exact).map(|(a, b)| ((a - b) / b).abs()).fold(0.0, f64::max);
         println!("tol {tol:.0e}: {error:.1e}");
         assert!(error < want && error < last, "tol {tol:.0e}: {pb:?} {exact:?}");
         last = error;
@@ -528,7 +516,8 @@ fn bad_input_is_an_error() {
     let none = s.reverse(&mut f, &P, &Bars::default(), &mut yb, &mut pb);
     assert!(matches!(none, Err(OdeError::Mismatch { .. })), "{none:?}");
     s.forward(&mut f, SPAN, &Y0[..2], &P, &mut ()).unwrap();
-    let mut try_bars = |bars: Bars<'_, f64>| s.reverse(&mut f, &P, &bars, &mut yb, &mut pb).unwrap_err().to_string();
+    let mut try_bars =
+        |bars: Bars<'_, f64>| s.reverse(&mut f, &P, &bars, &mut yb, &mut pb).unwrap_err().to_string();
     assert!(try_bars(Bars { y1: &[1.0], ..Bars::default() }).contains("expected 2"));
     assert!(try_bars(Bars { error: &[1.0], ..Bars::default() }).contains("error estimates"));
     assert!(try_bars(Bars { times: &[3.0], saved: &[1.0, 1.0], ..Bars::default() }).contains("outside"));

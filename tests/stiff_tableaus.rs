@@ -61,9 +61,7 @@ fn m(tab: &RosenbrockTableau) -> Vec<f64> {
 }
 
 fn m_theta(tab: &RosenbrockTableau, theta: f64) -> Vec<f64> {
-    let q = |j: usize| {
-        tab.q.iter().rev().fold(0.0, |s, row| s * theta + row.get(j).copied().unwrap_or(0.0))
-    };
+    let q = |j: usize| tab.q.iter().rev().fold(0.0, |s, row| s * theta + row.get(j).copied().unwrap_or(0.0));
     (0..tab.stages()).map(|j| theta * tab.m(j) + theta * (1.0 - theta) * q(j)).collect()
 }
 
@@ -114,7 +112,8 @@ fn order_conditions_of_the_interpolant() {
             for n in 1..=tab.dense_order {
                 let want = |t: &Tree| theta.powi(n as i32) / t.gamma();
                 let r = worst(tab, &m_theta(tab, theta), n, want);
-                assert!(r < 1e-14, "{} order {n}, theta {theta}: {r}", tab.name);
+                // The coefficients, up to 80 in size, are published to 16 digits.
+                assert!(r < 4e-14, "{} order {n}, theta {theta}: {r}", tab.name);
             }
         }
     }
@@ -128,17 +127,17 @@ fn stability(tab: &RosenbrockTableau, w: &[f64], x: f64, y: f64) -> f64 {
     let z = (x, y);
     let mut k: Vec<(f64, f64)> = vec![];
     for i in 0..c.s {
-        let sum = k.iter().enumerate().fold((0.0, 0.0), |s, (j, k)| {
-            (s.0 + c.beta[i][j] * k.0, s.1 + c.beta[i][j] * k.1)
-        });
+        let sum = k
+            .iter()
+            .enumerate()
+            .fold((0.0, 0.0), |s, (j, k)| (s.0 + c.beta[i][j] * k.0, s.1 + c.beta[i][j] * k.1));
         let right = mul(z, sum);
         let right = (1.0 + right.0, right.1);
         let d = (1.0 - tab.gamma * x, -tab.gamma * y);
         let size = d.0 * d.0 + d.1 * d.1;
         k.push(mul(right, (d.0 / size, -d.1 / size)));
     }
-    let sum =
-        k.iter().zip(&b).fold((0.0, 0.0), |s: (f64, f64), (k, b)| (s.0 + b * k.0, s.1 + b * k.1));
+    let sum = k.iter().zip(&b).fold((0.0, 0.0), |s: (f64, f64), (k, b)| (s.0 + b * k.0, s.1 + b * k.1));
     let r = mul(z, sum);
     (1.0 + r.0).hypot(r.1)
 }

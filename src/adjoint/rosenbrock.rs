@@ -125,16 +125,7 @@ impl<T: Scalar> RosTransposed<T> {
         self.untransform();
         let at = Point { t, h, y: &self.st.y0, p, dy: &self.st.f[..n] };
         let (v, w) = (&self.k, &self.k_bars);
-        f.linearize_pullback(
-            &at,
-            v,
-            w,
-            &self.tau,
-            &mut self.y0_bar,
-            p_bar,
-            &mut self.work,
-            &mut self.counts,
-        );
+        f.linearize_pullback(&at, v, w, &self.tau, &mut self.y0_bar, p_bar, &mut self.work, &mut self.counts);
         self.lambda.copy_from_slice(&self.y0_bar);
     }
 

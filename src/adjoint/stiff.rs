@@ -8,8 +8,8 @@ use super::tape::{Memory, Tape};
 use crate::linalg::Scalar;
 use crate::ode::internal::{Rosenbrock, Scale, check_len, check_save_points};
 use crate::ode::{
-    Linearize, LinearizePullback, Norm, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau,
-    StepSink, StiffIntegrator, VectorField,
+    Linearize, LinearizePullback, Norm, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau, StepSink,
+    StiffIntegrator, VectorField,
 };
 
 /// A differentiable solve of a stiff problem, as [`Adjoint`](super::Adjoint) for the methods of

@@ -67,8 +67,8 @@ pub use report::{OdeCounts, OdeReport, OdeStop};
 pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
 pub use stiff::{
-    Auto, Differences, Diffsol, DiffsolMethod, FromPullback, Linearize, LinearizePullback, Point, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau,
-    StiffIntegrator, Switch, WithJacobian, solve_stiff,
+    Auto, Differences, Diffsol, DiffsolMethod, FromPullback, Linearize, LinearizePullback, Point, RODAS3P,
+    RODAS4, RODAS5P, RosenbrockTableau, StiffIntegrator, Switch, WithJacobian, solve_stiff,
 };
 pub use tableau::Tableau;
 pub use tableau_data::{BS32, DOP853, DP54, TSIT54, VERN76};

@@ -134,7 +134,8 @@ impl<T: Scalar> Auto<T> {
             t = T::of(report.t);
             let y = if watch.stiff { self.stiff.y() } else { self.explicit.y() };
             start.copy_from_slice(y);
-            let shrunk = !watch.stiff && report.stop == OdeStop::StepUnderflow && self.options.fixed_step.is_none();
+            let shrunk =
+                !watch.stiff && report.stop == OdeStop::StepUnderflow && self.options.fixed_step.is_none();
             let switch = (watch.switch && !watch.ended) || shrunk;
             if switch && t != t1 {
                 watch.stiff = !watch.stiff;

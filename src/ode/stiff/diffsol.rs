@@ -81,12 +81,7 @@ impl<F: Linearize<f64>> Shared<'_, F> {
 
 impl Diffsol {
     /// For states of dim x batch.
-    pub fn new(
-        method: DiffsolMethod,
-        dim: usize,
-        batch: usize,
-        options: &Options,
-    ) -> Result<Self, OdeError> {
+    pub fn new(method: DiffsolMethod, dim: usize, batch: usize, options: &Options) -> Result<Self, OdeError> {
         options.check()?;
         options.scale::<f64>(dim, batch)?;
         if dim * batch == 0 {
@@ -145,15 +140,8 @@ impl Diffsol {
             return Ok(report(OdeStop::StartNotFinite, t0, t1 - t0, counts));
         }
         let jac = vec![0.0; n * self.dim];
-        let shared = RefCell::new(Shared {
-            field,
-            jac,
-            dfdt: vec![0.0; n],
-            f,
-            at: None,
-            y: vec![0.0; n],
-            counts,
-        });
+        let shared =
+            RefCell::new(Shared { field, jac, dfdt: vec![0.0; n], f, at: None, y: vec![0.0; n], counts });
         let atol = match &self.options.atol {
             Tolerance::One(a) => vec![*a; n],
             Tolerance::Each(a) => a.iter().copied().cycle().take(n).collect(),
@@ -222,8 +210,8 @@ impl<F: Linearize<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
         let mut accepted = 0;
         let stop = loop {
             let statistics = solver.get_statistics();
-            let rejected = statistics.number_of_error_test_failures
-                + statistics.number_of_nonlinear_solver_fails;
+            let rejected =
+                statistics.number_of_error_test_failures + statistics.number_of_nonlinear_solver_fails;
             if accepted + rejected as u64 >= options.max_steps {
                 break OdeStop::MaxSteps;
             }
@@ -291,8 +279,8 @@ impl<F: Linearize<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
         let statistics = solver.get_statistics();
         let mut counts = shared.borrow().counts;
         counts.accepted = accepted;
-        counts.rejected = (statistics.number_of_error_test_failures
-            + statistics.number_of_nonlinear_solver_fails) as u64;
+        counts.rejected =
+            (statistics.number_of_error_test_failures + statistics.number_of_nonlinear_solver_fails) as u64;
         counts.factorizations = statistics.number_of_linear_solver_setups as u64;
         Ok(report(stop, t, h, counts))
     }

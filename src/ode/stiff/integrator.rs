@@ -57,15 +57,7 @@ impl<T: Scalar> StiffIntegrator<T> {
         }
         let ros = Rosenbrock::new(method);
         let (st, scale) = (ros.stages(dim, batch), options.scale(dim, batch)?);
-        Ok(Self {
-            ros,
-            st,
-            y_end: vec![T::ZERO; dim * batch],
-            scale,
-            options: options.clone(),
-            dim,
-            batch,
-        })
+        Ok(Self { ros, st, y_end: vec![T::ZERO; dim * batch], scale, options: options.clone(), dim, batch })
     }
     /// The final state of the last run.
     pub fn y(&self) -> &[T] {
@@ -204,7 +196,13 @@ impl<T: Scalar> StiffIntegrator<T> {
     }
 
     /// Shows the step to the sinks and moves on.
-    fn accept<S: StepSink<T>>(&mut self, sinks: &mut S, d: &mut Drive<T>, h: T, t_next: T) -> ControlFlow<()> {
+    fn accept<S: StepSink<T>>(
+        &mut self,
+        sinks: &mut S,
+        d: &mut Drive<T>,
+        h: T,
+        t_next: T,
+    ) -> ControlFlow<()> {
         let mut body = RosBody { ros: &self.ros, st: &self.st };
         let mut step = Step {
             body: &mut body,

@@ -73,9 +73,7 @@ impl<T: Scalar> Rosenbrock<T> {
             e: list(tab.e),
             continues: (0..s).map(|i| tab.continues(i)).collect(),
             repeats: (0..s).map(|i| tab.repeats(i)).collect(),
-            q: (0..tab.q.len() * s)
-                .map(|k| T::of(tab.q[k / s].get(k % s).copied().unwrap_or(0.0)))
-                .collect(),
+            q: (0..tab.q.len() * s).map(|k| T::of(tab.q[k / s].get(k % s).copied().unwrap_or(0.0))).collect(),
             degree: tab.q.len(),
             single: if nonzero.len() == 1 && tab.e[nonzero[0]] == 1.0 { Some(nonzero[0]) } else { None },
             has_stiffness: tab.has_stiffness(),
