@@ -17,13 +17,16 @@ struct Classical {
 impl Classical {
     fn new(tab: &RosenbrockTableau) -> Self {
         let s = tab.stages();
-        let mut gamma = vec![vec![0.0; s]; s];
-        for j in 0..s {
-            gamma[j][j] = tab.gamma;
-            for i in j + 1..s {
-                let sum: f64 = (j..i).map(|l| -tab.c[i].get(l).copied().unwrap_or(0.0) * gamma[l][j]).sum();
-                gamma[i][j] = -tab.gamma * sum;
-            }
+        let c = |i: usize, j: usize| tab.c[i].get(j).copied().unwrap_or(0.0);
+        let mut gamma: Vec<Vec<f64>> = vec![];
+        for i in 0..s {
+            // (I / gamma - C) Gamma = I by rows.
+            let row = (0..s).map(|j| {
+                let sum: f64 = (0..i).map(|l| c(i, l) * gamma[l][j]).sum();
+                tab.gamma * (sum + (i == j) as u8 as f64)
+            });
+            let row = row.collect();
+            gamma.push(row);
         }
         let alpha: Vec<Vec<f64>> = (0..s)
             .map(|i| (0..s).map(|j| (0..s).map(|l| tab.a(i, l) * gamma[l][j]).sum()).collect())

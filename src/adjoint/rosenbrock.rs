@@ -2,7 +2,7 @@
 
 use super::reverse::{StepBars, norm_bars};
 use crate::linalg::Scalar;
-use crate::ode::internal::{RosStages, Rosenbrock, Scale, add_scaled, scaled_norm, solve_transposed};
+use crate::ode::internal::{RosStages, Rosenbrock, Scale, add_scaled, scaled_norm};
 use crate::ode::{Linearize, LinearizePullback, Norm, OdeCounts, Point};
 
 /// A method and the bars of one step.
@@ -151,13 +151,9 @@ impl<T: Scalar> RosTransposed<T> {
         p: &[T],
         p_bar: &mut [T],
     ) {
-        let (n, s, dim) = (self.lambda.len(), self.ros.s, self.st.dim);
-        let r = &mut self.r_bars[i * n..][..n];
-        r.copy_from_slice(&self.u_bars[i * n..][..n]);
-        let blocks = self.st.lu.chunks_exact(dim * dim).zip(self.st.swaps.chunks_exact(dim));
-        for ((lu, swaps), b) in blocks.zip(r.chunks_exact_mut(dim)) {
-            solve_transposed(dim, lu, swaps, b);
-        }
+        let (n, s) = (self.lambda.len(), self.ros.s);
+        let (u, r) = (&mut self.u_bars[i * n..][..n], &mut self.r_bars[i * n..][..n]);
+        self.ros.solve_transposed(&self.st, u, r);
         let r = &self.r_bars[i * n..][..n];
         add_scaled(&mut self.f_bars[i * n..][..n], T::ONE, r);
         add_scaled(&mut self.tau, h * self.ros.d[i], r);

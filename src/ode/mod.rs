@@ -98,7 +98,7 @@ pub(crate) mod internal {
     pub(crate) use super::error::check_len;
     pub(crate) use super::kernels::{Row, Scale, add_scaled, combine, combine_zero, scaled_norm, vectorized};
     pub(crate) use super::sinks::check_save_points;
-    pub(crate) use super::stiff::{RosStages, Rosenbrock, solve_transposed};
+    pub(crate) use super::stiff::{RosStages, Rosenbrock};
 }
 
 use crate::linalg::Scalar;

@@ -1,15 +1,20 @@
 //! The stiff problems of the Test Set for IVP Solvers, with Jacobians and their products.
 #![allow(dead_code)]
 
+/// Right-hand side or Jacobian: t, y, p, result.
+pub type Fun = fn(f64, &[f64], &[f64], &mut [f64]);
+/// Product with the Jacobian: y, p, t, v, result.
+pub type Product = fn(&[f64], &[f64], f64, &[f64], &mut [f64]);
+
 /// Right-hand side f(y), Jacobian (column-major), product with it.
 pub struct Stiff {
     pub name: &'static str,
     /// Its key in the file of reference values.
     pub key: &'static str,
     pub n: usize,
-    pub f: fn(f64, &[f64], &[f64], &mut [f64]),
-    pub jac: fn(f64, &[f64], &[f64], &mut [f64]),
-    pub jv: fn(&[f64], &[f64], f64, &[f64], &mut [f64]),
+    pub f: Fun,
+    pub jac: Fun,
+    pub jv: Product,
     pub p: &'static [f64],
     pub y0: &'static [f64],
     pub t1: f64,

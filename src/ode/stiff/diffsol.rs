@@ -327,13 +327,12 @@ impl Body<'_> {
             (self.at)(theta, work);
             // Lagrange's polynomial of this node in powers of theta.
             let mut basis = [1.0, 0.0, 0.0, 0.0];
-            for (l, &node) in NODES.iter().enumerate().filter(|(l, _)| *l != k) {
+            for (_, &node) in NODES.iter().enumerate().filter(|(l, _)| *l != k) {
                 let scale = 1.0 / (theta - node);
                 for m in (0..4).rev() {
                     let below = if m == 0 { 0.0 } else { basis[m - 1] };
                     basis[m] = (below - node * basis[m]) * scale;
                 }
-                let _ = l;
             }
             for i in 0..n {
                 let line = (1.0 - theta) * self.y0[i] + theta * self.y1[i];

@@ -45,9 +45,10 @@ pub(crate) struct RosStages<T> {
     /// df/dy, a block a column of the batch.
     pub jac: Vec<T>,
     pub dfdt: Vec<T>,
-    /// Factors of W.
+    /// Factors of W, their rows, and room for one solution.
     pub lu: Vec<T>,
-    pub swaps: Vec<u32>,
+    pub rows: Vec<u32>,
+    x: Vec<T>,
     pub error: Vec<T>,
     pub dim: usize,
     /// What `eval_keep` would store; nothing here.
@@ -93,8 +94,9 @@ impl<T: Scalar> Rosenbrock<T> {
             r: zeros(n),
             jac: zeros(n * dim),
             dfdt: zeros(n),
-            lu: zeros(n * dim),
-            swaps: vec![0; n],
+            lu: zeros(n * lu::stride(dim)),
+            rows: vec![0; n],
+            x: zeros(lu::stride(dim)),
             error: zeros(n),
             dim,
             keep: vec![],
@@ -144,11 +146,15 @@ impl<T: Scalar> Rosenbrock<T> {
     #[inline(always)]
     fn factor_n(&self, n: usize, h: T, st: &mut RosStages<T>) -> bool {
         let diagonal = T::ONE / (h * self.gamma);
-        let blocks = st.lu.chunks_exact_mut(n * n).zip(st.jac.chunks_exact(n * n));
-        for ((lu, jac), swaps) in blocks.zip(st.swaps.chunks_exact_mut(n)) {
-            lu.iter_mut().zip(jac).for_each(|(w, j)| *w = -*j);
-            (0..n).for_each(|k| lu[k * n + k] += diagonal);
-            if !lu::factor(n, lu, swaps) {
+        let ld = lu::stride(n);
+        let blocks = st.lu.chunks_exact_mut(n * ld).zip(st.jac.chunks_exact(n * n));
+        for ((lu, jac), rows) in blocks.zip(st.rows.chunks_exact_mut(n)) {
+            for (k, (w, j)) in lu.chunks_exact_mut(ld).zip(jac.chunks_exact(n)).enumerate() {
+                w.iter_mut().zip(j).for_each(|(w, j)| *w = -*j);
+                w[n..].fill(T::ZERO);
+                w[k] += diagonal;
+            }
+            if !lu::factor(n, lu, rows) {
                 return false;
             }
         }
@@ -167,23 +173,36 @@ impl<T: Scalar> Rosenbrock<T> {
                 _ => {}
             }
         }
-        let (n, dim) = (st.y0.len(), st.dim);
-        let (mut g, mut r) = (std::mem::take(&mut st.g), std::mem::take(&mut st.r));
-        for i in 0..self.s {
-            lu::wide(
-                n,
-                #[inline(always)]
-                || self.gather(i, h, st, &mut g[..n], &mut r[..n]),
-            );
-            self.evaluate(i, f, t, h, p, &g[..n], st);
-            lu::wide(
-                n,
-                #[inline(always)]
-                || self.solve(i, dim, h, st, &mut r[..n]),
-            );
-        }
-        self.end(&g[..n], st);
+        let mut g = std::mem::take(&mut st.g);
+        let mut r = std::mem::take(&mut st.r);
+        lu::wide(
+            st.dim,
+            #[inline(always)]
+            || self.step_n(st.dim, f, t, h, p, &mut g, &mut r, st),
+        );
         (st.g, st.r) = (g, r);
+    }
+
+    /// `g` and `r` have the length of the state.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn step_n<F: VectorField<T> + ?Sized>(
+        &self,
+        dim: usize,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        g: &mut [T],
+        r: &mut [T],
+        st: &mut RosStages<T>,
+    ) {
+        for i in 0..self.s {
+            self.gather(i, h, st, g, r);
+            self.evaluate(i, f, t, h, p, g, st);
+            self.solve(i, dim, st, r);
+        }
+        self.end(g, st);
     }
 
     /// The same for a single state of N numbers, everything inlined.
@@ -197,12 +216,7 @@ impl<T: Scalar> Rosenbrock<T> {
         st: &mut RosStages<T>,
     ) {
         let (mut g, mut r) = ([T::ZERO; N], [T::ZERO; N]);
-        for i in 0..self.s {
-            self.gather(i, h, st, &mut g, &mut r);
-            self.evaluate(i, f, t, h, p, &g, st);
-            self.solve(i, N, h, st, &mut r);
-        }
-        self.end(&g, st);
+        self.step_n(N, f, t, h, p, &mut g, &mut r, st);
     }
 
     /// g <- g_i and r <- (1/h) sum c_ij U_j + h d_i df/dt.
@@ -264,17 +278,28 @@ impl<T: Scalar> Rosenbrock<T> {
 
     /// U_i <- W^-1 (f_i + r).
     #[inline(always)]
-    fn solve(&self, i: usize, dim: usize, _h: T, st: &mut RosStages<T>, r: &mut [T]) {
+    fn solve(&self, i: usize, dim: usize, st: &mut RosStages<T>, r: &mut [T]) {
         let n = r.len();
         let f = &st.f[i * n..][..n];
         for m in 0..n {
             r[m] += f[m];
         }
-        let blocks = st.lu.chunks_exact(dim * dim).zip(st.swaps.chunks_exact(dim));
-        for ((lu, swaps), b) in blocks.zip(r.chunks_exact_mut(dim)) {
-            lu::solve(dim, lu, swaps, b);
+        let ld = lu::stride(dim);
+        let blocks = st.lu.chunks_exact(dim * ld).zip(st.rows.chunks_exact(dim));
+        let columns = r.chunks_exact(dim).zip(st.u[i * n..][..n].chunks_exact_mut(dim));
+        for ((lu, rows), (b, u)) in blocks.zip(columns) {
+            lu::solve(dim, lu, rows, b, &mut st.x);
+            u.copy_from_slice(&st.x[..dim]);
         }
-        st.u[i * n..][..n].copy_from_slice(r);
+    }
+
+    /// r <- W^-T b; `b` is used up.
+    pub fn solve_transposed(&self, st: &RosStages<T>, b: &mut [T], r: &mut [T]) {
+        let (n, ld) = (st.dim, lu::stride(st.dim));
+        let blocks = st.lu.chunks_exact(n * ld).zip(st.rows.chunks_exact(n));
+        for ((lu, rows), (b, r)) in blocks.zip(b.chunks_exact_mut(n).zip(r.chunks_exact_mut(n))) {
+            lu::solve_transposed(n, lu, rows, b, r);
+        }
     }
 
     #[inline(always)]
