@@ -1,7 +1,8 @@
-//! P W = L U of small dense matrices, in place and without allocation.
+//! P W = L D U of small dense matrices, in place and without allocation.
 //!
-//! Column-major. The strict lower part is L, the upper part U with the RECIPROCALS of its diagonal on the diagonal; rows are swapped whole.
-//! With a constant n everything unrolls; from [`WIDE`] on the loops run under the widest instruction set of the machine.
+//! Column-major: L (unit) below the diagonal, U (unit) above it, the reciprocals of D in one more column. Solves are chains of n steps, each waiting for
+//! the one before, twice; they are kept short: the unknown that comes next is updated first, in a register, the others behind it by
+//! whole groups of four. With a constant n everything unrolls; from [`WIDE`] on the loops run under the widest instruction set of the machine.
 
 use crate::linalg::Scalar;
 
@@ -20,15 +21,22 @@ pub(crate) fn stride(n: usize) -> usize {
     if n <= 4 { n } else { n.next_multiple_of(4) }
 }
 
-/// y[from..] <- y[from..] - f x[from..], by fours from the next multiple of four on.
+/// Numbers that the factors take.
 #[inline(always)]
-fn subtract<T: Scalar>(from: usize, f: T, x: &[T], y: &mut [T]) {
-    let start = from.next_multiple_of(4).min(y.len());
-    for (y, x) in y[from..start].iter_mut().zip(&x[from..start]) {
-        *y -= f * *x;
-    }
-    let mut fours = y[start..].chunks_exact_mut(4);
-    let mut others = x[start..].chunks_exact(4);
+pub(crate) fn size(n: usize) -> usize {
+    (n + 1) * stride(n)
+}
+
+/// Numbers that a solve works with.
+pub(crate) fn work(n: usize) -> usize {
+    2 * stride(n)
+}
+
+/// y <- y - f x, by fours where the length is a multiple of four.
+#[inline(always)]
+fn subtract<T: Scalar>(f: T, x: &[T], y: &mut [T]) {
+    let mut fours = y.chunks_exact_mut(4);
+    let mut others = x.chunks_exact(4);
     for (y, x) in (&mut fours).zip(&mut others) {
         for l in 0..4 {
             y[l] -= f * x[l];
@@ -39,12 +47,13 @@ fn subtract<T: Scalar>(from: usize, f: T, x: &[T], y: &mut [T]) {
     }
 }
 
-/// Factors the n x n matrix in `a`, columns [`stride`] apart, padded with zeros; false if a pivot is zero or not finite. Row i of L U is
-/// row `rows[i]` of the matrix. Zeros are skipped: sparse matrices cost less.
+/// Factors the n x n matrix in the first n columns of `a`, which are [`stride`] apart and padded with zeros; false if a pivot is zero or
+/// not finite. Row i of L D U is row `rows[i]` of the matrix. Zeros are skipped: sparse matrices cost less.
 #[inline(always)]
 pub(crate) fn factor<T: Scalar>(n: usize, a: &mut [T], rows: &mut [u32]) -> bool {
     let ld = stride(n);
-    let (a, rows) = (&mut a[..n * ld], &mut rows[..n]);
+    let (a, inverses) = a[..size(n)].split_at_mut(n * ld);
+    let rows = &mut rows[..n];
     rows.iter_mut().enumerate().for_each(|(i, r)| *r = i as u32);
     for k in 0..n {
         let (left, right) = a.split_at_mut((k + 1) * ld);
@@ -65,43 +74,54 @@ pub(crate) fn factor<T: Scalar>(n: usize, a: &mut [T], rows: &mut [u32]) -> bool
             right.chunks_exact_mut(ld).for_each(|c| c.swap(k, row));
         }
         let inverse = T::ONE / column[k];
-        column[k] = inverse;
+        inverses[k] = inverse;
         column[k + 1..n].iter_mut().for_each(|v| *v *= inverse);
         for c in right.chunks_exact_mut(ld) {
             let f = c[k];
             if f != T::ZERO {
-                subtract(k + 1, f, column, c);
+                subtract(f, &column[k + 1..], &mut c[k + 1..]);
             }
         }
+    }
+    for (j, c) in a.chunks_exact_mut(ld).enumerate() {
+        c[..j].iter_mut().zip(&*inverses).for_each(|(u, d)| *u *= *d);
     }
     true
 }
 
-/// x <- W^-1 b; x has room for [`stride`] numbers.
+/// x <- W^-1 b, with [`work`] numbers to work with.
 #[inline(always)]
-pub(crate) fn solve<T: Scalar>(n: usize, lu: &[T], rows: &[u32], b: &[T], x: &mut [T]) {
+pub(crate) fn solve<T: Scalar>(n: usize, lu: &[T], rows: &[u32], b: &[T], work: &mut [T], x: &mut [T]) {
     let ld = stride(n);
-    let (lu, rows, b, x) = (&lu[..n * ld], &rows[..n], &b[..n], &mut x[..ld]);
-    for (x, &row) in x.iter_mut().zip(rows) {
-        *x = b[row as usize];
+    let (lu, inverses) = lu[..size(n)].split_at(n * ld);
+    let (z, y) = work[..2 * ld].split_at_mut(ld);
+    let (b, x) = (&b[..n], &mut x[..n]);
+    for (z, &row) in z.iter_mut().zip(&rows[..n]) {
+        *z = b[row as usize];
     }
+    // Where rows are done already, what the groups of four change does not matter.
+    let mut f = z[0];
     for (k, c) in lu.chunks_exact(ld).enumerate() {
-        let f = x[k];
-        subtract(k + 1, f, c, x);
+        y[k] = f;
+        if k + 1 == n {
+            break;
+        }
+        let next = z[k + 1] - f * c[k + 1];
+        let from = if n <= 4 { k + 1 } else { (k + 1) & !3 };
+        subtract(f, &c[from..], &mut z[from..]);
+        f = next;
     }
+    y.iter_mut().zip(inverses).for_each(|(y, d)| *y *= *d);
+    let mut f = y[n - 1];
     for (k, c) in lu.chunks_exact(ld).enumerate().rev() {
-        let f = x[k] * c[k];
         x[k] = f;
-        // Whole groups of four above row k, then the rest.
-        let whole = k - k % 4;
-        for (x, u) in x[..whole].chunks_exact_mut(4).zip(c[..whole].chunks_exact(4)) {
-            for l in 0..4 {
-                x[l] -= f * u[l];
-            }
+        if k == 0 {
+            break;
         }
-        for (x, u) in x[whole..k].iter_mut().zip(&c[whole..k]) {
-            *x -= f * *u;
-        }
+        let next = y[k - 1] - f * c[k - 1];
+        let to = if n <= 4 { k } else { k.next_multiple_of(4) };
+        subtract(f, &c[..to], &mut y[..to]);
+        f = next;
     }
 }
 
@@ -109,11 +129,13 @@ pub(crate) fn solve<T: Scalar>(n: usize, lu: &[T], rows: &[u32], b: &[T], x: &mu
 #[inline(always)]
 pub(crate) fn solve_transposed<T: Scalar>(n: usize, lu: &[T], rows: &[u32], b: &mut [T], x: &mut [T]) {
     let ld = stride(n);
-    let (lu, rows, b) = (&lu[..n * ld], &rows[..n], &mut b[..n]);
+    let (lu, inverses) = lu[..size(n)].split_at(n * ld);
+    let (rows, b) = (&rows[..n], &mut b[..n]);
     let dot = |x: &[T], y: &[T]| x.iter().zip(y).fold(T::ZERO, |s, (a, b)| s + *a * *b);
     for (k, c) in lu.chunks_exact(ld).enumerate() {
-        b[k] = (b[k] - dot(&c[..k], &b[..k])) * c[k];
+        b[k] -= dot(&c[..k], &b[..k]);
     }
+    b.iter_mut().zip(inverses).for_each(|(b, d)| *b *= *d);
     for (k, c) in lu.chunks_exact(ld).enumerate().rev() {
         b[k] -= dot(&c[k + 1..n], &b[k + 1..]);
     }
@@ -139,15 +161,15 @@ mod tests {
             let a: Vec<f64> = (0..n * n).map(|_| noise()).collect();
             let b: Vec<f64> = (0..n).map(|_| noise()).collect();
             let (ld, mut rows) = (stride(n), vec![0; n]);
-            let mut lu = vec![0.0; n * ld];
+            let mut lu = vec![0.0; size(n)];
             lu.chunks_exact_mut(ld).zip(a.chunks_exact(n)).for_each(|(l, a)| l[..n].copy_from_slice(a));
             assert!(factor(n, &mut lu, &mut rows));
             for transposed in [false, true] {
-                let mut x = vec![0.0; ld];
+                let mut x = vec![0.0; n];
                 if transposed {
                     solve_transposed(n, &lu, &rows, &mut b.clone(), &mut x);
                 } else {
-                    solve(n, &lu, &rows, &b, &mut x);
+                    solve(n, &lu, &rows, &b, &mut vec![f64::NAN; work(n)], &mut x);
                 }
                 let size = x.iter().fold(1.0f64, |m, v| m.max(v.abs()));
                 for i in 0..n {
@@ -161,10 +183,10 @@ mod tests {
 
     #[test]
     fn singular_and_not_finite_matrices_are_refused() {
-        let mut rows = [0; 2];
-        assert!(!factor(2, &mut [1.0, 2.0, 2.0, 4.0], &mut rows));
-        assert!(!factor(2, &mut [f64::NAN, 0.0, 0.0, 1.0], &mut rows));
-        assert!(!factor(2, &mut [1.0, f64::INFINITY, 0.0, 1.0], &mut rows));
-        assert!(factor(2, &mut [0.0, 1.0, 1.0, 0.0], &mut rows));
+        let ok = |a: [f64; 4]| factor(2, &mut [a[0], a[1], a[2], a[3], 0.0, 0.0], &mut [0; 2]);
+        assert!(!ok([1.0, 2.0, 2.0, 4.0]));
+        assert!(!ok([f64::NAN, 0.0, 0.0, 1.0]));
+        assert!(!ok([1.0, f64::INFINITY, 0.0, 1.0]));
+        assert!(ok([0.0, 1.0, 1.0, 0.0]));
     }
 }

@@ -45,10 +45,10 @@ pub(crate) struct RosStages<T> {
     /// df/dy, a block a column of the batch.
     pub jac: Vec<T>,
     pub dfdt: Vec<T>,
-    /// Factors of W, their rows, and room for one solution.
+    /// Factors of W, their rows, and room for a solve.
     pub lu: Vec<T>,
     pub rows: Vec<u32>,
-    x: Vec<T>,
+    work: Vec<T>,
     pub error: Vec<T>,
     pub dim: usize,
     /// What `eval_keep` would store; nothing here.
@@ -94,9 +94,9 @@ impl<T: Scalar> Rosenbrock<T> {
             r: zeros(n),
             jac: zeros(n * dim),
             dfdt: zeros(n),
-            lu: zeros(n * lu::stride(dim)),
+            lu: zeros(batch * lu::size(dim)),
             rows: vec![0; n],
-            x: zeros(lu::stride(dim)),
+            work: zeros(lu::work(dim)),
             error: zeros(n),
             dim,
             keep: vec![],
@@ -147,7 +147,7 @@ impl<T: Scalar> Rosenbrock<T> {
     fn factor_n(&self, n: usize, h: T, st: &mut RosStages<T>) -> bool {
         let diagonal = T::ONE / (h * self.gamma);
         let ld = lu::stride(n);
-        let blocks = st.lu.chunks_exact_mut(n * ld).zip(st.jac.chunks_exact(n * n));
+        let blocks = st.lu.chunks_exact_mut(lu::size(n)).zip(st.jac.chunks_exact(n * n));
         for ((lu, jac), rows) in blocks.zip(st.rows.chunks_exact_mut(n)) {
             for (k, (w, j)) in lu.chunks_exact_mut(ld).zip(jac.chunks_exact(n)).enumerate() {
                 w.iter_mut().zip(j).for_each(|(w, j)| *w = -*j);
@@ -284,19 +284,17 @@ impl<T: Scalar> Rosenbrock<T> {
         for m in 0..n {
             r[m] += f[m];
         }
-        let ld = lu::stride(dim);
-        let blocks = st.lu.chunks_exact(dim * ld).zip(st.rows.chunks_exact(dim));
+        let blocks = st.lu.chunks_exact(lu::size(dim)).zip(st.rows.chunks_exact(dim));
         let columns = r.chunks_exact(dim).zip(st.u[i * n..][..n].chunks_exact_mut(dim));
         for ((lu, rows), (b, u)) in blocks.zip(columns) {
-            lu::solve(dim, lu, rows, b, &mut st.x);
-            u.copy_from_slice(&st.x[..dim]);
+            lu::solve(dim, lu, rows, b, &mut st.work, u);
         }
     }
 
     /// r <- W^-T b; `b` is used up.
     pub fn solve_transposed(&self, st: &RosStages<T>, b: &mut [T], r: &mut [T]) {
-        let (n, ld) = (st.dim, lu::stride(st.dim));
-        let blocks = st.lu.chunks_exact(n * ld).zip(st.rows.chunks_exact(n));
+        let n = st.dim;
+        let blocks = st.lu.chunks_exact(lu::size(n)).zip(st.rows.chunks_exact(n));
         for ((lu, rows), (b, r)) in blocks.zip(b.chunks_exact_mut(n).zip(r.chunks_exact_mut(n))) {
             lu::solve_transposed(n, lu, rows, b, r);
         }
