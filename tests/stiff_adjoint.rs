@@ -283,30 +283,39 @@ fn dual_program(tab: &RosenbrockTableau, steps: &[(f64, f64)], w: &Weights, dir:
 
 #[test]
 fn dual_numbers_agree_to_rounding() {
-    // <w, J v> in forward mode against <J' w, v>: the transposition test.
+    // <w, J v> in forward mode against <J' w, v>: the transposition test. S is a quotient of small differences between stages, whose rounding counts
+    // for more: with and without it.
     for tab in RosenbrockTableau::all() {
         let o = options(Norm::Rms);
-        let (solver, yb, pb, _) = gradient(&mut FormulaField::new(Forced), tab, &o, Memory::States);
+        let mut f = FormulaField::new(Forced);
+        let (mut solver, ..) = gradient(&mut f, tab, &o, Memory::States);
         let steps: Vec<_> = (0..solver.tape().len()).map(|j| solver.tape().step(j)).collect();
-        let w = Weights::new(steps.len());
-        for seed in 10..14 {
-            let v = noise(9, seed);
-            let forward = dual_program(tab, &steps, &w, &v, &o);
-            let reverse: f64 = yb.iter().chain(&pb).zip(&v).map(|(a, b)| a * b).sum();
-            let size: f64 = yb.iter().chain(&pb).zip(&v).map(|(a, b)| (a * b).abs()).sum();
-            println!("{} {:.1e}", tab.name, (forward - reverse).abs() / size);
-            assert!((forward - reverse).abs() <= 1e-11 * size, "{}: {forward} {reverse}", tab.name);
+        for (with_stiffness, limit) in [(false, 1e-12), (true, 1e-9)] {
+            let mut w = Weights::new(steps.len());
+            if !with_stiffness {
+                w.stiffness.fill(0.0);
+            }
+            let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 3]);
+            solver.reverse(&mut f, &P, &w.bars(), &mut yb, &mut pb).unwrap();
+            for seed in 10..14 {
+                let v = noise(9, seed);
+                let forward = dual_program(tab, &steps, &w, &v, &o);
+                let reverse: f64 = yb.iter().chain(&pb).zip(&v).map(|(a, b)| a * b).sum();
+                let size: f64 = yb.iter().chain(&pb).zip(&v).map(|(a, b)| (a * b).abs()).sum();
+                println!("{} {with_stiffness} {:.1e}", tab.name, (forward - reverse).abs() / size);
+                assert!((forward - reverse).abs() <= limit * size, "{}: {forward} {reverse}", tab.name);
+            }
         }
     }
 }
 
 #[test]
-fn a_difference_for_the_time_derivative_costs_seven_digits_at_most() {
+fn a_difference_for_the_time_derivative_leaves_six_digits() {
     for tab in RosenbrockTableau::all() {
         let exact = gradients(FormulaField::new(Forced), tab);
         let difference = gradients(WithJacobian::new(FormulaField::new(Forced), jacobian), tab);
         println!("{} {:.1e}", tab.name, far(&exact[0], &difference[0]));
-        assert!(far(&exact[0], &difference[0]) <= 1e-7, "{}", tab.name);
+        assert!(far(&exact[0], &difference[0]) <= 1e-6, "{}", tab.name);
     }
 }
 
