@@ -132,8 +132,10 @@ impl Weights {
     }
 }
 
+/// The controller is said, so that the steps are known to stay off the kinks of E (in the scale and in the maximum norm) by more than a difference.
 fn options(norm: Norm) -> Options {
-    Options { norm, ..Options::tolerances(vec![1e-3, 3e-3], 1e-4) }
+    let controller = Controller::pi(0.2, 0.65);
+    Options { norm, controller, ..Options::tolerances(vec![1e-3, 3e-3], 1e-4) }
 }
 
 fn gradient<F: LinearizePullback<f64>>(
@@ -290,7 +292,7 @@ fn dual_numbers_agree_to_rounding() {
         let mut f = FormulaField::new(Forced);
         let (mut solver, ..) = gradient(&mut f, tab, &o, Memory::States);
         let steps: Vec<_> = (0..solver.tape().len()).map(|j| solver.tape().step(j)).collect();
-        for (with_stiffness, limit) in [(false, 1e-12), (true, 1e-9)] {
+        for (with_stiffness, limit) in [(false, 1e-11), (true, 1e-9)] {
             let mut w = Weights::new(steps.len());
             if !with_stiffness {
                 w.stiffness.fill(0.0);

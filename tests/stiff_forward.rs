@@ -34,9 +34,9 @@ fn field(pr: &Stiff) -> impl Linearize<f64> + use<> {
     WithJacobian::new(FnField::new(pr.n, pr.p.len(), pr.f), pr.jac).autonomous()
 }
 
-/// The problem's own tolerances: small components count.
+/// Small components count. The controller is said, for work is pinned.
 fn tolerances(tol: f64) -> Options {
-    Options::tolerances(tol, 1e-4 * tol)
+    Options { controller: Controller::pi(0.2, 0.65), ..Options::tolerances(tol, 1e-4 * tol) }
 }
 
 /// y0' = y0 cos t, y1' = -y0 y1 sin t / exp(sin t): y0 = exp(sin t), y1 = exp(cos t).

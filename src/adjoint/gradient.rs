@@ -3,7 +3,7 @@
 use super::reverse::{StepBars, Transposed};
 use super::tape::{Memory, Tape, split};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Erk, Scale, check_len, check_save_points};
+use crate::ode::internal::{Erk, Scale, catch, check_len, check_save_points};
 use crate::ode::{
     Integrator, OdeCounts, OdeError, OdeReport, Options, Pullback, StepSink, Tableau, VectorField,
 };
@@ -110,7 +110,10 @@ impl<T: Scalar> Adjoint<T> {
         p: &[T],
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
-        let report = self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape))?;
+        // After an error there is nothing to transpose, not even an earlier pass.
+        self.tape.clear();
+        let report = self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape));
+        let report = report.inspect_err(|_| self.tape.clear())?;
         self.y_start.copy_from_slice(y0);
         Ok(report)
     }
@@ -126,6 +129,18 @@ impl<T: Scalar> Adjoint<T> {
         p_bar: &mut [T],
     ) -> Result<OdeCounts, OdeError> {
         self.check(field, p, bars, y0_bar, p_bar)?;
+        let counts = catch(|| self.sweep(field, p, bars, y0_bar, p_bar));
+        counts.inspect_err(|_| self.tape.clear())
+    }
+
+    fn sweep<F: Pullback<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> OdeCounts {
         let (n, steps) = (self.dim * self.batch, self.tape.len());
         let keep = field.keep_len(self.batch) * self.tr.erk.tab.stages;
         self.tr.st.keep.resize(keep, T::ZERO);
@@ -151,9 +166,7 @@ impl<T: Scalar> Adjoint<T> {
                 end = a;
             }
         }
-        let y0 = std::mem::take(&mut self.y_start);
-        self.tr.finish(sweep.field, self.tape.t[0], &y0, p, sweep.p_bar);
-        self.y_start = y0;
+        self.tr.finish(sweep.field, self.tape.t[0], &self.y_start, p, sweep.p_bar);
         y0_bar.copy_from_slice(&self.tr.lambda);
         let t0 = self.tape.t[0];
         for (i, _) in bars.times.iter().enumerate().filter(|(_, t)| **t == t0) {
@@ -162,15 +175,15 @@ impl<T: Scalar> Adjoint<T> {
             }
         }
         if !matches!(self.tape.memory(), Memory::Stages | Memory::States) {
-            self.tape.h.clear();
+            self.tape.clear();
         }
-        Ok(OdeCounts {
+        OdeCounts {
             evals: self.tr.evals,
             pullbacks: self.tr.pullbacks,
             recomputed: self.recomputed,
             accepted: steps as u64,
             ..OdeCounts::default()
-        })
+        }
     }
 
     /// Runs the frozen steps of the last forward pass from another start or with other parameters: the program whose derivative `reverse` is.
@@ -183,8 +196,21 @@ impl<T: Scalar> Adjoint<T> {
     ) -> Result<Replay<T>, OdeError> {
         let n = self.dim * self.batch;
         self.tape.check(n)?;
+        check_len("the field's state", field.dim(), self.dim)?;
         check_len("the start", y0.len(), n)?;
+        check_save_points(times, self.tape.t[0], self.tape.t_next[self.tape.len() - 1])?;
         check_len("the parameter vector", p.len(), field.n_params())?;
+        catch(|| self.replay_steps(field, p, y0, times))
+    }
+
+    fn replay_steps<F: VectorField<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        y0: &[T],
+        times: &[T],
+    ) -> Replay<T> {
+        let n = self.dim * self.batch;
         let mut out = Replay { saved: vec![T::ZERO; n * times.len()], ..Replay::default() };
         for (i, _) in times.iter().enumerate().filter(|(_, t)| **t == self.tape.t[0]) {
             out.saved[i * n..][..n].copy_from_slice(y0);
@@ -212,7 +238,7 @@ impl<T: Scalar> Adjoint<T> {
             self.tr.st.y0.copy_from_slice(&self.tr.st.y1);
         }
         out.y1 = self.tr.st.y0.clone();
-        Ok(out)
+        out
     }
 
     fn check<F: Pullback<T>>(

@@ -270,7 +270,7 @@ impl<T: Scalar> Transposed<T> {
             self.pull(f, i, t, h, p, p_bar);
             let g_bar = &self.g_bars[i * n..][..n];
             add_scaled(&mut self.y0_direct, T::ONE, g_bar);
-            for (&j, &a) in self.erk.rows[i].idx.iter().zip(&self.erk.rows[i].w) {
+            for (j, a) in self.erk.rows[i].iter() {
                 add_scaled(&mut self.k_direct[j * n..][..n], h * a, g_bar);
             }
         }

@@ -6,7 +6,7 @@ use super::rosenbrock::RosTransposed;
 use super::sweep::{Steps, find_saves, sweep};
 use super::tape::{Memory, Tape};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Rosenbrock, Scale, check_len, check_save_points};
+use crate::ode::internal::{Rosenbrock, Scale, catch, check_len, check_save_points};
 use crate::ode::{
     Linearize, LinearizePullback, Norm, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau, StepSink,
     StiffIntegrator, VectorField,
@@ -84,7 +84,10 @@ impl<T: Scalar> StiffAdjoint<T> {
         p: &[T],
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
-        self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape))
+        // After an error there is nothing to transpose, not even an earlier pass.
+        self.tape.clear();
+        let report = self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape));
+        report.inspect_err(|_| self.tape.clear())
     }
 
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then
@@ -107,7 +110,7 @@ impl<T: Scalar> StiffAdjoint<T> {
         let norm = self.integrator.options().norm;
         let (tr, scale, saves) = (&mut self.tr, &self.scale, &mut self.saves);
         let mut pass = Pass { tr, scale, saves, norm, field, p, bars, p_bar };
-        sweep(&mut self.tape, &mut pass);
+        catch(|| sweep(&mut self.tape, &mut pass)).inspect_err(|_| self.tape.clear())?;
         y0_bar.copy_from_slice(&self.tr.lambda);
         let t0 = self.tape.t[0];
         for (i, _) in bars.times.iter().enumerate().filter(|(_, t)| **t == t0) {
@@ -116,7 +119,7 @@ impl<T: Scalar> StiffAdjoint<T> {
             }
         }
         if !matches!(self.tape.memory(), Memory::Stages | Memory::States) {
-            self.tape.h.clear();
+            self.tape.clear();
         }
         Ok(self.tr.counts)
     }
@@ -135,6 +138,11 @@ impl<T: Scalar> StiffAdjoint<T> {
         check_len("the start", y0.len(), n)?;
         check_len("the parameter vector", p.len(), field.n_params())?;
         check_save_points(times, self.tape.t[0], self.tape.t_next[self.tape.len() - 1])?;
+        catch(|| self.replay_steps(field, p, y0, times))
+    }
+
+    fn replay_steps<F: Linearize<T>>(&mut self, field: &mut F, p: &[T], y0: &[T], times: &[T]) -> Replay<T> {
+        let n = self.dim * self.batch;
         let mut out = Replay { saved: vec![T::ZERO; n * times.len()], ..Replay::default() };
         for (i, _) in times.iter().enumerate().filter(|(_, t)| **t == self.tape.t[0]) {
             out.saved[i * n..][..n].copy_from_slice(y0);
@@ -158,7 +166,7 @@ impl<T: Scalar> StiffAdjoint<T> {
             std::mem::swap(&mut st.y0, &mut st.y1);
         }
         out.y1 = self.tr.st.y0.clone();
-        Ok(out)
+        out
     }
 
     fn check<F: VectorField<T>>(

@@ -107,6 +107,12 @@ impl<T: Scalar> Tape<T> {
         Err(OdeError::Mismatch { what: what.to_string() })
     }
 
+    /// Forgets the steps; the buffers stay.
+    pub(crate) fn clear(&mut self) {
+        self.h.clear();
+        self.held.clear();
+    }
+
     /// An empty slot for a state.
     pub(crate) fn take_slot(&mut self) -> usize {
         let slot = self.free.pop().unwrap_or_else(|| {

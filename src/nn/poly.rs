@@ -8,7 +8,7 @@ use crate::linalg::Scalar;
 pub struct Power {
     /// Length of x.
     pub dim: usize,
-    /// k >= 1.
+    /// k; 0 makes the constant 1.
     pub exponent: u16,
 }
 
@@ -31,6 +31,9 @@ impl<T: Scalar> Map<T> for Power {
     }
     fn backward(&mut self, _: T, x: &[T], _: &[T], _: &[T], _: &[T], w: &[T], x_bar: &mut [T], _: &mut [T]) {
         let k = self.exponent as i32;
+        if k == 0 {
+            return;
+        }
         for ((b, x), w) in x_bar.iter_mut().zip(x).zip(w) {
             *b += *w * T::of(k as f64) * x.powi(k - 1);
         }

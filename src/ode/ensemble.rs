@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::error::{OdeError, check_len};
+use super::error::{OdeError, check_finite, check_len, check_span};
 use super::field::VectorField;
 use super::integrator::Integrator;
 use super::options::Options;
@@ -70,22 +70,7 @@ where
     let probe = make();
     let (dim, np) = (probe.dim(), probe.n_params());
     drop(probe);
-    Integrator::<T>::new(method, dim, 1, options)?;
-    if y0.is_empty() || !y0.len().is_multiple_of(dim) {
-        return Err(OdeError::Length {
-            what: "the start of an ensemble",
-            found: y0.len(),
-            expected: y0.len().div_ceil(dim).max(1) * dim,
-        });
-    }
-    let count = y0.len() / dim;
-    match params {
-        Params::Shared(p) => check_len("the parameter vector", p.len(), np)?,
-        Params::Each(p) => check_len("the parameter matrix", p.len(), np * count)?,
-    }
-    if span.0 != span.1 {
-        check_save_points(save_at, span.0, span.1)?;
-    }
+    let count = check_ensemble(method, options, dim, np, span, y0, params, save_at)?;
     let width = dim * save_at.len();
     let mut out = Ensemble {
         y1: vec![T::ZERO; y0.len()],
@@ -131,4 +116,41 @@ where
         out.reports.extend(part?);
     }
     Ok(out)
+}
+
+/// The number of trajectories, or what is wrong with the input.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn check_ensemble<T: Scalar>(
+    method: &'static Tableau,
+    options: &Options,
+    dim: usize,
+    n_params: usize,
+    span: (T, T),
+    y0: &[T],
+    params: Params<'_, T>,
+    save_at: &[T],
+) -> Result<usize, OdeError> {
+    Integrator::<T>::new(method, dim, 1, options)?;
+    if y0.is_empty() || !y0.len().is_multiple_of(dim) {
+        return Err(OdeError::Length {
+            what: "the start of an ensemble",
+            found: y0.len(),
+            expected: y0.len().div_ceil(dim).max(1) * dim,
+        });
+    }
+    let count = y0.len() / dim;
+    check_finite("the start of an ensemble", y0)?;
+    match params {
+        Params::Shared(p) => {
+            check_len("the parameter vector", p.len(), n_params)?;
+            check_finite("the parameter vector", p)?;
+        }
+        Params::Each(p) => {
+            check_len("the parameter matrix", p.len(), n_params * count)?;
+            check_finite("the parameter matrix", p)?;
+        }
+    }
+    check_span(span)?;
+    check_save_points(save_at, span.0, span.1)?;
+    Ok(count)
 }

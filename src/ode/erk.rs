@@ -2,6 +2,7 @@
 
 use super::field::VectorField;
 use super::kernels::{self, Norm, Row, Scale};
+use super::short::{self, by_shape};
 use super::tableau::Tableau;
 use crate::linalg::Scalar;
 
@@ -12,6 +13,7 @@ pub(crate) struct Erk<T> {
     pub c: Vec<T>,
     pub rows: Vec<Row<T>>,
     pub err: Vec<Row<T>>,
+    pub dense: short::Dense<T>,
     /// q_i(theta), `degree` coefficients a stage.
     pub q: Vec<T>,
     pub degree: usize,
@@ -37,11 +39,17 @@ pub(crate) struct Stages<T> {
 impl<T: Scalar> Erk<T> {
     pub fn new(tab: &'static Tableau) -> Self {
         let degree = tab.q.iter().map(|r| r.len()).max().unwrap_or(0);
-        let q = (0..tab.c.len())
-            .flat_map(|i| (0..degree).map(move |m| T::of(tab.q[i].get(m).copied().unwrap_or(0.0))))
-            .collect();
+        let s = tab.stages;
+        let (mut a, mut e) = (vec![T::ZERO; s * s], vec![T::ZERO; s * tab.e.len()]);
+        let fill = |to: &mut [T], row: &[f64]| to.iter_mut().zip(row).for_each(|(t, &w)| *t = T::of(w));
+        a.chunks_exact_mut(s).zip(tab.a).for_each(|(to, row)| fill(to, row));
+        e.chunks_exact_mut(s).zip(tab.e).for_each(|(to, row)| fill(to, row));
+        let mut q = vec![T::ZERO; degree * tab.c.len()];
+        q.chunks_exact_mut(degree).zip(tab.q).for_each(|(to, row)| fill(to, row));
+        let dense = short::Dense { a, e, uses_last: tab.error_uses_last };
         Self {
             tab,
+            dense,
             c: tab.c.iter().map(|&c| T::of(c)).collect(),
             rows: tab.a.iter().map(|r| Row::new(r)).collect(),
             err: tab.e.iter().map(|r| Row::new(r)).collect(),
@@ -96,15 +104,6 @@ impl<T: Scalar> Erk<T> {
     pub fn step<F: VectorField<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut Stages<T>) {
         let s = self.tab.stages;
         st.dense = false;
-        if st.keep.is_empty() {
-            match st.y0.len() {
-                1 => return self.step_short::<F, 1>(f, t, h, p, st),
-                2 => return self.step_short::<F, 2>(f, t, h, p, st),
-                3 => return self.step_short::<F, 3>(f, t, h, p, st),
-                4 => return self.step_short::<F, 4>(f, t, h, p, st),
-                _ => {}
-            }
-        }
         for i in 1..s - 1 {
             kernels::combine(&mut st.g, &st.y0, h, &self.rows[i], &st.k);
             self.eval_stage(f, i, t, h, p, st);
@@ -115,32 +114,49 @@ impl<T: Scalar> Erk<T> {
         }
     }
 
-    /// The same for a state of N numbers, everything inlined.
+    /// [`step`](Self::step) and its scaled error; the same numbers by a kernel of its own where the state is short.
     #[inline(always)]
-    fn step_short<F: VectorField<T> + ?Sized, const N: usize>(
+    #[allow(clippy::too_many_arguments)]
+    pub fn attempt<F: VectorField<T> + ?Sized>(
         &self,
         f: &mut F,
         t: T,
         h: T,
         p: &[T],
+        norm: Norm,
+        scale: &Scale<T>,
         st: &mut Stages<T>,
-    ) {
-        let (s, y0) = (self.tab.stages, &st.y0[..N]);
-        let (c, rows) = (&self.c[..s], &self.rows[..s]);
-        let mut g = [T::ZERO; N];
-        for i in 1..s {
-            let sum = kernels::sum_short::<T, N>(&rows[i], &st.k);
-            for m in 0..N {
-                g[m] = y0[m] + h * sum[m];
-            }
-            if i + 1 == s {
-                st.y1[..N].copy_from_slice(&g);
-                if !self.tab.error_uses_last {
-                    return;
-                }
-            }
-            f.eval(t + c[i] * h, &g, p, &mut st.k[i * N..][..N]);
+    ) -> T {
+        if st.keep.is_empty() && st.y0.len() <= short::SHORT && st.y0.len() == f.dim() {
+            by_shape!(st.y0.len(), self.tab.stages, {}, |N, S| {
+                return self.attempt_short::<F, N, S>(f, t, h, p, norm, scale, st);
+            });
         }
+        self.step(f, t, h, p, st);
+        self.error(norm, scale, h, st)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn attempt_short<F: VectorField<T> + ?Sized, const N: usize, const S: usize>(
+        &self,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        norm: Norm,
+        scale: &Scale<T>,
+        st: &mut Stages<T>,
+    ) -> T {
+        st.dense = false;
+        let y0: [T; N] = std::array::from_fn(|i| st.y0[i]);
+        let kept = &mut st.k[..S * N];
+        let mut k = [[T::ZERO; N]; S];
+        k[0].copy_from_slice(&kept[..N]);
+        let field = |t, g: &[T; N], dy: &mut [T; N]| f.eval_one(t, g, p, dy);
+        let (y1, e) = short::attempt(field, &self.dense, &self.c, norm, scale, (t, h), &y0, &mut k);
+        st.y1[..N].copy_from_slice(&y1);
+        kept.copy_from_slice(k.as_flattened());
+        e
     }
 
     /// The last stage, if [`step`](Self::step) left it out. False if it is not finite.
@@ -168,11 +184,7 @@ impl<T: Scalar> Erk<T> {
         let e5 = of(&self.err[0]);
         match self.err.get(1) {
             None => e5,
-            Some(row) => {
-                let e3 = of(row);
-                let d = e5 * e5 + T::of(0.01) * e3 * e3;
-                if d == T::ZERO { T::ZERO } else { e5 * e5 / d.sqrt() }
-            }
+            Some(row) => short::combined(e5, of(row)),
         }
     }
 

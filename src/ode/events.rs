@@ -21,12 +21,12 @@ pub enum Crossing {
 /// What happens then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AtEvent {
-    /// Record it and go on.
+    /// Record it and go on; the steps do not change.
     #[default]
     Record,
-    /// End the integration there.
+    /// End the step and the integration there.
     Stop,
-    /// Call the handler given to [`Events::on_event`], which may change the state, and go on from there.
+    /// End the step there, call the handler given to [`Events::on_event`], which may change the state, and go on from there.
     Handle,
 }
 
@@ -39,6 +39,7 @@ pub struct Event<'f, T> {
     action: AtEvent,
     before: T,
     after: T,
+    fires: bool,
 }
 
 /// Something that happened.
@@ -48,7 +49,7 @@ pub struct Occurrence<T> {
     pub event: usize,
     /// When.
     pub t: T,
-    /// The state then, before any change.
+    /// The state then, before any change (a handler's second argument has the changes of those before it).
     pub y: Vec<T>,
 }
 
@@ -57,8 +58,8 @@ type Handler<'f, T> = Box<dyn FnMut(&Occurrence<T>, &mut [T]) -> ControlFlow<()>
 /// The event functions of a problem, as a sink: put it first in the tuple, for it may shorten the step.
 ///
 /// A sign change between the ends of a step (or between its quarter points) is refined on the interpolant by bisection and regula falsi (Illinois) to rounding
-/// accuracy of the time; the earliest one wins. An event function that is zero where the integration (re)starts does not fire there.
-/// Two zeros between neighbouring quarter points cancel and are not seen: limit the step with `max_step`.
+/// accuracy of the time; events with the same time all fire, in the order they were added. An event function that is zero where the
+/// integration (re)starts does not fire there; one that is NaN does not fire. Two zeros between neighbouring quarter points cancel and are not seen: limit the step with `max_step`.
 pub struct Events<'f, T> {
     events: Vec<Event<'f, T>>,
     handler: Option<Handler<'f, T>>,
@@ -81,7 +82,7 @@ impl<'f, T: Scalar> Events<'f, T> {
     /// Adds an event function g(t, y).
     pub fn when(mut self, crossing: Crossing, action: AtEvent, g: impl FnMut(T, &[T]) -> T + 'f) -> Self {
         let g = Box::new(g);
-        self.events.push(Event { g, crossing, action, before: T::ZERO, after: T::ZERO });
+        self.events.push(Event { g, crossing, action, before: T::ZERO, after: T::ZERO, fires: false });
         self
     }
     /// The handler of all events with [`AtEvent::Handle`]: it may change the state; `Break` ends the integration.
@@ -94,33 +95,35 @@ impl<'f, T: Scalar> Events<'f, T> {
         &self.happened
     }
 
-    /// The earliest sign change: (theta, event), if any.
-    fn earliest(&mut self, step: &mut Step<'_, T>) -> Option<(T, usize)> {
-        let mut best: Option<(T, usize)> = None;
-        let mut lo = T::ZERO;
-        if self.events.iter().any(|e| e.before == T::ZERO) {
-            // Zero at the start of the step: its sign is the one just after.
-            let theta = T::of(1.0 / 1024.0);
-            step.interpolate(theta, &mut self.y);
-            for e in self.events.iter_mut().filter(|e| e.before == T::ZERO) {
-                e.before = (e.g)(step.t0() + theta * step.h(), &self.y);
-            }
+    /// Events that are zero at theta = `lo`: their sign is the one just after.
+    fn settle(&mut self, step: &mut Step<'_, T>, lo: T) {
+        if self.events.iter().all(|e| e.before != T::ZERO) {
+            return;
         }
-        for quarter in 1..=4 {
-            let hi = if quarter == 4 { T::ONE } else { T::of(0.25 * quarter as f64) };
-            step.interpolate(hi, &mut self.y);
-            let t_hi = if quarter == 4 { step.t1() } else { step.t0() + hi * step.h() };
-            for event in &mut self.events {
-                event.after = (event.g)(t_hi, &self.y);
+        let theta = lo + T::of(1.0 / 1024.0);
+        let theta = if theta < T::ONE { theta } else { T::ONE };
+        step.interpolate(theta, &mut self.y);
+        for e in self.events.iter_mut().filter(|e| e.before == T::ZERO) {
+            e.before = (e.g)(time(step, theta), &self.y);
+        }
+    }
+
+    /// The earliest sign change after `lo`, the events' values there being in `before`.
+    fn earliest(&mut self, step: &mut Step<'_, T>, mut lo: T) -> Option<T> {
+        for mark in [0.25, 0.5, 0.75, 1.0].map(T::of) {
+            if mark <= lo {
+                continue;
             }
+            step.interpolate(mark, &mut self.y);
+            for event in &mut self.events {
+                event.after = (event.g)(time(step, mark), &self.y);
+            }
+            let mut best: Option<T> = None;
             for i in 0..self.events.len() {
-                let e = &self.events[i];
-                if crosses(e.before, e.after, e.crossing) {
-                    let (a, b) = (e.before, e.after);
-                    let theta = self.root(step, i, (lo, a), (hi, b));
-                    if best.is_none_or(|(t, _)| theta < t) {
-                        best = Some((theta, i));
-                    }
+                let Event { before, after, crossing, .. } = self.events[i];
+                if crosses(before, after, crossing) {
+                    let theta = self.root(step, i, (lo, before), (mark, after));
+                    best = Some(best.map_or(theta, |b| if theta < b { theta } else { b }));
                 }
             }
             if best.is_some() {
@@ -129,7 +132,7 @@ impl<'f, T: Scalar> Events<'f, T> {
             for event in &mut self.events {
                 event.before = event.after;
             }
-            lo = hi;
+            lo = mark;
         }
         None
     }
@@ -152,7 +155,7 @@ impl<'f, T: Scalar> Events<'f, T> {
                 break;
             }
             step.interpolate(theta, &mut self.y2);
-            let g = (self.events[i].g)(step.t0() + theta * step.h(), &self.y2);
+            let g = (self.events[i].g)(time(step, theta), &self.y2);
             if g == T::ZERO || (g > T::ZERO) == (hi.1 > T::ZERO) {
                 hi = (theta, g);
                 if side == 1 {
@@ -168,6 +171,35 @@ impl<'f, T: Scalar> Events<'f, T> {
             }
         }
         hi.0
+    }
+
+    /// All events that fire at the end of the shortened step, whose state is in `y`.
+    fn act(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        let mut flow = ControlFlow::Continue(());
+        for event in 0..self.events.len() {
+            if !self.events[event].fires {
+                continue;
+            }
+            let happened = Occurrence { event, t: step.t1(), y: step.y1().to_vec() };
+            match (self.events[event].action, &mut self.handler) {
+                (AtEvent::Stop, _) => flow = ControlFlow::Break(()),
+                (AtEvent::Handle, Some(handler)) => {
+                    if handler(&happened, &mut self.y).is_break() {
+                        flow = ControlFlow::Break(());
+                    }
+                    // Lengths agree, both are the state's.
+                    let _ = step.set_state(&self.y);
+                }
+                _ => {}
+            }
+            self.happened.push(happened);
+        }
+        let y = std::mem::take(&mut self.y);
+        self.evaluate_at(step.t1(), &y);
+        self.y = y;
+        // The sign of what fired is rounding here: take the one that follows.
+        self.events.iter_mut().filter(|e| e.fires).for_each(|e| e.before = T::ZERO);
+        flow
     }
 
     fn evaluate_at(&mut self, t: T, y: &[T]) {
@@ -189,6 +221,11 @@ fn crosses<T: Scalar>(a: T, b: T, crossing: Crossing) -> bool {
 
 impl<T: Scalar> StepSink<T> for Events<'_, T> {
     fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        if self.handler.is_none() && self.events.iter().any(|e| e.action == AtEvent::Handle) {
+            let what =
+                "an event is to be handled and there is no handler: give one with on_event".to_string();
+            return Err(OdeError::Mismatch { what });
+        }
         self.happened.clear();
         self.y.resize(start.y0.len(), T::ZERO);
         self.y2.resize(start.y0.len(), T::ZERO);
@@ -197,28 +234,32 @@ impl<T: Scalar> StepSink<T> for Events<'_, T> {
     }
 
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
-        let Some((theta, i)) = self.earliest(step) else { return ControlFlow::Continue(()) };
-        step.shorten(theta, &mut self.y);
-        let happened = Occurrence { event: i, t: step.t1(), y: step.y1().to_vec() };
-        let mut flow = ControlFlow::Continue(());
-        self.y.copy_from_slice(step.y1());
-        match self.events[i].action {
-            AtEvent::Record => {}
-            AtEvent::Stop => flow = ControlFlow::Break(()),
-            AtEvent::Handle => {
-                if let Some(handler) = &mut self.handler {
-                    flow = handler(&happened, &mut self.y);
-                    // Lengths agree, both are the state's.
-                    let _ = step.set_state(&self.y);
-                }
+        let mut lo = T::ZERO;
+        while lo < T::ONE && !self.events.is_empty() {
+            self.settle(step, lo);
+            let Some(theta) = self.earliest(step, lo) else { break };
+            step.interpolate(theta, &mut self.y);
+            let mut ends = false;
+            for e in &mut self.events {
+                e.after = (e.g)(time(step, theta), &self.y);
+                e.fires = crosses(e.before, e.after, e.crossing);
+                ends |= e.fires && e.action != AtEvent::Record;
+                e.before = e.after;
             }
+            if ends {
+                step.shorten(theta, &mut self.y);
+                return self.act(step);
+            }
+            for (event, _) in self.events.iter().enumerate().filter(|(_, e)| e.fires) {
+                self.happened.push(Occurrence { event, t: time(step, theta), y: self.y.clone() });
+            }
+            lo = theta;
         }
-        let y = std::mem::take(&mut self.y);
-        self.evaluate_at(step.t1(), &y);
-        self.y = y;
-        // Its sign here is rounding: take the one that follows.
-        self.events[i].before = T::ZERO;
-        self.happened.push(happened);
-        flow
+        ControlFlow::Continue(())
     }
+}
+
+/// Time at theta, exact at the end.
+fn time<T: Scalar>(step: &Step<'_, T>, theta: T) -> T {
+    if theta == T::ONE { step.t1() } else { step.t0() + theta * step.h() }
 }

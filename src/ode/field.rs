@@ -11,6 +11,11 @@ pub trait VectorField<T: Scalar> {
     fn n_params(&self) -> usize;
     /// dy <- f(t, y, p), every entry. A value that is not finite makes the integrator reject the step and shrink it.
     fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]);
+    /// As [`eval`](Self::eval) for a batch of one: what short states are integrated with. Worth its own code only where `eval` has a loop over the batch.
+    #[inline(always)]
+    fn eval_one(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
+        self.eval(t, y, p, dy);
+    }
     /// How many numbers [`eval_keep`](Self::eval_keep) stores for one evaluation of `batch` columns, so that a pullback need not recompute them.
     fn keep_len(&self, batch: usize) -> usize {
         let _ = batch;
@@ -56,11 +61,34 @@ impl<T: Scalar, F: VectorField<T> + ?Sized> VectorField<T> for &mut F {
     fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
         (**self).eval(t, y, p, dy);
     }
+    #[inline]
+    fn eval_one(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
+        (**self).eval_one(t, y, p, dy);
+    }
     fn keep_len(&self, batch: usize) -> usize {
         (**self).keep_len(batch)
     }
     fn eval_keep(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T], keep: &mut [T]) {
         (**self).eval_keep(t, y, p, dy, keep);
+    }
+}
+
+impl<T: Scalar, F: Pullback<T> + ?Sized> Pullback<T> for &mut F {
+    fn pullback(&mut self, t: T, y: &[T], p: &[T], w: &[T], y_bar: &mut [T], p_bar: &mut [T]) {
+        (**self).pullback(t, y, p, w, y_bar, p_bar);
+    }
+    fn pullback_kept(
+        &mut self,
+        t: T,
+        y: &[T],
+        p: &[T],
+        dy: &[T],
+        keep: &[T],
+        w: &[T],
+        y_bar: &mut [T],
+        p_bar: &mut [T],
+    ) {
+        (**self).pullback_kept(t, y, p, dy, keep, w, y_bar, p_bar);
     }
 }
 
@@ -90,10 +118,11 @@ impl<T: Scalar, F: FnMut(T, &[T], &[T], &mut [T])> VectorField<T> for FnField<F>
         self.n_params
     }
     #[inline]
+    fn eval_one(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
+        (self.f)(t, y, p, dy);
+    }
+    #[inline]
     fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
-        if y.len() == self.n {
-            return (self.f)(t, y, p, dy);
-        }
         for (y, dy) in y.chunks_exact(self.n).zip(dy.chunks_exact_mut(self.n)) {
             (self.f)(t, y, p, dy);
         }
@@ -128,6 +157,10 @@ where
     }
     fn n_params(&self) -> usize {
         self.field.n_params
+    }
+    #[inline]
+    fn eval_one(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
+        self.field.eval_one(t, y, p, dy);
     }
     #[inline]
     fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {

@@ -1,13 +1,12 @@
 //! The driver: steps, control, limits.
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::erk::{Erk, Stages};
-use super::error::{OdeError, check_finite, check_len};
+use super::error::{OdeError, catch, check_finite, check_len, check_span};
 use super::field::VectorField;
 use super::kernels::{self, Scale};
-use super::options::{ControlState, Options};
+use super::options::{ControlState, Controller, Options};
 use super::report::{OdeCounts, OdeReport, OdeStop};
 use super::step::{ErkBody, Start, Step, StepBuffers, StepSink};
 use super::tableau::Tableau;
@@ -21,6 +20,8 @@ pub struct Integrator<T: Scalar> {
     erk: Erk<T>,
     st: Stages<T>,
     y_end: Vec<T>,
+    /// Empty until an event changes a state.
+    y_next: Vec<T>,
     scale: Scale<T>,
     options: Options,
     dim: usize,
@@ -28,16 +29,128 @@ pub struct Integrator<T: Scalar> {
 }
 
 /// What changes during an integration.
-struct Drive<T> {
-    t: T,
+pub(crate) struct Drive<T> {
+    pub t: T,
     t1: T,
-    h: T,
+    pub h: T,
     control: ControlState,
-    counts: OdeCounts,
-    err: T,
-    stiffness: Option<T>,
+    pub counts: OdeCounts,
+    pub err: T,
+    pub stiffness: Option<T>,
     stiff: StiffCheck<T>,
     need_k0: bool,
+}
+
+/// The limits of all steps.
+pub(crate) struct Limits<T> {
+    controller: Controller,
+    /// error order + 1.
+    k: f64,
+    fixed: bool,
+    min_step: T,
+    max_step: T,
+    max_steps: u64,
+    stretch: T,
+}
+
+impl<T: Scalar> Limits<T> {
+    pub fn new(o: &Options, error_order: usize) -> Self {
+        let fixed = o.fixed_step.is_some();
+        Self {
+            controller: o.controller,
+            k: (error_order + 1) as f64,
+            fixed,
+            min_step: T::of(o.min_step),
+            max_step: T::of(o.max_step),
+            max_steps: o.max_steps,
+            // With a fixed step only what rounding leaves of the span is added to the last one.
+            stretch: if fixed { T::ONE + T::EPSILON.sqrt() } else { T::of(1.01) },
+        }
+    }
+}
+
+impl<T: Scalar> Drive<T> {
+    pub fn new(t0: T, t1: T) -> Self {
+        Self {
+            t: t0,
+            t1,
+            h: T::ZERO,
+            control: ControlState::default(),
+            counts: OdeCounts::default(),
+            err: T::ZERO,
+            stiffness: None,
+            stiff: StiffCheck::default(),
+            need_k0: false,
+        }
+    }
+
+    /// The next attempt: its step, and whether it ends at t1.
+    #[inline(always)]
+    pub fn plan(&self, lim: &Limits<T>) -> Result<(T, bool), OdeStop> {
+        let left = self.t1 - self.t;
+        // Stretch a little rather than leave a sliver; the planned step is kept aside.
+        let size = self.h.abs();
+        let reach = if size * lim.stretch > lim.max_step { size } else { size * lim.stretch };
+        let last = reach >= left.abs();
+        let tiny = T::of(16.0) * T::EPSILON * self.t.abs();
+        if !last && (size < lim.min_step || size <= tiny) {
+            return Err(OdeStop::StepUnderflow);
+        }
+        if self.counts.accepted + self.counts.rejected >= lim.max_steps {
+            return Err(OdeStop::MaxSteps);
+        }
+        Ok((if last { left } else { self.h }, last))
+    }
+
+    /// Whether the attempt with error e is accepted.
+    #[inline(always)]
+    pub fn passes(lim: &Limits<T>, e: f64) -> bool {
+        e <= 1.0 || (lim.fixed && e.is_finite())
+    }
+
+    /// After a rejected attempt.
+    pub fn reject(&mut self, lim: &Limits<T>, h: T, e: f64) -> Result<(), OdeStop> {
+        self.counts.rejected += 1;
+        self.counts.not_finite += !e.is_finite() as u64;
+        if lim.fixed {
+            return Err(OdeStop::NotFinite);
+        }
+        self.h = h * T::of(self.control.rejected(&lim.controller, lim.k, e));
+        if self.t + self.h == self.t { Err(OdeStop::StepUnderflow) } else { Ok(()) }
+    }
+
+    /// After an accepted attempt: plans the next step and returns the end of this one.
+    #[inline(always)]
+    pub fn advance(&mut self, lim: &Limits<T>, h: T, last: bool, e: f64) -> T {
+        if !lim.fixed {
+            let factor = self.control.accepted(&lim.controller, lim.k, e);
+            // A last step cut short by t1 must not shrink the plan.
+            let next = h.abs() * T::of(factor);
+            let next = if last && next < self.h.abs() { self.h.abs() } else { next };
+            let next = if next > lim.max_step { lim.max_step } else { next };
+            self.h = if h > T::ZERO { next } else { -next };
+        }
+        if last { self.t1 } else { self.t + h }
+    }
+
+    /// Whether the stiffness of the step just accepted is due.
+    #[inline(always)]
+    pub fn stiffness_due(&self) -> bool {
+        self.stiff.due(self.counts.accepted)
+    }
+
+    /// Moves to the end of a step.
+    #[inline(always)]
+    pub fn move_to(&mut self, t: T) {
+        self.counts.accepted += 1;
+        self.t = t;
+    }
+
+    /// Whether t1 is reached.
+    #[inline(always)]
+    pub fn at_end(&self) -> bool {
+        self.t == self.t1
+    }
 }
 
 /// Every 64th accepted step, and every one while suspicious: |h| S against the stability interval.
@@ -85,7 +198,16 @@ impl<T: Scalar> Integrator<T> {
         let erk = Erk::new(method);
         let n = dim * batch;
         let (st, scale) = (erk.stages(n, 0), options.scale(dim, batch)?);
-        Ok(Self { erk, st, y_end: vec![T::ZERO; n], scale, options: options.clone(), dim, batch })
+        Ok(Self {
+            erk,
+            st,
+            y_end: vec![T::ZERO; n],
+            y_next: vec![],
+            scale,
+            options: options.clone(),
+            dim,
+            batch,
+        })
     }
 
     /// The final state of the last run.
@@ -115,49 +237,77 @@ impl<T: Scalar> Integrator<T> {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
-        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
+        self.set_start(span, y0, sinks)?;
         let keep = if sinks.wants_keep() { field.keep_len(self.batch) * self.erk.tab.stages } else { 0 };
         self.st.keep.resize(keep, T::ZERO);
-        self.st.y0.copy_from_slice(y0);
         // A panic of the user's field becomes an error: all storage here is overwritten by the next run.
-        match catch_unwind(AssertUnwindSafe(|| self.drive(field, span, p, sinks))) {
-            Ok(report) => Ok(report),
-            Err(cause) => match panic_text(cause.as_ref()) {
-                Some(message) => Err(OdeError::FieldPanicked { message }),
-                None => resume_unwind(cause),
-            },
-        }
+        catch(|| self.drive(field, span, p, sinks))
+    }
+
+    pub(crate) fn set_start<S: StepSink<T>>(
+        &mut self,
+        span: (T, T),
+        y0: &[T],
+        sinks: &mut S,
+    ) -> Result<(), OdeError> {
+        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
+        self.st.y0.copy_from_slice(y0);
+        Ok(())
+    }
+    pub(crate) fn erk(&self) -> &Erk<T> {
+        &self.erk
+    }
+    pub(crate) fn stages(&mut self) -> &mut Stages<T> {
+        &mut self.st
     }
 
     fn drive<F: VectorField<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
-        (t0, t1): (T, T),
+        span: (T, T),
         p: &[T],
         sinks: &mut S,
     ) -> OdeReport {
-        let mut d = Drive {
-            t: t0,
-            t1,
-            h: T::ZERO,
-            control: ControlState::default(),
-            counts: OdeCounts::default(),
-            err: T::ZERO,
-            stiffness: None,
-            stiff: StiffCheck::default(),
-            need_k0: false,
+        let (stop, mut d) = match self.begin(field, span, p) {
+            Ok(mut d) => (self.steps(field, p, sinks, &mut d), d),
+            Err(report) => return report,
         };
+        self.end(field, p, stop, &mut d)
+    }
+
+    /// k_0 and the first step, from the start in y().
+    pub(crate) fn begin<F: VectorField<T>>(
+        &mut self,
+        field: &mut F,
+        (t0, t1): (T, T),
+        p: &[T],
+    ) -> Result<Drive<T>, OdeReport> {
+        let mut d = Drive::new(t0, t1);
         self.erk.eval_stage(field, 0, t0, T::ZERO, p, &mut self.st);
         d.counts.evals += 1;
         if !kernels::all_finite(&self.st.k[..self.st.y0.len()]) {
-            return self.report(OdeStop::StartNotFinite, &d);
+            return Err(self.report(OdeStop::StartNotFinite, &d));
         }
         d.h = self.first_step(field, p, &mut d);
-        let stop = self.steps(field, p, sinks, &mut d);
+        Ok(d)
+    }
+
+    /// The report, with the stiffness where the integration failed; the last state is in y().
+    pub(crate) fn end<F: VectorField<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        stop: OdeStop,
+        d: &mut Drive<T>,
+    ) -> OdeReport {
         if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow) {
-            self.probe(field, p, &mut d);
+            self.probe(field, p, d);
         }
-        self.report(stop, &d)
+        self.report(stop, d)
+    }
+
+    pub(crate) fn limits(&self) -> Limits<T> {
+        Limits::new(&self.options, self.erk.tab.error_order)
     }
 
     fn steps<F: VectorField<T>, S: StepSink<T>>(
@@ -167,35 +317,22 @@ impl<T: Scalar> Integrator<T> {
         sinks: &mut S,
         d: &mut Drive<T>,
     ) -> OdeStop {
-        let k = (self.erk.tab.error_order + 1) as f64;
-        let fixed = self.options.fixed_step.is_some();
+        let lim = self.limits();
         let late = !self.erk.tab.error_uses_last;
         let per_step = (self.erk.tab.stages - 1 - late as usize) as u64;
-        let (min_step, max_step) = (T::of(self.options.min_step), T::of(self.options.max_step));
-        let stretch =
-            if fixed { T::ONE + T::of(64.0) * T::EPSILON.sqrt() * T::of(0.01) } else { T::of(1.01) };
         loop {
-            let left = d.t1 - d.t;
-            // Stretch a little rather than leave a sliver; the planned step is kept aside.
-            let reach = if d.h.abs() * stretch > max_step { d.h.abs() } else { d.h.abs() * stretch };
-            let last = reach >= left.abs();
-            let h = if last { left } else { d.h };
-            let tiny = T::of(16.0) * T::EPSILON * d.t.abs();
-            if !last && (h.abs() < min_step || h.abs() <= tiny) {
-                return OdeStop::StepUnderflow;
-            }
-            if d.counts.accepted + d.counts.rejected >= self.options.max_steps {
-                return OdeStop::MaxSteps;
-            }
+            let (h, last) = match d.plan(&lim) {
+                Ok(plan) => plan,
+                Err(stop) => return stop,
+            };
             if d.need_k0 {
                 self.erk.eval_stage(field, 0, d.t, T::ZERO, p, &mut self.st);
                 (d.need_k0, d.counts.evals) = (false, d.counts.evals + 1);
             }
-            self.erk.step(field, d.t, h, p, &mut self.st);
+            d.err = self.erk.attempt(field, d.t, h, p, self.options.norm, &self.scale, &mut self.st);
             d.counts.evals += per_step;
-            d.err = self.erk.error(self.options.norm, &self.scale, h, &self.st);
             let mut e = d.err.f64();
-            let mut good = e <= 1.0 || (fixed && e.is_finite());
+            let mut good = Drive::passes(&lim, e);
             if good && late {
                 d.counts.evals += 1;
                 good = self.erk.finish(field, d.t, h, p, &mut self.st);
@@ -205,28 +342,16 @@ impl<T: Scalar> Integrator<T> {
                 }
             }
             if !good {
-                d.counts.rejected += 1;
-                d.counts.not_finite += !e.is_finite() as u64;
-                d.h = h * T::of(d.control.rejected(&self.options.controller, k, e));
-                if fixed || d.t + d.h == d.t {
-                    return OdeStop::StepUnderflow;
+                match d.reject(&lim, h, e) {
+                    Ok(()) => continue,
+                    Err(stop) => return stop,
                 }
-                continue;
             }
-            let factor = d.control.accepted(&self.options.controller, k, e);
-            let t_next = if last { d.t1 } else { d.t + h };
-            if !fixed {
-                // A last step cut short by t1 must not shrink the plan.
-                let next = h.abs() * T::of(factor);
-                let next = if last && next < d.h.abs() { d.h.abs() } else { next };
-                let next = if next > max_step { max_step } else { next };
-                d.h = if h > T::ZERO { next } else { -next };
-            }
-            let flow = self.accept(field, p, sinks, d, h, t_next);
-            if flow.is_break() {
+            let t_next = d.advance(&lim, h, last, e);
+            if self.accept(field, p, sinks, d, h, t_next).is_break() {
                 return OdeStop::Stopped;
             }
-            if d.t == d.t1 {
+            if d.at_end() {
                 return OdeStop::Finished;
             }
         }
@@ -242,8 +367,33 @@ impl<T: Scalar> Integrator<T> {
         h: T,
         t_next: T,
     ) -> ControlFlow<()> {
-        let n = self.st.y0.len();
-        let check = d.stiff.due(d.counts.accepted);
+        let (flow, moved, t_end) = self.show(field, p, sinks, d, h, t_next);
+        d.move_to(t_end);
+        let (n, last) = (self.st.y0.len(), self.erk.tab.stages - 1);
+        if moved {
+            std::mem::swap(&mut self.st.y0, &mut self.y_end);
+            d.need_k0 = true;
+        } else {
+            std::mem::swap(&mut self.st.y0, &mut self.st.y1);
+        }
+        // First same as last; the sinks may take the stages in between.
+        copy(&mut self.y_end, &self.st.k[last * n..][..n]);
+        sinks.retain(&mut StepBuffers { k: &mut self.st.k, keep: &mut self.st.keep });
+        copy(&mut self.st.k[..n], &self.y_end);
+        flow
+    }
+
+    /// Shows an accepted step, whose stages are in `st`, to the sinks: (flow, whether y_end is where to go on, the end).
+    pub(crate) fn show<F: VectorField<T>, S: StepSink<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        sinks: &mut S,
+        d: &mut Drive<T>,
+        h: T,
+        t_next: T,
+    ) -> (ControlFlow<()>, bool, T) {
+        let check = d.stiffness_due();
         let mut body = ErkBody { erk: &self.erk, st: &mut self.st, field, p };
         let mut step = Step {
             body: &mut body,
@@ -255,6 +405,7 @@ impl<T: Scalar> Integrator<T> {
             index: d.counts.accepted,
             stiffness: None,
             y_end: &mut self.y_end,
+            y_next: &mut self.y_next,
             changed: false,
             counts: &mut d.counts,
         };
@@ -264,31 +415,11 @@ impl<T: Scalar> Integrator<T> {
             d.stiff.add(d.t, (s * h).abs().f64(), self.erk.tab.stability);
         }
         d.stiffness = step.stiffness.or(d.stiffness);
-        let t_end = step.t1();
-        let moved = step.is_shortened() || step.changed;
-        d.counts.accepted += 1;
-        d.t = t_end;
-        if moved {
-            self.st.y0.copy_from_slice(&self.y_end);
-            d.need_k0 = true;
-        } else {
-            // First same as last.
-            std::mem::swap(&mut self.st.y0, &mut self.st.y1);
+        let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
+        if changed {
+            self.y_end.copy_from_slice(&self.y_next);
         }
-        let last = (self.erk.tab.stages - 1) * n;
-        let (first, rest) = self.y_end_and_k(last);
-        first.copy_from_slice(rest);
-        sinks.retain(&mut StepBuffers { k: &mut self.st.k, keep: &mut self.st.keep });
-        if !d.need_k0 {
-            self.st.k[..n].copy_from_slice(&self.y_end);
-        }
-        flow
-    }
-
-    /// (scratch, k_(s-1)).
-    fn y_end_and_k(&mut self, last: usize) -> (&mut [T], &[T]) {
-        let n = self.y_end.len();
-        (&mut self.y_end, &self.st.k[last..last + n])
+        (flow, changed || shortened, t_end)
     }
 
     fn first_step<F: VectorField<T>>(&mut self, field: &mut F, p: &[T], d: &mut Drive<T>) -> T {
@@ -326,19 +457,14 @@ impl<T: Scalar> Integrator<T> {
 pub(super) fn check_problem<T: Scalar, F: VectorField<T> + ?Sized>(
     field: &F,
     (dim, batch): (usize, usize),
-    (t0, t1): (T, T),
+    span: (T, T),
     y0: &[T],
     p: &[T],
 ) -> Result<(), OdeError> {
     check_len("the field's state", field.dim(), dim)?;
     check_len("the start", y0.len(), dim * batch)?;
     check_len("the parameter vector", p.len(), field.n_params())?;
-    if !(t0.is_finite() && t1.is_finite()) {
-        return Err(OdeError::SpanNotFinite { t0: t0.f64(), t1: t1.f64() });
-    }
-    if t0 == t1 {
-        return Err(OdeError::EmptySpan { t0: t0.f64() });
-    }
+    check_span(span)?;
     check_finite("the start", y0)?;
     check_finite("the parameter vector", p)
 }
@@ -374,8 +500,12 @@ impl<T: Scalar> FirstStep<'_, T> {
         let n = self.y0.len();
         let size = |x: &[T]| kernels::scaled_norm(options.norm, scale, self.y0, self.y0, x).f64();
         let (d0, d1) = (size(self.y0), size(&self.k0[..n]));
-        let mut h0 = if d0 < 1e-5 || d1 < 1e-5 { 1e-6 } else { 0.01 * d0 / d1 };
-        h0 = h0.min(cap);
+        // A zero tolerance at a zero of the start makes d0 or d1 infinite or NaN: no scale either.
+        let known = d0 >= 1e-5 && d1 >= 1e-5 && d0.is_finite() && d1.is_finite();
+        let mut h0 = if known { 0.01 * d0 / d1 } else { 1e-6 };
+        // Far from t = 0 a short step would not move t.
+        let resolved = 1024.0 * T::EPSILON.f64() * t0.abs().f64();
+        h0 = h0.max(resolved).min(cap);
         // One explicit Euler step; k_1 is free.
         let step = sign * T::of(h0);
         let k1 = &mut self.k1[..n];
@@ -392,10 +522,16 @@ impl<T: Scalar> FirstStep<'_, T> {
         let h1 =
             if m <= 1e-15 { (h0 * 1e-3).max(1e-6) } else { (0.01 / m).powf(1.0 / (error_order + 1) as f64) };
         let h = if d2.is_finite() { (100.0 * h0).min(h1) } else { 0.1 * h0 };
-        sign * T::of(h.min(cap).max(options.min_step))
+        sign * T::of(h.max(resolved).min(cap).max(options.min_step))
     }
 }
 
-pub(super) fn panic_text(cause: &(dyn std::any::Any + Send)) -> Option<String> {
-    cause.downcast_ref::<&str>().map(|s| s.to_string()).or_else(|| cause.downcast_ref::<String>().cloned())
+/// to <- from; short ones without a call.
+#[inline(always)]
+fn copy<T: Scalar>(to: &mut [T], from: &[T]) {
+    if to.len() <= 4 {
+        to.iter_mut().zip(from).for_each(|(t, f)| *t = *f);
+    } else {
+        to.copy_from_slice(from);
+    }
 }

@@ -10,22 +10,43 @@ use crate::linalg::Scalar;
 const LONG: usize = 128;
 /// Most terms of a combination.
 pub(crate) const MAX_TERMS: usize = 16;
+/// Longest row, zeros included (the columns of a transposed step have the error rows as further entries).
+const MAX_LENGTH: usize = 18;
 
-/// A sparse row of a tableau: sum_j w_j k_{idx_j}.
-#[derive(Debug, Clone, Default)]
+/// A row of a tableau, sum_j w_j k_j, sparse and (for short states) dense. No storage of its own on the heap: making a method is cheap.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Row<T> {
-    pub idx: Vec<usize>,
-    pub w: Vec<T>,
-    /// All weights up to the last one that is not zero, for short vectors.
-    pub dense: Vec<T>,
+    idx: [u8; MAX_TERMS],
+    w: [T; MAX_TERMS],
+    terms: usize,
+    dense: [T; MAX_LENGTH],
+    length: usize,
 }
 
 impl<T: Scalar> Row<T> {
-    pub fn new(dense: &[f64]) -> Self {
-        let idx: Vec<usize> = (0..dense.len()).filter(|&j| dense[j] != 0.0).collect();
-        let w = idx.iter().map(|&j| T::of(dense[j])).collect();
-        let dense = dense[..idx.last().map_or(0, |i| i + 1)].iter().map(|&w| T::of(w)).collect();
-        Self { idx, w, dense }
+    pub fn new(row: &[f64]) -> Self {
+        let mut r = Self {
+            idx: [0; MAX_TERMS],
+            w: [T::ZERO; MAX_TERMS],
+            terms: 0,
+            dense: [T::ZERO; MAX_LENGTH],
+            length: 0,
+        };
+        for (j, &w) in row.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+            (r.idx[r.terms], r.w[r.terms]) = (j as u8, T::of(w));
+            r.terms += 1;
+            r.dense[j] = T::of(w);
+            r.length = j + 1;
+        }
+        r
+    }
+    /// The terms that are not zero: (j, w_j).
+    pub fn iter(&self) -> impl Iterator<Item = (usize, T)> + '_ {
+        self.idx.iter().zip(&self.w).take(self.terms).map(|(&j, &w)| (j as usize, w))
+    }
+    /// All weights up to the last one that is not zero.
+    fn dense(&self) -> &[T] {
+        &self.dense[..self.length]
     }
 }
 
@@ -33,6 +54,12 @@ impl<T: Scalar> Row<T> {
 #[inline(always)]
 pub(crate) fn vectorized<R>(n: usize, f: impl FnOnce() -> R) -> R {
     if n < LONG { f() } else { pulp::Arch::new().dispatch(f) }
+}
+
+/// Runs `f` with the machine's vector instructions.
+#[inline(always)]
+pub(crate) fn any_length<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
 }
 
 macro_rules! by_terms {
@@ -57,43 +84,26 @@ pub(crate) fn combine<T: Scalar>(out: &mut [T], y: &[T], h: T, row: &Row<T>, k: 
         4 => return combine_short::<T, 4>(out, y, h, row, k),
         _ => {}
     }
-    by_terms!(row.idx.len(), combine_n, out, y, h, row, k)
+    by_terms!(row.terms, combine_n, out, y, h, row, k)
 }
 
-/// sum_j w_j k_j for a state of N numbers, in two interleaved sums: no index is looked up and no short loop is entered.
-#[inline(always)]
-pub(crate) fn sum_short<T: Scalar, const N: usize>(row: &Row<T>, k: &[T]) -> [T; N] {
-    let (mut a, mut b) = ([T::ZERO; N], [T::ZERO; N]);
-    let (pairs, odd) = (row.dense.chunks_exact(2), row.dense.len() % 2 == 1);
-    for (w, k) in pairs.zip(k.chunks_exact(2 * N)) {
-        for i in 0..N {
-            a[i] += w[0] * k[i];
-            b[i] += w[1] * k[N + i];
-        }
-    }
-    if odd {
-        let j = row.dense.len() - 1;
-        let k = &k[j * N..][..N];
-        for i in 0..N {
-            a[i] += row.dense[j] * k[i];
-        }
-    }
-    std::array::from_fn(|i| a[i] + b[i])
-}
-
+/// For short states no index is looked up and no short loop is entered.
 #[inline(always)]
 fn combine_short<T: Scalar, const N: usize>(out: &mut [T], y: &[T], h: T, row: &Row<T>, k: &[T]) {
-    let s = sum_short::<T, N>(row, k);
-    let (out, y) = (&mut out[..N], &y[..N]);
-    for i in 0..N {
-        out[i] = y[i] + h * s[i];
+    let mut g: [T; N] = std::array::from_fn(|i| y[i]);
+    for (w, k) in row.dense().iter().zip(k.chunks_exact(N)) {
+        let w = h * *w;
+        for i in 0..N {
+            g[i] += w * k[i];
+        }
     }
+    out[..N].copy_from_slice(&g);
 }
 
 #[inline(always)]
 fn terms<'a, T: Scalar, const K: usize>(h: T, row: &Row<T>, k: &'a [T], n: usize) -> ([&'a [T]; K], [T; K]) {
     let (idx, w) = (&row.idx[..K], &row.w[..K]);
-    (std::array::from_fn(|j| &k[idx[j] * n..][..n]), std::array::from_fn(|j| h * w[j]))
+    (std::array::from_fn(|j| &k[idx[j] as usize * n..][..n]), std::array::from_fn(|j| h * w[j]))
 }
 
 #[inline(always)]
@@ -119,7 +129,7 @@ fn combine_n<T: Scalar, const K: usize>(out: &mut [T], y: &[T], h: T, row: &Row<
 /// u <- h sum_j w_j k_j.
 #[inline]
 pub(crate) fn combine_zero<T: Scalar>(out: &mut [T], h: T, row: &Row<T>, k: &[T]) {
-    by_terms!(row.idx.len(), combine_zero_n, out, h, row, k)
+    by_terms!(row.terms, combine_zero_n, out, h, row, k)
 }
 
 #[inline(always)]
@@ -219,29 +229,7 @@ pub(crate) fn error_norm<T: Scalar>(
     row: &Row<T>,
     k: &[T],
 ) -> T {
-    match y0.len() {
-        1 => return error_norm_short::<T, 1>(norm, scale, y0, y1, h, row, k),
-        2 => return error_norm_short::<T, 2>(norm, scale, y0, y1, h, row, k),
-        3 => return error_norm_short::<T, 3>(norm, scale, y0, y1, h, row, k),
-        4 => return error_norm_short::<T, 4>(norm, scale, y0, y1, h, row, k),
-        _ => {}
-    }
-    by_terms!(row.idx.len(), error_norm_n, norm, scale, y0, y1, h, row, k)
-}
-
-#[inline(always)]
-fn error_norm_short<T: Scalar, const N: usize>(
-    norm: Norm,
-    scale: &Scale<T>,
-    y0: &[T],
-    y1: &[T],
-    h: T,
-    row: &Row<T>,
-    k: &[T],
-) -> T {
-    let s = sum_short::<T, N>(row, k);
-    let sum = scaled(norm, scale, &y0[..N], &y1[..N], |i| h * s[i]);
-    finish(norm, sum, N)
+    by_terms!(row.terms, error_norm_n, norm, scale, y0, y1, h, row, k)
 }
 
 #[inline(always)]
@@ -257,17 +245,25 @@ fn error_norm_n<T: Scalar, const K: usize>(
     let n = y0.len();
     let y1 = &y1[..n];
     let (ks, w) = terms::<T, K>(h, row, k, n);
-    let u = |i: usize| {
-        let mut s = T::ZERO;
-        for j in 0..K {
-            s += w[j] * ks[j][i];
-        }
-        s
-    };
     let sum = vectorized(
         n,
         #[inline(always)]
-        || scaled(norm, scale, y0, y1, u),
+        || {
+            scaled(
+                norm,
+                scale,
+                y0,
+                y1,
+                #[inline(always)]
+                |i| {
+                    let mut s = T::ZERO;
+                    for j in 0..K {
+                        s += w[j] * ks[j][i];
+                    }
+                    s
+                },
+            )
+        },
     );
     finish(norm, sum, n)
 }
@@ -281,7 +277,16 @@ pub(crate) fn scaled_norm<T: Scalar>(norm: Norm, scale: &Scale<T>, y0: &[T], y1:
         vectorized(
             n,
             #[inline(always)]
-            || scaled(norm, scale, y0, y1, |i| x[i]),
+            || {
+                scaled(
+                    norm,
+                    scale,
+                    y0,
+                    y1,
+                    #[inline(always)]
+                    |i| x[i],
+                )
+            },
         ),
         n,
     )
@@ -290,20 +295,31 @@ pub(crate) fn scaled_norm<T: Scalar>(norm: Norm, scale: &Scale<T>, y0: &[T], y1:
 #[inline(always)]
 fn scaled<T: Scalar>(norm: Norm, scale: &Scale<T>, y0: &[T], y1: &[T], u: impl Fn(usize) -> T) -> T {
     let n = y0.len();
-    let larger = |i: usize| {
-        let (a, b) = (y0[i].abs(), y1[i].abs());
-        if a > b { a } else { b }
-    };
+    let y1 = &y1[..n];
     // 0 y1 is zero unless y1 overflowed, which must not pass as a tiny relative error.
     match scale {
-        Scale::One { atol, rtol } => {
-            reduce(n, norm, |i| u(i) / (*atol + *rtol * larger(i)) + T::ZERO * y1[i])
-        }
+        Scale::One { atol, rtol } => reduce(
+            n,
+            norm,
+            #[inline(always)]
+            |i| u(i) / (*atol + *rtol * larger(y0[i], y1[i])) + T::ZERO * y1[i],
+        ),
         Scale::Each { atol, rtol } => {
             let (atol, rtol) = (&atol[..n], &rtol[..n]);
-            reduce(n, norm, |i| u(i) / (atol[i] + rtol[i] * larger(i)) + T::ZERO * y1[i])
+            reduce(
+                n,
+                norm,
+                #[inline(always)]
+                |i| u(i) / (atol[i] + rtol[i] * larger(y0[i], y1[i])) + T::ZERO * y1[i],
+            )
         }
     }
+}
+
+#[inline(always)]
+fn larger<T: Scalar>(a: T, b: T) -> T {
+    let (a, b) = (a.abs(), b.abs());
+    if a > b { a } else { b }
 }
 
 #[inline(always)]

@@ -18,6 +18,8 @@ pub enum OdeStop {
     StartNotFinite,
     /// The nonlinear or linear solver inside an implicit method gave up.
     SolverFailed,
+    /// A fixed step met values that are not finite, and must not shrink.
+    NotFinite,
 }
 
 /// What it took.
@@ -81,6 +83,9 @@ impl OdeReport {
                     "the field is not finite at the start, {at}: check the start and the parameters"
                 );
             }
+            OdeStop::NotFinite => {
+                format!("the fixed step {:.3e} met values that are not finite at {at} after {steps}", self.h)
+            }
             OdeStop::MaxSteps => {
                 format!("reached the limit of steps at {at}: {steps}, last step {:.3e}", self.h)
             }
@@ -96,7 +101,7 @@ impl OdeReport {
         let limit = self.stability;
         let advice = match self.stiffness {
             _ if self.error.is_nan() || self.error.is_infinite() => format!(
-                "the field is not finite near this point ({not_finite} attempts): the solution may leave its domain or blow up; check the field, or stop before with an event"
+                "the field is not finite near this point ({not_finite} attempts): the solution may leave its domain or blow up, or a zero tolerance meets a zero of the solution; check the field, or stop before with an event"
             ),
             Some(s) if s * self.h.abs() > 0.5 * limit => format!(
                 "the dominant eigenvalue is about {s:.3e}, and h times it is {:.2} where the method is stable up to {limit:.2}: the problem is stiff here; use a stiff method, or loosen the tolerances",
@@ -106,7 +111,10 @@ impl OdeReport {
                 "the dominant eigenvalue is about {s:.3e} (h times it {:.2e}, stable up to {limit:.2}), so stability does not limit the step: loosen the tolerances, look for a discontinuity or a singularity (then an event), or raise max_steps",
                 s * self.h.abs()
             ),
-            None => "no step was accepted: loosen the tolerances or give a first_step".to_string(),
+            None if accepted == 0 => {
+                "no step was accepted: loosen the tolerances or give a first_step".to_string()
+            }
+            None => "the problem does not look stiff: loosen the tolerances, or raise max_steps".to_string(),
         };
         format!("{head}; {advice}")
     }

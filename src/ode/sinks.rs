@@ -48,6 +48,11 @@ impl<T: Scalar> SaveAt<T> {
     pub fn is_empty(&self) -> bool {
         self.next == 0
     }
+    /// Whether the next save point is in the step from t to t_next.
+    #[inline(always)]
+    pub(crate) fn reaches(&self, t: T, t_next: T) -> bool {
+        self.times.get(self.next).is_some_and(|&s| if t_next > t { s <= t_next } else { s >= t_next })
+    }
     /// State at save point i.
     pub fn state(&self, i: usize) -> &[T] {
         &self.states[i * self.n..][..self.n]

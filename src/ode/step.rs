@@ -187,8 +187,10 @@ pub struct Step<'a, T: Scalar> {
     pub(crate) err: T,
     pub(crate) index: u64,
     pub(crate) stiffness: Option<T>,
-    /// The state at the (shortened) end, if it differs from y1.
+    /// The state at the end of a shortened step.
     pub(crate) y_end: &'a mut [T],
+    /// The state an event changed it to.
+    pub(crate) y_next: &'a mut Vec<T>,
     pub(crate) changed: bool,
     pub(crate) counts: &'a mut OdeCounts,
 }
@@ -290,7 +292,8 @@ impl<T: Scalar> Step<'_, T> {
     /// Replaces the state from which the integration goes on.
     pub fn set_state(&mut self, y: &[T]) -> Result<(), OdeError> {
         check_len("state", y.len(), self.y_end.len())?;
-        self.y_end.copy_from_slice(y);
+        self.y_next.clear();
+        self.y_next.extend_from_slice(y);
         self.changed = true;
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! diffsol's implicit methods behind the same problem type, sinks and report.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use diffsol::error::OdeSolverError;
 use diffsol::{
@@ -9,8 +8,8 @@ use diffsol::{
     OdeSolverStopReason,
 };
 
-use super::super::error::OdeError;
-use super::super::integrator::{check_problem, panic_text};
+use super::super::error::{OdeError, catch};
+use super::super::integrator::check_problem;
 use super::super::kernels::{self, Norm};
 use super::super::options::{Options, Tolerance};
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
@@ -116,13 +115,7 @@ impl Diffsol {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
         sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
         self.y.copy_from_slice(y0);
-        match catch_unwind(AssertUnwindSafe(|| self.solve(field, span, p, sinks))) {
-            Ok(report) => report,
-            Err(cause) => match panic_text(cause.as_ref()) {
-                Some(message) => Err(OdeError::FieldPanicked { message }),
-                None => resume_unwind(cause),
-            },
-        }
+        catch(|| self.solve(field, span, p, sinks))?
     }
 
     fn solve<F: Linearize<f64>, S: StepSink<f64>>(
@@ -205,7 +198,7 @@ impl<F: Linearize<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
         let refused = |e: DiffsolError| OdeError::Mismatch { what: format!("diffsol: {e}") };
         solver.set_stop_time(t1).map_err(refused)?;
         let (mut y1, mut dy0, mut y_end) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-        let (mut z, mut t, mut h) = (vec![], t0, t1 - t0);
+        let (mut z, mut y_next, mut t, mut h) = (vec![], vec![], t0, t1 - t0);
         let mut value = solver.state().y.clone();
         let mut accepted = 0;
         let stop = loop {
@@ -250,14 +243,20 @@ impl<F: Linearize<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
                 index: accepted,
                 stiffness: None,
                 y_end: &mut y_end,
+                y_next: &mut y_next,
                 changed: false,
                 counts: &mut counts,
             };
             let flow = sinks.accepted(&mut step);
-            let (t_end, moved) = (step.t1(), step.is_shortened() || step.changed);
+            let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
+            let moved = changed || shortened;
             accepted += 1;
             t = t_end;
-            y.copy_from_slice(if moved { &y_end } else { &y1 });
+            y.copy_from_slice(match (changed, shortened) {
+                (true, _) => &y_next,
+                (false, true) => &y_end,
+                (false, false) => &y1,
+            });
             sinks.retain(&mut StepBuffers { k: &mut vec![], keep: &mut vec![] });
             if flow.is_break() {
                 break OdeStop::Stopped;

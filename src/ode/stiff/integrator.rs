@@ -1,13 +1,12 @@
 //! The driver of Rosenbrock methods.
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::super::error::OdeError;
-use super::super::integrator::{FirstStep, check_problem, panic_text};
+use super::super::error::{OdeError, catch};
+use super::super::integrator::{Drive, FirstStep, Limits, check_problem};
 use super::super::kernels::{self, Scale};
-use super::super::options::{ControlState, Options};
-use super::super::report::{OdeCounts, OdeReport, OdeStop};
+use super::super::options::Options;
+use super::super::report::{OdeReport, OdeStop};
 use super::super::sinks::SaveAt;
 use super::super::step::{Start, Step, StepBuffers, StepSink};
 use super::super::{Solution, VectorField};
@@ -25,21 +24,12 @@ pub struct StiffIntegrator<T: Scalar> {
     pub(crate) ros: Rosenbrock<T>,
     pub(crate) st: RosStages<T>,
     y_end: Vec<T>,
+    /// Empty until an event changes a state.
+    y_next: Vec<T>,
     pub(crate) scale: Scale<T>,
     options: Options,
     dim: usize,
     batch: usize,
-}
-
-/// What changes during an integration.
-struct Drive<T> {
-    t: T,
-    t1: T,
-    h: T,
-    control: ControlState,
-    counts: OdeCounts,
-    err: T,
-    stiffness: Option<T>,
 }
 
 impl<T: Scalar> StiffIntegrator<T> {
@@ -57,7 +47,8 @@ impl<T: Scalar> StiffIntegrator<T> {
         }
         let ros = Rosenbrock::new(method);
         let (st, scale) = (ros.stages(dim, batch), options.scale(dim, batch)?);
-        Ok(Self { ros, st, y_end: vec![T::ZERO; dim * batch], scale, options: options.clone(), dim, batch })
+        let y_end = vec![T::ZERO; dim * batch];
+        Ok(Self { ros, st, y_end, y_next: vec![], scale, options: options.clone(), dim, batch })
     }
     /// The final state of the last run.
     pub fn y(&self) -> &[T] {
@@ -88,13 +79,7 @@ impl<T: Scalar> StiffIntegrator<T> {
         sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
         self.st.y0.copy_from_slice(y0);
         // A panic of the user's field becomes an error: all storage here is overwritten by the next run.
-        match catch_unwind(AssertUnwindSafe(|| self.drive(field, span, p, sinks))) {
-            Ok(report) => Ok(report),
-            Err(cause) => match panic_text(cause.as_ref()) {
-                Some(message) => Err(OdeError::FieldPanicked { message }),
-                None => resume_unwind(cause),
-            },
-        }
+        catch(|| self.drive(field, span, p, sinks))
     }
 
     fn drive<F: Linearize<T>, S: StepSink<T>>(
@@ -104,15 +89,7 @@ impl<T: Scalar> StiffIntegrator<T> {
         p: &[T],
         sinks: &mut S,
     ) -> OdeReport {
-        let mut d = Drive {
-            t: t0,
-            t1,
-            h: t1 - t0,
-            control: ControlState::default(),
-            counts: OdeCounts::default(),
-            err: T::ZERO,
-            stiffness: None,
-        };
+        let mut d = Drive::new(t0, t1);
         let n = self.st.y0.len();
         field.eval(t0, &self.st.y0, p, &mut self.st.f[..n]);
         d.counts.evals += 1;
@@ -138,25 +115,13 @@ impl<T: Scalar> StiffIntegrator<T> {
         sinks: &mut S,
         d: &mut Drive<T>,
     ) -> OdeStop {
-        let k = (self.ros.tab.error_order + 1) as f64;
+        let lim = Limits::new(&self.options, self.ros.tab.error_order);
         let per_step = self.ros.evals();
-        let fixed = self.options.fixed_step.is_some();
-        let (min_step, max_step) = (T::of(self.options.min_step), T::of(self.options.max_step));
-        let stretch =
-            if fixed { T::ONE + T::of(64.0) * T::EPSILON.sqrt() * T::of(0.01) } else { T::of(1.01) };
         loop {
-            let left = d.t1 - d.t;
-            // Stretch a little rather than leave a sliver; the planned step is kept aside.
-            let reach = if d.h.abs() * stretch > max_step { d.h.abs() } else { d.h.abs() * stretch };
-            let last = reach >= left.abs();
-            let h = if last { left } else { d.h };
-            let tiny = T::of(16.0) * T::EPSILON * d.t.abs();
-            if !last && (h.abs() < min_step || h.abs() <= tiny) {
-                return OdeStop::StepUnderflow;
-            }
-            if d.counts.accepted + d.counts.rejected >= self.options.max_steps {
-                return OdeStop::MaxSteps;
-            }
+            let (h, last) = match d.plan(&lim) {
+                Ok(plan) => plan,
+                Err(stop) => return stop,
+            };
             // A step is a function of (t, h, y0) alone, so that it can be computed again: the derivatives are, after a rejection, too.
             self.ros.linearize(field, d.t, h, p, &mut self.st, &mut d.counts);
             d.counts.factorizations += 1;
@@ -168,28 +133,17 @@ impl<T: Scalar> StiffIntegrator<T> {
                 T::of(f64::NAN)
             };
             let e = d.err.f64();
-            if !(e <= 1.0 || (fixed && e.is_finite())) {
-                d.counts.rejected += 1;
-                d.counts.not_finite += !e.is_finite() as u64;
-                d.h = h * T::of(d.control.rejected(&self.options.controller, k, e));
-                if fixed || d.t + d.h == d.t {
-                    return OdeStop::StepUnderflow;
+            if !Drive::passes(&lim, e) {
+                match d.reject(&lim, h, e) {
+                    Ok(()) => continue,
+                    Err(stop) => return stop,
                 }
-                continue;
             }
-            let factor = d.control.accepted(&self.options.controller, k, e);
-            let t_next = if last { d.t1 } else { d.t + h };
-            if !fixed {
-                // A last step cut short by t1 must not shrink the plan.
-                let next = h.abs() * T::of(factor);
-                let next = if last && next < d.h.abs() { d.h.abs() } else { next };
-                let next = if next > max_step { max_step } else { next };
-                d.h = if h > T::ZERO { next } else { -next };
-            }
+            let t_next = d.advance(&lim, h, last, e);
             if self.accept(sinks, d, h, t_next).is_break() {
                 return OdeStop::Stopped;
             }
-            if d.t == d.t1 {
+            if d.at_end() {
                 return OdeStop::Finished;
             }
         }
@@ -214,17 +168,18 @@ impl<T: Scalar> StiffIntegrator<T> {
             index: d.counts.accepted,
             stiffness: None,
             y_end: &mut self.y_end,
+            y_next: &mut self.y_next,
             changed: false,
             counts: &mut d.counts,
         };
         let flow = sinks.accepted(&mut step);
         d.stiffness = step.stiffness.or(d.stiffness);
-        let t_end = step.t1();
-        let moved = step.is_shortened() || step.changed;
-        d.counts.accepted += 1;
-        d.t = t_end;
-        if moved {
-            self.st.y0.copy_from_slice(&self.y_end);
+        let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
+        d.move_to(t_end);
+        if changed {
+            self.st.y0.copy_from_slice(&self.y_next);
+        } else if shortened {
+            std::mem::swap(&mut self.st.y0, &mut self.y_end);
         } else {
             std::mem::swap(&mut self.st.y0, &mut self.st.y1);
         }

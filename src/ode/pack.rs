@@ -1,0 +1,333 @@
+//! Ensembles whose trajectories are integrated several at a time, in the lanes of vector registers, each with its own time and step.
+//!
+//! A lane that ends its trajectory takes the next one. All arithmetic of a trajectory is that of [`Integrator`](super::Integrator), operation by
+//! operation, so the result is to the bit the one it has alone, whatever its neighbours and the number of threads.
+
+use rayon::prelude::*;
+
+use super::ensemble::{Ensemble, Params, check_ensemble};
+use super::error::{OdeError, catch, check_finite};
+use super::integrator::{Drive, Integrator, Limits};
+use super::kernels::{Norm, Scale, any_length};
+use super::lanes::{Lane, LaneField, Lanes, OneLane, WIDTH};
+use super::options::Options;
+use super::report::{OdeReport, OdeStop};
+use super::short;
+use super::sinks::SaveAt;
+use super::tableau::Tableau;
+use crate::linalg::Scalar;
+
+/// Trajectories handed to one thread at a time.
+const CHUNK: usize = 128;
+
+/// As [`solve_ensemble`](super::solve_ensemble) for a [`LaneField`]: eight trajectories at a time, each with its own steps. The results are the same
+/// to the bit. Worth it for cheap fields; for states longer than 4 the kernels are not specialized.
+pub fn solve_lanes<T: Scalar, F: LaneField<T>>(
+    method: &'static Tableau,
+    options: &Options,
+    field: &F,
+    span: (T, T),
+    y0: &[T],
+    params: Params<'_, T>,
+    save_at: &[T],
+) -> Result<Ensemble<T>, OdeError> {
+    let dim = field.dim();
+    let count = check_ensemble(method, options, dim, field.n_params(), span, y0, params, save_at)?;
+    let width = dim * save_at.len();
+    let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();
+    let parts: Vec<Result<Part<T>, OdeError>> = starts
+        .into_par_iter()
+        .map(|first| {
+            let ensemble = Task { field, span, y0, params, save_at, first, end: count.min(first + CHUNK) };
+            let mut pack = Pack::new(&ensemble, method, options)?;
+            catch(|| pack.run(&ensemble))??;
+            Ok(pack.out)
+        })
+        .collect();
+    let mut out = Ensemble {
+        y1: Vec::with_capacity(y0.len()),
+        saved: Vec::with_capacity(width * count),
+        reports: vec![],
+    };
+    for part in parts {
+        let part = part?;
+        out.y1.extend(part.y1);
+        out.saved.extend(part.saved);
+        out.reports.extend(part.reports.into_iter().flatten());
+    }
+    Ok(out)
+}
+
+/// Trajectories first..end of an ensemble.
+struct Task<'a, T, F> {
+    field: &'a F,
+    span: (T, T),
+    y0: &'a [T],
+    params: Params<'a, T>,
+    save_at: &'a [T],
+    first: usize,
+    end: usize,
+}
+
+impl<T: Scalar, F: LaneField<T>> Task<'_, T, F> {
+    fn p(&self, trajectory: usize) -> &[T] {
+        let np = self.field.n_params();
+        match self.params {
+            Params::Shared(p) => p,
+            Params::Each(p) => &p[trajectory * np..][..np],
+        }
+    }
+}
+
+/// Results of a task.
+struct Part<T> {
+    y1: Vec<T>,
+    saved: Vec<T>,
+    reports: Vec<Option<OdeReport>>,
+}
+
+/// Where the trajectory of a lane is.
+struct Track<T> {
+    trajectory: usize,
+    drive: Drive<T>,
+    save: SaveAt<T>,
+    h: T,
+    last: bool,
+}
+
+/// States and stages of all lanes; component m of stage i is k[i n + m].
+struct Pack<T: Scalar> {
+    one: Integrator<T>,
+    lim: Limits<T>,
+    scale: Scale<T>,
+    norm: Norm,
+    n: usize,
+    next: usize,
+    tracks: [Option<Track<T>>; WIDTH],
+    t: Lanes<T>,
+    h: Lanes<T>,
+    y: Vec<Lanes<T>>,
+    y1: Vec<Lanes<T>>,
+    k: Vec<Lanes<T>>,
+    p: Vec<Lanes<T>>,
+    out: Part<T>,
+}
+
+impl<T: Scalar> Pack<T> {
+    fn new<F: LaneField<T>>(
+        task: &Task<'_, T, F>,
+        method: &'static Tableau,
+        options: &Options,
+    ) -> Result<Self, OdeError> {
+        let n = task.field.dim();
+        let one = Integrator::new(method, n, 1, options)?;
+        let (zero, count) = (Lanes::splat(T::ZERO), task.end - task.first);
+        Ok(Self {
+            lim: one.limits(),
+            scale: options.scale(n, 1)?,
+            norm: options.norm,
+            n,
+            next: task.first,
+            tracks: std::array::from_fn(|_| None),
+            t: zero,
+            h: zero,
+            y: vec![zero; n],
+            y1: vec![zero; n],
+            k: vec![zero; method.stages * n],
+            p: vec![zero; task.field.n_params()],
+            out: Part {
+                y1: vec![T::ZERO; n * count],
+                saved: vec![T::ZERO; n * task.save_at.len() * count],
+                reports: vec![None; count],
+            },
+            one,
+        })
+    }
+
+    fn run<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>) -> Result<(), OdeError> {
+        for l in 0..WIDTH {
+            self.load(task, l)?;
+        }
+        // Every lane starts with something finite.
+        if let Some(full) = self.tracks.iter().position(Option::is_some) {
+            for l in (0..WIDTH).filter(|&l| self.tracks[l].is_none()).collect::<Vec<_>>() {
+                self.copy_lane(full, l);
+            }
+        }
+        while self.tracks.iter().any(Option::is_some) {
+            for l in 0..WIDTH {
+                self.plan(task, l)?;
+            }
+            let e = any_length(
+                #[inline(always)]
+                || self.attempt(task.field),
+            );
+            let mut accepted = Lanes::splat(T::ZERO);
+            for l in 0..WIDTH {
+                accepted.0[l] = if self.judge(task, l, e.0[l]) { T::ONE } else { T::ZERO };
+            }
+            let last = self.k.len() - self.n;
+            for m in 0..self.n {
+                self.y[m] = Lanes::select(&accepted, self.y1[m], self.y[m]);
+                self.k[m] = Lanes::select(&accepted, self.k[last + m], self.k[m]);
+            }
+            for l in 0..WIDTH {
+                if self.tracks[l].as_ref().is_some_and(|t| t.drive.at_end()) {
+                    self.finish(task, l, OdeStop::Finished);
+                }
+                if self.tracks[l].is_none() && self.next < task.end {
+                    self.load(task, l)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives lane l the next trajectory that can be started, if there is one; an idle lane repeats a step of length zero.
+    fn load<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize) -> Result<(), OdeError> {
+        self.h.0[l] = T::ZERO;
+        while self.next < task.end {
+            let (trajectory, n) = (self.next, self.n);
+            self.next += 1;
+            let (y0, p) = (&task.y0[trajectory * n..][..n], task.p(trajectory));
+            check_finite("the parameter vector", p)?;
+            let mut save = SaveAt::new(task.save_at);
+            self.one.set_start(task.span, y0, &mut save)?;
+            match self.one.begin(&mut OneLane(task.field), task.span, p) {
+                Ok(drive) => {
+                    for m in 0..n {
+                        (self.y[m].0[l], self.k[m].0[l]) = (y0[m], self.one.stages().k[m]);
+                    }
+                    self.p.iter_mut().zip(p).for_each(|(to, &x)| to.0[l] = x);
+                    let h = T::ZERO;
+                    self.tracks[l] = Some(Track { trajectory, drive, save, h, last: false });
+                    return Ok(());
+                }
+                Err(report) => self.store(task, trajectory, report, y0, save.states()),
+            }
+        }
+        self.tracks[l] = None;
+        Ok(())
+    }
+
+    fn copy_lane(&mut self, from: usize, to: usize) {
+        for v in self.y.iter_mut().chain(&mut self.k).chain(&mut self.p) {
+            v.0[to] = v.0[from];
+        }
+        self.t.0[to] = self.t.0[from];
+    }
+
+    /// The next attempt of lane l; a trajectory that must give up is replaced.
+    fn plan<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize) -> Result<(), OdeError> {
+        while let Some(track) = &mut self.tracks[l] {
+            match track.drive.plan(&self.lim) {
+                Ok((h, last)) => {
+                    (track.h, track.last) = (h, last);
+                    (self.h.0[l], self.t.0[l]) = (h, track.drive.t);
+                    break;
+                }
+                Err(stop) => {
+                    self.finish(task, l, stop);
+                    self.load(task, l)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The attempted step of all lanes, last stage included: the scaled errors.
+    #[inline(always)]
+    fn attempt<F: LaneField<T>>(&mut self, field: &F) -> Lanes<T> {
+        let erk = self.one.erk();
+        let (th, p) = ((self.t, self.h), &self.p[..]);
+        let f = |t, g: &[Lanes<T>], dy: &mut [Lanes<T>]| field.eval(t, g, p, dy);
+        short::attempt_any(
+            f,
+            &erk.dense,
+            &erk.c,
+            self.norm,
+            &self.scale,
+            th,
+            &self.y,
+            &mut self.k,
+            &mut self.y1,
+        )
+    }
+
+    /// Accepts or rejects the attempt of lane l as the integrator would.
+    #[inline(always)]
+    fn judge<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, error: T) -> bool {
+        let Some(track) = &mut self.tracks[l] else { return false };
+        let (d, tab) = (&mut track.drive, self.one.erk().tab);
+        let late = !tab.error_uses_last as u64;
+        d.err = error;
+        d.counts.evals += tab.stages as u64 - 1 - late;
+        let mut e = error.f64();
+        let mut good = Drive::passes(&self.lim, e);
+        if good && late == 1 {
+            d.counts.evals += 1;
+            let last = self.k.len() - self.n;
+            good = self.k[last..].iter().all(|k| k.0[l].is_finite());
+            if !good {
+                e = f64::NAN;
+                d.err = T::of(e);
+            }
+        }
+        if !good {
+            if let Err(stop) = d.reject(&self.lim, track.h, e) {
+                self.finish(task, l, stop);
+                self.h.0[l] = T::ZERO;
+            }
+            return false;
+        }
+        let t_next = d.advance(&self.lim, track.h, track.last, e);
+        if d.stiffness_due() || track.save.reaches(d.t, t_next) {
+            self.show(task, l, t_next);
+        }
+        if let Some(track) = &mut self.tracks[l] {
+            track.drive.move_to(t_next);
+        }
+        true
+    }
+
+    /// Save points and the stiffness estimate of lane l, from its numbers alone.
+    #[cold]
+    fn show<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, t_next: T) {
+        let Some(mut track) = self.tracks[l].take() else { return };
+        let st = self.one.stages();
+        st.dense = false;
+        for m in 0..self.n {
+            (st.y0[m], st.y1[m]) = (self.y[m].0[l], self.y1[m].0[l]);
+        }
+        st.k.iter_mut().zip(&self.k).for_each(|(to, k)| *to = k.0[l]);
+        let p = task.p(track.trajectory);
+        let _ =
+            self.one.show(&mut OneLane(task.field), p, &mut track.save, &mut track.drive, track.h, t_next);
+        self.tracks[l] = Some(track);
+    }
+
+    /// Ends the trajectory of lane l at the state it has now.
+    #[cold]
+    fn finish<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, stop: OdeStop) {
+        let Some(mut track) = self.tracks[l].take() else { return };
+        let y: Vec<T> = self.y.iter().map(|y| y.0[l]).collect();
+        self.one.stages().y0.copy_from_slice(&y);
+        let p = task.p(track.trajectory);
+        let report = self.one.end(&mut OneLane(task.field), p, stop, &mut track.drive);
+        self.store(task, track.trajectory, report, &y, track.save.states());
+    }
+
+    fn store<F: LaneField<T>>(
+        &mut self,
+        task: &Task<'_, T, F>,
+        trajectory: usize,
+        report: OdeReport,
+        y: &[T],
+        saved: &[T],
+    ) {
+        let i = trajectory - task.first;
+        self.out.y1[i * self.n..][..self.n].copy_from_slice(y);
+        self.out.saved[i * saved.len()..][..saved.len()].copy_from_slice(saved);
+        self.out.reports[i] = Some(report);
+    }
+}
