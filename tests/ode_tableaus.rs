@@ -73,7 +73,7 @@ fn order_conditions_of_the_step() {
         if tab.order < 8 {
             let worst = trees(tab.order + 1)
                 .iter()
-                .map(|t| residual(&b(tab), &phi(&t, tab), 1.0 / t.gamma()))
+                .map(|t| residual(&b(tab), &phi(t, tab), 1.0 / t.gamma()))
                 .fold(0.0, f64::max);
             assert!(worst > 1e-6, "{} claims too little", tab.name);
         }
@@ -92,7 +92,7 @@ fn order_conditions_of_the_error_estimate() {
                     assert!(r <= 1e-14, "{} {t:?}: {r:e}", tab.name);
                 }
             }
-            let next = trees(q + 1).iter().map(|t| residual(e, &phi(&t, tab), 0.0)).fold(0.0, f64::max);
+            let next = trees(q + 1).iter().map(|t| residual(e, &phi(t, tab), 0.0)).fold(0.0, f64::max);
             assert!(next > 1e-6, "{}: the estimate vanishes at order {}", tab.name, q + 1);
         }
         assert_eq!(tab.error_uses_last, tab.e[0].len() == tab.stages);

@@ -276,6 +276,7 @@ impl<T: Scalar> Integrator<T> {
     }
 
     /// k_0 and the first step, from the start in y().
+    #[allow(clippy::result_large_err)] // Once an integration.
     pub(crate) fn begin<F: VectorField<T>>(
         &mut self,
         field: &mut F,
