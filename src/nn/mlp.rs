@@ -35,11 +35,19 @@ impl Layer {
     }
 }
 
+/// Bytes of the widest layer's output in one block of columns.
+const CACHE: usize = option_env_cache();
+const fn option_env_cache() -> usize {
+    1 << 18
+}
+
 /// Layers one after another. Work storage grows to the largest batch seen and stays.
 #[derive(Debug, Clone)]
 pub struct Mlp<T> {
     layers: Vec<Layer>,
     threads: usize,
+    /// Columns treated together: their numbers stay in the cache from the product to the activation.
+    block: usize,
     /// b + t w.
     bias: Vec<T>,
     delta: Vec<T>,
@@ -55,9 +63,12 @@ impl<T: Scalar> Mlp<T> {
             let what = "a perceptron needs at least one layer, none of them empty, each with as many inputs as the one before has outputs";
             return Err(OdeError::Mismatch { what: what.to_string() });
         }
+        let widest = layers.iter().map(|l| l.inputs.max(l.outputs)).max().unwrap_or(1);
+        let fits = CACHE / (widest * size_of::<T>());
         Ok(Self {
             layers: layers.to_vec(),
             threads: 1,
+            block: (fits / 16 * 16).max(32),
             bias: vec![],
             delta: vec![],
             delta2: vec![],
@@ -138,7 +149,29 @@ impl<T: Scalar> Mlp<T> {
         }
     }
 
-    /// delta (bar of y, overwritten by the bar of the affine part) to p_bar and, through W', to x_bar (replaced or added).
+    /// delta <- bar of the affine part from the bar of y; its sums over the columns.
+    fn through_activation(&mut self, l: usize, bar: &[T], y: &[T], delta: &mut [T]) {
+        let Layer { outputs, activation, .. } = self.layers[l];
+        self.sums.clear();
+        self.sums.resize(outputs, T::ZERO);
+        let sums = &mut self.sums[..];
+        let columns =
+            delta.chunks_exact_mut(outputs).zip(bar.chunks_exact(outputs)).zip(y.chunks_exact(outputs));
+        for ((d, bar), y) in columns {
+            vectorized(
+                outputs,
+                #[inline(always)]
+                || {
+                    for (((d, b), y), s) in d.iter_mut().zip(bar).zip(y).zip(sums.iter_mut()) {
+                        *d = if activation == Activation::Tanh { *b * (T::ONE - *y * *y) } else { *b };
+                        *s += *d;
+                    }
+                },
+            );
+        }
+    }
+
+    /// delta (bar of the affine part) to p_bar and, through W', to x_bar (replaced or added).
     #[allow(clippy::too_many_arguments)]
     fn layer_backward(
         &mut self,
@@ -146,31 +179,13 @@ impl<T: Scalar> Mlp<T> {
         t: T,
         x: &[T],
         p: &[T],
-        y: &[T],
-        delta: &mut [T],
+        delta: &[T],
         x_bar: &mut [T],
         add: bool,
         p_bar: &mut [T],
     ) {
-        let Layer { inputs, outputs, activation, time } = self.layers[l];
+        let Layer { inputs, outputs, time, .. } = self.layers[l];
         let batch = x.len() / inputs;
-        self.sums.clear();
-        self.sums.resize(outputs, T::ZERO);
-        let sums = &mut self.sums[..];
-        for (d, y) in delta.chunks_exact_mut(outputs).zip(y.chunks_exact(outputs)) {
-            vectorized(
-                outputs,
-                #[inline(always)]
-                || {
-                    for ((d, y), s) in d.iter_mut().zip(y).zip(sums.iter_mut()) {
-                        if activation == Activation::Tanh {
-                            *d *= T::ONE - *y * *y;
-                        }
-                        *s += *d;
-                    }
-                },
-            );
-        }
         let w = &p[..inputs * outputs];
         let (w_bar, rest) = p_bar.split_at_mut(inputs * outputs);
         if time {
@@ -224,16 +239,27 @@ impl<T: Scalar> Map<T> for Mlp<T> {
     }
 
     fn forward(&mut self, t: T, x: &[T], p: &[T], y: &mut [T], keep: &mut [T]) {
-        let batch = x.len() / self.inputs();
-        let count = self.layers.len();
-        let (mut input, mut p, mut keep) = (x, p, keep);
-        for l in 0..count - 1 {
-            let (out, rest) = keep.split_at_mut(self.layers[l].outputs * batch);
-            self.layer_forward(l, t, input, p, out);
-            p = &p[self.layers[l].n_params()..];
-            (input, keep) = (out, rest);
+        let (inputs, outputs) = (Map::<T>::inputs(self), Map::<T>::outputs(self));
+        let batch = x.len() / inputs;
+        let mut first = 0;
+        while first < batch {
+            let columns = self.block.min(batch - first);
+            let (mut p, mut keep, mut before): (&[T], &mut [T], &[T]) = (p, &mut *keep, &x[first * inputs..]);
+            for l in 0..self.layers.len() {
+                let layer = self.layers[l];
+                let x = &before[..columns * layer.inputs];
+                if l + 1 == self.layers.len() {
+                    self.layer_forward(l, t, x, p, &mut y[first * outputs..][..columns * outputs]);
+                    break;
+                }
+                let (out, rest) = keep.split_at_mut(layer.outputs * batch);
+                let out = &mut out[first * layer.outputs..][..columns * layer.outputs];
+                self.layer_forward(l, t, x, p, out);
+                p = &p[layer.n_params()..];
+                (before, keep) = (out, rest);
+            }
+            first += columns;
         }
-        self.layer_forward(count - 1, t, input, p, y);
     }
 
     fn backward(
@@ -247,27 +273,40 @@ impl<T: Scalar> Map<T> for Mlp<T> {
         x_bar: &mut [T],
         p_bar: &mut [T],
     ) {
-        let batch = x.len() / self.inputs();
+        let (inputs, outputs) = (Map::<T>::inputs(self), Map::<T>::outputs(self));
+        let batch = x.len() / inputs;
+        let (n_params, keep_len) = (Map::<T>::n_params(self), Map::<T>::keep_len(self, batch));
         let mut delta = std::mem::take(&mut self.delta);
         let mut next = std::mem::take(&mut self.delta2);
-        delta.clear();
-        delta.extend_from_slice(w);
-        let (mut p_end, mut k_end) = (self.n_params(), self.keep_len(batch));
-        let mut out = y;
-        for l in (0..self.layers.len()).rev() {
-            let layer = self.layers[l];
-            p_end -= layer.n_params();
-            let (p, p_bar) = (&p[p_end..], &mut p_bar[p_end..]);
-            if l == 0 {
-                self.layer_backward(0, t, x, p, out, &mut delta, x_bar, true, p_bar);
-                break;
+        let mut first = 0;
+        while first < batch {
+            let columns = self.block.min(batch - first);
+            // Columns first.. of a matrix with this many rows.
+            let part = |x: &'_ [T], rows: usize| -> std::ops::Range<usize> {
+                debug_assert!(x.len() >= (first + columns) * rows);
+                first * rows..(first + columns) * rows
+            };
+            let (mut p_end, mut k_end) = (n_params, keep_len);
+            let mut out = &y[part(y, outputs)];
+            let mut bar = &w[part(w, outputs)];
+            for l in (0..self.layers.len()).rev() {
+                let layer = self.layers[l];
+                p_end -= layer.n_params();
+                let (p, p_bar) = (&p[p_end..], &mut p_bar[p_end..]);
+                delta.resize(bar.len(), T::ZERO);
+                self.through_activation(l, bar, out, &mut delta);
+                if l == 0 {
+                    let range = part(x, inputs);
+                    self.layer_backward(0, t, &x[range.clone()], p, &delta, &mut x_bar[range], true, p_bar);
+                    break;
+                }
+                k_end -= layer.inputs * batch;
+                let input = &keep[k_end..][part(&keep[k_end..], layer.inputs)];
+                next.resize(input.len(), T::ZERO);
+                self.layer_backward(l, t, input, p, &delta, &mut next, false, p_bar);
+                (out, bar) = (input, &next);
             }
-            k_end -= layer.inputs * batch;
-            let input = &keep[k_end..][..layer.inputs * batch];
-            next.resize(input.len(), T::ZERO);
-            self.layer_backward(l, t, input, p, out, &mut delta, &mut next, false, p_bar);
-            std::mem::swap(&mut delta, &mut next);
-            out = input;
+            first += columns;
         }
         (self.delta, self.delta2) = (delta, next);
     }

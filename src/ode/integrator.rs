@@ -6,7 +6,7 @@ use super::erk::{Erk, Stages};
 use super::error::{OdeError, catch, check_finite, check_len, check_span};
 use super::field::VectorField;
 use super::kernels::{self, Scale};
-use super::options::{ControlState, Controller, Options};
+use super::options::{ControlState, Controller, ObservedOrder, Options};
 use super::report::{OdeCounts, OdeReport, OdeStop};
 use super::step::{ErkBody, Start, Step, StepBuffers, StepSink};
 use super::tableau::Tableau;
@@ -34,6 +34,7 @@ pub(crate) struct Drive<T> {
     t1: T,
     pub h: T,
     control: ControlState,
+    observed: ObservedOrder,
     pub counts: OdeCounts,
     pub err: T,
     pub stiffness: Option<T>,
@@ -47,6 +48,7 @@ pub(crate) struct Limits<T> {
     /// error order + 1.
     k: f64,
     fixed: bool,
+    near_rounding: bool,
     min_step: T,
     max_step: T,
     max_steps: u64,
@@ -60,6 +62,7 @@ impl<T: Scalar> Limits<T> {
             controller: o.controller,
             k: (error_order + 1) as f64,
             fixed,
+            near_rounding: o.near_rounding::<T>(),
             min_step: T::of(o.min_step),
             max_step: T::of(o.max_step),
             max_steps: o.max_steps,
@@ -76,6 +79,7 @@ impl<T: Scalar> Drive<T> {
             t1,
             h: T::ZERO,
             control: ControlState::default(),
+            observed: ObservedOrder::default(),
             counts: OdeCounts::default(),
             err: T::ZERO,
             stiffness: None,
@@ -123,7 +127,13 @@ impl<T: Scalar> Drive<T> {
     #[inline(always)]
     pub fn advance(&mut self, lim: &Limits<T>, h: T, last: bool, e: f64) -> T {
         if !lim.fixed {
-            let factor = self.control.accepted(&lim.controller, lim.k, e);
+            let limit = if self.control.rejected { 1.0 } else { f64::INFINITY };
+            let mut factor = self.control.accepted(&lim.controller, lim.k, e);
+            if lim.near_rounding
+                && let Some(f) = self.observed.factor(&lim.controller, lim.k, h.f64(), e)
+            {
+                factor = f.min(limit);
+            }
             // A last step cut short by t1 must not shrink the plan.
             let next = h.abs() * T::of(factor);
             let next = if last && next < self.h.abs() { self.h.abs() } else { next };

@@ -28,6 +28,10 @@ impl From<Vec<f64>> for Tolerance {
 /// h_new = h safety E_n^(-alpha/k) E_(n-1)^(beta/k) E_(n-2)^(-gamma/k), k = error order + 1, within [min_factor, max_factor] h.
 ///
 /// After a rejection, and for the rejected step itself, the integral controller alone is used (alpha = 1, beta = gamma = 0), with a factor below one.
+///
+/// With rtol below 64 units of rounding (1e-8 in single precision) the estimate is mostly rounding of the stages, E ~ h, and a controller
+/// that believes in h^k needs many steps to find out. There the order q in E ~ h^q is measured from the last two steps,
+/// and while q < k / 2 the factor is safety E^(-1/max(q, 1)), at most 4.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Controller {
     /// Exponent of the last error.
@@ -125,6 +129,15 @@ impl Options {
         Self { fixed_step: Some(h), ..Self::default() }
     }
 
+    /// Whether a relative tolerance is near the rounding of T.
+    pub(crate) fn near_rounding<T: Scalar>(&self) -> bool {
+        let least = match &self.rtol {
+            Tolerance::One(x) => *x,
+            Tolerance::Each(v) => v.iter().copied().fold(f64::INFINITY, f64::min),
+        };
+        least < 64.0 * T::EPSILON.f64()
+    }
+
     /// Everything that can be wrong without knowing the problem.
     pub(crate) fn check(&self) -> Result<(), OdeError> {
         let c = &self.controller;
@@ -217,7 +230,34 @@ fn pos_opt(x: Option<f64>) -> bool {
 pub(crate) struct ControlState {
     ln1: f64,
     ln2: f64,
-    rejected: bool,
+    pub rejected: bool,
+}
+
+/// The order of the error estimate as it is observed, for tolerances near rounding.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ObservedOrder {
+    ln_h: f64,
+    ln_e: f64,
+    q: f64,
+}
+
+impl Default for ObservedOrder {
+    fn default() -> Self {
+        Self { ln_h: f64::NAN, ln_e: f64::NAN, q: f64::INFINITY }
+    }
+}
+
+impl ObservedOrder {
+    /// Factor after an accepted step, where rounding rules.
+    pub fn factor(&mut self, c: &Controller, k: f64, h: f64, e: f64) -> Option<f64> {
+        let (ln_h, ln_e) = (h.abs().ln(), e.max(ControlState::FLOOR).ln());
+        let change = ln_h - self.ln_h;
+        if change.abs() > 0.1 {
+            self.q = ((ln_e - self.ln_e) / change).max(1.0);
+        }
+        (self.ln_h, self.ln_e) = (ln_h, ln_e);
+        (self.q < 0.5 * k).then(|| (c.safety * (-ln_e / self.q).exp()).clamp(c.min_factor, 4.0))
+    }
 }
 
 impl ControlState {
@@ -258,6 +298,19 @@ mod tests {
                 assert!(f > 0.0 && f <= c.safety.max(c.not_finite_factor) && f < 1.0, "{e}: {f}");
             }
         }
+    }
+
+    #[test]
+    fn where_rounding_rules_the_order_is_measured() {
+        let (c, mut o) = (Controller::default(), ObservedOrder::default());
+        // E = 3 h: nothing is known after one step, all after two.
+        assert_eq!(o.factor(&c, 5.0, 0.01, 0.03), None);
+        assert_eq!(o.factor(&c, 5.0, 0.02, 0.06), Some(4.0));
+        assert!((o.factor(&c, 5.0, 0.08, 0.24).unwrap() - 0.8 / 0.24).abs() < 1e-12);
+        // No change of h, no news.
+        assert!((o.factor(&c, 5.0, 0.08, 0.4).unwrap() - 2.0).abs() < 1e-12);
+        // E = h^5 again.
+        assert_eq!(o.factor(&c, 5.0, 0.16, 0.4 * 32.0), None);
     }
 
     #[test]
