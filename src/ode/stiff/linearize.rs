@@ -382,3 +382,19 @@ impl<T: Scalar, F: Linearize<T> + ?Sized> Linearize<T> for &mut F {
         (**self).is_autonomous()
     }
 }
+
+impl<T: Scalar, F: LinearizePullback<T> + ?Sized> LinearizePullback<T> for &mut F {
+    fn linearize_pullback(
+        &mut self,
+        at: &Point<'_, T>,
+        v: &[T],
+        w: &[T],
+        tau: &[T],
+        y_bar: &mut [T],
+        p_bar: &mut [T],
+        work: &mut [T],
+        counts: &mut OdeCounts,
+    ) {
+        (**self).linearize_pullback(at, v, w, tau, y_bar, p_bar, work, counts);
+    }
+}
