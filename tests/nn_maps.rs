@@ -191,5 +191,6 @@ fn mnist_like_loss_and_gradient_norms() {
         let want = r["grad_norms"][*name].as_f64().unwrap();
         assert!((g - want).abs() < 1e-4 * want, "{name}: {g} {want}");
     }
-    println!("{:?}", tight.report.counts);
+    // In f32 the error estimate is mostly rounding here; the controller must see that (98 evaluations without).
+    assert!(tight.report.counts.evals <= 56, "{:?}", tight.report.counts);
 }

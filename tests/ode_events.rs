@@ -249,3 +249,33 @@ fn a_pullback_that_panics_is_an_error_and_no_old_pass_is_transposed() {
         assert!((pass(&mut a, 1.0).unwrap() - 1f64.exp()).abs() < 1e-6, "{memory:?}");
     }
 }
+
+#[test]
+fn short_states_have_the_same_bits_by_every_way() {
+    // The forward pass has kernels of its own for them, the recomputed steps of the adjoint do not.
+    let o = Options::tolerances(1e-6, 1e-7);
+    for tab in Tableau::all() {
+        let pass = |memory| {
+            let mut a = Adjoint::new(tab, 2, 1, &o, memory).unwrap();
+            a.forward(&mut circle(), (0.0, 3.0), &[0.0, 1.0], &[1.3], &mut ()).unwrap();
+            let again = a.replay(&mut circle(), &[1.3], &[0.0, 1.0], &[]).unwrap();
+            assert_eq!(again.y1, a.y(), "{} {memory:?}", tab.name);
+            let bars = Bars { y1: &[1.0, 2.0], error: &vec![0.5; a.tape().len()], ..Bars::default() };
+            let (mut yb, mut pb) = ([0.0; 2], [0.0]);
+            a.reverse(&mut circle(), &[1.3], &bars, &mut yb, &mut pb).unwrap();
+            (yb, pb, a.y().to_vec(), again.error)
+        };
+        let all = pass(Memory::Stages);
+        for memory in [Memory::States, Memory::Every(3), Memory::Checkpoints(2)] {
+            assert_eq!(all, pass(memory), "{} {memory:?}", tab.name);
+        }
+        let mut errors = vec![];
+        let watch = FnSink(|s: &mut Step<'_, f64>| {
+            errors.push(s.error());
+            ControlFlow::Continue(())
+        });
+        let mut it = Integrator::new(tab, 2, 1, &o).unwrap();
+        it.run(&mut circle(), (0.0, 3.0), &[0.0, 1.0], &[1.3], &mut { watch }).unwrap();
+        assert_eq!(errors, all.3, "{}", tab.name);
+    }
+}

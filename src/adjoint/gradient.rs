@@ -69,6 +69,8 @@ pub struct Adjoint<T: Scalar> {
     saves: Vec<(T, usize)>,
     recomputed: u64,
     y_start: Vec<T>,
+    /// A copy of the final state, for Memory::Stages.
+    y_final: Vec<T>,
 }
 
 impl<T: Scalar> Adjoint<T> {
@@ -90,6 +92,7 @@ impl<T: Scalar> Adjoint<T> {
             saves: vec![],
             recomputed: 0,
             y_start: vec![T::ZERO; dim * batch],
+            y_final: vec![],
         })
     }
     /// The record of the last forward pass.
@@ -115,6 +118,10 @@ impl<T: Scalar> Adjoint<T> {
         let report = self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape));
         let report = report.inspect_err(|_| self.tape.clear())?;
         self.y_start.copy_from_slice(y0);
+        if self.tape.memory() == Memory::Stages {
+            self.y_final.clear();
+            self.y_final.extend_from_slice(self.integrator.y());
+        }
         Ok(report)
     }
 
@@ -155,8 +162,9 @@ impl<T: Scalar> Adjoint<T> {
         if matches!(self.tape.memory(), Memory::Stages | Memory::States) {
             for j in (0..steps).rev() {
                 let slot = self.tape.held[j].1;
-                self.tr.st.y0.copy_from_slice(&self.tape.slots[slot]);
+                std::mem::swap(&mut self.tr.st.y0, &mut self.tape.slots[slot]);
                 self.reverse_step(&mut sweep, j);
+                std::mem::swap(&mut self.tr.st.y0, &mut self.tape.slots[slot]);
             }
         } else {
             while let Some((a, slot)) = self.tape.held.pop() {
@@ -350,9 +358,8 @@ impl<T: Scalar> Adjoint<T> {
         let stored = self.tape.memory() == Memory::Stages;
         if stored {
             self.swap_stages(j);
-            let (erk, st) = (&self.tr.erk, &mut self.tr.st);
-            crate::ode::internal::combine(&mut st.y1, &st.y0, h, &erk.rows[erk.tab.stages - 1], &st.k);
-            st.dense = false;
+            self.swap_end(j);
+            self.tr.st.dense = false;
         } else {
             self.stages_of(sweep.field, sweep.p, j, true);
             self.recomputed += 1;
@@ -370,8 +377,18 @@ impl<T: Scalar> Adjoint<T> {
         self.tr.reverse(sweep.field, (t, h), sweep.p, norm, &self.scale, &bars, sweep.p_bar);
         self.saves = saves;
         if stored {
+            self.swap_end(j);
             self.swap_stages(j);
         }
+    }
+
+    /// The end of step j is the start of the next, or the final state.
+    fn swap_end(&mut self, j: usize) {
+        let end = match self.tape.held.get(j + 1) {
+            Some(&(_, slot)) => &mut self.tape.slots[slot],
+            None => &mut self.y_final,
+        };
+        std::mem::swap(&mut self.tr.st.y1, end);
     }
 
     fn swap_stages(&mut self, j: usize) {

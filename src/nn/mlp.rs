@@ -36,10 +36,7 @@ impl Layer {
 }
 
 /// Bytes of the widest layer's output in one block of columns.
-const CACHE: usize = option_env_cache();
-const fn option_env_cache() -> usize {
-    1 << 18
-}
+const CACHE: usize = 1 << 18;
 
 /// Layers one after another. Work storage grows to the largest batch seen and stays.
 #[derive(Debug, Clone)]
@@ -281,14 +278,11 @@ impl<T: Scalar> Map<T> for Mlp<T> {
         let mut first = 0;
         while first < batch {
             let columns = self.block.min(batch - first);
-            // Columns first.. of a matrix with this many rows.
-            let part = |x: &'_ [T], rows: usize| -> std::ops::Range<usize> {
-                debug_assert!(x.len() >= (first + columns) * rows);
-                first * rows..(first + columns) * rows
-            };
+            // The block's columns of a matrix with this many rows.
+            let part = |rows: usize| first * rows..(first + columns) * rows;
             let (mut p_end, mut k_end) = (n_params, keep_len);
-            let mut out = &y[part(y, outputs)];
-            let mut bar = &w[part(w, outputs)];
+            let mut out = &y[part(outputs)];
+            let mut bar = &w[part(outputs)];
             for l in (0..self.layers.len()).rev() {
                 let layer = self.layers[l];
                 p_end -= layer.n_params();
@@ -296,12 +290,12 @@ impl<T: Scalar> Map<T> for Mlp<T> {
                 delta.resize(bar.len(), T::ZERO);
                 self.through_activation(l, bar, out, &mut delta);
                 if l == 0 {
-                    let range = part(x, inputs);
+                    let range = part(inputs);
                     self.layer_backward(0, t, &x[range.clone()], p, &delta, &mut x_bar[range], true, p_bar);
                     break;
                 }
                 k_end -= layer.inputs * batch;
-                let input = &keep[k_end..][part(&keep[k_end..], layer.inputs)];
+                let input = &keep[k_end..][part(layer.inputs)];
                 next.resize(input.len(), T::ZERO);
                 self.layer_backward(l, t, input, p, &delta, &mut next, false, p_bar);
                 (out, bar) = (input, &next);

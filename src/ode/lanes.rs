@@ -91,14 +91,14 @@ macro_rules! lane_op {
             #[inline(always)]
             fn $f(mut self, other: Self) -> Self {
                 for l in 0..WIDTH {
-                    self.0[l] = self.0[l] $op other.0[l];
+                    self.0[l] $op other.0[l];
                 }
                 self
             }
         }
     )* };
 }
-lane_op!(Add add +, Sub sub -, Mul mul *, Div div /);
+lane_op!(Add add +=, Sub sub -=, Mul mul *=, Div div /=);
 
 impl<T: Scalar> Neg for Lanes<T> {
     type Output = Self;

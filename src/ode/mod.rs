@@ -46,7 +46,8 @@
 //!
 //! The stages of stiff methods are in [`RosenbrockTableau`]; their error, control, limits, sinks and report are the same.
 //!
-//! Batches share one step: y is n x batch, column-major, and E is one number. For a step per trajectory use [`solve_ensemble`].
+//! Batches share one step: y is n x batch, column-major, and E is one number. For a step per trajectory use [`solve_ensemble`], or
+//! [`solve_lanes`] for a field written as a [`LaneField`]: several times faster for cheap fields, the same bits.
 //!
 //! # Example
 //!

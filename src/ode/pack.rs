@@ -20,8 +20,8 @@ use crate::linalg::Scalar;
 /// Trajectories handed to one thread at a time.
 const CHUNK: usize = 128;
 
-/// As [`solve_ensemble`](super::solve_ensemble) for a [`LaneField`]: eight trajectories at a time, each with its own steps. The results are the same
-/// to the bit. Worth it for cheap fields; for states longer than 4 the kernels are not specialized.
+/// As [`solve_ensemble`](super::solve_ensemble) for a [`LaneField`]: eight trajectories at a time, each with its own steps, the results the same to
+/// the bit. Worth it for cheap fields of arithmetic and square roots; other functions are computed one lane after the other.
 pub fn solve_lanes<T: Scalar, F: LaneField<T>>(
     method: &'static Tableau,
     options: &Options,
@@ -195,9 +195,8 @@ impl<T: Scalar> Pack<T> {
             self.one.set_start(task.span, y0, &mut save)?;
             match self.one.begin(&mut OneLane(task.field), task.span, p) {
                 Ok(drive) => {
-                    for m in 0..n {
-                        (self.y[m].0[l], self.k[m].0[l]) = (y0[m], self.one.stages().k[m]);
-                    }
+                    self.y.iter_mut().zip(y0).for_each(|(to, &y)| to.0[l] = y);
+                    self.k.iter_mut().zip(&self.one.stages().k).take(n).for_each(|(to, &k)| to.0[l] = k);
                     self.p.iter_mut().zip(p).for_each(|(to, &x)| to.0[l] = x);
                     let h = T::ZERO;
                     self.tracks[l] = Some(Track { trajectory, drive, save, h, last: false });

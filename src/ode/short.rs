@@ -173,12 +173,12 @@ pub(crate) fn attempt_any<T: Scalar, E: Lane<T>>(
     let n = y0.len();
     let s = k.len() / n;
     // y1 holds the argument of each stage; that of the last one is the new state.
-    for i in 1..s {
+    for (i, &ci) in c.iter().enumerate().take(s).skip(1) {
         let (before, ki) = k.split_at_mut(i * n);
         for (r, (y1, y0)) in y1.iter_mut().zip(y0).enumerate() {
             *y1 = weighted(*y0, h, &m.a[i * s..][..i], r, n, before);
         }
-        f(t + E::splat(c[i]) * h, y1, &mut ki[..n]);
+        f(t + E::splat(ci) * h, y1, &mut ki[..n]);
     }
     let terms = if m.uses_last { s } else { s - 1 };
     let zero = E::splat(T::ZERO);
@@ -209,7 +209,8 @@ pub(crate) fn attempt_any<T: Scalar, E: Lane<T>>(
 fn weighted<T: Scalar, E: Lane<T>>(start: E, h: E, row: &[T], r: usize, n: usize, k: &[E]) -> E {
     let mut g = start;
     for (&w, k) in row.iter().zip(k.chunks_exact(n)) {
-        if w != T::ZERO {
+        // Short states of one trajectory are summed with the zeros.
+        if n <= SHORT || w != T::ZERO {
             g = g + h * E::splat(w) * k[r];
         }
     }
