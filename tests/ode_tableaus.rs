@@ -1,61 +1,22 @@
 //! Every tableau against the order conditions of all rooted trees, its interpolant, and its stability interval.
 
+#[path = "common/trees.rs"]
+mod rooted;
+
 use costate::ode::{TSIT54, Tableau};
+use rooted::{Tree, trees};
 
-/// A rooted tree: its children, sorted.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Tree(Vec<Tree>);
-
-impl Tree {
-    fn size(&self) -> usize {
-        1 + self.0.iter().map(Tree::size).sum::<usize>()
-    }
-    fn gamma(&self) -> f64 {
-        self.size() as f64 * self.0.iter().map(Tree::gamma).product::<f64>()
-    }
-    /// Phi_i of every stage: product over the children of (A Phi(child))_i.
-    fn phi(&self, tab: &Tableau) -> Vec<f64> {
-        let s = tab.c.len();
-        let mut v = vec![1.0; s];
-        for child in &self.0 {
-            let w = child.phi(tab);
-            for (i, vi) in v.iter_mut().enumerate() {
-                *vi *= (0..i).map(|j| tab.a(i, j) * w[j]).sum::<f64>();
-            }
-        }
-        v
-    }
-}
-
-fn trees(n: usize) -> Vec<Tree> {
-    fn fill(
-        left: usize,
-        least: &Option<Tree>,
-        by_size: &[Vec<Tree>],
-        so_far: &mut Vec<Tree>,
-        out: &mut Vec<Tree>,
-    ) {
-        if left == 0 {
-            out.push(Tree(so_far.clone()));
-            return;
-        }
-        for k in 1..=left {
-            for t in &by_size[k] {
-                if least.as_ref().is_none_or(|l| (t.size(), t) >= (l.size(), l)) {
-                    so_far.push(t.clone());
-                    fill(left - k, &Some(t.clone()), by_size, so_far, out);
-                    so_far.pop();
-                }
-            }
+/// Phi_i of every stage: product over the children of (A Phi(child))_i.
+fn phi(tree: &Tree, tab: &Tableau) -> Vec<f64> {
+    let s = tab.c.len();
+    let mut v = vec![1.0; s];
+    for child in &tree.0 {
+        let w = phi(child, tab);
+        for (i, vi) in v.iter_mut().enumerate() {
+            *vi *= (0..i).map(|j| tab.a(i, j) * w[j]).sum::<f64>();
         }
     }
-    let mut by_size = vec![vec![], vec![Tree(vec![])]];
-    for size in 2..=n {
-        let mut out = vec![];
-        fill(size - 1, &None, &by_size, &mut vec![], &mut out);
-        by_size.push(out);
-    }
-    by_size.swap_remove(n)
+    v
 }
 
 /// |sum_i w_i phi_i - value|, relative to the terms of the sum where they exceed one.
@@ -105,14 +66,14 @@ fn order_conditions_of_the_step() {
     for tab in Tableau::all() {
         for order in 1..=tab.order {
             for t in trees(order) {
-                let r = residual(&b(tab), &t.phi(tab), 1.0 / t.gamma());
+                let r = residual(&b(tab), &phi(&t, tab), 1.0 / t.gamma());
                 assert!(r <= 1e-14, "{} {t:?}: {r:e}", tab.name);
             }
         }
         if tab.order < 8 {
             let worst = trees(tab.order + 1)
                 .iter()
-                .map(|t| residual(&b(tab), &t.phi(tab), 1.0 / t.gamma()))
+                .map(|t| residual(&b(tab), &phi(t, tab), 1.0 / t.gamma()))
                 .fold(0.0, f64::max);
             assert!(worst > 1e-6, "{} claims too little", tab.name);
         }
@@ -127,11 +88,11 @@ fn order_conditions_of_the_error_estimate() {
         for (e, &q) in tab.e.iter().zip(orders) {
             for order in 1..=q {
                 for t in trees(order) {
-                    let r = residual(e, &t.phi(tab), 0.0);
+                    let r = residual(e, &phi(&t, tab), 0.0);
                     assert!(r <= 1e-14, "{} {t:?}: {r:e}", tab.name);
                 }
             }
-            let next = trees(q + 1).iter().map(|t| residual(e, &t.phi(tab), 0.0)).fold(0.0, f64::max);
+            let next = trees(q + 1).iter().map(|t| residual(e, &phi(t, tab), 0.0)).fold(0.0, f64::max);
             assert!(next > 1e-6, "{}: the estimate vanishes at order {}", tab.name, q + 1);
         }
         assert_eq!(tab.error_uses_last, tab.e[0].len() == tab.stages);
@@ -146,7 +107,7 @@ fn order_conditions_of_the_interpolant() {
             for order in 1..=tab.dense_order {
                 for t in trees(order) {
                     let want = theta.powi(order as i32) / t.gamma();
-                    let r = residual(&w, &t.phi(tab), want);
+                    let r = residual(&w, &phi(&t, tab), want);
                     assert!(r <= 1e-14, "{} theta {theta} {t:?}: {r:e}", tab.name);
                 }
             }

@@ -19,6 +19,27 @@
 //! Because the methods are first-same-as-last, K_0 is handed to the step before, where it joins K_{s-1}: s - 1 pullbacks a step.
 //! E and S are differentiated through stages, states and the tolerance scale; where the scale's maximum or the maximum norm has a kink, the branch that was taken.
 //!
+//! # Stiff problems
+//!
+//! A Rosenbrock step ([`RosenbrockTableau`](crate::ode::RosenbrockTableau)) goes backwards, stage by stage, through
+//!
+//! ```text
+//! W U_i = f_i + (1/h) sum_{j<i} c_ij U_j + h d_i f_t,   f_i = f(t + alpha_i h, g_i),   g_i = y0 + sum_{j<i} a_ij U_j,   y1 = y0 + sum_j m_j U_j,
+//! W = I / (h gamma) - J,   u = sum_i e_i U_i,   S = |f_{s-1} - f_{s-2}| / |U_{s-2}|
+//! ```
+//!
+//! With Ub_i the bar of U_i (m_i y1_bar, and what E, S and save points add) and, from the last stage to the first,
+//!
+//! ```text
+//! R_i = W^-T Ub_i,   G_i = (df/dy)'_i R_i,   Ub_j += (c_ij / h) R_i + a_ij G_i  (j < i),   p_bar += (df/dp)'_i R_i
+//! y0_bar = y1_bar + sum_i G_i + d/dy [ sum_i R_i' J U_i + tau' f_t ],   p_bar += d/dp [ the same ],   tau = h sum_i d_i R_i
+//! ```
+//!
+//! The last brackets are there because W depends on y0 and p: dW = -dJ, hence R_i' dJ U_i. As second derivatives commute, they are derivatives of the
+//! pullback of R_i along U_i: exact by hyper-dual numbers, or by fourth-order differences that are right to about twelve digits
+//! ([`LinearizePullback`](crate::ode::LinearizePullback)). In place of U_i and R_i the untransformed increments K_i = sum_j (Gamma^-1)_ij U_j and
+//! sum_i gamma_ij R_i are used, whose sum is the same without its cancellation.
+//!
 //! # Memory
 //!
 //! A [`Tape`] records (t, h) of every step and states as its [`Memory`] says. What is missing is computed again by the same
@@ -33,7 +54,11 @@
 
 mod gradient;
 mod reverse;
+mod rosenbrock;
+mod stiff;
+mod sweep;
 mod tape;
 
 pub use gradient::{Adjoint, Bars, Replay};
+pub use stiff::StiffAdjoint;
 pub use tape::{Memory, Tape};

@@ -14,12 +14,14 @@
 
 mod chain;
 mod dual;
+mod formula;
 mod mlp;
 mod poly;
 mod tanh;
 
 pub use chain::{Chain, MapField};
 pub use dual::DualField;
+pub use formula::{Formula, FormulaField};
 pub use mlp::{Activation, Layer, Mlp};
 pub use num_dual::{Dual, DualNum};
 pub use poly::{Polynomial, Power};

@@ -8,7 +8,7 @@ use super::field::VectorField;
 use super::kernels::{self, Scale};
 use super::options::{ControlState, Controller, ObservedOrder, Options};
 use super::report::{OdeCounts, OdeReport, OdeStop};
-use super::step::{Start, Step, StepBuffers, StepSink};
+use super::step::{ErkBody, Start, Step, StepBuffers, StepSink};
 use super::tableau::Tableau;
 use crate::linalg::Scalar;
 
@@ -32,12 +32,12 @@ pub struct Integrator<T: Scalar> {
 pub(crate) struct Drive<T> {
     pub t: T,
     t1: T,
-    h: T,
+    pub h: T,
     control: ControlState,
     observed: ObservedOrder,
     pub counts: OdeCounts,
     pub err: T,
-    stiffness: Option<T>,
+    pub stiffness: Option<T>,
     stiff: StiffCheck<T>,
     need_k0: bool,
 }
@@ -55,8 +55,25 @@ pub(crate) struct Limits<T> {
     stretch: T,
 }
 
+impl<T: Scalar> Limits<T> {
+    pub fn new(o: &Options, error_order: usize) -> Self {
+        let fixed = o.fixed_step.is_some();
+        Self {
+            controller: o.controller,
+            k: (error_order + 1) as f64,
+            fixed,
+            near_rounding: o.near_rounding::<T>(),
+            min_step: T::of(o.min_step),
+            max_step: T::of(o.max_step),
+            max_steps: o.max_steps,
+            // With a fixed step only what rounding leaves of the span is added to the last one.
+            stretch: if fixed { T::ONE + T::EPSILON.sqrt() } else { T::of(1.01) },
+        }
+    }
+}
+
 impl<T: Scalar> Drive<T> {
-    fn new(t0: T, t1: T) -> Self {
+    pub fn new(t0: T, t1: T) -> Self {
         Self {
             t: t0,
             t1,
@@ -216,6 +233,10 @@ impl<T: Scalar> Integrator<T> {
         &self.options
     }
 
+    pub(super) fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
     /// Integrates from (t0, y0) to t1, forwards or backwards; `sinks` see every accepted step.
     pub fn run<F: VectorField<T>, S: StepSink<T>>(
         &mut self,
@@ -225,7 +246,7 @@ impl<T: Scalar> Integrator<T> {
         p: &[T],
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
-        self.check(field, span, y0, p)?;
+        check_problem(field, (self.dim, self.batch), span, y0, p)?;
         self.set_start(span, y0, sinks)?;
         let keep = if sinks.wants_keep() { field.keep_len(self.batch) * self.erk.tab.stages } else { 0 };
         self.st.keep.resize(keep, T::ZERO);
@@ -250,15 +271,6 @@ impl<T: Scalar> Integrator<T> {
         &mut self.st
     }
 
-    fn check<F: VectorField<T>>(&self, field: &F, span: (T, T), y0: &[T], p: &[T]) -> Result<(), OdeError> {
-        check_len("the field's state", field.dim(), self.dim)?;
-        check_len("the start", y0.len(), self.dim * self.batch)?;
-        check_len("the parameter vector", p.len(), field.n_params())?;
-        check_span(span)?;
-        check_finite("the start", y0)?;
-        check_finite("the parameter vector", p)
-    }
-
     fn drive<F: VectorField<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
@@ -274,6 +286,7 @@ impl<T: Scalar> Integrator<T> {
     }
 
     /// k_0 and the first step, from the start in y().
+    #[allow(clippy::result_large_err)] // Once an integration.
     pub(crate) fn begin<F: VectorField<T>>(
         &mut self,
         field: &mut F,
@@ -305,18 +318,7 @@ impl<T: Scalar> Integrator<T> {
     }
 
     pub(crate) fn limits(&self) -> Limits<T> {
-        let (o, fixed) = (&self.options, self.options.fixed_step.is_some());
-        Limits {
-            controller: o.controller,
-            k: (self.erk.tab.error_order + 1) as f64,
-            fixed,
-            near_rounding: o.near_rounding::<T>(),
-            min_step: T::of(o.min_step),
-            max_step: T::of(o.max_step),
-            max_steps: o.max_steps,
-            // With a fixed step only what rounding leaves of the span is added to the last one.
-            stretch: if fixed { T::ONE + T::EPSILON.sqrt() } else { T::of(1.01) },
-        }
+        Limits::new(&self.options, self.erk.tab.error_order)
     }
 
     fn steps<F: VectorField<T>, S: StepSink<T>>(
@@ -403,11 +405,9 @@ impl<T: Scalar> Integrator<T> {
         t_next: T,
     ) -> (ControlFlow<()>, bool, T) {
         let check = d.stiffness_due();
+        let mut body = ErkBody { erk: &self.erk, st: &mut self.st, field, p };
         let mut step = Step {
-            erk: &self.erk,
-            st: &mut self.st,
-            field,
-            p,
+            body: &mut body,
             t: d.t,
             h,
             t_next,
@@ -433,46 +433,12 @@ impl<T: Scalar> Integrator<T> {
         (flow, changed || shortened, t_end)
     }
 
-    /// Hairer, Norsett, Wanner: Solving ODEs I, II.4: h with |h^(p+1) y^(p+1)| about 0.01.
     fn first_step<F: VectorField<T>>(&mut self, field: &mut F, p: &[T], d: &mut Drive<T>) -> T {
-        let span = d.t1 - d.t;
-        let sign = if span > T::ZERO { T::ONE } else { -T::ONE };
-        let cap = span.abs().f64().min(self.options.max_step);
-        if let Some(h) = self.options.fixed_step.or(self.options.first_step) {
-            return sign * T::of(h.min(cap));
-        }
-        let n = self.st.y0.len();
-        let norm = self.options.norm;
         let st = &mut self.st;
-        let size = |x: &[T], y: &[T]| kernels::scaled_norm(norm, &self.scale, y, y, x).f64();
-        let (d0, d1) = (size(&st.y0, &st.y0), size(&st.k[..n], &st.y0));
-        // A zero tolerance at a zero of the start makes d0 or d1 infinite or NaN: no scale either.
-        let known = d0 >= 1e-5 && d1 >= 1e-5 && d0.is_finite() && d1.is_finite();
-        let mut h0 = if known { 0.01 * d0 / d1 } else { 1e-6 };
-        // Far from t = 0 a short step would not move t.
-        let resolved = 1024.0 * T::EPSILON.f64() * d.t.abs().f64();
-        h0 = h0.max(resolved).min(cap);
-        // One explicit Euler step; k_1 is free.
-        let step = sign * T::of(h0);
-        let (k0, k1) = st.k.split_at_mut(n);
-        let k1 = &mut k1[..n];
-        for ((g, &y), &k) in st.g.iter_mut().zip(&st.y0).zip(&*k0) {
-            *g = y + step * k;
-        }
-        field.eval(d.t + step, &st.g, p, k1);
-        d.counts.evals += 1;
-        for (a, &b) in k1.iter_mut().zip(&*k0) {
-            *a -= b;
-        }
-        let d2 = size(k1, &st.y0) / h0;
-        let m = d1.max(d2);
-        let h1 = if m <= 1e-15 {
-            (h0 * 1e-3).max(1e-6)
-        } else {
-            (0.01 / m).powf(1.0 / (self.erk.tab.error_order + 1) as f64)
-        };
-        let h = if d2.is_finite() { (100.0 * h0).min(h1) } else { 0.1 * h0 };
-        sign * T::of(h.max(resolved).min(cap).max(self.options.min_step))
+        let (k0, k1) = st.k.split_at_mut(st.y0.len());
+        let start = FirstStep { y0: &st.y0, k0, g: &mut st.g, k1 };
+        let order = self.erk.tab.error_order;
+        start.choose(field, &self.options, &self.scale, order, (d.t, d.t1), p, &mut d.counts)
     }
 
     /// Stiffness where the integration failed, from one more step that nobody else sees.
@@ -495,6 +461,79 @@ impl<T: Scalar> Integrator<T> {
             stiff_at: d.stiff.at.map(T::f64),
             counts: d.counts,
         }
+    }
+}
+
+/// What must hold before an integration.
+pub(super) fn check_problem<T: Scalar, F: VectorField<T> + ?Sized>(
+    field: &F,
+    (dim, batch): (usize, usize),
+    span: (T, T),
+    y0: &[T],
+    p: &[T],
+) -> Result<(), OdeError> {
+    check_len("the field's state", field.dim(), dim)?;
+    check_len("the start", y0.len(), dim * batch)?;
+    check_len("the parameter vector", p.len(), field.n_params())?;
+    check_span(span)?;
+    check_finite("the start", y0)?;
+    check_finite("the parameter vector", p)
+}
+
+/// Hairer, Norsett, Wanner: Solving ODEs I, II.4: h with |h^(p+1) y^(p+1)| about 0.01.
+pub(super) struct FirstStep<'a, T> {
+    pub y0: &'a [T],
+    /// f(t0, y0).
+    pub k0: &'a [T],
+    /// Room for a state and its derivative.
+    pub g: &'a mut [T],
+    pub k1: &'a mut [T],
+}
+
+impl<T: Scalar> FirstStep<'_, T> {
+    #[allow(clippy::too_many_arguments)]
+    pub fn choose<F: VectorField<T> + ?Sized>(
+        self,
+        field: &mut F,
+        options: &Options,
+        scale: &Scale<T>,
+        error_order: usize,
+        (t0, t1): (T, T),
+        p: &[T],
+        counts: &mut OdeCounts,
+    ) -> T {
+        let span = t1 - t0;
+        let sign = if span > T::ZERO { T::ONE } else { -T::ONE };
+        let cap = span.abs().f64().min(options.max_step);
+        if let Some(h) = options.fixed_step.or(options.first_step) {
+            return sign * T::of(h.min(cap));
+        }
+        let n = self.y0.len();
+        let size = |x: &[T]| kernels::scaled_norm(options.norm, scale, self.y0, self.y0, x).f64();
+        let (d0, d1) = (size(self.y0), size(&self.k0[..n]));
+        // A zero tolerance at a zero of the start makes d0 or d1 infinite or NaN: no scale either.
+        let known = d0 >= 1e-5 && d1 >= 1e-5 && d0.is_finite() && d1.is_finite();
+        let mut h0 = if known { 0.01 * d0 / d1 } else { 1e-6 };
+        // Far from t = 0 a short step would not move t.
+        let resolved = 1024.0 * T::EPSILON.f64() * t0.abs().f64();
+        h0 = h0.max(resolved).min(cap);
+        // One explicit Euler step; k_1 is free.
+        let step = sign * T::of(h0);
+        let k1 = &mut self.k1[..n];
+        for ((g, &y), &k) in self.g.iter_mut().zip(self.y0).zip(self.k0) {
+            *g = y + step * k;
+        }
+        field.eval(t0 + step, self.g, p, k1);
+        counts.evals += 1;
+        for (a, &b) in k1.iter_mut().zip(self.k0) {
+            *a -= b;
+        }
+        let d2 = size(k1) / h0;
+        let m = d1.max(d2);
+        let h1 =
+            if m <= 1e-15 { (h0 * 1e-3).max(1e-6) } else { (0.01 / m).powf(1.0 / (error_order + 1) as f64) };
+        let h = if d2.is_finite() { (100.0 * h0).min(h1) } else { 0.1 * h0 };
+        sign * T::of(h.max(resolved).min(cap).max(options.min_step))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ordinary differential equations: adaptive explicit Runge-Kutta methods whose steps can be transposed.
+//! Ordinary differential equations: adaptive explicit Runge-Kutta and linearly implicit methods whose steps can be transposed.
 //!
 //! ```text
 //! dy/dt = f(t, y, p),   y(t0) = y0,   from t0 to t1 (forwards or backwards)
@@ -13,7 +13,24 @@
 //! | rough solutions, rtol above 1e-3, fields with kinks | [`BS32`] | three evaluations a step |
 //! | smooth, rtol 1e-8 to 1e-13, cheap field | [`VERN76`] | order 7; ten evaluations a step, sixteen with dense output |
 //! | smooth, rtol below 1e-8, long orbits | [`DOP853`] | order 8; twelve evaluations a step, fifteen with dense output |
-//! | [`OdeReport::stiff_at`] is set, or the message says stiff | none of these | an implicit method |
+//! | [`OdeReport::stiff_at`] is set, or the message says stiff | none of these | a stiff method |
+//!
+//! Stiff problems (fast decay that has died out limits the step of an explicit method) need the Jacobian df/dy:
+//!
+//! | problem | method | why |
+//! |---|---|---|
+//! | stiff, up to about a hundred unknowns, rtol 1e-3 to 1e-8 | [`StiffIntegrator`] with [`RODAS5P`] | order 5, eight stages, one factorization a step |
+//! | as above, rtol above 1e-4, or costly evaluations | [`RODAS4`], [`RODAS3P`] | six evaluations a step, or three |
+//! | stiff in parts, or not known | [`Auto`] | explicit until S h stays at the stability limit, and back |
+//! | stiff and large, rtol below 1e-8 | [`Diffsol`] with [`DiffsolMethod::Bdf`] | few factorizations; no discrete adjoint |
+//! | gradients through a stiff problem | [`StiffAdjoint`](crate::adjoint::StiffAdjoint) | exact transpose of the Rosenbrock steps |
+//!
+//! | derivatives | from |
+//! |---|---|
+//! | one generic formula | [`FormulaField`](crate::nn::FormulaField): exact, and exact second derivatives for the adjoint |
+//! | the Jacobian by hand | [`WithJacobian`] |
+//! | a pullback by hand or of a network | [`FromPullback`]: n pullbacks a Jacobian |
+//! | nothing | [`Differences`]: n evaluations a Jacobian |
 //!
 //! # A step
 //!
@@ -26,6 +43,8 @@
 //! over the whole batch; Dormand-Prince 8(5,3) uses E = E5^2 / sqrt(E5^2 + 0.01 E3^2) of its two estimates.
 //! E <= 1 accepts. A rejected step shrinks strictly; values that are not finite (of a stage, the error or the new state) are a rejection.
 //! The next step is the [`Controller`]'s.
+//!
+//! The stages of stiff methods are in [`RosenbrockTableau`]; their error, control, limits, sinks and report are the same.
 //!
 //! Batches share one step: y is n x batch, column-major, and E is one number. For a step per trajectory use [`solve_ensemble`], or
 //! [`solve_lanes`] for a field written as a [`LaneField`]: several times faster for cheap fields, the same bits.
@@ -56,6 +75,7 @@ mod report;
 mod short;
 mod sinks;
 mod step;
+mod stiff;
 mod tableau;
 mod tableau_data;
 
@@ -71,6 +91,10 @@ pub use pack::solve_lanes;
 pub use report::{OdeCounts, OdeReport, OdeStop};
 pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
+pub use stiff::{
+    Auto, Differences, Diffsol, DiffsolMethod, FromPullback, Linearize, LinearizePullback, Point, RODAS3P,
+    RODAS4, RODAS5P, RosenbrockTableau, StiffIntegrator, Switch, WithJacobian, solve_stiff,
+};
 pub use tableau::Tableau;
 pub use tableau_data::{BS32, DOP853, DP54, TSIT54, VERN76};
 
@@ -80,6 +104,7 @@ pub(crate) mod internal {
     pub(crate) use super::error::{catch, check_len};
     pub(crate) use super::kernels::{Row, Scale, add_scaled, combine, combine_zero, scaled_norm, vectorized};
     pub(crate) use super::sinks::check_save_points;
+    pub(crate) use super::stiff::{RosStages, Rosenbrock};
 }
 
 use crate::linalg::Scalar;

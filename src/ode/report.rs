@@ -16,6 +16,8 @@ pub enum OdeStop {
     StepUnderflow,
     /// The field is not finite at the start.
     StartNotFinite,
+    /// The nonlinear or linear solver inside an implicit method gave up.
+    SolverFailed,
     /// A fixed step met values that are not finite, and must not shrink.
     NotFinite,
 }
@@ -31,7 +33,11 @@ pub struct OdeCounts {
     pub rejected: u64,
     /// Attempts whose error was not finite.
     pub not_finite: u64,
-    /// Calls of the pullback (adjoint only).
+    /// Jacobians made (implicit methods only).
+    pub jacobians: u64,
+    /// Matrices factored (implicit methods only).
+    pub factorizations: u64,
+    /// Calls of the pullback (by adjoints, and for Jacobians made from it).
     pub pullbacks: u64,
     /// Steps computed again (adjoint only).
     pub recomputed: u64,
@@ -82,6 +88,11 @@ impl OdeReport {
             }
             OdeStop::MaxSteps => {
                 format!("reached the limit of steps at {at}: {steps}, last step {:.3e}", self.h)
+            }
+            OdeStop::SolverFailed => {
+                return format!(
+                    "the implicit equations could not be solved at {at} after {steps}: check that the Jacobian belongs to the field, and that the field is finite there"
+                );
             }
             OdeStop::StepUnderflow => {
                 format!("the step fell to {:.3e} at {at} after {steps}", self.h)

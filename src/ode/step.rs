@@ -108,12 +108,76 @@ impl<T: Scalar, F: FnMut(&mut Step<'_, T>) -> ControlFlow<()>> StepSink<T> for F
     }
 }
 
+/// What a method can say about the step it has just made.
+pub(crate) trait StepBody<T: Scalar> {
+    fn y0(&self) -> &[T];
+    fn y1(&self) -> &[T];
+    fn dy0(&self) -> &[T];
+    fn stiffness(&mut self, h: T) -> T;
+    /// A bound on the spectral radius of df/dy, where the method has the matrix.
+    fn radius(&self) -> Option<T> {
+        None
+    }
+    /// Coefficients z_m of the interpolant.
+    fn degree(&self) -> usize;
+    /// What the interpolant needs besides the stages; returns evaluations made.
+    fn prepare_dense(&mut self, t: T, h: T) -> u64;
+    fn interpolate(&mut self, theta: T, h: T, out: &mut [T]);
+    /// out <- z_0, z_1, ..
+    fn coefficients(&mut self, h: T, out: &mut [T]);
+}
+
+/// An explicit step.
+pub(crate) struct ErkBody<'a, T, F: ?Sized> {
+    pub erk: &'a Erk<T>,
+    pub st: &'a mut Stages<T>,
+    pub field: &'a mut F,
+    pub p: &'a [T],
+}
+
+impl<T: Scalar, F: VectorField<T> + ?Sized> StepBody<T> for ErkBody<'_, T, F> {
+    fn y0(&self) -> &[T] {
+        &self.st.y0
+    }
+    fn y1(&self) -> &[T] {
+        &self.st.y1
+    }
+    fn dy0(&self) -> &[T] {
+        &self.st.k[..self.st.y0.len()]
+    }
+    fn stiffness(&mut self, h: T) -> T {
+        self.erk.stiffness(h, self.st)
+    }
+    fn degree(&self) -> usize {
+        self.erk.degree
+    }
+    fn prepare_dense(&mut self, t: T, h: T) -> u64 {
+        if self.st.dense {
+            return 0;
+        }
+        self.erk.prepare_dense(self.field, t, h, self.p, self.st);
+        self.erk.tab.extra_stages() as u64
+    }
+    fn interpolate(&mut self, theta: T, h: T, out: &mut [T]) {
+        self.erk.interpolate(theta, h, self.st, out);
+    }
+    fn coefficients(&mut self, h: T, out: &mut [T]) {
+        let n = self.st.y0.len();
+        out.fill(T::ZERO);
+        for (m, z) in out.chunks_exact_mut(n).enumerate() {
+            for i in 0..self.erk.c.len() {
+                let w = self.erk.q[i * self.erk.degree + m];
+                if w != T::ZERO {
+                    super::kernels::add_scaled(z, h * w, &self.st.k[i * n..][..n]);
+                }
+            }
+        }
+    }
+}
+
 /// An accepted step, lent to sinks.
 pub struct Step<'a, T: Scalar> {
-    pub(crate) erk: &'a Erk<T>,
-    pub(crate) st: &'a mut Stages<T>,
-    pub(crate) field: &'a mut dyn VectorField<T>,
-    pub(crate) p: &'a [T],
+    pub(crate) body: &'a mut dyn StepBody<T>,
     pub(crate) t: T,
     pub(crate) h: T,
     /// End of the step as the integrator will use it (t1 exactly in the last one).
@@ -150,15 +214,15 @@ impl<T: Scalar> Step<'_, T> {
     }
     /// State at its start.
     pub fn y0(&self) -> &[T] {
-        &self.st.y0
+        self.body.y0()
     }
     /// State at its end, before any change by an event at this end.
     pub fn y1(&self) -> &[T] {
-        if self.theta_end == T::ONE { &self.st.y1 } else { self.y_end }
+        if self.theta_end == T::ONE { self.body.y1() } else { self.y_end }
     }
     /// dy/dt at its start.
     pub fn dy0(&self) -> &[T] {
-        &self.st.k[..self.st.y0.len()]
+        self.body.dy0()
     }
     /// Scaled error estimate E, at most one.
     pub fn error(&self) -> T {
@@ -177,7 +241,7 @@ impl<T: Scalar> Step<'_, T> {
         match self.stiffness {
             Some(s) => s,
             None => {
-                let s = self.erk.stiffness(self.h, self.st);
+                let s = self.body.stiffness(self.h);
                 self.stiffness = Some(s);
                 s
             }
@@ -195,41 +259,29 @@ impl<T: Scalar> Step<'_, T> {
     /// out <- y(t0 + theta h) from the interpolant; exact at both ends.
     pub fn interpolate(&mut self, theta: T, out: &mut [T]) {
         if theta == T::ONE {
-            return out.copy_from_slice(&self.st.y1);
+            return out.copy_from_slice(self.body.y1());
         }
         if theta == T::ZERO {
-            return out.copy_from_slice(&self.st.y0);
+            return out.copy_from_slice(self.body.y0());
         }
         self.prepare_dense();
-        self.erk.interpolate(theta, self.h, self.st, out);
+        self.body.interpolate(theta, self.h, out);
     }
     /// The polynomial of the interpolant: `out` has degree() + 2 blocks of the state's length: y0, y1, z_0, z_1, .. with
     /// y = (1 - theta) y0 + theta y1 + theta (1 - theta) sum_m z_m theta^m.
     pub fn polynomial(&mut self, out: &mut [T]) {
         self.prepare_dense();
-        let n = self.st.y0.len();
-        out[..n].copy_from_slice(&self.st.y0);
-        out[n..2 * n].copy_from_slice(&self.st.y1);
-        for m in 0..self.erk.degree {
-            let z = &mut out[(2 + m) * n..][..n];
-            z.fill(T::ZERO);
-            for i in 0..self.erk.c.len() {
-                let w = self.erk.q[i * self.erk.degree + m];
-                if w != T::ZERO {
-                    super::kernels::add_scaled(z, self.h * w, &self.st.k[i * n..][..n]);
-                }
-            }
-        }
+        let n = self.body.y0().len();
+        out[..n].copy_from_slice(self.body.y0());
+        out[n..2 * n].copy_from_slice(self.body.y1());
+        self.body.coefficients(self.h, &mut out[2 * n..]);
     }
     /// Number of polynomial coefficients beyond the two ends.
     pub fn degree(&self) -> usize {
-        self.erk.degree
+        self.body.degree()
     }
     fn prepare_dense(&mut self) {
-        if !self.st.dense {
-            self.erk.prepare_dense(self.field, self.t, self.h, self.p, self.st);
-            self.counts.evals += self.erk.tab.extra_stages() as u64;
-        }
+        self.counts.evals += self.body.prepare_dense(self.t, self.h);
     }
     /// Ends the step at t0 + theta h, 0 < theta <= 1: what an event does. The integration goes on from there.
     pub fn shorten(&mut self, theta: T, scratch: &mut [T]) {

@@ -1,0 +1,179 @@
+//! Stiff problems against diffsol on the same machine: work and precision in one run.
+//!
+//!     cargo bench --bench stiff                  # criterion
+//!     cargo bench --bench stiff -- --ratios      # times, errors, ratios at equal error
+//!
+//! Errors are relative to the reference values in ../shared/data/nde (or COSTATE_SHARED); without them to a run at 1e-12.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+#[path = "../tests/common/stiff.rs"]
+mod problems;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use costate::ode::*;
+use criterion::Criterion;
+use diffsol::{NalgebraLU, NalgebraMat, OdeBuilder, OdeSolverMethod, OdeSolverStopReason};
+use problems::{Stiff, relative_error};
+
+/// Seconds of the fastest of many calls.
+fn best(mut f: impl FnMut()) -> f64 {
+    f();
+    let start = Instant::now();
+    let (mut fastest, mut calls) = (f64::INFINITY, 0);
+    while calls < 20 || (start.elapsed().as_secs_f64() < 0.4 && calls < 20_000) {
+        let t = Instant::now();
+        f();
+        fastest = fastest.min(t.elapsed().as_secs_f64());
+        calls += 1;
+    }
+    fastest
+}
+
+fn atol(tol: f64) -> f64 {
+    1e-4 * tol
+}
+
+/// diffsol as its own documentation uses it, on nalgebra's matrices; the final state, or nothing where it fails.
+macro_rules! theirs {
+    ($pr:expr, $tol:expr, $method:ident) => {{
+        let pr = $pr;
+        let problem = OdeBuilder::<NalgebraMat<f64>>::new()
+            .rtol($tol)
+            .atol(vec![atol($tol); pr.n])
+            .p(pr.p.to_vec())
+            .rhs_implicit(
+                |y: &[f64], p: &[f64], t: f64, dy: &mut [f64]| (pr.f)(t, y, p, dy),
+                |y: &[f64], p: &[f64], t: f64, v: &[f64], out: &mut [f64]| (pr.jv)(y, p, t, v, out),
+            )
+            .init(|_p: &[f64], _t: f64, y: &mut [f64]| y.copy_from_slice(pr.y0), pr.n)
+            .build()
+            .unwrap();
+        let run = || -> Option<(Vec<f64>, usize)> {
+            let mut solver = problem.$method::<NalgebraLU<f64>>().ok()?;
+            solver.set_stop_time(pr.t1).ok()?;
+            let mut steps = 0;
+            loop {
+                steps += 1;
+                if let OdeSolverStopReason::TstopReached = solver.step().ok()? {
+                    break;
+                }
+            }
+            let state = solver.state();
+            Some(((0..pr.n).map(|i| state.y[i]).collect(), steps))
+        };
+        let result = run();
+        let seconds = best(|| {
+            black_box(run());
+        });
+        result.map(|(y, steps)| (y, steps, seconds))
+    }};
+}
+
+/// (error, seconds).
+type Row = (f64, f64);
+
+/// Our time at this error, by interpolation in the logarithms.
+fn time_at(ours: &[Row], error: f64) -> Option<f64> {
+    ours.windows(2).find(|w| w[0].0 >= error && w[1].0 <= error).map(|w| {
+        let s = (error / w[0].0).ln() / (w[1].0 / w[0].0).ln();
+        w[0].1 * (w[1].1 / w[0].1).powf(s)
+    })
+}
+
+fn exact(pr: &Stiff) -> Vec<f64> {
+    match common::reference("reference_values.json") {
+        Some(values) => serde_json::from_value(values["stiff"][pr.key].clone()).unwrap(),
+        None => {
+            let o = Options { max_steps: 10_000_000, ..Options::tolerances(1e-12, 1e-16) };
+            solve_stiff(&mut field(pr), &RODAS5P, &o, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap().y1
+        }
+    }
+}
+
+fn field(pr: &Stiff) -> impl Linearize<f64> + use<> {
+    WithJacobian::new(FnField::new(pr.n, pr.p.len(), pr.f), pr.jac).autonomous()
+}
+
+fn ours(pr: &Stiff, method: &'static RosenbrockTableau, exact: &[f64]) -> Vec<Row> {
+    let mut rows = vec![];
+    for k in 4..=20 {
+        let tol = 10f64.powf(-0.5 * k as f64);
+        let mut f = field(pr);
+        let mut y = vec![];
+        let mut counts = OdeCounts::default();
+        let mut ok = true;
+        // As the peer: the solver is made anew for each integration.
+        let seconds = best(|| {
+            let mut it = StiffIntegrator::new(method, pr.n, 1, &Options::tolerances(tol, atol(tol))).unwrap();
+            let r = it.run(&mut f, (0.0, pr.t1), pr.y0, pr.p, &mut ()).unwrap();
+            (ok, counts) = (r.ok(), r.counts);
+            y = it.y().to_vec();
+        });
+        if !ok {
+            break;
+        }
+        let error = relative_error(&y, exact);
+        println!(
+            "  costate {:8} tol {tol:.1e}  error {error:.2e}  {:9.1} us  {} steps",
+            method.name,
+            seconds * 1e6,
+            counts.accepted
+        );
+        rows.push((error, seconds));
+    }
+    rows
+}
+
+fn ratios(only: Option<&str>) {
+    for pr in problems::ALL.iter().filter(|p| only.is_none_or(|o| p.name.contains(o))) {
+        println!("{} (best of many, one core)", pr.name);
+        let exact = exact(pr);
+        let rows: Vec<(&str, Vec<Row>)> =
+            [&RODAS5P, &RODAS4].into_iter().map(|m| (m.name, ours(pr, m, &exact))).collect();
+        for tol in [1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9] {
+            let results = [
+                ("bdf", theirs!(pr, tol, bdf)),
+                ("esdirk34", theirs!(pr, tol, esdirk34)),
+                ("tr_bdf2", theirs!(pr, tol, tr_bdf2)),
+            ];
+            for (name, result) in results {
+                let Some((y, steps, seconds)) = result else {
+                    println!("  diffsol {name:8} tol {tol:.0e}  fails");
+                    continue;
+                };
+                let error = relative_error(&y, &exact);
+                print!(
+                    "  diffsol {name:8} tol {tol:.0e}  error {error:.2e}  {:9.1} us  {steps} steps ",
+                    seconds * 1e6
+                );
+                for (method, rows) in &rows {
+                    if let Some(t) = time_at(rows, error) {
+                        print!("  ratio {method}: {:.2}", t / seconds);
+                    }
+                }
+                println!();
+            }
+        }
+    }
+}
+
+fn main() {
+    if std::env::args().any(|a| a == "--ratios") {
+        let only = std::env::args().skip_while(|a| a != "--only").nth(1);
+        return ratios(only.as_deref());
+    }
+    let mut c = Criterion::default().sample_size(20).configure_from_args();
+    for pr in &problems::ALL {
+        for method in RosenbrockTableau::all() {
+            let mut it = StiffIntegrator::new(method, pr.n, 1, &Options::tolerances(1e-5, 1e-9)).unwrap();
+            let mut f = field(pr);
+            c.bench_function(&format!("{} 1e-5/{}", pr.name, method.name), |b| {
+                b.iter(|| it.run(&mut f, (0.0, pr.t1), pr.y0, pr.p, &mut ()).unwrap())
+            });
+        }
+    }
+    c.final_summary();
+}

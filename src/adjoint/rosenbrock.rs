@@ -1,0 +1,257 @@
+//! The transpose of one Rosenbrock step.
+
+use super::reverse::{StepBars, norm_bars};
+use crate::linalg::Scalar;
+use crate::ode::internal::{RosStages, Rosenbrock, Scale, add_scaled, scaled_norm};
+use crate::ode::{Linearize, LinearizePullback, Norm, OdeCounts, Point};
+
+/// A method and the bars of one step.
+#[derive(Debug, Clone)]
+pub(crate) struct RosTransposed<T: Scalar> {
+    pub ros: Rosenbrock<T>,
+    pub st: RosStages<T>,
+    /// Bars of U_i at i n.
+    u_bars: Vec<T>,
+    /// W^-T times them.
+    r_bars: Vec<T>,
+    /// Bars of f_i.
+    f_bars: Vec<T>,
+    /// Gamma and its inverse, s x s by rows: U = Gamma K.
+    gamma: Vec<T>,
+    gamma_inverse: Vec<T>,
+    k: Vec<T>,
+    k_bars: Vec<T>,
+    g_bar: Vec<T>,
+    /// Bar of df/dt.
+    tau: Vec<T>,
+    work: Vec<T>,
+    /// Bar of y1 on entry, of y0 on return.
+    pub lambda: Vec<T>,
+    y0_bar: Vec<T>,
+    pub counts: OdeCounts,
+}
+
+impl<T: Scalar> RosTransposed<T> {
+    pub fn new(ros: Rosenbrock<T>, dim: usize, batch: usize) -> Self {
+        let (n, s) = (dim * batch, ros.s);
+        let zeros = |len: usize| vec![T::ZERO; len];
+        let (gamma, gamma_inverse) = gammas(&ros);
+        Self {
+            gamma,
+            gamma_inverse,
+            k: zeros(s * n),
+            k_bars: zeros(s * n),
+            st: ros.stages(dim, batch),
+            u_bars: zeros(s * n),
+            r_bars: zeros(s * n),
+            f_bars: zeros(s * n),
+            g_bar: zeros(n),
+            tau: zeros(n),
+            work: zeros(3 * n),
+            lambda: zeros(n),
+            y0_bar: zeros(n),
+            counts: OdeCounts::default(),
+            ros,
+        }
+    }
+
+    /// The derivatives and factors of a step that starts at st.y0.
+    pub fn prepare<F: Linearize<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T]) {
+        self.ros.linearize(f, t, h, p, &mut self.st, &mut self.counts);
+        // It was regular in the forward pass, and is the same matrix now.
+        let regular = self.ros.factor(h, &mut self.st);
+        debug_assert!(regular);
+        self.counts.factorizations += 1;
+    }
+
+    /// All of a step again.
+    pub fn step<F: Linearize<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T]) {
+        self.prepare(f, (t, h), p);
+        self.ros.step(f, t, h, p, &mut self.st);
+        self.counts.evals += self.ros.evals();
+    }
+
+    /// What `step` computes besides the U_i, from stored ones.
+    pub fn restore<F: Linearize<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], evaluations: bool) {
+        let (n, s) = (self.st.y0.len(), self.ros.s);
+        self.prepare(f, (t, h), p);
+        if evaluations {
+            for i in [s - 2, s - 1] {
+                self.ros.argument(i, &mut self.st);
+                let ti = t + self.ros.alpha[i] * h;
+                f.eval(ti, &self.st.g, p, &mut self.st.f[i * n..][..n]);
+                self.counts.evals += 1;
+            }
+        }
+        self.ros.argument(s - 1, &mut self.st);
+        let u = &self.st.u[(s - 1) * n..][..n];
+        for ((y, &g), &u) in self.st.y1.iter_mut().zip(&self.st.g).zip(u) {
+            *y = g + u;
+        }
+    }
+
+    /// One step back: `st` holds y0, y1, U_i, the derivatives and the factors, and, where S has a bar, the last two f_i. Updates `lambda`, adds to
+    /// `p_bar`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn reverse<F: LinearizePullback<T>>(
+        &mut self,
+        f: &mut F,
+        (t, h): (T, T),
+        p: &[T],
+        norm: Norm,
+        scale: &Scale<T>,
+        bars: &StepBars<'_, T>,
+        p_bar: &mut [T],
+    ) {
+        let (n, s) = (self.lambda.len(), self.ros.s);
+        for bar in [&mut self.u_bars, &mut self.f_bars, &mut self.tau, &mut self.y0_bar] {
+            bar.fill(T::ZERO);
+        }
+        if bars.error != T::ZERO {
+            self.reverse_error(norm, scale, bars.error);
+        }
+        if bars.stiffness != T::ZERO {
+            self.reverse_stiffness(bars.stiffness);
+        }
+        self.reverse_saves(bars);
+        // y1 = y0 + sum_j m_j U_j.
+        add_scaled(&mut self.y0_bar, T::ONE, &self.lambda);
+        for (j, bar) in self.u_bars.chunks_exact_mut(n).enumerate() {
+            add_scaled(bar, T::of(self.ros.tab.m(j)), &self.lambda);
+        }
+        for i in (0..s).rev() {
+            self.reverse_stage(f, i, (t, h), p, p_bar);
+        }
+        self.untransform();
+        let at = Point { t, h, y: &self.st.y0, p, dy: &self.st.f[..n] };
+        let (v, w) = (&self.k, &self.k_bars);
+        f.linearize_pullback(&at, v, w, &self.tau, &mut self.y0_bar, p_bar, &mut self.work, &mut self.counts);
+        self.lambda.copy_from_slice(&self.y0_bar);
+    }
+
+    /// sum_i R_i U_i' = sum_j (sum_i gamma_ij R_i) K_j' with U_i = sum_j gamma_ij K_j: in the K_j, increments of size h f, nothing large cancels.
+    fn untransform(&mut self) {
+        let (n, s) = (self.lambda.len(), self.ros.s);
+        self.k.fill(T::ZERO);
+        self.k_bars.fill(T::ZERO);
+        for i in 0..s {
+            for j in 0..=i {
+                let (g, inverse) = (self.gamma[i * s + j], self.gamma_inverse[i * s + j]);
+                add_scaled(&mut self.k[i * n..][..n], inverse, &self.st.u[j * n..][..n]);
+                add_scaled(&mut self.k_bars[j * n..][..n], g, &self.r_bars[i * n..][..n]);
+            }
+        }
+    }
+
+    fn reverse_stage<F: LinearizePullback<T>>(
+        &mut self,
+        f: &mut F,
+        i: usize,
+        (t, h): (T, T),
+        p: &[T],
+        p_bar: &mut [T],
+    ) {
+        let (n, s) = (self.lambda.len(), self.ros.s);
+        let (u, r) = (&mut self.u_bars[i * n..][..n], &mut self.r_bars[i * n..][..n]);
+        self.ros.solve_transposed(&self.st, u, r);
+        let r = &self.r_bars[i * n..][..n];
+        add_scaled(&mut self.f_bars[i * n..][..n], T::ONE, r);
+        add_scaled(&mut self.tau, h * self.ros.d[i], r);
+        for j in 0..i {
+            let c = self.ros.c[i * s + j];
+            if c != T::ZERO {
+                add_scaled(&mut self.u_bars[j * n..][..n], c / h, r);
+            }
+        }
+        if let Some(l) = self.ros.repeats[i] {
+            let (before, after) = self.f_bars.split_at_mut(i * n);
+            return add_scaled(&mut before[l * n..][..n], T::ONE, &after[..n]);
+        }
+        self.ros.argument(i, &mut self.st);
+        self.g_bar.fill(T::ZERO);
+        let ti = t + self.ros.alpha[i] * h;
+        f.pullback(ti, &self.st.g, p, &self.f_bars[i * n..][..n], &mut self.g_bar, p_bar);
+        self.counts.pullbacks += 1;
+        add_scaled(&mut self.y0_bar, T::ONE, &self.g_bar);
+        for j in 0..i {
+            let a = self.ros.a[i * s + j];
+            if a != T::ZERO {
+                add_scaled(&mut self.u_bars[j * n..][..n], a, &self.g_bar);
+            }
+        }
+    }
+
+    /// Bars of the U_i, of y1 and of y0 from E_bar.
+    fn reverse_error(&mut self, norm: Norm, scale: &Scale<T>, bar: T) {
+        let n = self.lambda.len();
+        let u = &mut self.g_bar;
+        u.fill(T::ZERO);
+        for (e, x) in self.ros.e.iter().zip(self.st.u.chunks_exact(n)) {
+            if *e != T::ZERO {
+                add_scaled(u, *e, x);
+            }
+        }
+        let ends = (&self.st.y0[..], &self.st.y1[..]);
+        let value = scaled_norm(norm, scale, ends.0, ends.1, u);
+        norm_bars(norm, scale, ends, u, (value, bar), &mut self.y0_bar, &mut self.lambda);
+        for (e, x) in self.ros.e.iter().zip(self.u_bars.chunks_exact_mut(n)) {
+            if *e != T::ZERO {
+                add_scaled(x, *e, u);
+            }
+        }
+    }
+
+    /// Bars of f_{s-1}, f_{s-2} and U_{s-2} from S_bar; nothing where S is zero.
+    fn reverse_stiffness(&mut self, bar: T) {
+        let (n, s) = (self.lambda.len(), self.ros.s);
+        let value = self.ros.stiffness(&self.st);
+        if value == T::ZERO {
+            return;
+        }
+        let (fa, fb) = (&self.st.f[(s - 1) * n..][..n], &self.st.f[(s - 2) * n..][..n]);
+        let u = &self.st.u[(s - 2) * n..][..n];
+        let num: T = fa.iter().zip(fb).map(|(a, b)| (*a - *b) * (*a - *b)).sum();
+        let den: T = u.iter().map(|v| *v * *v).sum();
+        let (wf, wu) = (bar * value / num, bar * value / den);
+        for m in 0..n {
+            let d = fa[m] - fb[m];
+            self.f_bars[(s - 1) * n + m] += wf * d;
+            self.f_bars[(s - 2) * n + m] -= wf * d;
+            self.u_bars[(s - 2) * n + m] -= wu * u[m];
+        }
+    }
+
+    /// Bars from states saved inside the step, through the interpolant.
+    fn reverse_saves(&mut self, bars: &StepBars<'_, T>) {
+        let n = self.lambda.len();
+        for &(theta, column) in bars.saves {
+            let v = &bars.save_bars[column * n..][..n];
+            add_scaled(&mut self.lambda, theta, v);
+            if theta == T::ONE {
+                continue;
+            }
+            add_scaled(&mut self.y0_bar, T::ONE - theta, v);
+            for (j, bar) in self.u_bars.chunks_exact_mut(n).enumerate() {
+                add_scaled(bar, self.ros.dense_weight(j, theta), v);
+            }
+        }
+    }
+}
+
+/// Gamma^-1 = I / gamma - C, lower triangular, and Gamma.
+fn gammas<T: Scalar>(ros: &Rosenbrock<T>) -> (Vec<T>, Vec<T>) {
+    let (s, tab) = (ros.s, ros.tab);
+    let inverse = |i: usize, j: usize| {
+        if i == j { 1.0 / tab.gamma } else { -tab.c[i].get(j).copied().unwrap_or(0.0) }
+    };
+    let mut gamma = vec![0.0; s * s];
+    for j in 0..s {
+        gamma[j * s + j] = tab.gamma;
+        for i in j + 1..s {
+            let sum: f64 = (j..i).map(|l| inverse(i, l) * gamma[l * s + j]).sum();
+            gamma[i * s + j] = -tab.gamma * sum;
+        }
+    }
+    let inverse = (0..s * s).map(|k| if k % s > k / s { 0.0 } else { inverse(k / s, k % s) });
+    (gamma.iter().map(|&g| T::of(g)).collect(), inverse.map(T::of).collect())
+}

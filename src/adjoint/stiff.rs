@@ -1,0 +1,243 @@
+//! Forward pass, tape and reverse sweep of Rosenbrock methods.
+
+use super::gradient::{Bars, Replay};
+use super::reverse::StepBars;
+use super::rosenbrock::RosTransposed;
+use super::sweep::{Steps, find_saves, sweep};
+use super::tape::{Memory, Tape};
+use crate::linalg::Scalar;
+use crate::ode::internal::{Rosenbrock, Scale, catch, check_len, check_save_points};
+use crate::ode::{
+    Linearize, LinearizePullback, Norm, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau, StepSink,
+    StiffIntegrator, VectorField,
+};
+
+/// A differentiable solve of a stiff problem, as [`Adjoint`](super::Adjoint) for the methods of
+/// [`StiffIntegrator`]: [`forward`](Self::forward) integrates and records, [`reverse`](Self::reverse) transposes what was done.
+///
+/// ```
+/// use costate::adjoint::{Bars, Memory, StiffAdjoint};
+/// use costate::ode::{FnPullback, FromPullback, Options, RODAS5P};
+/// // y' = -p y, L = y(1): dL/dy0 = exp(-p), dL/dp = -exp(-p).
+/// let field = FnPullback::new(
+///     1,
+///     1,
+///     |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0],
+///     |_t, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+///         yb[0] -= p[0] * w[0];
+///         pb[0] -= y[0] * w[0];
+///     },
+/// );
+/// let mut field = FromPullback::new(field).autonomous();
+/// let mut solver = StiffAdjoint::new(&RODAS5P, 1, 1, &Options::tolerances(1e-10, 1e-10), Memory::States)?;
+/// solver.forward(&mut field, (0.0, 1.0), &[1.0], &[2.0], &mut ())?;
+/// let (mut y0_bar, mut p_bar) = ([0.0], [0.0]);
+/// solver.reverse(&mut field, &[2.0], &Bars { y1: &[1.0], ..Bars::default() }, &mut y0_bar, &mut p_bar)?;
+/// assert!((y0_bar[0] - (-2.0f64).exp()).abs() < 1e-9 && (p_bar[0] + (-2.0f64).exp()).abs() < 1e-9);
+/// # Ok::<(), costate::ode::OdeError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct StiffAdjoint<T: Scalar> {
+    integrator: StiffIntegrator<T>,
+    tape: Tape<T>,
+    tr: RosTransposed<T>,
+    scale: Scale<T>,
+    dim: usize,
+    batch: usize,
+    saves: Vec<(T, usize)>,
+}
+
+impl<T: Scalar> StiffAdjoint<T> {
+    /// Storage for states of dim x batch.
+    pub fn new(
+        method: &'static RosenbrockTableau,
+        dim: usize,
+        batch: usize,
+        options: &Options,
+        memory: Memory,
+    ) -> Result<Self, OdeError> {
+        Ok(Self {
+            integrator: StiffIntegrator::new(method, dim, batch, options)?,
+            tape: Tape::new(memory)?,
+            tr: RosTransposed::new(Rosenbrock::new(method), dim, batch),
+            scale: options.scale(dim, batch)?,
+            dim,
+            batch,
+            saves: vec![],
+        })
+    }
+    /// The record of the last forward pass.
+    pub fn tape(&self) -> &Tape<T> {
+        &self.tape
+    }
+    /// The final state of the last forward pass.
+    pub fn y(&self) -> &[T] {
+        self.integrator.y()
+    }
+
+    /// Integrates, showing every step to `sinks` and recording it.
+    pub fn forward<F: Linearize<T>, S: StepSink<T>>(
+        &mut self,
+        field: &mut F,
+        span: (T, T),
+        y0: &[T],
+        p: &[T],
+        sinks: &mut S,
+    ) -> Result<OdeReport, OdeError> {
+        // After an error there is nothing to transpose, not even an earlier pass.
+        self.tape.clear();
+        let report = self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape));
+        report.inspect_err(|_| self.tape.clear())
+    }
+
+    /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then
+    /// belong to where it ended. Can be called again only after another forward pass, except under [`Memory::Stages`] and [`Memory::States`].
+    pub fn reverse<F: LinearizePullback<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> Result<OdeCounts, OdeError> {
+        self.check(field, p, bars, y0_bar, p_bar)?;
+        let (n, steps) = (self.dim * self.batch, self.tape.len());
+        self.tr.lambda.fill(T::ZERO);
+        if !bars.y1.is_empty() {
+            self.tr.lambda.copy_from_slice(bars.y1);
+        }
+        self.tr.counts = OdeCounts { accepted: steps as u64, ..OdeCounts::default() };
+        let norm = self.integrator.options().norm;
+        let (tr, scale, saves) = (&mut self.tr, &self.scale, &mut self.saves);
+        let mut pass = Pass { tr, scale, saves, norm, field, p, bars, p_bar };
+        catch(|| sweep(&mut self.tape, &mut pass)).inspect_err(|_| self.tape.clear())?;
+        y0_bar.copy_from_slice(&self.tr.lambda);
+        let t0 = self.tape.t[0];
+        for (i, _) in bars.times.iter().enumerate().filter(|(_, t)| **t == t0) {
+            for (y, b) in y0_bar.iter_mut().zip(&bars.saved[i * n..][..n]) {
+                *y += *b;
+            }
+        }
+        if !matches!(self.tape.memory(), Memory::Stages | Memory::States) {
+            self.tape.clear();
+        }
+        Ok(self.tr.counts)
+    }
+
+    /// Runs the frozen steps of the last forward pass from another start or with other parameters: the program whose derivative `reverse` is.
+    pub fn replay<F: Linearize<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        y0: &[T],
+        times: &[T],
+    ) -> Result<Replay<T>, OdeError> {
+        let n = self.dim * self.batch;
+        self.tape.check(n)?;
+        check_len("the field's state", field.dim(), self.dim)?;
+        check_len("the start", y0.len(), n)?;
+        check_len("the parameter vector", p.len(), field.n_params())?;
+        check_save_points(times, self.tape.t[0], self.tape.t_next[self.tape.len() - 1])?;
+        catch(|| self.replay_steps(field, p, y0, times))
+    }
+
+    fn replay_steps<F: Linearize<T>>(&mut self, field: &mut F, p: &[T], y0: &[T], times: &[T]) -> Replay<T> {
+        let n = self.dim * self.batch;
+        let mut out = Replay { saved: vec![T::ZERO; n * times.len()], ..Replay::default() };
+        for (i, _) in times.iter().enumerate().filter(|(_, t)| **t == self.tape.t[0]) {
+            out.saved[i * n..][..n].copy_from_slice(y0);
+        }
+        self.tr.st.y0.copy_from_slice(y0);
+        let norm = self.integrator.options().norm;
+        for j in 0..self.tape.len() {
+            self.tr.step(field, self.tape.step(j), p);
+            let (ros, st) = (&self.tr.ros, &mut self.tr.st);
+            out.error.push(ros.error(norm, &self.scale, st));
+            out.stiffness.push(ros.stiffness(st));
+            find_saves(&self.tape, times, j, &mut self.saves);
+            for &(theta, i) in &self.saves {
+                let to = &mut out.saved[i * n..][..n];
+                if theta == T::ONE {
+                    to.copy_from_slice(&st.y1);
+                } else {
+                    ros.interpolate(theta, st, to);
+                }
+            }
+            std::mem::swap(&mut st.y0, &mut st.y1);
+        }
+        out.y1 = self.tr.st.y0.clone();
+        out
+    }
+
+    fn check<F: VectorField<T>>(
+        &self,
+        field: &F,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        y0_bar: &[T],
+        p_bar: &[T],
+    ) -> Result<(), OdeError> {
+        let n = self.dim * self.batch;
+        self.tape.check(n)?;
+        check_len("the field's state", field.dim(), self.dim)?;
+        check_len("the parameter vector", p.len(), field.n_params())?;
+        check_len("p_bar", p_bar.len(), p.len())?;
+        check_len("y0_bar", y0_bar.len(), n)?;
+        let steps = self.tape.len();
+        for (what, len, want) in [
+            ("the bar of y(t1)", bars.y1.len(), n),
+            ("the bar of the error estimates", bars.error.len(), steps),
+            ("the bar of the stiffness estimates", bars.stiffness.len(), steps),
+        ] {
+            if len != 0 {
+                check_len(what, len, want)?;
+            }
+        }
+        check_len("the bar of the saved states", bars.saved.len(), n * bars.times.len())?;
+        check_save_points(bars.times, self.tape.t[0], self.tape.t_next[steps - 1])
+    }
+}
+
+/// One reverse sweep.
+struct Pass<'a, 'b, T: Scalar, F> {
+    tr: &'a mut RosTransposed<T>,
+    scale: &'a Scale<T>,
+    saves: &'a mut Vec<(T, usize)>,
+    norm: Norm,
+    field: &'a mut F,
+    p: &'a [T],
+    bars: &'a Bars<'b, T>,
+    p_bar: &'a mut [T],
+}
+
+impl<T: Scalar, F: LinearizePullback<T>> Steps<T> for Pass<'_, '_, T, F> {
+    fn state(&mut self) -> &mut [T] {
+        &mut self.tr.st.y0
+    }
+    fn advance(&mut self, tape: &Tape<T>, a: usize, b: usize) {
+        for j in a..b {
+            self.tr.step(self.field, tape.step(j), self.p);
+            std::mem::swap(&mut self.tr.st.y0, &mut self.tr.st.y1);
+        }
+        self.tr.counts.recomputed += (b - a) as u64;
+    }
+    fn reverse(&mut self, tape: &mut Tape<T>, j: usize) {
+        let at = tape.step(j);
+        let pick = |x: &[T]| x.get(j).copied().unwrap_or(T::ZERO);
+        let (error, stiffness) = (pick(self.bars.error), pick(self.bars.stiffness));
+        let stored = tape.memory() == Memory::Stages;
+        if stored {
+            std::mem::swap(&mut self.tr.st.u, &mut tape.stages[j].k);
+            self.tr.restore(self.field, at, self.p, stiffness != T::ZERO);
+        } else {
+            self.tr.step(self.field, at, self.p);
+            self.tr.counts.recomputed += 1;
+        }
+        find_saves(tape, self.bars.times, j, self.saves);
+        let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved };
+        self.tr.reverse(self.field, at, self.p, self.norm, self.scale, &bars, self.p_bar);
+        if stored {
+            std::mem::swap(&mut self.tr.st.u, &mut tape.stages[j].k);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Explicit where the problem is not stiff, implicit where it is.
+
+use std::ops::ControlFlow;
+
+use super::super::error::OdeError;
+use super::super::integrator::Integrator;
+use super::super::options::Options;
+use super::super::report::{OdeCounts, OdeReport, OdeStop};
+use super::super::step::{Start, Step, StepBuffers, StepSink};
+use super::super::tableau::Tableau;
+use super::integrator::StiffIntegrator;
+use super::linearize::Linearize;
+use super::tableau::RosenbrockTableau;
+use crate::linalg::Scalar;
+
+/// Accepted steps at the stability limit after which the explicit method gives way.
+const STIFF_STEPS: u32 = 10;
+/// Steps of the implicit method, one after another, that the explicit one could make too, after which it comes back.
+const EASY_STEPS: u32 = 5;
+/// Share of the stability interval that counts as all of it.
+const LIMIT: f64 = 0.9;
+
+/// A change of method.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Switch {
+    /// Where.
+    pub t: f64,
+    /// Whether to the implicit method.
+    pub to_stiff: bool,
+    /// |h| times the estimate of the dominant eigenvalue that decided it.
+    pub size: f64,
+}
+
+/// Integration that begins with an explicit method, goes over to a Rosenbrock method where |h| times Shampine's estimate S of the dominant
+/// eigenvalue stays at the explicit method's stability limit, and comes back where |h| times the norm of the Jacobian, min(|J|_1, |J|_inf), stays
+/// within it. (S of an implicit method would not do: it sees only what the last two stages differ by.) An explicit step that shrinks away is tried
+/// by the implicit method, too.
+///
+/// Options, sinks and report are those of both; [`OdeReport::stiff_at`] is the first change, [`switches`](Self::switches) has all. Sinks see
+/// one integration. The discrete adjoint is not defined across changes: use one method for it.
+///
+/// ```
+/// use costate::ode::{Auto, FnField, Options, RODAS5P, TSIT54, WithJacobian};
+/// // Van der Pol's oscillator, mu = 1000.
+/// let field = FnField::new(2, 0, |_t, y: &[f64], _p: &[f64], dy: &mut [f64]| {
+///     dy[0] = y[1];
+///     dy[1] = 1e3 * (1.0 - y[0] * y[0]) * y[1] - y[0];
+/// });
+/// let mut field = WithJacobian::new(field, |_t, y: &[f64], _p: &[f64], jac: &mut [f64]| {
+///     jac.copy_from_slice(&[0.0, -2e3 * y[0] * y[1] - 1.0, 1.0, 1e3 * (1.0 - y[0] * y[0])]);
+/// })
+/// .autonomous();
+/// let mut auto = Auto::new(&TSIT54, &RODAS5P, 2, 1, &Options::tolerances(1e-6, 1e-9))?;
+/// let report = auto.run(&mut field, (0.0, 2e3), &[2.0, 0.0], &[], &mut ())?;
+/// assert!(report.ok() && auto.switches()[0].to_stiff);
+/// assert!((auto.y()[0] - 1.7061677).abs() < 1e-5);
+/// # Ok::<(), costate::ode::OdeError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Auto<T: Scalar> {
+    explicit: Integrator<T>,
+    stiff: StiffIntegrator<T>,
+    options: Options,
+    y: Vec<T>,
+    switches: Vec<Switch>,
+}
+
+impl<T: Scalar> Auto<T> {
+    /// Storage for states of dim x batch.
+    pub fn new(
+        explicit: &'static Tableau,
+        stiff: &'static RosenbrockTableau,
+        dim: usize,
+        batch: usize,
+        options: &Options,
+    ) -> Result<Self, OdeError> {
+        Ok(Self {
+            explicit: Integrator::new(explicit, dim, batch, options)?,
+            stiff: StiffIntegrator::new(stiff, dim, batch, options)?,
+            options: options.clone(),
+            y: vec![T::ZERO; dim * batch],
+            switches: vec![],
+        })
+    }
+    /// The final state of the last run.
+    pub fn y(&self) -> &[T] {
+        &self.y
+    }
+    /// Where the last run changed its method, in order.
+    pub fn switches(&self) -> &[Switch] {
+        &self.switches
+    }
+
+    /// Integrates from (t0, y0) to t1, forwards or backwards; `sinks` see every accepted step.
+    pub fn run<F: Linearize<T>, S: StepSink<T>>(
+        &mut self,
+        field: &mut F,
+        (t0, t1): (T, T),
+        y0: &[T],
+        p: &[T],
+        sinks: &mut S,
+    ) -> Result<OdeReport, OdeError> {
+        self.switches.clear();
+        let stability = self.explicit.method().stability;
+        let mut watch = Watch {
+            sinks,
+            whole: (t0, t1),
+            fresh: true,
+            index: 0,
+            stiff: false,
+            stability,
+            hits: 0,
+            misses: 0,
+            switch: false,
+            ended: false,
+            size: 0.0,
+        };
+        let (mut t, mut first_step) = (t0, self.options.first_step);
+        let mut total = OdeCounts::default();
+        let mut start = y0.to_vec();
+        loop {
+            let left = self.options.max_steps.saturating_sub(total.accepted + total.rejected);
+            watch.restart(total.accepted);
+            let mut report = if watch.stiff {
+                let options = self.stiff.options_mut();
+                (options.first_step, options.max_steps) = (first_step, left);
+                self.stiff.run(field, (t, t1), &start, p, &mut watch)?
+            } else {
+                let options = self.explicit.options_mut();
+                (options.first_step, options.max_steps) = (first_step, left);
+                self.explicit.run(field, (t, t1), &start, p, &mut watch)?
+            };
+            add(&mut total, &report.counts);
+            t = T::of(report.t);
+            let y = if watch.stiff { self.stiff.y() } else { self.explicit.y() };
+            start.copy_from_slice(y);
+            let shrunk =
+                !watch.stiff && report.stop == OdeStop::StepUnderflow && self.options.fixed_step.is_none();
+            let switch = (watch.switch && !watch.ended) || shrunk;
+            if switch && t != t1 {
+                watch.stiff = !watch.stiff;
+                self.switches.push(Switch { t: report.t, to_stiff: watch.stiff, size: watch.size });
+                first_step = Some(report.h.abs()).filter(|h| *h > 0.0);
+                continue;
+            }
+            if switch && !shrunk {
+                report.stop = OdeStop::Finished;
+            }
+            self.y.copy_from_slice(&start);
+            report.counts = total;
+            report.stiff_at = self.switches.first().map(|s| s.t);
+            return Ok(report);
+        }
+    }
+}
+
+fn add(total: &mut OdeCounts, part: &OdeCounts) {
+    total.evals += part.evals;
+    total.accepted += part.accepted;
+    total.rejected += part.rejected;
+    total.not_finite += part.not_finite;
+    total.jacobians += part.jacobians;
+    total.factorizations += part.factorizations;
+    total.pullbacks += part.pullbacks;
+}
+
+/// Passes the steps on to the user's sinks and ends a part of the integration where the method should change.
+struct Watch<'s, T, S> {
+    sinks: &'s mut S,
+    whole: (T, T),
+    fresh: bool,
+    index: u64,
+    stiff: bool,
+    stability: f64,
+    hits: u32,
+    misses: u32,
+    /// Change the method here.
+    switch: bool,
+    /// A sink of the user's ended the integration.
+    ended: bool,
+    size: f64,
+}
+
+impl<T: Scalar, S: StepSink<T>> Watch<'_, T, S> {
+    fn restart(&mut self, index: u64) {
+        (self.index, self.hits, self.misses) = (index, 0, 0);
+        (self.switch, self.ended) = (false, false);
+    }
+    fn judge(&mut self, step: &mut Step<'_, T>) {
+        let estimate = if self.stiff { step.body.radius().unwrap_or(T::ZERO) } else { step.stiffness() };
+        self.size = (estimate * step.h()).abs().f64();
+        let at_limit = self.size > LIMIT * self.stability;
+        if at_limit != self.stiff {
+            (self.hits, self.misses) = (self.hits + 1, 0);
+        } else {
+            self.misses += 1;
+            if self.stiff || self.misses >= 6 {
+                self.hits = 0;
+            }
+        }
+        self.switch = self.hits >= if self.stiff { EASY_STEPS } else { STIFF_STEPS };
+    }
+}
+
+impl<T: Scalar, S: StepSink<T>> StepSink<T> for Watch<'_, T, S> {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        if !std::mem::take(&mut self.fresh) {
+            return Ok(());
+        }
+        self.sinks.start(&Start { t0: self.whole.0, t1: self.whole.1, ..*start })
+    }
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        step.index += self.index;
+        self.ended = self.sinks.accepted(step).is_break();
+        self.judge(step);
+        if self.ended || self.switch { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+    fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
+        self.sinks.retain(buffers);
+    }
+    fn wants_keep(&self) -> bool {
+        self.sinks.wants_keep()
+    }
+}

@@ -1,0 +1,435 @@
+//! One Rosenbrock step: matrix, stages, error estimate, stiffness estimate, interpolant.
+
+use super::super::field::VectorField;
+use super::super::kernels::{self, Norm, Scale};
+use super::super::report::OdeCounts;
+use super::super::step::StepBody;
+use super::linearize::{Linearize, Point};
+use super::lu;
+use super::tableau::RosenbrockTableau;
+use crate::linalg::Scalar;
+
+/// A tableau in the precision of the computation.
+#[derive(Debug, Clone)]
+pub(crate) struct Rosenbrock<T> {
+    pub tab: &'static RosenbrockTableau,
+    pub s: usize,
+    pub gamma: T,
+    pub alpha: Vec<T>,
+    pub d: Vec<T>,
+    /// a_ij and c_ij at i s + j.
+    pub a: Vec<T>,
+    pub c: Vec<T>,
+    pub e: Vec<T>,
+    pub continues: Vec<bool>,
+    pub repeats: Vec<Option<usize>>,
+    /// q_mj at m s + j.
+    pub q: Vec<T>,
+    pub degree: usize,
+    /// The only stage in the error estimate, if its weight is one.
+    single: Option<usize>,
+    pub has_stiffness: bool,
+}
+
+/// The stages of one attempted step.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RosStages<T> {
+    pub y0: Vec<T>,
+    pub y1: Vec<T>,
+    /// U_i at i n.
+    pub u: Vec<T>,
+    /// f_i at i n.
+    pub f: Vec<T>,
+    pub g: Vec<T>,
+    r: Vec<T>,
+    /// df/dy, a block a column of the batch.
+    pub jac: Vec<T>,
+    pub dfdt: Vec<T>,
+    /// Factors of W, their rows, and room for a solve.
+    pub lu: Vec<T>,
+    pub rows: Vec<u32>,
+    work: Vec<T>,
+    pub error: Vec<T>,
+    pub dim: usize,
+    /// What `eval_keep` would store; nothing here.
+    pub keep: Vec<T>,
+}
+
+impl<T: Scalar> Rosenbrock<T> {
+    pub fn new(tab: &'static RosenbrockTableau) -> Self {
+        let s = tab.stages();
+        let square = |rows: &[&[f64]]| {
+            (0..s * s).map(|k| T::of(rows[k / s].get(k % s).copied().unwrap_or(0.0))).collect()
+        };
+        let list = |x: &[f64]| x.iter().map(|&v| T::of(v)).collect::<Vec<T>>();
+        let nonzero: Vec<usize> = (0..s).filter(|&i| tab.e[i] != 0.0).collect();
+        Self {
+            tab,
+            s,
+            gamma: T::of(tab.gamma),
+            alpha: list(tab.alpha),
+            d: list(tab.d),
+            a: square(tab.a),
+            c: square(tab.c),
+            e: list(tab.e),
+            continues: (0..s).map(|i| tab.continues(i)).collect(),
+            repeats: (0..s).map(|i| tab.repeats(i)).collect(),
+            q: (0..tab.q.len() * s).map(|k| T::of(tab.q[k / s].get(k % s).copied().unwrap_or(0.0))).collect(),
+            degree: tab.q.len(),
+            single: if nonzero.len() == 1 && tab.e[nonzero[0]] == 1.0 { Some(nonzero[0]) } else { None },
+            has_stiffness: tab.has_stiffness(),
+        }
+    }
+
+    /// Room for dim x batch numbers.
+    pub fn stages(&self, dim: usize, batch: usize) -> RosStages<T> {
+        let n = dim * batch;
+        let zeros = |len: usize| vec![T::ZERO; len];
+        RosStages {
+            y0: zeros(n),
+            y1: zeros(n),
+            u: zeros(self.s * n),
+            f: zeros(self.s * n),
+            g: zeros(n),
+            r: zeros(n),
+            jac: zeros(n * dim),
+            dfdt: zeros(n),
+            lu: zeros(batch * lu::size(dim)),
+            rows: vec![0; n],
+            work: zeros(lu::work(dim)),
+            error: zeros(n),
+            dim,
+            keep: vec![],
+        }
+    }
+
+    /// Evaluations of a step after the first stage.
+    pub fn evals(&self) -> u64 {
+        self.repeats[1..].iter().filter(|r| r.is_none()).count() as u64
+    }
+
+    /// f_0 and the derivatives at the step's start.
+    #[inline]
+    pub fn linearize<F: Linearize<T> + ?Sized>(
+        &self,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        st: &mut RosStages<T>,
+        counts: &mut OdeCounts,
+    ) {
+        let n = st.y0.len();
+        f.eval(t, &st.y0, p, &mut st.f[..n]);
+        counts.evals += 1;
+        counts.jacobians += 1;
+        let at = Point { t, h, y: &st.y0, p, dy: &st.f[..n] };
+        f.linearize(&at, &mut st.jac, &mut st.dfdt, counts);
+    }
+
+    /// Factors W = I / (h gamma) - J; false if it is singular or not finite.
+    #[inline]
+    pub fn factor(&self, h: T, st: &mut RosStages<T>) -> bool {
+        match st.dim {
+            1 => self.factor_n(1, h, st),
+            2 => self.factor_n(2, h, st),
+            3 => self.factor_n(3, h, st),
+            4 => self.factor_n(4, h, st),
+            n => lu::wide(
+                n,
+                #[inline(always)]
+                || self.factor_n(n, h, st),
+            ),
+        }
+    }
+
+    #[inline(always)]
+    fn factor_n(&self, n: usize, h: T, st: &mut RosStages<T>) -> bool {
+        let diagonal = T::ONE / (h * self.gamma);
+        let ld = lu::stride(n);
+        let blocks = st.lu.chunks_exact_mut(lu::size(n)).zip(st.jac.chunks_exact(n * n));
+        for ((lu, jac), rows) in blocks.zip(st.rows.chunks_exact_mut(n)) {
+            for (k, (w, j)) in lu.chunks_exact_mut(ld).zip(jac.chunks_exact(n)).enumerate() {
+                w.iter_mut().zip(j).for_each(|(w, j)| *w = -*j);
+                w[n..].fill(T::ZERO);
+                w[k] += diagonal;
+            }
+            if !lu::factor(n, lu, rows) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// All stages and y1, with f_0, the derivatives and the factors there.
+    #[inline]
+    pub fn step<F: VectorField<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut RosStages<T>) {
+        if st.y0.len() == st.dim {
+            match st.dim {
+                1 => return self.step_short::<F, 1>(f, t, h, p, st),
+                2 => return self.step_short::<F, 2>(f, t, h, p, st),
+                3 => return self.step_short::<F, 3>(f, t, h, p, st),
+                4 => return self.step_short::<F, 4>(f, t, h, p, st),
+                _ => {}
+            }
+        }
+        let mut g = std::mem::take(&mut st.g);
+        let mut r = std::mem::take(&mut st.r);
+        lu::wide(
+            st.dim,
+            #[inline(always)]
+            || self.step_n(st.dim, f, t, h, p, &mut g, &mut r, st),
+        );
+        (st.g, st.r) = (g, r);
+    }
+
+    /// `g` and `r` have the length of the state.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn step_n<F: VectorField<T> + ?Sized>(
+        &self,
+        dim: usize,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        g: &mut [T],
+        r: &mut [T],
+        st: &mut RosStages<T>,
+    ) {
+        for i in 0..self.s {
+            self.gather(i, h, st, g, r);
+            self.evaluate(i, f, t, h, p, g, st);
+            self.solve(i, dim, st, r);
+        }
+        self.end(g, st);
+    }
+
+    /// The same for a single state of N numbers, everything inlined.
+    #[inline(always)]
+    fn step_short<F: VectorField<T> + ?Sized, const N: usize>(
+        &self,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        st: &mut RosStages<T>,
+    ) {
+        let (mut g, mut r) = ([T::ZERO; N], [T::ZERO; N]);
+        self.step_n(N, f, t, h, p, &mut g, &mut r, st);
+    }
+
+    /// g <- g_i and r <- (1/h) sum c_ij U_j + h d_i df/dt.
+    #[inline(always)]
+    fn gather(&self, i: usize, h: T, st: &RosStages<T>, g: &mut [T], r: &mut [T]) {
+        let n = g.len();
+        let (a, c) = (&self.a[i * self.s..][..i], &self.c[i * self.s..][..i]);
+        let inverse = T::ONE / h;
+        let d = h * self.d[i];
+        let dfdt = &st.dfdt[..n];
+        for m in 0..n {
+            r[m] = d * dfdt[m];
+        }
+        let y0 = &st.y0[..n];
+        if self.continues[i] {
+            let u = &st.u[(i - 1) * n..][..n];
+            for m in 0..n {
+                g[m] += u[m];
+            }
+            for (c, u) in c.iter().zip(st.u.chunks_exact(n)) {
+                let c = *c * inverse;
+                for m in 0..n {
+                    r[m] += c * u[m];
+                }
+            }
+            return;
+        }
+        g.copy_from_slice(y0);
+        for ((a, c), u) in a.iter().zip(c).zip(st.u.chunks_exact(n)) {
+            let c = *c * inverse;
+            for m in 0..n {
+                g[m] += *a * u[m];
+                r[m] += c * u[m];
+            }
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn evaluate<F: VectorField<T> + ?Sized>(
+        &self,
+        i: usize,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        g: &[T],
+        st: &mut RosStages<T>,
+    ) {
+        let n = g.len();
+        if i == 0 {
+            return;
+        }
+        match self.repeats[i] {
+            Some(l) => st.f.copy_within(l * n..(l + 1) * n, i * n),
+            None => f.eval(t + self.alpha[i] * h, g, p, &mut st.f[i * n..][..n]),
+        }
+    }
+
+    /// U_i <- W^-1 (f_i + r).
+    #[inline(always)]
+    fn solve(&self, i: usize, dim: usize, st: &mut RosStages<T>, r: &mut [T]) {
+        let n = r.len();
+        let f = &st.f[i * n..][..n];
+        for m in 0..n {
+            r[m] += f[m];
+        }
+        let blocks = st.lu.chunks_exact(lu::size(dim)).zip(st.rows.chunks_exact(dim));
+        let columns = r.chunks_exact(dim).zip(st.u[i * n..][..n].chunks_exact_mut(dim));
+        for ((lu, rows), (b, u)) in blocks.zip(columns) {
+            lu::solve(dim, lu, rows, b, &mut st.work, u);
+        }
+    }
+
+    /// r <- W^-T b; `b` is used up.
+    pub fn solve_transposed(&self, st: &RosStages<T>, b: &mut [T], r: &mut [T]) {
+        let n = st.dim;
+        let blocks = st.lu.chunks_exact(lu::size(n)).zip(st.rows.chunks_exact(n));
+        for ((lu, rows), (b, r)) in blocks.zip(b.chunks_exact_mut(n).zip(r.chunks_exact_mut(n))) {
+            lu::solve_transposed(n, lu, rows, b, r);
+        }
+    }
+
+    #[inline(always)]
+    fn end(&self, g: &[T], st: &mut RosStages<T>) {
+        let n = g.len();
+        let u = &st.u[(self.s - 1) * n..][..n];
+        let y1 = &mut st.y1[..n];
+        for m in 0..n {
+            y1[m] = g[m] + u[m];
+        }
+    }
+
+    /// g <- g_i, with the operations of the step.
+    pub fn argument(&self, i: usize, st: &mut RosStages<T>) {
+        let n = st.y0.len();
+        st.g.copy_from_slice(&st.y0);
+        for (j, u) in st.u.chunks_exact(n).enumerate().take(i) {
+            kernels::add_scaled(&mut st.g, self.a[i * self.s + j], u);
+        }
+    }
+
+    /// The scaled error E.
+    #[inline]
+    pub fn error(&self, norm: Norm, scale: &Scale<T>, st: &mut RosStages<T>) -> T {
+        let n = st.y0.len();
+        let u = match self.single {
+            Some(i) => &st.u[i * n..][..n],
+            None => {
+                st.error.fill(T::ZERO);
+                for (e, u) in self.e.iter().zip(st.u.chunks_exact(n)) {
+                    if *e != T::ZERO {
+                        kernels::add_scaled(&mut st.error, *e, u);
+                    }
+                }
+                &st.error
+            }
+        };
+        kernels::scaled_norm(norm, scale, &st.y0, &st.y1, u)
+    }
+
+    /// |f_{s-1} - f_{s-2}| / |g_{s-1} - g_{s-2}|, both at t + h, with g_{s-1} - g_{s-2} = U_{s-2}: an estimate of the dominant eigenvalue. Zero
+    /// where the method does not define it or the denominator is zero.
+    pub fn stiffness(&self, st: &RosStages<T>) -> T {
+        if !self.has_stiffness {
+            return T::ZERO;
+        }
+        let (n, s) = (st.y0.len(), self.s);
+        let num = kernels::distance2(&st.f[(s - 1) * n..][..n], &st.f[(s - 2) * n..][..n]);
+        let den = st.u[(s - 2) * n..][..n].iter().fold(T::ZERO, |sum, u| sum + *u * *u);
+        let r = (num / den).sqrt();
+        if den > T::ZERO && r.is_finite() { r } else { T::ZERO }
+    }
+
+    /// min(|J|_1, |J|_inf), the largest over the batch: not below the spectral radius.
+    pub fn radius(&self, st: &RosStages<T>) -> T {
+        let n = st.dim;
+        let larger = |a: T, b: T| if b > a { b } else { a };
+        st.jac.chunks_exact(n * n).fold(T::ZERO, |most, block| {
+            let columns = block
+                .chunks_exact(n)
+                .map(|c| c.iter().fold(T::ZERO, |s, v| s + v.abs()))
+                .fold(T::ZERO, larger);
+            let rows = (0..n)
+                .map(|i| block.iter().skip(i).step_by(n).fold(T::ZERO, |s, v| s + v.abs()))
+                .fold(T::ZERO, larger);
+            larger(most, if rows < columns { rows } else { columns })
+        })
+    }
+
+    /// theta (1 - theta) sum_m q_mj theta^m.
+    #[inline]
+    pub fn dense_weight(&self, j: usize, theta: T) -> T {
+        let sum = (0..self.degree).rev().fold(T::ZERO, |s, m| s * theta + self.q[m * self.s + j]);
+        theta * (T::ONE - theta) * sum
+    }
+
+    /// out <- y(t + theta h).
+    pub fn interpolate(&self, theta: T, st: &RosStages<T>, out: &mut [T]) {
+        let n = st.y0.len();
+        for ((o, &a), &b) in out.iter_mut().zip(&st.y0).zip(&st.y1) {
+            *o = (T::ONE - theta) * a + theta * b;
+        }
+        for (j, u) in st.u.chunks_exact(n).enumerate() {
+            let w = self.dense_weight(j, theta);
+            if w != T::ZERO {
+                kernels::add_scaled(out, w, u);
+            }
+        }
+    }
+}
+
+/// A Rosenbrock step as sinks see it.
+pub(crate) struct RosBody<'a, T> {
+    pub ros: &'a Rosenbrock<T>,
+    pub st: &'a RosStages<T>,
+}
+
+impl<T: Scalar> StepBody<T> for RosBody<'_, T> {
+    fn y0(&self) -> &[T] {
+        &self.st.y0
+    }
+    fn y1(&self) -> &[T] {
+        &self.st.y1
+    }
+    fn dy0(&self) -> &[T] {
+        &self.st.f[..self.st.y0.len()]
+    }
+    fn stiffness(&mut self, _: T) -> T {
+        self.ros.stiffness(self.st)
+    }
+    fn radius(&self) -> Option<T> {
+        Some(self.ros.radius(self.st))
+    }
+    fn degree(&self) -> usize {
+        self.ros.degree
+    }
+    fn prepare_dense(&mut self, _: T, _: T) -> u64 {
+        0
+    }
+    fn interpolate(&mut self, theta: T, _: T, out: &mut [T]) {
+        self.ros.interpolate(theta, self.st, out);
+    }
+    fn coefficients(&mut self, _: T, out: &mut [T]) {
+        let n = self.st.y0.len();
+        out.fill(T::ZERO);
+        for (m, z) in out.chunks_exact_mut(n).enumerate() {
+            for (j, u) in self.st.u.chunks_exact(n).enumerate() {
+                let w = self.ros.q[m * self.ros.s + j];
+                if w != T::ZERO {
+                    kernels::add_scaled(z, w, u);
+                }
+            }
+        }
+    }
+}

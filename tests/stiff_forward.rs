@@ -1,0 +1,494 @@
+//! Rosenbrock methods, diffsol and the automatic choice: orders, reference values, statuses, events, bad input, allocations.
+
+mod common;
+#[path = "common/stiff.rs"]
+mod problems;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
+use common::reference;
+use costate::nn::{DualNum, Formula, FormulaField};
+use costate::ode::*;
+use problems::{Stiff, relative_error};
+
+/// Counts the allocations of the current thread.
+struct Counting;
+thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
+
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|c| c.set(c.get() + 1));
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(p, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn field(pr: &Stiff) -> impl Linearize<f64> + use<> {
+    WithJacobian::new(FnField::new(pr.n, pr.p.len(), pr.f), pr.jac).autonomous()
+}
+
+/// Small components count. The controller is said, for work is pinned.
+fn tolerances(tol: f64) -> Options {
+    Options { controller: Controller::pi(0.2, 0.65), ..Options::tolerances(tol, 1e-4 * tol) }
+}
+
+/// y0' = y0 cos t, y1' = -y0 y1 sin t / exp(sin t): y0 = exp(sin t), y1 = exp(cos t).
+struct Growth;
+
+impl Formula<f64> for Growth {
+    fn dim(&self) -> usize {
+        2
+    }
+    fn n_params(&self) -> usize {
+        0
+    }
+    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, t: D, y: &[D], _: &[D], dy: &mut [D]) {
+        dy[0] = y[0] * t.cos();
+        dy[1] = -y[0] * y[1] * t.sin() / t.sin().exp();
+    }
+}
+
+/// Largest errors at the step points and between them.
+fn errors<F: Linearize<f64>>(tab: &'static RosenbrockTableau, mut f: F, steps: usize) -> (f64, f64) {
+    let exact = |t: f64| [t.sin().exp(), t.cos().exp()];
+    let (mut dense, mut every) = (DenseSolution::new(), EveryStep::new());
+    let mut it = StiffIntegrator::new(tab, 2, 1, &Options::fixed(2.0 / steps as f64)).unwrap();
+    let r = it.run(&mut f, (0.0, 2.0), &exact(0.0), &[], &mut (&mut dense, &mut every)).unwrap();
+    assert_eq!((r.stop, r.counts.accepted), (OdeStop::Finished, steps as u64));
+    let far = |t: f64, y: &[f64]| (y[0] - exact(t)[0]).hypot(y[1] - exact(t)[1]);
+    let at_steps = every.times().iter().enumerate().map(|(i, &t)| far(t, every.state(i))).fold(0.0, f64::max);
+    let between =
+        (0..2000).map(|k| far(k as f64 * 1e-3, &dense.at(k as f64 * 1e-3).unwrap())).fold(0.0, f64::max);
+    (at_steps, between)
+}
+
+/// Median of the observed orders over four halvings.
+fn order(mut error: impl FnMut(usize) -> f64, first: usize) -> f64 {
+    let e: Vec<f64> = (0..5).map(|k| error(first << k)).collect();
+    let mut p: Vec<f64> = e.windows(2).map(|w| (w[0] / w[1]).log2()).collect();
+    p.sort_by(f64::total_cmp);
+    0.5 * (p[1] + p[2])
+}
+
+#[test]
+fn convergence_orders() {
+    for (tab, first) in [(&RODAS3P, 80), (&RODAS4, 40), (&RODAS5P, 20)] {
+        let p = order(|n| errors(tab, FormulaField::new(Growth), n).0, first);
+        let dense = order(|n| errors(tab, FormulaField::new(Growth), n).1, first);
+        println!("{} {p:.3} {dense:.3}", tab.name);
+        assert!((p - tab.order as f64).abs() < 0.1, "{}: order {p}", tab.name);
+        // The interpolant's local error is h^(dense_order + 1).
+        let want = tab.order.min(tab.dense_order + 1) as f64;
+        assert!((dense - want).abs() < 0.1, "{}: dense order {dense}", tab.name);
+    }
+}
+
+#[test]
+fn a_jacobian_by_differences_keeps_the_order_until_its_own_error_shows() {
+    let f = || {
+        FnField::new(2, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            dy[0] = y[0] * t.cos();
+            dy[1] = -y[0] * y[1] * t.sin() / t.sin().exp();
+        })
+    };
+    let p = order(|n| errors(&RODAS4, Differences::new(f()), n).0, 10);
+    assert!((p - 4.0).abs() < 0.15, "{p}");
+}
+
+#[test]
+fn reference_values() {
+    let Some(values) = reference("reference_values.json") else { return };
+    for pr in &problems::ALL {
+        let exact: Vec<f64> = serde_json::from_value(values["stiff"][pr.key].clone()).unwrap();
+        let check = |what: &str, r: &OdeReport, y: &[f64], want: f64| {
+            let error = relative_error(y, &exact);
+            println!(
+                "{} {what}: {error:.1e} {} steps, {} rejected",
+                pr.name, r.counts.accepted, r.counts.rejected
+            );
+            assert!(r.ok(), "{} {what}: {}", pr.name, r.message());
+            assert!(error < want, "{} {what}: {error:.1e}", pr.name);
+        };
+        let run = |f: &mut dyn FnMut(&mut StiffIntegrator<f64>) -> OdeReport, method, tol| {
+            let mut it = StiffIntegrator::new(method, pr.n, 1, &tolerances(tol)).unwrap();
+            let r = f(&mut it);
+            (r, it.y().to_vec())
+        };
+        let span = (0.0, pr.t1);
+        for (method, tol, want) in
+            [(&RODAS3P, 1e-5, 5e-3), (&RODAS4, 1e-6, 5e-5), (&RODAS5P, 1e-6, 2e-6), (&RODAS5P, 1e-8, 2e-8)]
+        {
+            let (r, y) =
+                run(&mut |it| it.run(&mut field(pr), span, pr.y0, pr.p, &mut ()).unwrap(), method, tol);
+            check(&format!("{} {tol:.0e}", method.name), &r, &y, want);
+        }
+        let mut f = Differences::new(FnField::new(pr.n, pr.p.len(), pr.f)).autonomous();
+        let (r, y) = run(&mut |it| it.run(&mut f, span, pr.y0, pr.p, &mut ()).unwrap(), &RODAS5P, 1e-6);
+        check("differences", &r, &y, 1e-5);
+
+        let mut auto = Auto::new(&TSIT54, &RODAS5P, pr.n, 1, &tolerances(1e-6)).unwrap();
+        let r = auto.run(&mut field(pr), span, pr.y0, pr.p, &mut ()).unwrap();
+        println!("{} {:?}", pr.name, auto.switches());
+        check("auto", &r, auto.y(), 1e-5);
+        assert!(!auto.switches().is_empty() && r.stiff_at == Some(auto.switches()[0].t));
+
+        let mut bdf = Diffsol::new(DiffsolMethod::Bdf, pr.n, 1, &tolerances(1e-7)).unwrap();
+        let r = bdf.run(&mut field(pr), span, pr.y0, pr.p, &mut ()).unwrap();
+        check("diffsol bdf", &r, bdf.y(), 1e-4);
+    }
+}
+
+#[test]
+fn jacobians_agree() {
+    // By hand, by differences; and the products that the benchmark gives to its peer.
+    for pr in &problems::ALL {
+        let n = pr.n;
+        let y =
+            solve_stiff(&mut field(pr), &RODAS5P, &tolerances(1e-6), (0.0, 0.3 * pr.t1), pr.y0, pr.p, &[])
+                .unwrap()
+                .y1;
+        let mut dy = vec![0.0; n];
+        (pr.f)(0.0, &y, pr.p, &mut dy);
+        let at = Point { t: 0.0, h: 1e-6, y: &y, p: pr.p, dy: &dy };
+        let (mut a, mut b, mut rate) = (vec![f64::NAN; n * n], vec![f64::NAN; n * n], vec![0.0; n]);
+        let mut counts = OdeCounts::default();
+        field(pr).linearize(&at, &mut a, &mut rate, &mut counts);
+        let mut f = Differences::new(FnField::new(n, pr.p.len(), pr.f));
+        f.linearize(&at, &mut b, &mut rate, &mut counts);
+        assert!(rate.iter().all(|r| *r == 0.0));
+        let size = a.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        let most = y.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        for j in 0..n {
+            for i in 0..n {
+                // Rounding of f_i over the increment of y_j.
+                let terms = (0..n).map(|l| (a[l * n + i] * y[l]).abs()).fold(0.0, f64::max);
+                let noise = 8.0 * f64::EPSILON * terms / (1.5e-8 * y[j].abs().max(1e-5 * most));
+                let (a, b) = (a[j * n + i], b[j * n + i]);
+                assert!((a - b).abs() < 1e-4 * a.abs() + noise, "{} {i} {j}: {a} {b}", pr.name);
+            }
+        }
+        let v: Vec<f64> = (0..n).map(|i| 1.0 / (1.0 + i as f64)).collect();
+        let mut out = vec![0.0; n];
+        (pr.jv)(&y, pr.p, 0.0, &v, &mut out);
+        for i in 0..n {
+            let sum: f64 = (0..n).map(|j| a[j * n + i] * v[j]).sum();
+            assert!((sum - out[i]).abs() < 1e-12 * size, "{} {i}", pr.name);
+        }
+    }
+}
+
+#[test]
+fn work_is_pinned() {
+    // Steps and rejections with Rodas5P at 1e-6.
+    let pinned = [(108, 3), (646, 14), (915, 129), (221, 2), (957, 16), (58, 0)];
+    for (pr, want) in problems::ALL.iter().zip(pinned) {
+        let mut it = StiffIntegrator::new(&RODAS5P, pr.n, 1, &tolerances(1e-6)).unwrap();
+        let c = it.run(&mut field(pr), (0.0, pr.t1), pr.y0, pr.p, &mut ()).unwrap().counts;
+        let near = |a: u64, b: u64| a.abs_diff(b) <= 2 + b / 50;
+        assert!(near(c.accepted, want.0) && near(c.rejected, want.1), "{} {c:?}", pr.name);
+        assert_eq!(c.jacobians, c.accepted + c.rejected);
+        assert_eq!(c.evals, 2 + 8 * c.jacobians);
+    }
+}
+
+#[test]
+fn a_batch_of_copies_is_one_trajectory_and_single_precision_works() {
+    let pr = Stiff::by_name("hires");
+    let y0: Vec<f64> = (0..3).flat_map(|_| pr.y0.iter().copied()).collect();
+    let s = solve_stiff(&mut field(pr), &RODAS5P, &tolerances(1e-5), (0.0, 10.0), &y0, &[], &[]).unwrap();
+    let one = solve_stiff(&mut field(pr), &RODAS5P, &tolerances(1e-5), (0.0, 10.0), pr.y0, &[], &[]).unwrap();
+    assert_eq!(s.report.counts, one.report.counts);
+    for column in s.y1.chunks(8) {
+        assert!(column.iter().zip(&one.y1).all(|(a, b)| (a - b).abs() < 1e-14));
+    }
+    let mut f = Differences::new(FnField::new(1, 0, |t: f32, y: &[f32], _: &[f32], dy: &mut [f32]| {
+        dy[0] = -1e3 * (y[0] - t.cos()) - t.sin();
+    }));
+    let o = Options::tolerances(1e-4, 1e-4);
+    let s = solve_stiff(&mut f, &RODAS4, &o, (0.0, 2.0), &[1.0f32], &[], &[1.0]).unwrap();
+    assert!((s.state(0)[0] - 1f32.cos()).abs() < 1e-3 && s.report.counts.accepted < 60, "{:?}", s.report);
+}
+
+/// y' = -1000 (y - cos t), y(0) on the slow solution y = (1e6 cos t + 1e3 sin t) / (1e6 + 1), zero at pi - atan 1000.
+fn slow(t: f64) -> f64 {
+    (1e6 * t.cos() + 1e3 * t.sin()) / (1e6 + 1.0)
+}
+
+fn relaxation() -> impl Linearize<f64> {
+    let f =
+        FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -1e3 * (y[0] - t.cos()));
+    WithJacobian::new(f, |_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = -1e3)
+}
+
+#[test]
+fn save_points_dense_output_and_events_compose() {
+    let zero = std::f64::consts::PI - 1e3f64.atan();
+    for tab in RosenbrockTableau::all() {
+        let mut ev = Events::new()
+            .when(Crossing::Falling, AtEvent::Record, |_, y: &[f64]| y[0])
+            .when(Crossing::Any, AtEvent::Handle, |t, _: &[f64]| t - 2.0)
+            .when(Crossing::Any, AtEvent::Stop, |t, _: &[f64]| t - 2.5)
+            .on_event(|_, y| {
+                y[0] = 5.0;
+                ControlFlow::Continue(())
+            });
+        let (mut save, mut dense) = (SaveAt::new(&[0.0, 0.7, 1.5, 2.0, 2.4, 2.9]), DenseSolution::new());
+        let mut it = StiffIntegrator::new(tab, 1, 1, &Options::tolerances(1e-7, 1e-8)).unwrap();
+        let sinks = &mut (&mut ev, &mut save, &mut dense);
+        let r = it.run(&mut relaxation(), (0.0, 3.0), &[slow(0.0)], &[], sinks).unwrap();
+        assert_eq!(r.stop, OdeStop::Stopped);
+        assert!((r.t - 2.5).abs() < 1e-14, "{} {}", tab.name, r.t);
+        let seen: Vec<usize> = ev.happened().iter().map(|o| o.event).collect();
+        // The jump goes to the other side: y comes back through zero.
+        assert_eq!(seen, [0, 1, 0, 2], "{}", tab.name);
+        assert!((ev.happened()[0].t - zero).abs() < 1e-6, "{} {}", tab.name, ev.happened()[0].t - zero);
+        for (i, t) in [(1, 0.7), (2, 1.5), (4, 2.4)] {
+            assert!((save.state(i)[0] - slow(t)).abs() < 1e-5, "{} {t}: {}", tab.name, save.state(i)[0]);
+            assert!((dense.at(t).unwrap()[0] - save.state(i)[0]).abs() < 1e-13);
+        }
+        // The jump's transient: y - slow decays like exp(-1000 t).
+        let want = slow(2.001) + (5.0 - slow(2.0)) * (-1f64).exp();
+        assert!((dense.at(2.001).unwrap()[0] - want).abs() < 1e-4, "{}", tab.name);
+        assert!(save.state(5)[0].is_nan() && save.len() == 5);
+    }
+}
+
+#[test]
+fn backwards_and_forwards_return() {
+    let (mut f, o) = (FormulaField::new(Growth), Options::tolerances(1e-10, 1e-12));
+    for tab in [&RODAS4, &RODAS5P] {
+        let y0 = [1.0, 1f64.exp()];
+        let there = solve_stiff(&mut f, tab, &o, (0.0, 2.0), &y0, &[], &[]).unwrap();
+        let back = solve_stiff(&mut f, tab, &o, (2.0, 0.0), &there.y1, &[], &[1.5, 0.5]).unwrap();
+        assert!(there.report.ok() && back.report.ok());
+        assert!(relative_error(&back.y1, &y0) < 1e-8, "{:?}", back.y1);
+        assert!((back.state(1)[0] - 0.5f64.sin().exp()).abs() < 1e-7);
+    }
+}
+
+#[test]
+fn failures_say_where_and_what_to_try() {
+    // y' = y^2 blows up at t = 1.
+    let blow = || {
+        Differences::new(FnField::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            dy[0] = y[0] * y[0]
+        }))
+        .autonomous()
+    };
+    let o = Options { max_steps: 20_000, ..Options::default() };
+    let r = solve_stiff(&mut blow(), &RODAS5P, &o, (0.0, 2.0), &[1.0], &[], &[]).unwrap().report;
+    assert!(matches!(r.stop, OdeStop::StepUnderflow | OdeStop::MaxSteps), "{r:?}");
+    assert!((r.t - 1.0).abs() < 1e-3 && r.message().contains("t = "), "{}", r.message());
+
+    let pr = Stiff::by_name("vdp 1e3");
+    let few = Options { max_steps: 50, ..tolerances(1e-6) };
+    let r = solve_stiff(&mut field(pr), &RODAS5P, &few, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap().report;
+    assert_eq!((r.stop, r.counts.accepted + r.counts.rejected), (OdeStop::MaxSteps, 50));
+    assert!(r.stiffness.unwrap() > 500.0 && !r.ok(), "{r:?}");
+    let coarse = Options { min_step: 10.0, ..tolerances(1e-6) };
+    let r = solve_stiff(&mut field(pr), &RODAS5P, &coarse, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap().report;
+    assert_eq!(r.stop, OdeStop::StepUnderflow);
+
+    // Not finite beyond t = 1: steps shrink towards it; at the start: said at once.
+    let edge = |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.0 - t).sqrt() * y[0];
+    let mut f = Differences::new(FnField::new(1, 0, edge));
+    let r = solve_stiff(&mut f, &RODAS5P, &Options::default(), (0.0, 5.0), &[1.0], &[], &[]).unwrap().report;
+    assert!(r.stop == OdeStop::StepUnderflow && r.counts.not_finite > 0, "{r:?}");
+    assert!((r.t - 1.0).abs() < 1e-6 && r.message().contains("not finite"), "{}", r.message());
+    let r = solve_stiff(&mut f, &RODAS5P, &Options::default(), (2.0, 5.0), &[1.0], &[], &[]).unwrap().report;
+    assert_eq!(r.stop, OdeStop::StartNotFinite);
+
+    // A Jacobian that is not finite, and one that belongs to another field.
+    let f = || FnField::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -y[0]);
+    let mut bad = WithJacobian::new(f(), |_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = f64::NAN);
+    let r =
+        solve_stiff(&mut bad, &RODAS5P, &Options::default(), (0.0, 1.0), &[1.0], &[], &[]).unwrap().report;
+    assert!(r.stop == OdeStop::StepUnderflow && r.counts.accepted == 0, "{r:?}");
+    let mut wrong = WithJacobian::new(f(), |_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = 3.0);
+    let s = solve_stiff(&mut wrong, &RODAS5P, &Options::default(), (0.0, 1.0), &[1.0], &[], &[]).unwrap();
+    assert!(s.report.ok() && (s.y1[0] - (-1f64).exp()).abs() < 1e-5, "error control: {:?}", s.y1);
+}
+
+#[test]
+fn bad_input_is_one_clear_error_each() {
+    let pr = Stiff::by_name("robertson");
+    let go = |o: &Options, span, y0: &[f64], p: &[f64], save: &[f64]| {
+        solve_stiff(&mut field(pr), &RODAS5P, o, span, y0, p, save).map(|_| ()).unwrap_err().to_string()
+    };
+    let (d, y, p) = (Options::default(), pr.y0, pr.p);
+    assert_eq!(go(&d, (1.0, 1.0), y, p, &[]), "the time span is empty: t0 = t1 = 1");
+    assert_eq!(go(&d, (0.0, f64::NAN), y, p, &[]), "the time span from 0 to NaN is not finite");
+    assert_eq!(go(&d, (0.0, 1.0), &y[..2], p, &[]), "the start has length 2, expected 3");
+    assert_eq!(go(&d, (0.0, 1.0), y, &p[..1], &[]), "the parameter vector has length 1, expected 3");
+    assert!(go(&d, (0.0, 1.0), &[1.0, f64::NAN, 0.0], p, &[]).contains("entry 1 is NaN"));
+    assert!(go(&d, (0.0, 1.0), y, p, &[2.0]).contains("outside the span"));
+    assert!(go(&d, (0.0, 1.0), y, p, &[0.5, 0.4]).contains("order of integration"));
+    assert!(go(&Options::tolerances(-1.0, 1e-6), (0.0, 1.0), y, p, &[]).contains("rtol"));
+    let mut panics =
+        Differences::new(FnField::new(1, 0, |_: f64, _: &[f64], _: &[f64], _: &mut [f64]| panic!("oh no")));
+    let e = solve_stiff(&mut panics, &RODAS5P, &d, (0.0, 1.0), &[1.0], &[], &[]).unwrap_err();
+    assert_eq!(e, OdeError::FieldPanicked { message: "oh no".into() });
+    let mut auto = Auto::new(&TSIT54, &RODAS5P, 3, 1, &d).unwrap();
+    assert!(auto.run(&mut field(pr), (0.0, 1.0), &y[..2], p, &mut ()).is_err());
+    assert!(Auto::<f64>::new(&TSIT54, &RODAS5P, 0, 1, &d).is_err());
+    // What diffsol has no place for.
+    for o in [
+        Options::fixed(0.1),
+        Options { norm: Norm::Max, ..Options::default() },
+        Options { max_step: 1.0, ..Options::default() },
+        Options::tolerances(vec![1e-3, 1e-3, 1e-3], 1e-3),
+    ] {
+        let e = Diffsol::new(DiffsolMethod::Bdf, 3, 1, &o).unwrap_err().to_string();
+        assert!(e.contains("for diffsol"), "{e}");
+    }
+}
+
+#[test]
+fn no_allocation_per_step() {
+    for pr in &problems::ALL {
+        for tab in [&RODAS4, &RODAS5P] {
+            let mut it = StiffIntegrator::new(tab, pr.n, 1, &tolerances(1e-4)).unwrap();
+            let mut save = SaveAt::new(&[0.1 * pr.t1, 0.5 * pr.t1]);
+            let mut hand = field(pr);
+            let mut differences = Differences::new(FnField::new(pr.n, pr.p.len(), pr.f));
+            it.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
+            let before = ALLOCATIONS.with(Cell::get);
+            let a = it.run(&mut hand, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
+            let b = it.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
+            assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{} {}", pr.name, tab.name);
+            assert!(a.counts.accepted > 20 && b.counts.accepted > 20);
+        }
+    }
+}
+
+#[test]
+fn auto_goes_there_and_back_and_sinks_see_one_integration() {
+    // Stiff at first, with rate 2000 exp(-t) + 0.5: the explicit method suffices in the end.
+    let f = || {
+        FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            dy[0] = -(2e3 * (-t).exp() + 0.5) * (y[0] - t.cos()) - t.sin();
+        })
+    };
+    let mut f = WithJacobian::new(f(), |t: f64, _: &[f64], _: &[f64], j: &mut [f64]| {
+        j[0] = -(2e3 * (-t).exp() + 0.5)
+    });
+    let times: Vec<f64> = (0..=40).map(|k| 0.5 * k as f64).collect();
+    let (mut save, mut every, mut indices) = (SaveAt::new(&times), EveryStep::new(), vec![]);
+    let watch = FnSink(|s: &mut Step<'_, f64>| {
+        indices.push(s.index());
+        ControlFlow::Continue(())
+    });
+    let mut auto = Auto::new(&TSIT54, &RODAS5P, 1, 1, &Options::tolerances(1e-6, 1e-6)).unwrap();
+    let r = auto.run(&mut f, (0.0, 20.0), &[1.5], &[], &mut (&mut save, &mut every, watch)).unwrap();
+    let s = auto.switches();
+    assert!(r.stop == OdeStop::Finished && s.len() >= 2, "{r:?} {s:?}");
+    assert!(s[0].to_stiff && s[0].t < 1.0 && !s[1].to_stiff && s[1].t > 1.0, "{s:?}");
+    assert_eq!(indices, (0..r.counts.accepted).collect::<Vec<_>>());
+    assert_eq!(every.times().len() as u64, r.counts.accepted + 1);
+    assert!(every.times().windows(2).all(|w| w[1] > w[0]) && every.times()[every.times().len() - 1] == 20.0);
+    assert!(times[1..].iter().enumerate().all(|(i, t)| (save.state(i + 1)[0] - t.cos()).abs() < 1e-4));
+    assert!(r.counts.accepted < 300, "{r:?}");
+
+    // Not stiff: never leaves the explicit method.
+    let mut lv = Differences::new(common::lotka_volterra());
+    let mut auto = Auto::new(&TSIT54, &RODAS5P, 2, 1, &Options::tolerances(1e-6, 1e-6)).unwrap();
+    let r = auto.run(&mut lv, (0.0, 10.0), &[1.0, 1.0], &[1.5, 1.0, 3.0, 1.0], &mut ()).unwrap();
+    assert!(auto.switches().is_empty() && r.stiff_at.is_none() && r.counts.jacobians == 0);
+    let explicit = solve(
+        &mut lv,
+        &TSIT54,
+        &Options::tolerances(1e-6, 1e-6),
+        (0.0, 10.0),
+        &[1.0, 1.0],
+        &[1.5, 1.0, 3.0, 1.0],
+        &[],
+    )
+    .unwrap();
+    assert_eq!(auto.y(), explicit.y1);
+    // The limit on steps is one for all parts; a sink may stop in either.
+    let pr = Stiff::by_name("vdp 1e3");
+    let few = Options { max_steps: 300, ..tolerances(1e-6) };
+    let mut auto = Auto::new(&TSIT54, &RODAS5P, 2, 1, &few).unwrap();
+    let r = auto.run(&mut field(pr), (0.0, pr.t1), pr.y0, pr.p, &mut ()).unwrap();
+    assert_eq!((r.stop, r.counts.accepted + r.counts.rejected), (OdeStop::MaxSteps, 300));
+    let mut ev = Events::new().when(Crossing::Any, AtEvent::Stop, |t, _: &[f64]| t - 500.0);
+    let mut auto = Auto::new(&TSIT54, &RODAS5P, 2, 1, &tolerances(1e-6)).unwrap();
+    let r = auto.run(&mut field(pr), (0.0, pr.t1), pr.y0, pr.p, &mut ev).unwrap();
+    assert!(r.stop == OdeStop::Stopped && (r.t - 500.0).abs() < 1e-9, "{r:?}");
+}
+
+#[test]
+fn diffsol_answers_as_the_others_do() {
+    let zero = std::f64::consts::PI - 1e3f64.atan();
+    for method in [DiffsolMethod::Bdf, DiffsolMethod::TrBdf2, DiffsolMethod::Esdirk34] {
+        let mut ev = Events::new()
+            .when(Crossing::Falling, AtEvent::Record, |_, y: &[f64]| y[0])
+            .when(Crossing::Any, AtEvent::Handle, |t, _: &[f64]| t - 2.0)
+            .on_event(|_, y| {
+                y[0] = 5.0;
+                ControlFlow::Continue(())
+            });
+        let (mut save, mut dense) = (SaveAt::new(&[0.0, 0.7, 1.5, 2.4, 3.0]), DenseSolution::new());
+        let mut it = Diffsol::new(method, 1, 1, &Options::tolerances(1e-7, 1e-8)).unwrap();
+        let sinks = &mut (&mut ev, &mut save, &mut dense);
+        let r = it.run(&mut relaxation(), (0.0, 3.0), &[slow(0.0)], &[], sinks).unwrap();
+        assert_eq!((r.stop, r.t), (OdeStop::Finished, 3.0), "{method:?} {r:?}");
+        assert!((ev.happened()[0].t - zero).abs() < 1e-5, "{method:?} {}", ev.happened()[0].t - zero);
+        for (i, t) in [(1, 0.7), (2, 1.5), (3, 2.4), (4, 3.0)] {
+            assert!(
+                (save.state(i)[0] - slow(t)).abs() < 1e-5,
+                "{method:?} {t}: {}",
+                save.state(i)[0] - slow(t)
+            );
+            assert!((dense.at(t).unwrap()[0] - save.state(i)[0]).abs() < 1e-12);
+        }
+        let want = slow(2.001) + (5.0 - slow(2.0)) * (-1f64).exp();
+        assert!((dense.at(2.001).unwrap()[0] - want).abs() < 1e-3, "{method:?}");
+        assert_eq!(it.y(), save.state(4));
+        assert!(r.counts.evals > r.counts.accepted && r.counts.jacobians > 0 && r.counts.factorizations > 0);
+
+        // Backwards, a batch, a limit on steps, a field that leaves its domain, one that is not finite at the start.
+        let mut decay =
+            Differences::new(FnField::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+                dy[0] = -y[0]
+            }));
+        let mut it = Diffsol::new(method, 1, 2, &Options::tolerances(1e-6, 1e-8)).unwrap();
+        let r = it.run(&mut decay, (1.0, 0.0), &[1.0, 2.0], &[], &mut ()).unwrap();
+        let e = 1f64.exp();
+        assert!(
+            r.ok() && (it.y()[0] - e).abs() < 1e-4 && (it.y()[1] - 2.0 * e).abs() < 2e-4,
+            "{method:?} {:?}",
+            it.y()
+        );
+        let few = Options { max_steps: 5, ..Options::default() };
+        let mut it = Diffsol::new(method, 1, 1, &few).unwrap();
+        let r = it.run(&mut relaxation(), (0.0, 3.0), &[0.0], &[], &mut ()).unwrap();
+        assert_eq!(r.stop, OdeStop::MaxSteps, "{method:?}");
+        let mut f = Differences::new(FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            dy[0] = (1.0 - t).sqrt() * y[0]
+        }));
+        let mut it = Diffsol::new(method, 1, 1, &Options::default()).unwrap();
+        let r = it.run(&mut f, (2.0, 5.0), &[1.0], &[], &mut ()).unwrap();
+        assert_eq!(r.stop, OdeStop::StartNotFinite);
+        let r = it.run(&mut f, (0.0, 5.0), &[1.0], &[], &mut ()).unwrap();
+        assert!(
+            matches!(r.stop, OdeStop::StepUnderflow | OdeStop::SolverFailed | OdeStop::MaxSteps),
+            "{method:?} {r:?}"
+        );
+        assert!(!r.ok() && r.t <= 1.0 + 1e-6, "{method:?} {r:?}");
+        let mut panics =
+            Differences::new(FnField::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| {
+                assert!(t < 0.5, "too late");
+                dy[0] = 1.0;
+            }));
+        let e = it.run(&mut panics, (0.0, 1.0), &[1.0], &[], &mut ()).unwrap_err();
+        assert!(matches!(e, OdeError::FieldPanicked { .. }), "{e}");
+    }
+}
