@@ -140,14 +140,15 @@ impl<T: Scalar> Tape<T> {
     }
 }
 
-impl<T: Scalar> StepSink<T> for Tape<T> {
-    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+impl<T: Scalar> Tape<T> {
+    /// Before the first step of a pass with states of length n.
+    pub(crate) fn begin(&mut self, n: usize) {
         self.t.clear();
         self.h.clear();
         self.t_next.clear();
         self.held.clear();
-        if self.n != start.y0.len() {
-            self.n = start.y0.len();
+        if self.n != n {
+            self.n = n;
             self.slots.clear();
             self.stages.clear();
         }
@@ -156,11 +157,10 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
         self.stride = if let Memory::Every(k) = self.memory { k } else { 1 };
         self.broken = false;
         self.peak_slots = 0;
-        Ok(())
     }
 
-    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
-        self.broken |= step.is_shortened() || step.is_changed();
+    /// One more step, from (t, y0) to t_next.
+    pub(crate) fn record(&mut self, t: T, h: T, t_next: T, y0: &[T]) {
         let j = self.h.len();
         if j.is_multiple_of(self.stride) {
             if self.memory == Memory::Checkpoints(self.held.len()) {
@@ -168,13 +168,78 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
             }
             if j.is_multiple_of(self.stride) {
                 let slot = self.take_slot();
-                self.slots[slot].copy_from_slice(step.y0());
+                self.slots[slot].copy_from_slice(y0);
                 self.held.push((j, slot));
             }
         }
-        self.t.push(step.t0());
-        self.h.push(step.h());
-        self.t_next.push(step.t1());
+        self.t.push(t);
+        self.h.push(h);
+        self.t_next.push(t_next);
+    }
+
+    /// Reverses all steps, last first, computing missing states again within the policy's memory.
+    pub(crate) fn sweep<R: Reversal<T>>(&mut self, r: &mut R) {
+        if matches!(self.memory, Memory::Stages | Memory::States) {
+            for j in (0..self.len()).rev() {
+                r.state().copy_from_slice(&self.slots[self.held[j].1]);
+                r.reverse(j, self.t[j], self.h[j]);
+            }
+            return;
+        }
+        let mut end = self.len();
+        while let Some((a, slot)) = self.held.pop() {
+            let spare = self.spare();
+            self.segment(r, a, end, slot, spare);
+            self.free.push(slot);
+            end = a;
+        }
+        self.h.clear();
+    }
+
+    /// Reverses steps a..b, y_a in `slot`, with `spare` slots left.
+    fn segment<R: Reversal<T>>(&mut self, r: &mut R, a: usize, b: usize, slot: usize, spare: usize) {
+        let advance = |tape: &Self, r: &mut R, to: usize| {
+            r.state().copy_from_slice(&tape.slots[slot]);
+            for j in a..to {
+                r.advance(j, tape.t[j], tape.h[j]);
+            }
+        };
+        if b - a == 1 || spare == 0 {
+            for j in (a..b).rev() {
+                advance(self, r, j);
+                r.reverse(j, self.t[j], self.h[j]);
+            }
+            return;
+        }
+        let m = a + split(b - a, spare + 1);
+        advance(self, r, m);
+        let middle = self.take_slot();
+        self.slots[middle].copy_from_slice(r.state());
+        self.segment(r, m, b, middle, spare - 1);
+        self.free.push(middle);
+        self.segment(r, a, m, slot, spare);
+    }
+}
+
+/// Steps forward and back, for [`Tape::sweep`].
+pub(crate) trait Reversal<T> {
+    /// The state at the start of the next step.
+    fn state(&mut self) -> &mut [T];
+    /// From the start of step j, of length h from t, to its end.
+    fn advance(&mut self, j: usize, t: T, h: T);
+    /// Transposes step j, which starts at `state`.
+    fn reverse(&mut self, j: usize, t: T, h: T);
+}
+
+impl<T: Scalar> StepSink<T> for Tape<T> {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        self.begin(start.y0.len());
+        Ok(())
+    }
+
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        self.broken |= step.is_shortened() || step.is_changed();
+        self.record(step.t0(), step.h(), step.t1(), step.y0());
         ControlFlow::Continue(())
     }
 

@@ -1,0 +1,216 @@
+//! The transpose of one stochastic step.
+//!
+//! With u = delta E1 + E2, E = |u / sc|, bars on y1, E and S, and the increments, like h, held fixed:
+//!
+//! ```text
+//! u_bar, y1_bar += .., y0_bar += ..      from E;     K_i, H0_i_bar     from S
+//! e2_bar = y1_bar + u_bar
+//! K_i  += h (alpha_i y1_bar + delta e1_i u_bar + sum_{l>i} (a0_li H0_l_bar + a1_li H1_l_bar))
+//! G_i   = (beta1_i x1 + beta2_i x11) y1_bar + (beta3_i x2 + beta4_i x3) e2_bar + sum_{l>i} (b0_li x2 H0_l_bar + sqrt(h) b1_li H1_l_bar)
+//! H0_i_bar += (df/dy)'_i K_i,   H1_i_bar = (dg/dy)'_i G_i,   p_bar += (df/dp)'_i K_i + (dg/dp)'_i G_i
+//! y0_bar += y1_bar + sum_i (H0_i_bar + H1_i_bar)
+//! ```
+//!
+//! x1 = I1, x11 = I11/sqrt(h), x2 = I10/h, x3 = I111/h; for matrix noise a product x v stands for the matrix v x'.
+
+use super::field::{DiffusionPullback, Sde};
+use super::srk::{SdeStages, Srk};
+use crate::adjoint::internal::norm_bars;
+use crate::linalg::Scalar;
+use crate::ode::internal::{Scale, add_scaled, scaled_norm};
+use crate::ode::{Norm, Pullback};
+
+/// The bars of one step.
+#[derive(Debug, Clone)]
+pub(crate) struct SdeTransposed<T> {
+    pub st: SdeStages<T>,
+    /// Bar of y1 on entry, of y0 on return.
+    pub lambda: Vec<T>,
+    y0_direct: Vec<T>,
+    h0_bars: Vec<T>,
+    h1_bars: Vec<T>,
+    /// From S, for its two stages.
+    k_stiff: [Vec<T>; 2],
+    k_bar: Vec<T>,
+    g_bar: Vec<T>,
+    u: Vec<T>,
+    e2_bar: Vec<T>,
+    pub pullbacks: u64,
+}
+
+impl<T: Scalar> SdeTransposed<T> {
+    pub fn new(srk: &Srk<T>) -> Self {
+        let (n, s) = (srk.n(), srk.method.stages());
+        let zeros = |n: usize| vec![T::ZERO; n];
+        Self {
+            st: srk.stages(),
+            lambda: zeros(n),
+            y0_direct: zeros(n),
+            h0_bars: zeros(s * n),
+            h1_bars: zeros(s * n),
+            k_stiff: [zeros(n), zeros(n)],
+            k_bar: zeros(n),
+            g_bar: zeros(srk.g_len()),
+            u: zeros(n),
+            e2_bar: zeros(n),
+            pullbacks: 0,
+        }
+    }
+
+    /// One step back: `st` holds y0, y1, E2, the noise and all stages. Updates `lambda`, adds to `p_bar`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn reverse<F: Pullback<T>, G: DiffusionPullback<T>>(
+        &mut self,
+        srk: &Srk<T>,
+        sde: &mut Sde<F, G>,
+        (t, h): (T, T),
+        p: &[T],
+        (norm, scale): (Norm, &Scale<T>),
+        (e_bar, s_bar): (T, T),
+        p_bar: &mut [T],
+    ) {
+        let (n, s) = (srk.n(), srk.method.stages());
+        self.y0_direct.fill(T::ZERO);
+        self.h0_bars.fill(T::ZERO);
+        self.h1_bars.fill(T::ZERO);
+        let with_error = e_bar != T::ZERO;
+        if with_error {
+            self.reverse_error(srk, h, norm, scale, e_bar);
+        }
+        self.e2_bar.copy_from_slice(&self.lambda);
+        if with_error {
+            add_scaled(&mut self.e2_bar, T::ONE, &self.u);
+        }
+        let stiff = s_bar != T::ZERO && self.reverse_stiffness(srk, h, s_bar);
+        let (pf, pg) = sde.ranges();
+        for i in (0..s).rev() {
+            if srk.uses_g[i] {
+                self.gather_g(srk, i, h);
+                srk.diffusion_argument(i, h, &mut self.st);
+                let (st, gl) = (&self.st, srk.g_len());
+                let (len, g) = (st.keep_g.len() / s, &st.g[i * gl..][..gl]);
+                let keep = &st.keep_g[i * len..][..len];
+                let (ti, bar) = (t + srk.c1[i] * h, &mut self.h1_bars[i * n..][..n]);
+                let (p, p_bar) = (&p[pg.clone()], &mut p_bar[pg.clone()]);
+                if len == 0 {
+                    sde.diffusion.pullback(ti, &st.arg, p, &self.g_bar, bar, p_bar);
+                } else {
+                    sde.diffusion.pullback_kept(ti, &st.arg, p, g, keep, &self.g_bar, bar, p_bar);
+                }
+                self.pullbacks += 1;
+            }
+            if srk.uses_k[i] {
+                self.gather_k(srk, i, h, with_error, stiff);
+                srk.drift_argument(i, h, &mut self.st);
+                let st = &self.st;
+                let (len, k) = (st.keep_k.len() / s, &st.k[i * n..][..n]);
+                let keep = &st.keep_k[i * len..][..len];
+                let (ti, bar) = (t + srk.c0[i] * h, &mut self.h0_bars[i * n..][..n]);
+                let (p, p_bar) = (&p[pf.clone()], &mut p_bar[pf.clone()]);
+                if len == 0 {
+                    sde.drift.pullback(ti, &st.arg, p, &self.k_bar, bar, p_bar);
+                } else {
+                    sde.drift.pullback_kept(ti, &st.arg, p, k, keep, &self.k_bar, bar, p_bar);
+                }
+                self.pullbacks += 1;
+            }
+        }
+        add_scaled(&mut self.lambda, T::ONE, &self.y0_direct);
+        for i in 0..s {
+            add_scaled(&mut self.lambda, T::ONE, &self.h0_bars[i * n..][..n]);
+            add_scaled(&mut self.lambda, T::ONE, &self.h1_bars[i * n..][..n]);
+        }
+    }
+
+    /// k_bar <- K_i.
+    fn gather_k(&mut self, srk: &Srk<T>, i: usize, h: T, with_error: bool, stiff: bool) {
+        let n = srk.n();
+        let m = srk.method;
+        self.k_bar.fill(T::ZERO);
+        if stiff && let Some((a, b)) = m.stiffness {
+            if i == a {
+                self.k_bar.copy_from_slice(&self.k_stiff[0]);
+            } else if i == b {
+                self.k_bar.copy_from_slice(&self.k_stiff[1]);
+            }
+        }
+        let mut add = |w: f64, x: &[T]| {
+            if w != 0.0 {
+                add_scaled(&mut self.k_bar, h * T::of(w), x);
+            }
+        };
+        add(at(m.alpha, i), &self.lambda);
+        if with_error {
+            add(srk.delta.f64() * at(m.e1, i), &self.u);
+        }
+        for l in i + 1..m.stages() {
+            add(at(m.a0[l], i), &self.h0_bars[l * n..][..n]);
+            add(at(m.a1[l], i), &self.h1_bars[l * n..][..n]);
+        }
+    }
+
+    /// g_bar <- G_i.
+    fn gather_g(&mut self, srk: &Srk<T>, i: usize, h: T) {
+        let (n, m, x) = (srk.n(), srk.method, &self.st.x);
+        self.g_bar.fill(T::ZERO);
+        for (c, beta) in m.beta.iter().enumerate().filter(|(_, b)| at(b, i) != 0.0) {
+            let w = if c < 2 { &self.lambda } else { &self.e2_bar };
+            srk.noise.apply_t(srk.dim, &mut self.g_bar, T::of(at(beta, i)), w, &x[c]);
+        }
+        for l in i + 1..m.stages() {
+            let (b0, b1) = (at(m.b0[l], i), at(m.b1[l], i));
+            if b0 != 0.0 {
+                srk.noise.apply_t(
+                    srk.dim,
+                    &mut self.g_bar,
+                    T::of(b0),
+                    &self.h0_bars[l * n..][..n],
+                    &x[2],
+                );
+            }
+            if b1 != 0.0 {
+                add_scaled(&mut self.g_bar, h.sqrt() * T::of(b1), &self.h1_bars[l * n..][..n]);
+            }
+        }
+    }
+
+    /// u <- u_bar; adds to the bars of y1 and y0.
+    fn reverse_error(&mut self, srk: &Srk<T>, h: T, norm: Norm, scale: &Scale<T>, e_bar: T) {
+        srk.error(h, &mut self.st);
+        self.u.copy_from_slice(&self.st.arg);
+        let y = (&self.st.y0[..], &self.st.y1[..]);
+        let value = scaled_norm(norm, scale, y.0, y.1, &self.u);
+        let bars = (&mut self.y0_direct[..], &mut self.lambda[..]);
+        norm_bars(norm, scale, y, &mut self.u, value, e_bar, bars);
+    }
+
+    /// Bars of the two stages of S. False where S was guarded to zero.
+    fn reverse_stiffness(&mut self, srk: &Srk<T>, h: T, s_bar: T) -> bool {
+        let Some((i, j)) = srk.method.stiffness else { return false };
+        let n = srk.n();
+        let value = srk.stiffness(h, &mut self.st);
+        if value == T::ZERO {
+            return false;
+        }
+        // `stiffness` leaves H0_j in st.arg and H0_i in st.e2.
+        let st = &self.st;
+        let (ki, kj) = (&st.k[i * n..][..n], &st.k[j * n..][..n]);
+        let dk = |m: usize| kj[m] - ki[m];
+        let dh = |m: usize| st.arg[m] - st.e2[m];
+        let num = (0..n).map(|m| dk(m) * dk(m)).sum::<T>();
+        let den = (0..n).map(|m| dh(m) * dh(m)).sum::<T>();
+        let (wk, wh) = (s_bar * value / num, -s_bar * value / den);
+        for m in 0..n {
+            self.k_stiff[0][m] = -wk * dk(m);
+            self.k_stiff[1][m] = wk * dk(m);
+            self.h0_bars[i * n + m] = -wh * dh(m);
+            self.h0_bars[j * n + m] = wh * dh(m);
+        }
+        true
+    }
+}
+
+/// Entry i of a row without its trailing zeros.
+fn at(row: &[f64], i: usize) -> f64 {
+    row.get(i).copied().unwrap_or(0.0)
+}
