@@ -48,17 +48,19 @@ impl Tables {
     }
 }
 
-/// Coefficients found by optimization are printed with 16 digits; products of numbers up to 17 lose two of them.
-const TOL: f64 = 1e-13;
+/// The precision of the published coefficients: rounding, but 1.2e-13 for SOSRI2, whose nodes at t + h are 0.999999999999996.
+fn precision(m: &SdeMethod) -> f64 {
+    if m.name == "sosri2" { 1.5e-13 } else { 1e-15 }
+}
 
 #[test]
 fn rows_sum_to_nodes_and_are_explicit() {
     for m in SdeMethod::all() {
         let t = Tables::of(m);
         for i in 0..m.stages() {
-            assert!((t.a0e[i] - m.c0[i]).abs() <= 5e-14, "{} c0[{i}]: {}", m.name, t.a0e[i] - m.c0[i]);
+            assert!((t.a0e[i] - m.c0[i]).abs() <= 1e-15, "{} c0[{i}]: {}", m.name, t.a0e[i] - m.c0[i]);
             if m.suits != Suits::Additive {
-                assert!((t.a1e[i] - m.c1[i]).abs() <= 5e-14, "{} c1[{i}]: {}", m.name, t.a1e[i] - m.c1[i]);
+                assert!((t.a1e[i] - m.c1[i]).abs() <= 1e-15, "{} c1[{i}]: {}", m.name, t.a1e[i] - m.c1[i]);
             }
             for table in [m.a0, m.a1, m.b0, m.b1] {
                 assert_eq!(table.len(), m.stages());
@@ -104,7 +106,7 @@ fn order_conditions_of_the_sri_methods() {
         assert_eq!(all.len(), 25);
         let worst = all.iter().fold(("", 0.0), |a, &b| if b.1 > a.1 { b } else { a });
         println!("{}: worst residual {:.1e} of {}", m.name, worst.1, worst.0);
-        assert!(worst.1 <= TOL, "{}: {worst:?}", m.name);
+        assert!(worst.1 <= precision(m), "{}: {worst:?}", m.name);
     }
 }
 
@@ -124,7 +126,7 @@ fn order_conditions_of_the_sra_methods() {
         ];
         let worst = all.iter().copied().fold(0.0, f64::max);
         println!("{}: worst residual {worst:.1e}", m.name);
-        assert!(worst <= TOL, "{}: {all:?}", m.name);
+        assert!(worst <= precision(m), "{}: {all:?}", m.name);
         assert!(m.a1.iter().chain(m.b1).all(|r| r.is_empty()), "{}", m.name);
     }
 }
@@ -190,7 +192,7 @@ fn strong_errors<F: VectorField<f64>, G: Diffusion<f64>>(
 
 fn check(name: &str, errors: &[f64], order: f64) {
     let p = slope(errors);
-    println!("{name}: errors {errors:.2e?}, order {p:.3} (expected {order})");
+    println!("{name}: errors {:?}, order {p:.3} (expected {order})", errors.iter().map(|e| format!("{e:.2e}")).collect::<Vec<_>>());
     assert!((p - order).abs() < 0.1, "{name}: {p}");
 }
 
@@ -210,7 +212,7 @@ fn gbm_exact(w: &[f64], y0: &[f64]) -> Vec<f64> {
 #[test]
 fn strong_orders_on_geometric_brownian_motion() {
     for (m, order, k) in
-        [(&EULER_MARUYAMA, 0.5, 5..=9), (&MILSTEIN, 1.0, 5..=9), (&SRIW1, 1.5, 4..=8), (&SOSRI, 1.5, 5..=9), (&SOSRI2, 1.5, 4..=8)]
+        [(&EULER_MARUYAMA, 0.5, 8..=12), (&MILSTEIN, 1.0, 5..=9), (&SRIW1, 1.5, 4..=8), (&SOSRI, 1.5, 5..=9), (&SOSRI2, 1.5, 4..=8)]
     {
         let e = strong_errors(&mut gbm(), m, &[0.7], &[1.0, 0.5], k, gbm_exact).unwrap();
         check(m.name, &e, order);
@@ -258,8 +260,14 @@ fn strong_orders_with_scalar_noise_on_two_components() {
         FnDiffusion::new(2, 2, Noise::Scalar, move |_, y: &[f64], p: &[f64], g: &mut [f64]| turn(p, y, g)),
     )
     .unwrap();
-    for (m, order) in [(&EULER_MARUYAMA, 0.5), (&MILSTEIN, 1.0), (&SRIW1, 1.5), (&SOSRI, 1.5), (&SOSRI2, 1.5)] {
-        let e = strong_errors(&mut sde, m, &[1.0, -0.5], &[a, b, c, d], 5..=9, exact).unwrap();
+    for (m, order, k) in [
+        (&EULER_MARUYAMA, 0.5, 8..=12),
+        (&MILSTEIN, 1.0, 5..=9),
+        (&SRIW1, 1.5, 5..=9),
+        (&SOSRI, 1.5, 5..=9),
+        (&SOSRI2, 1.5, 5..=9),
+    ] {
+        let e = strong_errors(&mut sde, m, &[1.0, -0.5], &[a, b, c, d], k, exact).unwrap();
         check(m.name, &e, order);
     }
 }

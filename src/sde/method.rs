@@ -125,7 +125,7 @@ pub const MILSTEIN: SdeMethod = SdeMethod {
     order: 1.0,
     control_order: 1.0,
     suits: Suits::Commutative,
-    c0: &[0.0, 1.0],
+    c0: &[0.0, 0.0],
     c1: &[0.0, 1.0],
     a0: &[NONE, NONE],
     a1: &[NONE, &[1.0]],
