@@ -85,7 +85,8 @@ fn equation(noise: Noise, additive: bool) -> Sde<impl Pullback<f64>, impl Diffus
             *g = diffusion(additive, t, y, p, j % 2, j / 2);
         }
     });
-    let g = if additive { g.additive() } else { g };
+    // Not commutative, which concerns the order, not the transpose.
+    let g = if additive { g.additive() } else { g.commutative() };
     let back = move |t: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
         for (j, w) in w.iter().enumerate() {
             let (i, c) = (j % 2, 1.0 + 0.3 * (j / 2) as f64);
@@ -113,7 +114,7 @@ fn cases() -> Vec<(&'static SdeMethod, Noise, bool)> {
     for m in SdeMethod::all() {
         for noise in [Noise::Diagonal, Noise::Scalar, Noise::Matrix(3)] {
             let additive = matches!(m.suits, Suits::Additive);
-            if noise != Noise::Matrix(3) || additive || m.suits == Suits::Any {
+            if noise != Noise::Matrix(3) || m.suits != Suits::DiagonalOrScalar {
                 all.push((m, noise, additive));
             }
         }
@@ -291,8 +292,8 @@ fn dual_program(
 
 #[test]
 fn dual_numbers_agree_to_rounding() {
-    // <w, J v> in forward mode against <J' w, v>.
-    for case in cases() {
+    // <w, J v> in forward mode against <J' w, v>. Milstein's method with matrix noise is not the tableau's program: finite differences test it.
+    for case in cases().into_iter().filter(|c| c.0.name != "milstein" || c.1 != Noise::Matrix(3)) {
         let o = options_for(case.0, Norm::Rms);
         let (solver, yb, pb, _) = gradient(case, &o, Memory::States);
         let steps: Vec<_> = (0..solver.tape().len()).map(|j| solver.tape().step(j)).collect();

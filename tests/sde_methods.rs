@@ -271,3 +271,192 @@ fn strong_orders_with_scalar_noise_on_two_components() {
         check(m.name, &e, order);
     }
 }
+
+/// dy_i = m_i y_i dt + y_i sum_k c_ik dW_k: commutes.
+fn commuting(c: [[f64; 2]; 2]) -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
+    let drift = FnField::new(2, 2, |_, y: &[f64], p: &[f64], dy: &mut [f64]| {
+        dy[0] = p[0] * y[0];
+        dy[1] = p[1] * y[1];
+    });
+    let g = FnDiffusion::new(2, 0, Noise::Matrix(2), move |_, y: &[f64], _: &[f64], g: &mut [f64]| {
+        for (j, g) in g.iter_mut().enumerate() {
+            *g = c[j % 2][j / 2] * y[j % 2];
+        }
+    });
+    Sde::new(drift, g.commutative()).unwrap()
+}
+
+#[test]
+fn strong_orders_with_commutative_matrix_noise() {
+    let (m, c) = ([0.4, -0.3], [[0.3, 0.5], [-0.4, 0.2]]);
+    let exact = |w: &[f64], y0: &[f64]| {
+        (0..2)
+            .map(|i| {
+                let [a, b]: [f64; 2] = c[i];
+                y0[i] * (m[i] - 0.5 * (a * a + b * b) + a * w[0] + b * w[1]).exp()
+            })
+            .collect()
+    };
+    for (method, order, k) in [(&EULER_MARUYAMA, 0.5, 7..=11), (&MILSTEIN, 1.0, 5..=9)] {
+        let e = strong_errors(&mut commuting(c), method, &[1.0, 0.8], &m, k, exact).unwrap();
+        check(method.name, &e, order);
+    }
+}
+
+#[test]
+fn strong_orders_with_additive_noise() {
+    // dy = (b/sqrt(1 + t) - y/(2 (1 + t))) dt + a b/sqrt(1 + t) dW: y = (y0 + b (t + a W))/sqrt(1 + t). Every shape of noise.
+    let (a, b) = (0.8, 1.3);
+    for noise in [Noise::Diagonal, Noise::Scalar, Noise::Matrix(2)] {
+        let drift = FnField::new(2, 0, move |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            for i in 0..2 {
+                dy[i] = b / (1.0 + t).sqrt() - y[i] / (2.0 * (1.0 + t));
+            }
+        });
+        // Motions w0 for y0 and, in turn, w1, w0 and (w0 + 2 w1) for y1.
+        let g = FnDiffusion::new(2, 0, noise, move |t: f64, _: &[f64], _: &[f64], g: &mut [f64]| {
+            let s = a * b / (1.0 + t).sqrt();
+            match noise {
+                Noise::Matrix(_) => g.copy_from_slice(&[s, s, 0.0, 2.0 * s]),
+                _ => g.fill(s),
+            }
+        });
+        let exact = |w: &[f64], y0: &[f64]| {
+            let second = match noise {
+                Noise::Diagonal => w[1],
+                Noise::Scalar => w[0],
+                Noise::Matrix(_) => w[0] + 2.0 * w[1],
+            };
+            let y = |y0: f64, w: f64| (y0 + b * (1.0 + a * w)) / 2.0f64.sqrt();
+            vec![y(y0[0], w[0]), y(y0[1], second)]
+        };
+        let mut sde = Sde::new(drift, g.additive()).unwrap();
+        // The drift is linear in y, which makes the SRA methods better than their order.
+        for (m, order) in [(&EULER_MARUYAMA, 1.0), (&SRA1, 2.0), (&SOSRA, 2.0), (&SOSRA2, 2.0)] {
+            let e = strong_errors(&mut sde, m, &[0.5, -1.0], &[], 4..=8, exact).unwrap();
+            check(&format!("{} {noise:?}", m.name), &e, order);
+        }
+    }
+}
+
+/// Errors against the same method with step 2^-14, on the same paths.
+fn self_errors<F: VectorField<f64>, G: Diffusion<f64>>(
+    sde: &mut Sde<F, G>,
+    method: &'static SdeMethod,
+    y0: &[f64],
+    halvings: std::ops::RangeInclusive<u32>,
+) -> Vec<f64> {
+    let start = y0.repeat(250);
+    let mut at = |k: u32| {
+        let o = SdeOptions::fixed(0.5f64.powi(k as i32));
+        let path = Brownian::new(77).with_cells(1);
+        solve_sde(sde, method, &o, (0.0, 1.0), &start, &[], &path, &[]).unwrap().y1
+    };
+    let want = at(14);
+    let rms = |y: Vec<f64>| {
+        (y.iter().zip(&want).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() / want.len() as f64).sqrt()
+    };
+    halvings.map(|k| rms(at(k))).collect()
+}
+
+#[test]
+fn strong_orders_of_coupled_nonlinear_systems() {
+    // Additive: dy0 = (1 - exp(y0) + sin y1) dt + 1.2 dW0, dy1 = (cos(2 y0) - y1) dt + 1.1 (1 + t^2) dW1.
+    let drift = || {
+        FnField::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            dy[0] = 1.0 - y[0].exp() + y[1].sin();
+            dy[1] = (2.0 * y[0]).cos() - y[1];
+        })
+    };
+    let additive = FnDiffusion::new(2, 0, Noise::Diagonal, |t: f64, _: &[f64], _: &[f64], g: &mut [f64]| {
+        g.copy_from_slice(&[1.2, 1.1 * (1.0 + t * t)])
+    });
+    let mut sde = Sde::new(drift(), additive.additive()).unwrap();
+    for m in [&SRA1, &SOSRA, &SOSRA2] {
+        check(m.name, &self_errors(&mut sde, m, &[0.1, 0.3], 7..=11), 1.5);
+    }
+    // Diagonal: g_i depends on t and y_i.
+    let diagonal = FnDiffusion::new(2, 0, Noise::Diagonal, |t: f64, y: &[f64], _: &[f64], g: &mut [f64]| {
+        g.copy_from_slice(&[0.6 * y[0].cos(), 0.5 * (1.0 + t) * (1.0 + y[1] * y[1]).sqrt()])
+    });
+    let mut sde = Sde::new(drift(), diagonal).unwrap();
+    for (m, order) in [(&MILSTEIN, 1.0), (&SRIW1, 1.5), (&SOSRI, 1.5), (&SOSRI2, 1.5)] {
+        check(m.name, &self_errors(&mut sde, m, &[0.1, 0.3], 7..=11), order);
+    }
+}
+
+#[test]
+fn weak_orders_on_geometric_brownian_motion() {
+    // E y(1) = exp(mu) and E y(1)^2 = exp(2 mu + sigma^2). One step multiplies y by an independent factor, so E y(1)^k = (E factor^k)^n: the
+    // moments of one step from many samples would be noise; they are computed by Gauss-Hermite quadrature in (I1, I10) instead.
+    let (mu, sigma) = (1.0f64, 0.8f64);
+    let (x, w) = gauss_hermite();
+    // SRIW1 has weak order 2; SOSRI and SOSRI2 have half orders in their local errors' means (moment 2 of SOSRI falls with 1.62 in the last halving).
+    for (m, order) in [(&EULER_MARUYAMA, 1.0), (&MILSTEIN, 1.0), (&SRIW1, 2.0), (&SOSRI, 1.5), (&SOSRI2, 1.5)] {
+        let errors: [Vec<f64>; 2] = std::array::from_fn(|power| {
+            (3..=7)
+                .map(|k| {
+                    let n = 1i32 << k;
+                    let h = 1.0 / n as f64;
+                    let mut moment = 0.0;
+                    for (a, wa) in x.iter().zip(&w) {
+                        for (b, wb) in x.iter().zip(&w) {
+                            let (i1, area) = (a * h.sqrt(), b * (h / 12.0).sqrt());
+                            moment += wa * wb * gbm_factor(m, mu, sigma, h, i1, h * (i1 / 2.0 + area)).powi(power as i32 + 1);
+                        }
+                    }
+                    let exact = if power == 0 { mu.exp() } else { (2.0 * mu + sigma * sigma).exp() };
+                    (moment.powi(n) - exact).abs() / exact
+                })
+                .collect()
+        });
+        for (power, e) in errors.iter().enumerate() {
+            let p = slope(&e[1..]);
+            println!("{} weak, moment {}: {e:?} {p:.3}", m.name, power + 1);
+            assert!(p > order - 0.1, "{} moment {}: {p}", m.name, power + 1);
+        }
+    }
+}
+
+/// y1 / y0 of one step on dy = mu y dt + sigma y dW, written again from the tableau.
+fn gbm_factor(m: &SdeMethod, mu: f64, sigma: f64, h: f64, i1: f64, i10: f64) -> f64 {
+    let at = |r: &[f64], i: usize| r.get(i).copied().unwrap_or(0.0);
+    let (mut k, mut g) = (vec![], vec![]);
+    for i in 0..m.stages() {
+        let sum = |a: &[f64], v: &[f64]| v.iter().enumerate().map(|(j, v)| at(a, j) * v).sum::<f64>();
+        let h0 = 1.0 + h * sum(m.a0[i], &k) + i10 / h * sum(m.b0[i], &g);
+        let h1 = 1.0 + h * sum(m.a1[i], &k) + h.sqrt() * sum(m.b1[i], &g);
+        k.push(mu * h0);
+        g.push(sigma * h1);
+    }
+    let x = [i1, (i1 * i1 - h) / 2.0 / h.sqrt(), i10 / h, (i1.powi(3) - 3.0 * h * i1) / 6.0 / h];
+    (0..m.stages()).fold(1.0, |y, i| {
+        y + h * at(m.alpha, i) * k[i] + (0..4).map(|q| at(m.beta[q], i) * x[q] * g[i]).sum::<f64>()
+    })
+}
+
+/// Nodes and weights of the standard normal law, exact for polynomials of degree 31 (probabilists' Hermite, Newton's method from a scan).
+fn gauss_hermite() -> (Vec<f64>, Vec<f64>) {
+    const N: usize = 16;
+    // (He_N, He_(N-1)).
+    let he = |x: f64| {
+        (1..N).fold((x, 1.0), |(p, q), k| (x * p - k as f64 * q, p))
+    };
+    let mut nodes = vec![];
+    let step = 1e-3;
+    for j in -10_000..10_000 {
+        let x = (j as f64 + 0.5) * step;
+        if he(x).0 * he(x + step).0 < 0.0 {
+            let mut r = x + step / 2.0;
+            for _ in 0..50 {
+                let (p, q) = he(r);
+                r -= p / (N as f64 * q);
+            }
+            nodes.push(r);
+        }
+    }
+    assert_eq!(nodes.len(), N);
+    let factorial: f64 = (1..N).map(|k| k as f64).product();
+    let weights = nodes.iter().map(|&x| factorial / (N as f64 * he(x).1.powi(2))).collect();
+    (nodes, weights)
+}

@@ -33,6 +33,7 @@ pub(crate) struct SdeTransposed<T> {
     k_stiff: [Vec<T>; 2],
     k_bar: Vec<T>,
     g_bar: Vec<T>,
+    g0_bar: Vec<T>,
     u: Vec<T>,
     e2_bar: Vec<T>,
     pub pullbacks: u64,
@@ -51,6 +52,7 @@ impl<T: Scalar> SdeTransposed<T> {
             k_stiff: [zeros(n), zeros(n)],
             k_bar: zeros(n),
             g_bar: zeros(srk.g_len()),
+            g0_bar: zeros(if srk.columns > 0 { srk.g_len() } else { 0 }),
             u: zeros(n),
             e2_bar: zeros(n),
             pullbacks: 0,
@@ -82,37 +84,20 @@ impl<T: Scalar> SdeTransposed<T> {
             add_scaled(&mut self.e2_bar, T::ONE, &self.u);
         }
         let stiff = s_bar != T::ZERO && self.reverse_stiffness(srk, h, s_bar);
-        let (pf, pg) = sde.ranges();
-        for i in (0..s).rev() {
-            if srk.uses_g[i] {
-                self.gather_g(srk, i, h);
-                srk.diffusion_argument(i, h, &mut self.st);
-                let (st, gl) = (&self.st, srk.g_len());
-                let (len, g) = (st.keep_g.len() / s, &st.g[i * gl..][..gl]);
-                let keep = &st.keep_g[i * len..][..len];
-                let (ti, bar) = (t + srk.c1[i] * h, &mut self.h1_bars[i * n..][..n]);
-                let (p, p_bar) = (&p[pg.clone()], &mut p_bar[pg.clone()]);
-                if len == 0 {
-                    sde.diffusion.pullback(ti, &st.arg, p, &self.g_bar, bar, p_bar);
-                } else {
-                    sde.diffusion.pullback_kept(ti, &st.arg, p, g, keep, &self.g_bar, bar, p_bar);
+        if srk.columns > 0 {
+            self.reverse_columns(srk, sde, (t, h), p, p_bar);
+        } else {
+            for i in (0..s).rev() {
+                if srk.uses_g[i] {
+                    self.gather_g(srk, i, h);
+                    srk.diffusion_argument(i, h, &mut self.st);
+                    self.pull_g(srk, sde, (i, i), t + srk.c1[i] * h, p, p_bar);
                 }
-                self.pullbacks += 1;
-            }
-            if srk.uses_k[i] {
-                self.gather_k(srk, i, h, with_error, stiff);
-                srk.drift_argument(i, h, &mut self.st);
-                let st = &self.st;
-                let (len, k) = (st.keep_k.len() / s, &st.k[i * n..][..n]);
-                let keep = &st.keep_k[i * len..][..len];
-                let (ti, bar) = (t + srk.c0[i] * h, &mut self.h0_bars[i * n..][..n]);
-                let (p, p_bar) = (&p[pf.clone()], &mut p_bar[pf.clone()]);
-                if len == 0 {
-                    sde.drift.pullback(ti, &st.arg, p, &self.k_bar, bar, p_bar);
-                } else {
-                    sde.drift.pullback_kept(ti, &st.arg, p, k, keep, &self.k_bar, bar, p_bar);
+                if srk.uses_k[i] {
+                    self.gather_k(srk, i, h, with_error, stiff);
+                    srk.drift_argument(i, h, &mut self.st);
+                    self.pull_k(srk, sde, i, t + srk.c0[i] * h, p, p_bar);
                 }
-                self.pullbacks += 1;
             }
         }
         add_scaled(&mut self.lambda, T::ONE, &self.y0_direct);
@@ -120,6 +105,93 @@ impl<T: Scalar> SdeTransposed<T> {
             add_scaled(&mut self.lambda, T::ONE, &self.h0_bars[i * n..][..n]);
             add_scaled(&mut self.lambda, T::ONE, &self.h1_bars[i * n..][..n]);
         }
+    }
+
+    /// H0_i_bar += (df/dy)' k_bar and p_bar += (df/dp)' k_bar at st.arg.
+    fn pull_k<F: Pullback<T>, G: DiffusionPullback<T>>(
+        &mut self,
+        srk: &Srk<T>,
+        sde: &mut Sde<F, G>,
+        i: usize,
+        t: T,
+        p: &[T],
+        p_bar: &mut [T],
+    ) {
+        let (n, range) = (srk.n(), sde.ranges().0);
+        let (st, bar) = (&self.st, &mut self.h0_bars[i * n..][..n]);
+        let (p, p_bar) = (&p[range.clone()], &mut p_bar[range]);
+        let len = st.keep_k.len() / srk.method.stages();
+        if len == 0 {
+            sde.drift.pullback(t, &st.arg, p, &self.k_bar, bar, p_bar);
+        } else {
+            let (k, keep) = (&st.k[i * n..][..n], &st.keep_k[i * len..][..len]);
+            sde.drift.pullback_kept(t, &st.arg, p, k, keep, &self.k_bar, bar, p_bar);
+        }
+        self.pullbacks += 1;
+    }
+
+    /// H1_to_bar += (dg/dy)' g_bar and p_bar += (dg/dp)' g_bar at st.arg, the argument of g_i.
+    fn pull_g<F: Pullback<T>, G: DiffusionPullback<T>>(
+        &mut self,
+        srk: &Srk<T>,
+        sde: &mut Sde<F, G>,
+        (i, to): (usize, usize),
+        t: T,
+        p: &[T],
+        p_bar: &mut [T],
+    ) {
+        let (n, gl, range) = (srk.n(), srk.g_len(), sde.ranges().1);
+        let (st, bar) = (&self.st, &mut self.h1_bars[to * n..][..n]);
+        let (p, p_bar) = (&p[range.clone()], &mut p_bar[range]);
+        let len = st.keep_g.len() / srk.g_stages();
+        if len == 0 {
+            sde.diffusion.pullback(t, &st.arg, p, &self.g_bar, bar, p_bar);
+        } else {
+            let (g, keep) = (&st.g[i * gl..][..gl], &st.keep_g[i * len..][..len]);
+            sde.diffusion.pullback_kept(t, &st.arg, p, g, keep, &self.g_bar, bar, p_bar);
+        }
+        self.pullbacks += 1;
+    }
+
+    /// Milstein's method for commutative matrix noise, with B_j the bar of column j's argument:
+    ///
+    /// ```text
+    /// B_j = (dg/dy)'_j (y1_bar x_j'),   G_bar = y1_bar (I1 - sum_j x_j)' + sqrt(h) [B_0 .. B_(m-1)],   K_0 = h (y1_bar + sum_j B_j)
+    /// ```
+    fn reverse_columns<F: Pullback<T>, G: DiffusionPullback<T>>(
+        &mut self,
+        srk: &Srk<T>,
+        sde: &mut Sde<F, G>,
+        (t, h): (T, T),
+        p: &[T],
+        p_bar: &mut [T],
+    ) {
+        let (n, dim, m, root) = (srk.n(), srk.dim, srk.columns, h.sqrt());
+        self.g0_bar.fill(T::ZERO);
+        self.k_bar.fill(T::ZERO);
+        add_scaled(&mut self.k_bar, h, &self.lambda);
+        srk.noise.apply_t(dim, &mut self.g0_bar, T::ONE, &self.lambda, &self.st.x[0]);
+        // H1_1_bar holds B_j, H1_0_bar collects their sum.
+        for j in 0..m {
+            srk.column_weights(j, h, &mut self.st);
+            self.g_bar.fill(T::ZERO);
+            srk.noise.apply_t(dim, &mut self.g_bar, T::ONE, &self.lambda, &self.st.x[1]);
+            add_scaled(&mut self.g0_bar, -T::ONE, &self.g_bar);
+            srk.column_argument(j, h, &mut self.st);
+            self.h1_bars[n..2 * n].fill(T::ZERO);
+            self.pull_g(srk, sde, (1 + j, 1), t + h, p, p_bar);
+            let (sum, b) = self.h1_bars.split_at_mut(n);
+            for (g, b) in self.g0_bar.chunks_exact_mut(dim * m).zip(b.chunks_exact(dim)) {
+                add_scaled(&mut g[j * dim..][..dim], root, b);
+            }
+            add_scaled(sum, T::ONE, &b[..n]);
+        }
+        add_scaled(&mut self.k_bar, h, &self.h1_bars[..n]);
+        self.h1_bars[n..2 * n].fill(T::ZERO);
+        std::mem::swap(&mut self.g_bar, &mut self.g0_bar);
+        self.st.arg.copy_from_slice(&self.st.y0);
+        self.pull_g(srk, sde, (0, 1), t, p, p_bar);
+        self.pull_k(srk, sde, 0, t, p, p_bar);
     }
 
     /// k_bar <- K_i.

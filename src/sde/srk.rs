@@ -1,7 +1,7 @@
 //! One step of a stochastic Runge-Kutta method: stages, error estimate, stiffness estimate. Equations in [`SdeMethod`]'s module.
 
 use super::field::{Diffusion, Noise, Sde};
-use super::method::SdeMethod;
+use super::method::{SdeMethod, Suits};
 use crate::linalg::Scalar;
 use crate::ode::VectorField;
 use crate::ode::internal::{Row, add_scaled, combine, combine_zero};
@@ -24,6 +24,8 @@ pub(crate) struct Srk<T> {
     pub beta: [Row<T>; 4],
     pub e1: Row<T>,
     pub delta: T,
+    /// m where Milstein's method meets matrix noise, else 0: see [`Srk::column_step`].
+    pub columns: usize,
     /// Whether k_i, g_i are used at all.
     pub uses_k: Vec<bool>,
     pub uses_g: Vec<bool>,
@@ -77,6 +79,10 @@ impl<T: Scalar> Srk<T> {
             beta: method.beta.map(Row::new),
             e1: Row::new(method.e1),
             delta: T::of(delta),
+            columns: match noise {
+                Noise::Matrix(m) if method.suits == Suits::Commutative => m,
+                _ => 0,
+            },
             uses_k: (0..s)
                 .map(|i| in_use(i, &[method.alpha, method.e1], &[method.a0, method.a1]))
                 .collect(),
@@ -97,13 +103,18 @@ impl<T: Scalar> Srk<T> {
         self.noise.width(self.dim) * self.batch
     }
 
+    /// Number of evaluations of g in a step.
+    pub fn g_stages(&self) -> usize {
+        if self.columns > 0 { 1 + self.columns } else { self.method.stages() }
+    }
+
     pub fn stages(&self) -> SdeStages<T> {
         let (s, zeros) = (self.method.stages(), |n: usize| vec![T::ZERO; n]);
         SdeStages {
             y0: zeros(self.n()),
             y1: zeros(self.n()),
             k: zeros(s * self.n()),
-            g: zeros(s * self.g_len()),
+            g: zeros(self.g_stages() * self.g_len()),
             keep_k: vec![],
             keep_g: vec![],
             x: std::array::from_fn(|_| zeros(self.w_len())),
@@ -120,9 +131,9 @@ impl<T: Scalar> Srk<T> {
         wanted: bool,
         st: &mut SdeStages<T>,
     ) {
-        let s = if wanted { self.method.stages() } else { 0 };
+        let (s, sg) = if wanted { (self.method.stages(), self.g_stages()) } else { (0, 0) };
         st.keep_k.resize(s * sde.drift.keep_len(self.batch), T::ZERO);
-        st.keep_g.resize(s * sde.diffusion.keep_len(self.batch), T::ZERO);
+        st.keep_g.resize(sg * sde.diffusion.keep_len(self.batch), T::ZERO);
     }
 
     /// x from the increments w and areas H of a step: I1 = w, I10/h = w/2 + H.
@@ -175,44 +186,125 @@ impl<T: Scalar> Srk<T> {
         p: &[T],
         st: &mut SdeStages<T>,
     ) -> (u64, u64) {
-        let (n, gl, s) = (self.n(), self.g_len(), self.method.stages());
-        let (pf, pg) = sde.ranges();
-        let (pf, pg) = (&p[pf], &p[pg]);
         let mut counts = (0, 0);
-        for i in 0..s {
-            if self.uses_k[i] {
-                self.drift_argument(i, h, st);
-                let ki = &mut st.k[i * n..][..n];
-                let len = st.keep_k.len() / s;
-                if len == 0 {
-                    sde.drift.eval(t + self.c0[i] * h, &st.arg, pf, ki);
-                } else {
-                    let keep = &mut st.keep_k[i * len..][..len];
-                    sde.drift.eval_keep(t + self.c0[i] * h, &st.arg, pf, ki, keep);
+        if self.columns > 0 {
+            counts = self.column_step(sde, t, h, p, st);
+        } else {
+            for i in 0..self.method.stages() {
+                if self.uses_k[i] {
+                    self.drift_argument(i, h, st);
+                    self.eval_k(sde, i, t + self.c0[i] * h, p, st);
+                    counts.0 += 1;
                 }
-                counts.0 += 1;
-            }
-            if self.uses_g[i] {
-                self.diffusion_argument(i, h, st);
-                let gi = &mut st.g[i * gl..][..gl];
-                let len = st.keep_g.len() / s;
-                if len == 0 {
-                    sde.diffusion.eval(t + self.c1[i] * h, &st.arg, pg, gi);
-                } else {
-                    let keep = &mut st.keep_g[i * len..][..len];
-                    sde.diffusion.eval_keep(t + self.c1[i] * h, &st.arg, pg, gi, keep);
+                if self.uses_g[i] {
+                    self.diffusion_argument(i, h, st);
+                    self.eval_g(sde, i, t + self.c1[i] * h, p, st);
+                    counts.1 += 1;
                 }
-                counts.1 += 1;
             }
         }
         self.finish(h, st);
         counts
     }
 
+    /// k_i <- f(t, arg).
+    fn eval_k<F: VectorField<T>, G: Diffusion<T>>(
+        &self,
+        sde: &mut Sde<F, G>,
+        i: usize,
+        t: T,
+        p: &[T],
+        st: &mut SdeStages<T>,
+    ) {
+        let (n, p) = (self.n(), &p[sde.ranges().0]);
+        let ki = &mut st.k[i * n..][..n];
+        let len = st.keep_k.len() / self.method.stages();
+        if len == 0 {
+            sde.drift.eval(t, &st.arg, p, ki);
+        } else {
+            sde.drift.eval_keep(t, &st.arg, p, ki, &mut st.keep_k[i * len..][..len]);
+        }
+    }
+
+    /// g_i <- g(t, arg).
+    fn eval_g<F: VectorField<T>, G: Diffusion<T>>(
+        &self,
+        sde: &mut Sde<F, G>,
+        i: usize,
+        t: T,
+        p: &[T],
+        st: &mut SdeStages<T>,
+    ) {
+        let (n, p) = (self.g_len(), &p[sde.ranges().1]);
+        let gi = &mut st.g[i * n..][..n];
+        let len = st.keep_g.len() / self.g_stages();
+        if len == 0 {
+            sde.diffusion.eval(t, &st.arg, p, gi);
+        } else {
+            sde.diffusion.eval_keep(t, &st.arg, p, gi, &mut st.keep_g[i * len..][..len]);
+        }
+    }
+
+    /// Milstein's method for commutative matrix noise (Kloeden and Platen 1992, 11.1), one more g for every column j of G = g(t, y):
+    ///
+    /// ```text
+    /// G_j = g(t + h, y + h k_0 + sqrt(h) G e_j),   y1 = y + h k_0 + G I1 + sum_j (G_j - G) x_j,   x_jl = (I1_j I1_l - h [j = l]) / (2 sqrt(h))
+    /// ```
+    fn column_step<F: VectorField<T>, G: Diffusion<T>>(
+        &self,
+        sde: &mut Sde<F, G>,
+        t: T,
+        h: T,
+        p: &[T],
+        st: &mut SdeStages<T>,
+    ) -> (u64, u64) {
+        st.arg.copy_from_slice(&st.y0);
+        self.eval_k(sde, 0, t, p, st);
+        self.eval_g(sde, 0, t, p, st);
+        for j in 0..self.columns {
+            self.column_argument(j, h, st);
+            self.eval_g(sde, 1 + j, t + h, p, st);
+        }
+        (1, 1 + self.columns as u64)
+    }
+
+    /// arg <- y + h k_0 + sqrt(h) G e_j.
+    pub fn column_argument(&self, j: usize, h: T, st: &mut SdeStages<T>) {
+        combine(&mut st.arg, &st.y0, h, &self.a1[1], &st.k);
+        let (n, root) = (self.dim, h.sqrt());
+        for (y, g) in st.arg.chunks_exact_mut(n).zip(st.g.chunks_exact(n * self.columns)) {
+            add_scaled(y, root, &g[j * n..][..n]);
+        }
+    }
+
+    /// x[1] <- x_j.
+    pub fn column_weights(&self, j: usize, h: T, st: &mut SdeStages<T>) {
+        let (m, c) = (self.columns, T::of(0.5) / h.sqrt());
+        let [w, x, ..] = &mut st.x;
+        for (w, x) in w.chunks_exact(m).zip(x.chunks_exact_mut(m)) {
+            x.iter_mut().zip(w).for_each(|(x, &wl)| *x = c * w[j] * wl);
+            x[j] -= c * h;
+        }
+    }
+
+    fn finish_columns(&self, h: T, st: &mut SdeStages<T>) {
+        self.noise.apply(self.dim, &st.g[..self.g_len()], &st.x[0], &mut st.y1);
+        for j in 0..self.columns {
+            self.column_weights(j, h, st);
+            let gl = self.g_len();
+            st.sum.copy_from_slice(&st.g[(1 + j) * gl..][..gl]);
+            add_scaled(&mut st.sum, -T::ONE, &st.g[..gl]);
+            self.noise.apply(self.dim, &st.sum, &st.x[1], &mut st.y1);
+        }
+    }
+
     /// E2 and y1 from the stages.
     pub fn finish(&self, h: T, st: &mut SdeStages<T>) {
         combine(&mut st.y1, &st.y0, h, &self.alpha, &st.k);
         st.e2.fill(T::ZERO);
+        if self.columns > 0 {
+            return self.finish_columns(h, st);
+        }
         for (m, row) in self.beta.iter().enumerate().filter(|(_, row)| !row.idx.is_empty()) {
             combine_zero(&mut st.sum, T::ONE, row, &st.g);
             let to = if m < 2 { &mut st.y1 } else { &mut st.e2 };
