@@ -114,7 +114,9 @@ fn cases() -> Vec<(&'static str, &'static SdeMethod, SdeOptions)> {
 fn row<T: Scalar>(name: &str, method: &'static SdeMethod, options: &SdeOptions, memory: Memory) {
     let mut s = Spiral::<T>::new(method, options, memory);
     let r = s.step();
-    let both = best(|| drop(black_box(s.step())));
+    let both = best(|| {
+        black_box(s.step());
+    });
     let (span, mut seed) = ((T::ZERO, T::ONE), 0);
     let forward = best(|| {
         seed += 1;
@@ -144,7 +146,9 @@ fn table() {
     let mut path = BrownianPath::new(&Brownian::new(1).with_cells(116), (0.0, 1.0), 2, PATHS).unwrap();
     let noise = best(|| {
         path.rewind();
-        (1..=116).for_each(|i| drop(black_box(path.advance(i as f64 / 116.0))));
+        for i in 1..=116 {
+            black_box(path.advance(i as f64 / 116.0));
+        }
     });
     println!("Brownian increments alone, 116 cells: {:.3} ms", noise * 1e3);
 }

@@ -33,6 +33,7 @@
 
 mod gradient;
 mod reverse;
+mod sweep;
 mod tape;
 
 pub use gradient::{Adjoint, Bars, Replay};
@@ -41,5 +42,5 @@ pub use tape::{Memory, Tape};
 /// What the adjoint of stochastic steps shares with that of ordinary ones.
 pub(crate) mod internal {
     pub(crate) use super::reverse::norm_bars;
-    pub(crate) use super::tape::Reversal;
+    pub(crate) use super::sweep::{Steps, find_saves, sweep};
 }

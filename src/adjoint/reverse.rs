@@ -190,8 +190,8 @@ impl<T: Scalar> Transposed<T> {
     fn reverse_norm(&mut self, norm: Norm, scale: &Scale<T>, r: usize, value: T, bar: T) {
         let (n, all) = (self.lambda.len(), self.erk.c.len());
         let u = &mut self.g_bars[(all + r) * n..][..n];
-        let y = (&self.st.y0[..], &self.st.y1[..]);
-        norm_bars(norm, scale, y, u, value, bar, (&mut self.y0_direct, &mut self.lambda));
+        let ends = (&self.st.y0[..], &self.st.y1[..]);
+        norm_bars(norm, scale, ends, u, (value, bar), &mut self.y0_direct, &mut self.lambda);
     }
 
     /// Bars of k_(s-1), k_(s-2), y1 and g_(s-2) from S_bar. False where S was guarded to zero.
@@ -277,15 +277,15 @@ impl<T: Scalar> Transposed<T> {
     }
 }
 
-/// The transpose of v = |u / sc|, sc = atol + rtol max(|y0|, |y1|): overwrites u by its bar, adds to the bars of y0 and y1.
+/// Through v = |u / sc|, sc = atol + rtol max(|y0|, |y1|): overwrites u by its bar, adds to the bars of y0 and y1.
 pub(crate) fn norm_bars<T: Scalar>(
     norm: Norm,
     scale: &Scale<T>,
     (y0, y1): (&[T], &[T]),
     u: &mut [T],
-    value: T,
-    bar: T,
-    (y0_bar, y1_bar): (&mut [T], &mut [T]),
+    (value, bar): (T, T),
+    y0_bar: &mut [T],
+    y1_bar: &mut [T],
 ) {
     if value == T::ZERO || bar == T::ZERO {
         return u.fill(T::ZERO);

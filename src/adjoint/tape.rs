@@ -176,59 +176,6 @@ impl<T: Scalar> Tape<T> {
         self.h.push(h);
         self.t_next.push(t_next);
     }
-
-    /// Reverses all steps, last first, computing missing states again within the policy's memory.
-    pub(crate) fn sweep<R: Reversal<T>>(&mut self, r: &mut R) {
-        if matches!(self.memory, Memory::Stages | Memory::States) {
-            for j in (0..self.len()).rev() {
-                r.state().copy_from_slice(&self.slots[self.held[j].1]);
-                r.reverse(j, self.t[j], self.h[j]);
-            }
-            return;
-        }
-        let mut end = self.len();
-        while let Some((a, slot)) = self.held.pop() {
-            let spare = self.spare();
-            self.segment(r, a, end, slot, spare);
-            self.free.push(slot);
-            end = a;
-        }
-        self.h.clear();
-    }
-
-    /// Reverses steps a..b, y_a in `slot`, with `spare` slots left.
-    fn segment<R: Reversal<T>>(&mut self, r: &mut R, a: usize, b: usize, slot: usize, spare: usize) {
-        let advance = |tape: &Self, r: &mut R, to: usize| {
-            r.state().copy_from_slice(&tape.slots[slot]);
-            for j in a..to {
-                r.advance(j, tape.t[j], tape.h[j]);
-            }
-        };
-        if b - a == 1 || spare == 0 {
-            for j in (a..b).rev() {
-                advance(self, r, j);
-                r.reverse(j, self.t[j], self.h[j]);
-            }
-            return;
-        }
-        let m = a + split(b - a, spare + 1);
-        advance(self, r, m);
-        let middle = self.take_slot();
-        self.slots[middle].copy_from_slice(r.state());
-        self.segment(r, m, b, middle, spare - 1);
-        self.free.push(middle);
-        self.segment(r, a, m, slot, spare);
-    }
-}
-
-/// Steps forward and back, for [`Tape::sweep`].
-pub(crate) trait Reversal<T> {
-    /// The state at the start of the next step.
-    fn state(&mut self) -> &mut [T];
-    /// From the start of step j, of length h from t, to its end.
-    fn advance(&mut self, j: usize, t: T, h: T);
-    /// Transposes step j, which starts at `state`.
-    fn reverse(&mut self, j: usize, t: T, h: T);
 }
 
 impl<T: Scalar> StepSink<T> for Tape<T> {

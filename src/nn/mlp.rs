@@ -1,6 +1,6 @@
 //! Multilayer perceptron on a batch.
 
-use super::Map;
+use super::{Map, narrow};
 use super::tanh::tanh;
 use crate::linalg::{Dense, Scalar};
 use crate::ode::OdeError;
@@ -104,7 +104,9 @@ impl<T: Scalar> Mlp<T> {
             self.bias.iter_mut().zip(rest).for_each(|(b, w)| *b += t * *w);
         }
         // One column is a product with a vector: columns of W, contiguous.
-        if batch == 1 || inputs <= 4 {
+        if inputs <= narrow::MOST {
+            narrow::forward(inputs, w, &self.bias, x, y);
+        } else if batch == 1 {
             for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
                 y.copy_from_slice(&self.bias);
                 for (xj, wj) in x.iter().zip(w.chunks_exact(outputs)) {
@@ -177,7 +179,10 @@ impl<T: Scalar> Mlp<T> {
             rest[..outputs].iter_mut().zip(&self.sums).for_each(|(b, s)| *b += t * *s);
         }
         rest[time as usize * outputs..][..outputs].iter_mut().zip(&self.sums).for_each(|(b, s)| *b += *s);
-        if batch == 1 || inputs <= 4 {
+        if inputs <= narrow::MOST {
+            return narrow::backward(inputs, w, x, delta, x_bar, add, w_bar);
+        }
+        if batch == 1 {
             for ((x, d), xb) in
                 x.chunks_exact(inputs).zip(delta.chunks_exact(outputs)).zip(x_bar.chunks_exact_mut(inputs))
             {

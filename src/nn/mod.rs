@@ -15,6 +15,7 @@
 mod chain;
 mod dual;
 mod mlp;
+mod narrow;
 mod poly;
 mod tanh;
 

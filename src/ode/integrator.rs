@@ -370,7 +370,6 @@ impl<T: Scalar> Integrator<T> {
     }
 }
 
-/// The text of a panic, if it has one.
-pub(crate) fn panic_text(cause: &(dyn std::any::Any + Send)) -> Option<String> {
+fn panic_text(cause: &(dyn std::any::Any + Send)) -> Option<String> {
     cause.downcast_ref::<&str>().map(|s| s.to_string()).or_else(|| cause.downcast_ref::<String>().cloned())
 }

@@ -11,10 +11,10 @@ use super::report::{SdeCounts, SdeReport};
 use super::reverse::SdeTransposed;
 use super::sinks::{SdeBuffers, SdeSink, SdeStep};
 use super::srk::{SdeStages, Srk};
-use crate::adjoint::internal::Reversal;
+use crate::adjoint::internal::{Steps, find_saves, sweep};
 use crate::adjoint::{Bars, Memory, Replay, Tape};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Scale, check_len, check_save_points, scaled_norm};
+use crate::ode::internal::{Scale, catch, check_len, check_save_points, scaled_norm};
 use crate::ode::{Norm, OdeError, Pullback, Start, VectorField};
 
 /// A differentiable stochastic solve: [`forward`](Self::forward) integrates and records, [`reverse`](Self::reverse) transposes what was done.
@@ -60,8 +60,7 @@ pub struct SdeAdjoint<T: Scalar> {
     tape: Tape<T>,
     record: Record<T>,
     tr: SdeTransposed<T>,
-    /// (step, save point) of the bars, by step.
-    saves: Vec<(usize, usize)>,
+    saves: Vec<(T, usize)>,
 }
 
 /// What the tape does not hold: where each step lies on the path, its noise and, if wanted, its stages.
@@ -174,8 +173,14 @@ impl<T: Scalar> SdeAdjoint<T> {
         brownian: &Brownian,
         sinks: &mut S,
     ) -> Result<SdeReport, OdeError> {
+        // After an error there is nothing to transpose, not even an earlier pass.
+        self.tape.h.clear();
         let mut recorder = Recorder(&mut self.tape, &mut self.record);
-        self.integrator.run(sde, span, y0, p, brownian, &mut (sinks, &mut recorder))
+        let report = self.integrator.run(sde, span, y0, p, brownian, &mut (sinks, &mut recorder));
+        if report.is_err() {
+            self.tape.h.clear();
+        }
+        report
     }
 
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then
@@ -190,35 +195,37 @@ impl<T: Scalar> SdeAdjoint<T> {
         p_bar: &mut [T],
     ) -> Result<SdeCounts, OdeError> {
         self.check(sde, p, bars, y0_bar, p_bar)?;
-        self.find_saves(bars.times)?;
-        let (n, steps) = (self.integrator.srk.n(), self.tape.len());
+        let (n, t0) = (self.integrator.srk.n(), self.tape.t[0]);
         self.integrator.srk.resize_keep(sde, true, &mut self.tr.st);
         self.tr.lambda.fill(T::ZERO);
         if !bars.y1.is_empty() {
             self.tr.lambda.copy_from_slice(bars.y1);
         }
         self.tr.pullbacks = 0;
+        let counts = SdeCounts { accepted: self.tape.len() as u64, ..SdeCounts::default() };
         let SdeIntegrator { srk, path, scale, options, .. } = &mut self.integrator;
-        let mut sweep = Sweep {
+        let mut pass = Pass {
             srk,
             path,
             error: (options.norm, scale),
             record: &mut self.record,
-            memory: self.tape.memory(),
             tr: &mut self.tr,
             saves: &mut self.saves,
             sde,
             p,
             bars,
             p_bar,
-            counts: SdeCounts { accepted: steps as u64, ..SdeCounts::default() },
+            counts,
         };
-        self.tape.sweep(&mut sweep);
-        let mut counts = sweep.counts;
+        let swept = catch(|| sweep(&mut self.tape, &mut pass));
+        let mut counts = pass.counts;
+        if swept.is_err() || !matches!(self.tape.memory(), Memory::Stages | Memory::States) {
+            self.tape.h.clear();
+        }
+        swept?;
         counts.pullbacks = self.tr.pullbacks;
         y0_bar.copy_from_slice(&self.tr.lambda);
-        // What is left lies at t0.
-        for &(_, i) in &self.saves {
+        for (i, _) in bars.times.iter().enumerate().filter(|(_, t)| **t == t0) {
             y0_bar.iter_mut().zip(&bars.saved[i * n..][..n]).for_each(|(y, b)| *y += *b);
         }
         Ok(counts)
@@ -237,14 +244,24 @@ impl<T: Scalar> SdeAdjoint<T> {
         self.tape.check(n)?;
         check_len("the start", y0.len(), n)?;
         check_len("the parameter vector", p.len(), sde.n_params())?;
-        self.find_saves(times)?;
+        self.check_saves(times)?;
+        catch(|| self.replay_steps(sde, p, y0, times))
+    }
+
+    fn replay_steps<F: VectorField<T>, G: Diffusion<T>>(
+        &mut self,
+        sde: &mut Sde<F, G>,
+        p: &[T],
+        y0: &[T],
+        times: &[T],
+    ) -> Replay<T> {
+        let n = self.integrator.srk.n();
         let mut out = Replay { saved: vec![T::ZERO; n * times.len()], ..Replay::default() };
         let SdeIntegrator { srk, path, scale, options, .. } = &mut self.integrator;
         let st = &mut self.tr.st;
         srk.resize_keep(sde, false, st);
         st.y0.copy_from_slice(y0);
-        let mut saves = self.saves.iter().peekable();
-        while let Some((_, i)) = saves.next_if(|(end, _)| *end == 0) {
+        for (i, _) in times.iter().enumerate().filter(|(_, t)| **t == self.tape.t[0]) {
             out.saved[i * n..][..n].copy_from_slice(y0);
         }
         for j in 0..self.tape.len() {
@@ -254,13 +271,14 @@ impl<T: Scalar> SdeAdjoint<T> {
             srk.error(h, st);
             out.error.push(scaled_norm(options.norm, scale, &st.y0, &st.y1, &st.arg));
             out.stiffness.push(srk.stiffness(h, st));
-            while let Some((_, i)) = saves.next_if(|(end, _)| *end == j + 1) {
+            find_saves(&self.tape, times, j, &mut self.saves);
+            for &(_, i) in &self.saves {
                 out.saved[i * n..][..n].copy_from_slice(&st.y1);
             }
             std::mem::swap(&mut st.y0, &mut st.y1);
         }
         out.y1 = st.y0.clone();
-        Ok(out)
+        out
     }
 
     fn check<F: Pullback<T>, G: DiffusionPullback<T>>(
@@ -287,24 +305,20 @@ impl<T: Scalar> SdeAdjoint<T> {
                 check_len(what, len, want)?;
             }
         }
-        check_len("the bar of the saved states", bars.saved.len(), n * bars.times.len())
+        check_len("the bar of the saved states", bars.saved.len(), n * bars.times.len())?;
+        self.check_saves(bars.times)
     }
 
-    /// `saves` <- (number of steps before it, index) of every time.
-    fn find_saves(&mut self, times: &[T]) -> Result<(), OdeError> {
+    /// Every time must be t0 or the end of a step.
+    fn check_saves(&self, times: &[T]) -> Result<(), OdeError> {
         let (t0, ends) = (self.tape.t[0], &self.tape.t_next);
         check_save_points(times, t0, ends[ends.len() - 1])?;
-        self.saves.clear();
-        let mut step = 0;
         for (i, &t) in times.iter().enumerate() {
-            while t > if step == 0 { t0 } else { ends[step - 1] } {
-                step += 1;
-            }
-            if t != if step == 0 { t0 } else { ends[step - 1] } {
+            let j = ends.partition_point(|&end| end < t);
+            if t != t0 && ends.get(j) != Some(&t) {
                 let what = format!("save point {i}, t = {}, was no save point of the forward pass", t.f64());
                 return Err(OdeError::Mismatch { what });
             }
-            self.saves.push((step, i));
         }
         Ok(())
     }
@@ -325,14 +339,13 @@ fn noise_from_path<T: Scalar>(
 }
 
 /// What stays the same during one reverse sweep.
-struct Sweep<'a, 'b, T: Scalar, F, G> {
+struct Pass<'a, 'b, T: Scalar, F, G> {
     srk: &'a Srk<T>,
     path: &'a mut BrownianPath,
     error: (Norm, &'a Scale<T>),
     record: &'a mut Record<T>,
-    memory: Memory,
     tr: &'a mut SdeTransposed<T>,
-    saves: &'a mut Vec<(usize, usize)>,
+    saves: &'a mut Vec<(T, usize)>,
     sde: &'a mut Sde<F, G>,
     p: &'a [T],
     bars: &'a Bars<'b, T>,
@@ -340,8 +353,8 @@ struct Sweep<'a, 'b, T: Scalar, F, G> {
     counts: SdeCounts,
 }
 
-impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Sweep<'_, '_, T, F, G> {
-    fn step(&mut self, t: T, h: T) {
+impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Pass<'_, '_, T, F, G> {
+    fn step(&mut self, (t, h): (T, T)) {
         let (f, g) = self.srk.step(self.sde, t, h, self.p, &mut self.tr.st);
         self.counts.drift += f;
         self.counts.diffusion += g;
@@ -349,27 +362,32 @@ impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Sweep<'_, '_, T, F, G> 
     }
 }
 
-impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Reversal<T> for Sweep<'_, '_, T, F, G> {
+impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Steps<T> for Pass<'_, '_, T, F, G> {
     fn state(&mut self) -> &mut [T] {
         &mut self.tr.st.y0
     }
 
-    fn advance(&mut self, j: usize, t: T, h: T) {
+    fn advance(&mut self, tape: &Tape<T>, a: usize, b: usize) {
         let keep = (std::mem::take(&mut self.tr.st.keep_k), std::mem::take(&mut self.tr.st.keep_g));
-        noise_from_path(self.srk, self.path, self.record.ticks[j], h, &mut self.tr.st);
-        self.step(t, h);
-        std::mem::swap(&mut self.tr.st.y0, &mut self.tr.st.y1);
+        for j in a..b {
+            let (t, h) = tape.step(j);
+            noise_from_path(self.srk, self.path, self.record.ticks[j], h, &mut self.tr.st);
+            self.step((t, h));
+            std::mem::swap(&mut self.tr.st.y0, &mut self.tr.st.y1);
+        }
         (self.tr.st.keep_k, self.tr.st.keep_g) = keep;
     }
 
-    fn reverse(&mut self, j: usize, t: T, h: T) {
-        let n = self.srk.n();
-        while let Some((_, i)) = self.saves.pop_if(|(end, _)| *end == j + 1) {
+    fn reverse(&mut self, tape: &mut Tape<T>, j: usize) {
+        let (n, (t, h)) = (self.srk.n(), tape.step(j));
+        // All of them at the end of the step.
+        find_saves(tape, self.bars.times, j, self.saves);
+        for &(_, i) in &*self.saves {
             let bar = &self.bars.saved[i * n..][..n];
             self.tr.lambda.iter_mut().zip(bar).for_each(|(l, b)| *l += *b);
         }
-        let stages = self.memory == Memory::Stages;
-        let stored = matches!(self.memory, Memory::Stages | Memory::States);
+        let stages = tape.memory() == Memory::Stages;
+        let stored = stages || tape.memory() == Memory::States;
         if stored {
             self.record.stored[j].swap(&mut self.tr.st, stages);
             self.srk.finish_noise(h, &mut self.tr.st);
@@ -379,7 +397,7 @@ impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Reversal<T> for Sweep<'
         if stages {
             self.srk.finish(h, &mut self.tr.st);
         } else {
-            self.step(t, h);
+            self.step((t, h));
         }
         let pick = |x: &[T]| x.get(j).copied().unwrap_or(T::ZERO);
         let estimates = (pick(self.bars.error), pick(self.bars.stiffness));

@@ -1,7 +1,6 @@
 //! The driver: steps on the path's ticks, control, limits.
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::brownian::{Brownian, BrownianPath};
 use super::field::{Diffusion, Noise, Sde};
@@ -11,7 +10,7 @@ use super::report::{SdeCounts, SdeReport};
 use super::sinks::{SdeBuffers, SdeSink, SdeStep};
 use super::srk::{SdeStages, Srk};
 use crate::linalg::Scalar;
-use crate::ode::internal::{ControlState, Scale, all_finite, check_finite, check_len, panic_text, scaled_norm};
+use crate::ode::internal::{ControlState, Scale, all_finite, check_finite, catch, check_len, scaled_norm};
 use crate::ode::{OdeError, OdeStop, Options, Start, VectorField};
 
 /// A method with its storage: made once, used for any number of integrations; no allocation per step once the path's tree has grown.
@@ -103,13 +102,7 @@ impl<T: Scalar> SdeIntegrator<T> {
         self.srk.resize_keep(sde, sinks.wants_keep(), &mut self.st);
         self.st.y0.copy_from_slice(y0);
         // A panic of the user's functions becomes an error: all storage here is overwritten by the next run.
-        match catch_unwind(AssertUnwindSafe(|| self.drive(sde, span64, p, sinks))) {
-            Ok(report) => Ok(report),
-            Err(cause) => match panic_text(cause.as_ref()) {
-                Some(message) => Err(OdeError::FieldPanicked { message }),
-                None => resume_unwind(cause),
-            },
-        }
+        catch(|| self.drive(sde, span64, p, sinks))
     }
 
     /// With a fixed step and no cells given: one cell a step.
@@ -233,11 +226,13 @@ impl<T: Scalar> SdeIntegrator<T> {
         if self.options.fixed_step.is_some() {
             let grid = d.grid + 1;
             let t = d.t0 + grid as f64 * d.h;
-            let tolerance = 1e-8 * d.h;
+            // A save point on the grid up to rounding is the grid's point.
+            let tolerance = 1e-8 * d.h + 2.0 * T::EPSILON.f64() * t.abs();
+            let tick = self.path.tick_of(t);
             return Some(if stop > t + tolerance {
-                Target { t, tick: self.path.tick_of(t), grid, clipped: false }
+                Target { t, tick, grid, clipped: false }
             } else if stop > t - tolerance {
-                Target { grid, ..end }
+                Target { grid, tick, ..end }
             } else {
                 end
             });

@@ -64,7 +64,7 @@ impl SdeReport {
             OdeStop::MaxSteps => {
                 format!("reached the limit of steps at {at}: {steps}, last step {:.3e}", self.h)
             }
-            OdeStop::StepUnderflow => format!("the step fell to {:.3e} at {at} after {steps}", self.h),
+            _ => format!("gave up with a step of {:.3e} at {at} after {steps}", self.h),
         };
         let advice = if !self.error.is_finite() {
             format!(

@@ -252,8 +252,7 @@ impl<T: Scalar> SdeTransposed<T> {
         self.u.copy_from_slice(&self.st.arg);
         let y = (&self.st.y0[..], &self.st.y1[..]);
         let value = scaled_norm(norm, scale, y.0, y.1, &self.u);
-        let bars = (&mut self.y0_direct[..], &mut self.lambda[..]);
-        norm_bars(norm, scale, y, &mut self.u, value, e_bar, bars);
+        norm_bars(norm, scale, y, &mut self.u, (value, e_bar), &mut self.y0_direct, &mut self.lambda);
     }
 
     /// Bars of the two stages of S. False where S was guarded to zero.

@@ -26,6 +26,10 @@ pub(crate) struct Srk<T> {
     pub delta: T,
     /// m where Milstein's method meets matrix noise, else 0: see [`Srk::column_step`].
     pub columns: usize,
+    /// Whether the diffusion is in H0_i, H1_i; whether beta_m is not zero.
+    with_b0: Vec<bool>,
+    with_b1: Vec<bool>,
+    with_beta: [bool; 4],
     /// Whether k_i, g_i are used at all.
     pub uses_k: Vec<bool>,
     pub uses_g: Vec<bool>,
@@ -64,6 +68,7 @@ impl<T: Scalar> Srk<T> {
         };
         let s = method.stages();
         let [b1, b2, b3, b4] = method.beta;
+        let any = |r: &[f64]| r.iter().any(|&v| v != 0.0);
         Self {
             method,
             noise,
@@ -83,6 +88,9 @@ impl<T: Scalar> Srk<T> {
                 Noise::Matrix(m) if method.suits == Suits::Commutative => m,
                 _ => 0,
             },
+            with_b0: method.b0.iter().map(|r| any(r)).collect(),
+            with_b1: method.b1.iter().map(|r| any(r)).collect(),
+            with_beta: method.beta.map(any),
             uses_k: (0..s)
                 .map(|i| in_use(i, &[method.alpha, method.e1], &[method.a0, method.a1]))
                 .collect(),
@@ -148,11 +156,11 @@ impl<T: Scalar> Srk<T> {
     /// I11/sqrt(h) and I111/h from I1.
     pub fn finish_noise(&self, h: T, st: &mut SdeStages<T>) {
         let [x1, x11, _, x3] = &mut st.x;
-        if !self.beta[1].idx.is_empty() {
+        if self.with_beta[1] {
             let c = T::of(0.5) / h.sqrt();
             x11.iter_mut().zip(&*x1).for_each(|(x, &w)| *x = c * (w * w - h));
         }
-        if !self.beta[3].idx.is_empty() {
+        if self.with_beta[3] {
             let c = T::ONE / (T::of(6.0) * h);
             let three_h = T::of(3.0) * h;
             x3.iter_mut().zip(&*x1).for_each(|(x, &w)| *x = c * w * (w * w - three_h));
@@ -162,7 +170,7 @@ impl<T: Scalar> Srk<T> {
     /// arg <- H0_i.
     pub fn drift_argument(&self, i: usize, h: T, st: &mut SdeStages<T>) {
         combine(&mut st.arg, &st.y0, h, &self.a0[i], &st.k);
-        if !self.b0[i].idx.is_empty() {
+        if self.with_b0[i] {
             combine_zero(&mut st.sum, T::ONE, &self.b0[i], &st.g);
             self.noise.apply(self.dim, &st.sum, &st.x[2], &mut st.arg);
         }
@@ -171,7 +179,7 @@ impl<T: Scalar> Srk<T> {
     /// arg <- H1_i.
     pub fn diffusion_argument(&self, i: usize, h: T, st: &mut SdeStages<T>) {
         combine(&mut st.arg, &st.y0, h, &self.a1[i], &st.k);
-        if !self.b1[i].idx.is_empty() {
+        if self.with_b1[i] {
             combine_zero(&mut st.sum, h.sqrt(), &self.b1[i], &st.g);
             add_scaled(&mut st.arg, T::ONE, &st.sum);
         }
@@ -305,18 +313,14 @@ impl<T: Scalar> Srk<T> {
         if self.columns > 0 {
             return self.finish_columns(h, st);
         }
-        for (m, row) in self.beta.iter().enumerate().filter(|(_, row)| !row.idx.is_empty()) {
+        for (m, row) in self.beta.iter().enumerate().filter(|(m, _)| self.with_beta[*m]) {
             combine_zero(&mut st.sum, T::ONE, row, &st.g);
             let to = if m < 2 { &mut st.y1 } else { &mut st.e2 };
             self.noise.apply(self.dim, &st.sum, &st.x[m], to);
         }
-        if self.has_e2() {
+        if self.with_beta[2] || self.with_beta[3] {
             add_scaled(&mut st.y1, T::ONE, &st.e2);
         }
-    }
-
-    fn has_e2(&self) -> bool {
-        !(self.beta[2].idx.is_empty() && self.beta[3].idx.is_empty())
     }
 
     /// u = delta E1 + E2 into `arg`.
