@@ -122,17 +122,19 @@ impl<T: Scalar> Mlp<T> {
                 y,
                 self.threads,
             );
-            for y in y.chunks_exact_mut(outputs) {
-                let bias = &self.bias[..];
-                vectorized(
-                    outputs,
-                    #[inline(always)]
-                    || match activation {
-                        Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
-                        Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
-                    },
-                );
-            }
+            let bias = &self.bias[..];
+            vectorized(
+                y.len(),
+                #[inline(always)]
+                || {
+                    for y in y.chunks_exact_mut(outputs) {
+                        match activation {
+                            Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
+                            Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
+                        }
+                    }
+                },
+            );
             return;
         }
         if activation == Activation::Tanh {
@@ -159,20 +161,20 @@ impl<T: Scalar> Mlp<T> {
         self.sums.clear();
         self.sums.resize(outputs, T::ZERO);
         let sums = &mut self.sums[..];
-        for (d, y) in delta.chunks_exact_mut(outputs).zip(y.chunks_exact(outputs)) {
-            vectorized(
-                outputs,
-                #[inline(always)]
-                || {
+        vectorized(
+            delta.len(),
+            #[inline(always)]
+            || {
+                for (d, y) in delta.chunks_exact_mut(outputs).zip(y.chunks_exact(outputs)) {
                     for ((d, y), s) in d.iter_mut().zip(y).zip(sums.iter_mut()) {
                         if activation == Activation::Tanh {
                             *d *= T::ONE - *y * *y;
                         }
                         *s += *d;
                     }
-                },
-            );
-        }
+                }
+            },
+        );
         let w = &p[..inputs * outputs];
         let (w_bar, rest) = p_bar.split_at_mut(inputs * outputs);
         if time {
