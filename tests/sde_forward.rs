@@ -41,7 +41,8 @@ fn gbm() -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
 fn ornstein_uhlenbeck() -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
     Sde::shared(
         FnField::new(1, 3, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * (y[0] - p[1])),
-        FnDiffusion::new(1, 3, Noise::Diagonal, |_, _: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[2]).additive(),
+        FnDiffusion::new(1, 3, Noise::Diagonal, |_, _: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[2])
+            .additive(),
     )
     .unwrap()
 }
@@ -78,7 +79,12 @@ fn moments_of_geometric_brownian_motion() {
         assert_eq!(e.failed().count(), 0);
         for (i, t) in [0.37, 1.0].into_iter().enumerate() {
             let logs: Vec<f64> = e.saved.iter().skip(i).step_by(2).map(|y| y.ln()).collect();
-            check_normal(&format!("{} t = {t}", method.name), &logs, (MU - 0.5 * SIGMA * SIGMA) * t, SIGMA * SIGMA * t);
+            check_normal(
+                &format!("{} t = {t}", method.name),
+                &logs,
+                (MU - 0.5 * SIGMA * SIGMA) * t,
+                SIGMA * SIGMA * t,
+            );
         }
     }
 }
@@ -91,8 +97,17 @@ fn moments_of_ornstein_uhlenbeck() {
         let mut sde = ornstein_uhlenbeck();
         let path = Brownian::new(2);
         let o = SdeOptions::tolerances(1e-2, 1e-2);
-        let sol =
-            solve_sde(&mut sde, method, &o, (0.0, 2.0), &[y0; 20_000], &[theta, m, s], &path, &[0.1, 1.0, 2.0]).unwrap();
+        let sol = solve_sde(
+            &mut sde,
+            method,
+            &o,
+            (0.0, 2.0),
+            &[y0; 20_000],
+            &[theta, m, s],
+            &path,
+            &[0.1, 1.0, 2.0],
+        )
+        .unwrap();
         assert!(sol.report.ok());
         for (i, t) in [0.1f64, 1.0, 2.0].into_iter().enumerate() {
             let mean = m + (y0 - m) * (-theta * t).exp();
@@ -125,7 +140,10 @@ fn the_same_path_whatever_the_steps_and_save_points() {
         let mut last = f64::INFINITY;
         for tol in [1e-1, 1e-2, 1e-3] {
             let (e, r) = pathwise_error(method, tol, &times);
-            println!("{} {tol:e}: error {e:.2e}, {} steps, {} rejections", method.name, r.counts.accepted, r.counts.rejected);
+            println!(
+                "{} {tol:e}: error {e:.2e}, {} steps, {} rejections",
+                method.name, r.counts.accepted, r.counts.rejected
+            );
             assert!(r.ok() && e < 3.0 * tol && e < last, "{} {tol}: {e}", method.name);
             last = e;
         }
@@ -133,7 +151,9 @@ fn the_same_path_whatever_the_steps_and_save_points() {
     // Other save points: the end is the same up to the error.
     let end = |times: &[f64]| {
         let o = SdeOptions::tolerances(1e-3, 1e-3);
-        solve_sde(&mut gbm(), &SOSRI, &o, (0.0, 1.0), &[1.0; 50], &[MU, SIGMA], &Brownian::new(12), times).unwrap().y1
+        solve_sde(&mut gbm(), &SOSRI, &o, (0.0, 1.0), &[1.0; 50], &[MU, SIGMA], &Brownian::new(12), times)
+            .unwrap()
+            .y1
     };
     let (a, b) = (end(&[]), end(&[0.123, 0.456, 0.789]));
     assert!(a.iter().zip(&b).all(|(a, b)| a != b && (a - b).abs() < 1e-4));
@@ -152,7 +172,14 @@ fn save_points_and_every_step() {
         ControlFlow::Continue(())
     });
     let r = it
-        .run(&mut gbm(), (0.0, 1.0), &[1.0, 2.0, 3.0], &[MU, SIGMA], &Brownian::new(1), &mut (&mut save, &mut every, &mut watch))
+        .run(
+            &mut gbm(),
+            (0.0, 1.0),
+            &[1.0, 2.0, 3.0],
+            &[MU, SIGMA],
+            &Brownian::new(1),
+            &mut (&mut save, &mut every, &mut watch),
+        )
         .unwrap();
     assert_eq!(save.len(), 6);
     assert_eq!(save.state(0), &[1.0, 2.0, 3.0]);
@@ -204,7 +231,9 @@ fn a_batch_is_its_columns() {
         let solve = |y0: &[f64], first: u32| {
             let path = Brownian::new(5).trajectories_from(first);
             if additive {
-                solve_sde(&mut ornstein_uhlenbeck(), method, &o, (0.0, 1.0), y0, &[1.0, 0.5, 0.3], &path, &[]).unwrap().y1
+                solve_sde(&mut ornstein_uhlenbeck(), method, &o, (0.0, 1.0), y0, &[1.0, 0.5, 0.3], &path, &[])
+                    .unwrap()
+                    .y1
             } else {
                 solve_sde(&mut gbm(), method, &o, (0.0, 1.0), y0, &[MU, SIGMA], &path, &[]).unwrap().y1
             }
@@ -226,7 +255,17 @@ fn ensembles_do_not_depend_on_the_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let o = SdeOptions::tolerances(1e-3, 1e-3);
         pool.install(|| {
-            solve_sde_ensemble(&SOSRI, &o, gbm, (0.0, 1.0), &y0, Params::Each(&p), &Brownian::new(1), &[0.2, 1.0]).unwrap()
+            solve_sde_ensemble(
+                &SOSRI,
+                &o,
+                gbm,
+                (0.0, 1.0),
+                &y0,
+                Params::Each(&p),
+                &Brownian::new(1),
+                &[0.2, 1.0],
+            )
+            .unwrap()
         })
     };
     let one = run(1);
@@ -238,7 +277,8 @@ fn ensembles_do_not_depend_on_the_number_of_threads() {
     // And trajectory i is the one solved alone.
     let o = SdeOptions::tolerances(1e-3, 1e-3);
     let path = Brownian::new(1).trajectories_from(42);
-    let alone = solve_sde(&mut gbm(), &SOSRI, &o, (0.0, 1.0), &y0[42..43], &p[84..86], &path, &[0.2, 1.0]).unwrap();
+    let alone =
+        solve_sde(&mut gbm(), &SOSRI, &o, (0.0, 1.0), &y0[42..43], &p[84..86], &path, &[0.2, 1.0]).unwrap();
     assert_eq!(alone.y1[0], one.y1[42]);
     assert_eq!(alone.states(), &one.saved[84..86]);
 }
@@ -285,19 +325,38 @@ fn values_that_are_not_finite_are_rejections() {
     let make = || {
         Sde::new(
             FnField::new(1, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.0 - y[0]).sqrt()),
-            FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * (1.0 - y[0])),
+            FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| {
+                g[0] = 0.1 * (1.0 - y[0])
+            }),
         )
         .unwrap()
     };
     let o = SdeOptions { first_step: Some(1.9), ..SdeOptions::tolerances(0.5, 0.5) };
-    let r = solve_sde(&mut make(), &SOSRI, &o, (0.0, 2.0), &[0.9], &[], &Brownian::new(1), &[]).unwrap().report;
+    let r =
+        solve_sde(&mut make(), &SOSRI, &o, (0.0, 2.0), &[0.9], &[], &Brownian::new(1), &[]).unwrap().report;
     assert!(r.counts.not_finite > 0, "{}", r.message());
     // At the start.
-    let r = solve_sde(&mut make(), &SOSRI, &SdeOptions::default(), (0.0, 2.0), &[1.5], &[], &Brownian::new(1), &[0.0, 1.0]).unwrap();
+    let r = solve_sde(
+        &mut make(),
+        &SOSRI,
+        &SdeOptions::default(),
+        (0.0, 2.0),
+        &[1.5],
+        &[],
+        &Brownian::new(1),
+        &[0.0, 1.0],
+    )
+    .unwrap();
     assert_eq!(r.report.stop, OdeStop::StartNotFinite);
-    assert!(r.report.message().contains("not finite at the start") && r.state(1)[0].is_nan() && r.state(0)[0] == 1.5);
+    assert!(
+        r.report.message().contains("not finite at the start")
+            && r.state(1)[0].is_nan()
+            && r.state(0)[0] == 1.5
+    );
     let fixed = SdeOptions::fixed(0.1);
-    let r = solve_sde(&mut make(), &EULER_MARUYAMA, &fixed, (0.0, 2.0), &[1.5], &[], &Brownian::new(1), &[]).unwrap().report;
+    let r = solve_sde(&mut make(), &EULER_MARUYAMA, &fixed, (0.0, 2.0), &[1.5], &[], &Brownian::new(1), &[])
+        .unwrap()
+        .report;
     assert_eq!(r.stop, OdeStop::StartNotFinite);
     // Blow-up in finite time: the step falls until the path's ticks end.
     let mut explosive = Sde::new(
@@ -305,59 +364,115 @@ fn values_that_are_not_finite_are_rejections() {
         FnDiffusion::new(1, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.0),
     )
     .unwrap();
-    let r = solve_sde(&mut explosive, &SOSRI, &SdeOptions::default(), (0.0, 2.0), &[1.0], &[], &Brownian::new(1), &[]).unwrap().report;
+    let r = solve_sde(
+        &mut explosive,
+        &SOSRI,
+        &SdeOptions::default(),
+        (0.0, 2.0),
+        &[1.0],
+        &[],
+        &Brownian::new(1),
+        &[],
+    )
+    .unwrap()
+    .report;
     assert_eq!(r.stop, OdeStop::StepUnderflow, "{}", r.message());
     assert!((r.t - 1.0).abs() < 0.05 && !r.ok());
     // With a fixed step it overflows.
-    let r = solve_sde(&mut explosive, &EULER_MARUYAMA, &fixed, (0.0, 20.0), &[1.0], &[], &Brownian::new(1), &[]).unwrap().report;
+    let r =
+        solve_sde(&mut explosive, &EULER_MARUYAMA, &fixed, (0.0, 20.0), &[1.0], &[], &Brownian::new(1), &[])
+            .unwrap()
+            .report;
     assert!(!r.ok() && r.message().contains("not finite"), "{}", r.message());
     let o = SdeOptions { max_steps: 5, ..SdeOptions::tolerances(1e-4, 1e-4) };
-    let r = solve_sde(&mut gbm(), &SOSRI, &o, (0.0, 1.0), &[1.0], &[MU, SIGMA], &Brownian::new(1), &[]).unwrap().report;
+    let r = solve_sde(&mut gbm(), &SOSRI, &o, (0.0, 1.0), &[1.0], &[MU, SIGMA], &Brownian::new(1), &[])
+        .unwrap()
+        .report;
     assert_eq!((r.stop, r.counts.accepted + r.counts.rejected), (OdeStop::MaxSteps, 5));
     assert!(r.message().contains("limit of steps"));
 }
 
 #[test]
 fn bad_input_is_an_error() {
-    let solve = |method: &'static SdeMethod, o: &SdeOptions, span: (f64, f64), y0: &[f64], p: &[f64], save: &[f64]| {
-        solve_sde(&mut gbm(), method, o, span, y0, p, &Brownian::new(1), save).map(|_| ()).unwrap_err().to_string()
+    let solve = |method: &'static SdeMethod,
+                 o: &SdeOptions,
+                 span: (f64, f64),
+                 y0: &[f64],
+                 p: &[f64],
+                 save: &[f64]| {
+        solve_sde(&mut gbm(), method, o, span, y0, p, &Brownian::new(1), save)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
     };
     let (o, p, span) = (SdeOptions::default(), [MU, SIGMA], (0.0, 1.0));
     assert_eq!(solve(&SOSRI, &o, (1.0, 1.0), &[1.0], &p, &[]), "the time span is empty: t0 = t1 = 1");
     assert!(solve(&SOSRI, &o, (1.0, 0.0), &[1.0], &p, &[]).contains("integrated forwards"));
     assert!(solve(&SOSRI, &o, (0.0, f64::NAN), &[1.0], &p, &[]).contains("not finite"));
-    assert_eq!(solve(&SOSRI, &o, span, &[1.0], &p[..1], &[]), "the parameter vector has length 1, expected 2");
+    assert_eq!(
+        solve(&SOSRI, &o, span, &[1.0], &p[..1], &[]),
+        "the parameter vector has length 1, expected 2"
+    );
     assert_eq!(solve(&SOSRI, &o, span, &[], &p, &[]), "the start has length 0, expected 1");
     assert_eq!(solve(&SOSRI, &o, span, &[1.0, f64::NAN], &p, &[]), "the start is not finite: entry 1 is NaN");
-    assert!(solve(&SOSRI, &o, span, &[1.0], &[MU, f64::INFINITY], &[]).contains("the parameter vector is not finite"));
+    assert!(
+        solve(&SOSRI, &o, span, &[1.0], &[MU, f64::INFINITY], &[])
+            .contains("the parameter vector is not finite")
+    );
     assert!(solve(&SOSRI, &o, span, &[1.0], &p, &[0.5, 1.5]).contains("outside the span"));
     assert!(solve(&SOSRI, &o, span, &[1.0], &p, &[0.5, 0.2]).contains("not in the order of integration"));
-    assert!(solve(&SOSRI, &SdeOptions::tolerances(-1.0, 1.0), span, &[1.0], &p, &[]).contains("option rtol is -1"));
-    assert!(solve(&SOSRI, &SdeOptions::tolerances(0.0, 0.0), span, &[1.0], &p, &[]).contains("positive where rtol is zero"));
-    assert!(solve(&SOSRI, &SdeOptions { delta: Some(-1.0), ..o.clone() }, span, &[1.0], &p, &[]).contains("option delta is -1"));
+    assert!(
+        solve(&SOSRI, &SdeOptions::tolerances(-1.0, 1.0), span, &[1.0], &p, &[])
+            .contains("option rtol is -1")
+    );
+    assert!(
+        solve(&SOSRI, &SdeOptions::tolerances(0.0, 0.0), span, &[1.0], &p, &[])
+            .contains("positive where rtol is zero")
+    );
+    assert!(
+        solve(&SOSRI, &SdeOptions { delta: Some(-1.0), ..o.clone() }, span, &[1.0], &p, &[])
+            .contains("option delta is -1")
+    );
     assert!(solve(&SOSRI, &SdeOptions::fixed(0.0), span, &[1.0], &p, &[]).contains("fixed_step"));
     assert_eq!(
         solve(&EULER_MARUYAMA, &o, span, &[1.0], &p, &[]),
         "euler-maruyama has no error estimate: give a fixed_step"
     );
-    assert_eq!(solve(&SOSRA, &o, span, &[1.0], &p, &[]), "sosra needs noise that is said to be additive, this is Diagonal noise");
+    assert_eq!(
+        solve(&SOSRA, &o, span, &[1.0], &p, &[]),
+        "sosra needs noise that is said to be additive, this is Diagonal noise"
+    );
 
-    let matrix = || FnDiffusion::new(1, 0, Noise::Matrix(2), |_, _: &[f64], _: &[f64], g: &mut [f64]| g.fill(1.0));
+    let matrix =
+        || FnDiffusion::new(1, 0, Noise::Matrix(2), |_, _: &[f64], _: &[f64], g: &mut [f64]| g.fill(1.0));
     let drift = || FnField::new(1, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = 0.0);
     let run = |method: &'static SdeMethod, o: &SdeOptions| {
         let mut sde = Sde::new(drift(), matrix()).unwrap();
-        solve_sde(&mut sde, method, o, (0.0, 1.0), &[1.0], &[], &Brownian::new(1), &[]).map(|_| ()).unwrap_err().to_string()
+        solve_sde(&mut sde, method, o, (0.0, 1.0), &[1.0], &[], &Brownian::new(1), &[])
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
     };
     assert_eq!(run(&SOSRI, &o), "sosri needs diagonal or scalar noise, this is Matrix(2) noise");
     assert!(run(&MILSTEIN, &SdeOptions::fixed(0.1)).contains("said to be commutative"));
     let other = FnDiffusion::new(2, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], _: &mut [f64]| ());
-    assert_eq!(Sde::new(drift(), other).map(|_| ()).unwrap_err().to_string(), "the diffusion's state has length 2, expected 1");
-    let panics = FnDiffusion::new(1, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], _: &mut [f64]| panic!("no diffusion today"));
+    assert_eq!(
+        Sde::new(drift(), other).map(|_| ()).unwrap_err().to_string(),
+        "the diffusion's state has length 2, expected 1"
+    );
+    let panics = FnDiffusion::new(1, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], _: &mut [f64]| {
+        panic!("no diffusion today")
+    });
     let mut sde = Sde::new(drift(), panics).unwrap();
-    let e = solve_sde(&mut sde, &SOSRI, &o, (0.0, 1.0), &[1.0], &[], &Brownian::new(1), &[]).map(|_| ()).unwrap_err();
+    let e = solve_sde(&mut sde, &SOSRI, &o, (0.0, 1.0), &[1.0], &[], &Brownian::new(1), &[])
+        .map(|_| ())
+        .unwrap_err();
     assert!(e.to_string().contains("panicked: no diffusion today"));
     let ensemble = |y0: &[f64], p| {
-        solve_sde_ensemble(&SOSRI, &o, gbm, (0.0, 1.0), y0, p, &Brownian::new(1), &[]).map(|_| ()).unwrap_err().to_string()
+        solve_sde_ensemble(&SOSRI, &o, gbm, (0.0, 1.0), y0, p, &Brownian::new(1), &[])
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
     };
     assert!(ensemble(&[], Params::Shared(&p)).contains("the start of an ensemble"));
     assert!(ensemble(&[1.0, 1.0], Params::Each(&p)).contains("the parameter matrix"));
@@ -389,7 +504,17 @@ fn the_spiral_equation_has_the_published_moments() {
     let paths = 10_000;
     let start = [2.0, 0.0].repeat(paths);
     let o = SdeOptions::tolerances(0.05, 0.05);
-    let e = solve_sde_ensemble(&SOSRI, &o, make, (0.0, 1.0), &start, Params::Shared(&[]), &Brownian::new(1), &times).unwrap();
+    let e = solve_sde_ensemble(
+        &SOSRI,
+        &o,
+        make,
+        (0.0, 1.0),
+        &start,
+        Params::Shared(&[]),
+        &Brownian::new(1),
+        &times,
+    )
+    .unwrap();
     assert_eq!(e.failed().count(), 0);
     let n = paths as f64;
     let (mut worst, mut sum) = (0.0f64, 0.0);
@@ -401,7 +526,8 @@ fn the_spiral_equation_has_the_published_moments() {
             let fourth = column().map(|u| (u - m).powi(4)).sum::<f64>() / n;
             // Both sides are samples.
             let scale = (1.0 / n + 1e-4).sqrt();
-            let z = [(m - row[1 + c]) / (v.sqrt() * scale), (v - row[3 + c]) / ((fourth - v * v).sqrt() * scale)];
+            let z =
+                [(m - row[1 + c]) / (v.sqrt() * scale), (v - row[3 + c]) / ((fourth - v * v).sqrt() * scale)];
             for z in z {
                 worst = worst.max(z.abs());
                 sum += z * z;

@@ -1,7 +1,7 @@
 //! Multilayer perceptron on a batch.
 
-use super::{Map, narrow};
 use super::tanh::tanh;
+use super::{Map, narrow};
 use crate::linalg::{Dense, Scalar};
 use crate::ode::OdeError;
 use crate::ode::internal::vectorized;
