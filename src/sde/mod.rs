@@ -4,7 +4,7 @@
 //! dy = f(t, y, p) dt + g(t, y, p) dW,   y(t0) = y0,   from t0 to t1 > t0, in the sense of Ito
 //! ```
 //!
-//! The drift is a [`VectorField`](crate::ode::VectorField), the diffusion a [`Diffusion`]; an [`Sde`] holds both. A batch is n x batch,
+//! The drift is a [`VectorField`], the diffusion a [`Diffusion`]; an [`Sde`] holds both. A batch is n x batch,
 //! column-major; column j follows its own Brownian path, a pure function of (seed, trajectory, t): see [`Brownian`].
 //!
 //! # Which method to choose
