@@ -62,3 +62,9 @@ mod tape;
 pub use gradient::{Adjoint, Bars, Replay};
 pub use stiff::StiffAdjoint;
 pub use tape::{Memory, Tape};
+
+/// What the adjoint of stochastic steps shares with that of ordinary ones.
+pub(crate) mod internal {
+    pub(crate) use super::reverse::norm_bars;
+    pub(crate) use super::sweep::{Steps, find_saves, sweep};
+}

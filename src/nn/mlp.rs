@@ -1,7 +1,7 @@
 //! Multilayer perceptron on a batch.
 
-use super::Map;
 use super::tanh::tanh;
+use super::{Map, narrow};
 use crate::linalg::{Dense, Scalar};
 use crate::ode::OdeError;
 use crate::ode::internal::vectorized;
@@ -112,7 +112,9 @@ impl<T: Scalar> Mlp<T> {
             self.bias.iter_mut().zip(rest).for_each(|(b, w)| *b += t * *w);
         }
         // One column is a product with a vector: columns of W, contiguous.
-        if batch == 1 || inputs <= 4 {
+        if inputs <= narrow::MOST {
+            narrow::forward(inputs, w, &self.bias, x, y);
+        } else if batch == 1 {
             for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
                 y.copy_from_slice(&self.bias);
                 for (xj, wj) in x.iter().zip(w.chunks_exact(outputs)) {
@@ -128,17 +130,19 @@ impl<T: Scalar> Mlp<T> {
                 y,
                 self.threads,
             );
-            for y in y.chunks_exact_mut(outputs) {
-                let bias = &self.bias[..];
-                vectorized(
-                    outputs,
-                    #[inline(always)]
-                    || match activation {
-                        Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
-                        Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
-                    },
-                );
-            }
+            let bias = &self.bias[..];
+            vectorized(
+                y.len(),
+                #[inline(always)]
+                || {
+                    for y in y.chunks_exact_mut(outputs) {
+                        match activation {
+                            Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
+                            Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
+                        }
+                    }
+                },
+            );
             return;
         }
         if activation == Activation::Tanh {
@@ -152,20 +156,19 @@ impl<T: Scalar> Mlp<T> {
         self.sums.clear();
         self.sums.resize(outputs, T::ZERO);
         let sums = &mut self.sums[..];
-        let columns =
-            delta.chunks_exact_mut(outputs).zip(bar.chunks_exact(outputs)).zip(y.chunks_exact(outputs));
-        for ((d, bar), y) in columns {
-            vectorized(
-                outputs,
-                #[inline(always)]
-                || {
+        vectorized(
+            delta.len(),
+            #[inline(always)]
+            || {
+                let rows = delta.chunks_exact_mut(outputs).zip(bar.chunks_exact(outputs));
+                for ((d, bar), y) in rows.zip(y.chunks_exact(outputs)) {
                     for (((d, b), y), s) in d.iter_mut().zip(bar).zip(y).zip(sums.iter_mut()) {
                         *d = if activation == Activation::Tanh { *b * (T::ONE - *y * *y) } else { *b };
                         *s += *d;
                     }
-                },
-            );
-        }
+                }
+            },
+        );
     }
 
     /// delta (bar of the affine part) to p_bar and, through W', to x_bar (replaced or added).
@@ -189,7 +192,10 @@ impl<T: Scalar> Mlp<T> {
             rest[..outputs].iter_mut().zip(&self.sums).for_each(|(b, s)| *b += t * *s);
         }
         rest[time as usize * outputs..][..outputs].iter_mut().zip(&self.sums).for_each(|(b, s)| *b += *s);
-        if batch == 1 || inputs <= 4 {
+        if inputs <= narrow::MOST {
+            return narrow::backward(inputs, w, x, delta, x_bar, add, w_bar);
+        }
+        if batch == 1 {
             for ((x, d), xb) in
                 x.chunks_exact(inputs).zip(delta.chunks_exact(outputs)).zip(x_bar.chunks_exact_mut(inputs))
             {

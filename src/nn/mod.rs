@@ -16,6 +16,7 @@ mod chain;
 mod dual;
 mod formula;
 mod mlp;
+mod narrow;
 mod poly;
 mod tanh;
 
