@@ -32,8 +32,10 @@
 //! | [`Memory::Checkpoints`] (c) | c | binomial (Griewank and Walther 2000) within what thinning to c left |
 
 mod gradient;
+mod heuristics;
 mod reverse;
 mod tape;
 
 pub use gradient::{Adjoint, Bars, Replay};
+pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
 pub use tape::{Memory, Tape};
