@@ -14,6 +14,7 @@ pub mod ode;
 pub mod opt;
 pub mod report;
 pub mod sif;
+pub mod train;
 
 pub use error::Error;
 pub use nlp::{EvalError, Nlp, NlpMeta, Pattern};
