@@ -21,7 +21,7 @@ use crate::adjoint::{
 };
 use crate::linalg::Scalar;
 use crate::nn::{Jets, MAX_ORDERS, MapField};
-use crate::ode::{EveryStep, OdeError, Options, SaveAt, Tableau, VectorField};
+use crate::ode::{EveryStep, OdeError, Options, SaveAt, Tableau};
 
 /// Where a solver heuristic is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
