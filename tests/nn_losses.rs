@@ -88,7 +88,13 @@ fn extreme_logits_are_finite_and_nan_stays_nan() {
 }
 
 /// Coefficients of the map along x(s), t(s).
-fn forward(map: &mut dyn Jets<f64>, k: usize, (t, dt): (f64, f64), x: &[f64], p: &[f64]) -> (Vec<f64>, Vec<f64>) {
+fn forward(
+    map: &mut dyn Jets<f64>,
+    k: usize,
+    (t, dt): (f64, f64),
+    x: &[f64],
+    p: &[f64],
+) -> (Vec<f64>, Vec<f64>) {
     let batch = x.len() / k / map.inputs();
     let mut y = vec![f64::NAN; map.outputs() * batch * k];
     let mut store = vec![f64::NAN; map.jet_len(batch, k)];
@@ -129,7 +135,8 @@ fn taylor_coefficients_of_maps() {
         let mut table: Vec<Vec<f64>> = nodes
             .iter()
             .map(|s| {
-                let at: Vec<f64> = (0..nx).map(|i| (0..k).map(|j| x[j * nx + i] * s.powi(j as i32)).sum()).collect();
+                let at: Vec<f64> =
+                    (0..nx).map(|i| (0..k).map(|j| x[j * nx + i] * s.powi(j as i32)).sum()).collect();
                 let mut y = vec![0.0; ny];
                 map.forward(t + s * dt, &at, &p, &mut y, &mut keep);
                 y
@@ -154,7 +161,10 @@ fn taylor_coefficients_of_maps() {
             for (j, coefficient) in poly.iter().enumerate().take(k) {
                 let tol = [1e-12, 1e-9, 1e-8, 1e-6, 1e-5][j];
                 let got = y[j * ny + c];
-                assert!((coefficient - got).abs() < tol * got.abs().max(1.0), "{name} y_{j}: {coefficient} {got}");
+                assert!(
+                    (coefficient - got).abs() < tol * got.abs().max(1.0),
+                    "{name} y_{j}: {coefficient} {got}"
+                );
             }
         }
     }

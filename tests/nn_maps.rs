@@ -73,11 +73,19 @@ fn pullbacks_of_all_maps() {
         check("power", &mut Power { dim: 3, exponent: 3 }, batch);
         check("polynomial", &mut Polynomial { dim: 3, degree: 4 }, batch);
         check("sigmoid", &mut Mlp::dense(&[5, 6, 4], Activation::Sigmoid, tanh, true).unwrap(), batch);
-        check("relu", &mut Mlp::dense(&[5, 6, 4], Activation::Relu, Activation::Identity, true).unwrap(), batch);
+        check(
+            "relu",
+            &mut Mlp::dense(&[5, 6, 4], Activation::Relu, Activation::Identity, true).unwrap(),
+            batch,
+        );
         check("gru", &mut Gru::new(4, 3).unwrap(), batch);
         let inner = Mlp::dense(&[5, 8, 4], tanh, Activation::Identity, true).unwrap();
         check("pieces", &mut Parallel::new(inner, 2, 5), batch);
-        check("pieces of a map that keeps nothing", &mut Parallel::new(Power { dim: 3, exponent: 3 }, 2, 5), batch);
+        check(
+            "pieces of a map that keeps nothing",
+            &mut Parallel::new(Power { dim: 3, exponent: 3 }, 2, 5),
+            batch,
+        );
         let cubic = Chain::new(Power { dim: 3, exponent: 3 }, Mlp::linear(3, 3).unwrap()).unwrap();
         let net = Mlp::dense(&[3, 6, 3], tanh, tanh, true).unwrap();
         check("chain", &mut Chain::new(cubic, net).unwrap(), batch);
@@ -86,8 +94,11 @@ fn pullbacks_of_all_maps() {
 
 #[test]
 fn pieces_give_the_same_bits_for_any_number_of_threads() {
-    let mut map =
-        Parallel::new(Mlp::<f32>::dense(&[30, 20, 30], Activation::Tanh, Activation::Tanh, true).unwrap(), 16, 100);
+    let mut map = Parallel::new(
+        Mlp::<f32>::dense(&[30, 20, 30], Activation::Tanh, Activation::Tanh, true).unwrap(),
+        16,
+        100,
+    );
     let single = |x: Vec<f64>| x.into_iter().map(|v| v as f32).collect::<Vec<_>>();
     let (x, p, w) = (single(noise(3000, 1)), single(noise(map.n_params(), 2)), single(noise(3000, 3)));
     let mut run = |threads| {

@@ -171,13 +171,9 @@ impl<T: Scalar> Heuristics<T> {
 
 impl<T: Scalar> StepSink<T> for Heuristics<T> {
     fn start(&mut self, _: &Start<'_, T>) -> Result<(), OdeError> {
-        for v in [
-            &mut self.error,
-            &mut self.stiffness,
-            &mut self.h,
-            &mut self.error_bar,
-            &mut self.stiffness_bar,
-        ] {
+        for v in
+            [&mut self.error, &mut self.stiffness, &mut self.h, &mut self.error_bar, &mut self.stiffness_bar]
+        {
             v.clear();
         }
         Ok(())

@@ -65,7 +65,13 @@ fn quadratic<T: Scalar>(act: Activation) -> Option<(T, T, T)> {
 }
 
 /// u_0..u_(k-1) at entry i; coefficients are n apart.
-fn slopes<T: Scalar>((alpha, beta, gamma): (T, T, T), k: usize, z: &[T], n: usize, i: usize) -> [T; MAX_ORDERS] {
+fn slopes<T: Scalar>(
+    (alpha, beta, gamma): (T, T, T),
+    k: usize,
+    z: &[T],
+    n: usize,
+    i: usize,
+) -> [T; MAX_ORDERS] {
     let mut u = [T::ZERO; MAX_ORDERS];
     for (m, u) in u.iter_mut().enumerate().take(k) {
         let square: T = (0..=m).map(|j| z[j * n + i] * z[(m - j) * n + i]).sum();
@@ -93,7 +99,15 @@ fn activate<T: Scalar>(act: Activation, k: usize, n: usize, a: &[T], z: &mut [T]
 }
 
 /// The transpose of `activate`: from the bar of z_k to those of a_0..a_k and z_0..z_(k-1).
-fn activate_bar<T: Scalar>(act: Activation, k: usize, n: usize, a: &[T], z: &[T], a_bar: &mut [T], z_bar: &mut [T]) {
+fn activate_bar<T: Scalar>(
+    act: Activation,
+    k: usize,
+    n: usize,
+    a: &[T],
+    z: &[T],
+    a_bar: &mut [T],
+    z_bar: &mut [T],
+) {
     let inverse = T::ONE / T::of(k.max(1) as f64);
     let two = T::ONE + T::ONE;
     for i in 0..n {

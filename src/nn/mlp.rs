@@ -198,7 +198,14 @@ impl<T: Scalar> Mlp<T> {
     pub(super) fn affine_jet(&mut self, l: usize, at: Jet<T>, x: &[T], p: &[T], a: &mut [T]) {
         let Layer { inputs, outputs, time, .. } = self.layers[l];
         let (w, rest) = p.split_at(inputs * outputs);
-        T::gemm(T::ONE, Dense::new(w, outputs, inputs), Dense::new(x, inputs, at.batch), false, a, self.threads);
+        T::gemm(
+            T::ONE,
+            Dense::new(w, outputs, inputs),
+            Dense::new(x, inputs, at.batch),
+            false,
+            a,
+            self.threads,
+        );
         let slope = match at.k {
             0 => at.t,
             1 => at.dt,

@@ -190,7 +190,10 @@ pub(crate) fn write_arrays<T: Scalar>(
     metadata: HashMap<String, String>,
 ) -> Result<(), ParamsError> {
     let name = path.display().to_string();
-    let format = |what: safetensors::SafeTensorError| ParamsError::Format { path: name.clone(), what: what.to_string() };
+    let format = |what: safetensors::SafeTensorError| ParamsError::Format {
+        path: name.clone(),
+        what: what.to_string(),
+    };
     let bytes: Vec<Vec<u8>> = arrays.iter().map(|a| bytes_of(a.values)).collect();
     let mut views = vec![];
     for (a, b) in arrays.iter().zip(&bytes) {
@@ -263,7 +266,8 @@ impl ArrayFile {
         };
         if view.shape() != shape || view.dtype() != dtype::<T>() {
             let (s, d) = (view.shape(), view.dtype());
-            let what = format!("{name} is {d:?} {s:?} in the file, {:?} {shape:?} in the model", dtype::<T>());
+            let what =
+                format!("{name} is {d:?} {s:?} in the file, {:?} {shape:?} in the model", dtype::<T>());
             return Err(self.mismatch(what));
         }
         if size_of::<T>() == 4 {

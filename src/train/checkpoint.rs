@@ -57,20 +57,26 @@ pub fn read<T: Scalar>(path: &Path, state: &mut State<T>, fingerprint: &str) -> 
         let what = "it was written with another configuration; go on with that one, or begin in a new folder";
         return Err(file.mismatch(what.into()).into());
     }
-    state.params.load(path, &[OPTIMIZER])?;
+    // All or nothing: everything is read before anything is changed.
+    let mut params = state.params.clone();
+    params.load(path, &[OPTIMIZER])?;
+    let mut vectors = vec![];
     for (name, values) in state.optimizer.state() {
-        let len = values.len();
-        file.copy(&format!("{OPTIMIZER}{name}"), &[len], values)?;
+        let mut copy = values.clone();
+        file.copy(&format!("{OPTIMIZER}{name}"), &[copy.len()], &mut copy)?;
+        vectors.push(copy);
     }
-    state.step = number("step")?;
-    *state.optimizer.count() = number("optimizer_steps")?;
-    state.best = if get("best_bits")? == "none" { None } else { Some(f64::from_bits(number("best_bits")?)) };
-    state.since_best = number("since_best")?;
+    let (step, count, since_best) = (number("step")?, number("optimizer_steps")?, number("since_best")?);
+    let best = if get("best_bits")? == "none" { None } else { Some(f64::from_bits(number("best_bits")?)) };
+    (state.params, state.step, state.best, state.since_best) = (params, step, best, since_best);
+    state.optimizer.state().into_iter().zip(vectors).for_each(|((_, v), copy)| *v = copy);
+    *state.optimizer.count() = count;
     Ok(())
 }
 
 /// A hash of a text (FNV-1a, 64 bits), to recognize a configuration.
 pub fn fingerprint(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ b as u64).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ b as u64).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }

@@ -320,9 +320,9 @@ impl TaskConfig {
             Self::SpiralOde { end, .. } if !(*end > 0.0 && end.is_finite()) => {
                 Err(TrainError::config(format!("task.end is {end}, it must be positive")))
             }
-            Self::MnistOde { validation, train, .. } if validation >= train => Err(TrainError::config(format!(
-                "task.validation is {validation}, it must be less than task.train, {train}"
-            ))),
+            Self::MnistOde { validation, train, .. } if validation >= train => Err(TrainError::config(
+                format!("task.validation is {validation}, it must be less than task.train, {train}"),
+            )),
             _ => Ok(()),
         }
     }

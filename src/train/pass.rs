@@ -250,7 +250,8 @@ impl<T: Scalar> OdePass<T> {
         stiffness: bool,
     ) -> Result<Self, OdeError> {
         let wants = |scope: fn(Scope) -> bool| {
-            let stiff = |p: &Penalty| p.term().filter(|t| t.0.heuristic == Heuristic::Stiffness && scope(t.1));
+            let stiff =
+                |p: &Penalty| p.term().filter(|t| t.0.heuristic == Heuristic::Stiffness && scope(t.1));
             penalties.iter().any(|p| stiff(p).is_some())
         };
         // A fixed step longer than any span: one step, to its end.

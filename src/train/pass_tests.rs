@@ -57,8 +57,7 @@ fn frozen(pass: &mut OdePass<f64>, field: &mut Field, now: &Progress, y0: &[f64]
                         let h = |j: usize| steps.get(j).copied().unwrap_or(0.0);
                         let share = 0.5 * (h(j) + if j > 0 { h(j - 1) } else { 0.0 });
                         let (y, map) = (&r.saved[j * n..][..n], field.map_mut());
-                        share
-                            * PathPenalty::new().add(map, path, times[j], y, p, &pass.direction, 0.0, None)
+                        share * PathPenalty::new().add(map, path, times[j], y, p, &pass.direction, 0.0, None)
                     };
                     (0..times.len()).map(value).sum()
                 }

@@ -129,23 +129,14 @@ mod tests {
             let r = PathPenalty::new().add(&mut map, term, 0.0, &y, &[a, 0.0], &[], 1.0, None);
             assert!((r - a.powi(2 * k as i32) * mean).abs() < 1e-12, "{k}");
         }
-        let r = PathPenalty::new().add(
-            &mut map,
-            PathTerm::Jacobian,
-            0.0,
-            &y,
-            &[a, 0.0],
-            &[1.0, 2.0],
-            1.0,
-            None,
-        );
+        let r =
+            PathPenalty::new().add(&mut map, PathTerm::Jacobian, 0.0, &y, &[a, 0.0], &[1.0, 2.0], 1.0, None);
         assert!((r - a * a * 2.5).abs() < 1e-14);
     }
 
     #[test]
     fn gradients_of_the_integrand() {
-        let mut map =
-            Mlp::<f64>::dense(&[3, 5, 3], Activation::Tanh, Activation::Tanh, true).unwrap();
+        let mut map = Mlp::<f64>::dense(&[3, 5, 3], Activation::Tanh, Activation::Tanh, true).unwrap();
         let n = crate::nn::Map::n_params(&map);
         let mut x: Vec<f64> = (0..6 + n).map(|i| (1.7 * i as f64).sin()).collect();
         let e: Vec<f64> = (0..6).map(|i| (2.3 * i as f64).cos()).collect();

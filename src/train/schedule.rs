@@ -61,7 +61,9 @@ impl Schedule {
             Self::Constant { value } => value,
             Self::InverseDecay { from, decay } => from / (1.0 + decay * (now.step + 1) as f64),
             Self::Exponential { from, to } => from * (to / from).powf(share),
-            Self::Cosine { from, to } => to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos()),
+            Self::Cosine { from, to } => {
+                to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+            }
         }
     }
     /// What is wrong with it, if anything: a rate must be positive, a weight may be zero.
@@ -76,7 +78,9 @@ impl Schedule {
             Self::Cosine { from, to } => [from, to],
         };
         let ok = values.iter().all(|v| v.is_finite() && *v >= 0.0);
-        (!ok).then(|| format!("{name}: a schedule needs finite values that are at least zero, found {values:?}"))
+        (!ok).then(|| {
+            format!("{name}: a schedule needs finite values that are at least zero, found {values:?}")
+        })
     }
 }
 
@@ -144,7 +148,9 @@ mod tests {
         assert!((anneal.at(&at(0, 10)) - 10.0).abs() < 1e-12);
         let cosine = Schedule::Cosine { from: 3e-3, to: 1e-4 };
         assert_eq!(cosine.at(&at(0, 0)), 3e-3);
-        assert!((cosine.at(&at(0, 5)) - 1.55e-3).abs() < 1e-15 && (cosine.at(&at(0, 10)) - 1e-4).abs() < 1e-15);
+        assert!(
+            (cosine.at(&at(0, 5)) - 1.55e-3).abs() < 1e-15 && (cosine.at(&at(0, 10)) - 1e-4).abs() < 1e-15
+        );
     }
 
     #[test]

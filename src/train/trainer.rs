@@ -99,7 +99,7 @@ pub enum TrainStop {
     EarlyStop,
     /// The observer asked for it.
     Interrupted,
-    /// A loss or gradient that is not finite, or a solver that gave up; parameters are those before the step.
+    /// A loss, gradient or parameter that is not finite, or a solver that gave up: the state is not to be used, the last checkpoint is.
     Failed {
         /// The step, counted from 1.
         step: u64,
@@ -158,6 +158,7 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
             }
             other => other?,
         };
+        let rate = config.rate.at(&now);
         let gradient_norm = clip_norm(&mut gradient, config.clip);
         if !pass.loss.is_finite() || !gradient_norm.is_finite() {
             let (loss, data, penalties) = (pass.loss, pass.data_loss, &pass.penalties);
@@ -165,15 +166,21 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
                 "the loss is {loss} (data {data}, penalties {penalties:?}), the gradient's norm {gradient_norm}; {TRY}"
             )));
         }
-        let rate = config.rate.at(&now);
         state.optimizer.step(rate, state.params.values_mut(), &gradient);
+        if let Some(i) = state.params.values().iter().position(|v| !v.is_finite()) {
+            return Ok(failed(format!(
+                "parameter {i} is {} after the step; {TRY}",
+                state.params.values()[i]
+            )));
+        }
         state.step += 1;
         let seconds = begun.elapsed().as_secs_f64();
         let (step, epoch) = (state.step, epoch + 1);
         let record = StepRecord { step, epoch, pass, accuracy, gradient_norm, rate, seconds };
         let mut flow = observer(&TrainEvent::Step(record), state)?;
         let epoch_ends = at as u64 + 1 == per_epoch;
-        if epoch_ends && epoch.is_multiple_of(config.validate_every) && task.split_len(Split::Validation) > 0 {
+        if epoch_ends && epoch.is_multiple_of(config.validate_every) && task.split_len(Split::Validation) > 0
+        {
             let evaluation = task.evaluate(state.params.values(), Split::Validation)?;
             let best = state.best.is_none_or(|b| evaluation.loss < b);
             if best {
@@ -186,7 +193,10 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
                 flow = ControlFlow::Break(());
             }
         }
-        if step.is_multiple_of(config.checkpoint_every) || step == total || flow.is_break() || exhausted(config, state)
+        if step.is_multiple_of(config.checkpoint_every)
+            || step == total
+            || flow.is_break()
+            || exhausted(config, state)
         {
             let _ = observer(&TrainEvent::Checkpoint { step }, state)?;
         }

@@ -140,13 +140,19 @@ fn columns(classified: bool) -> Vec<Column> {
             show: |v| format!("{v:.3}"),
             ratio: true,
         },
-        Column { name: "training s", get: |d| Some(d.train_seconds), show: |v| format!("{v:.2}"), ratio: true },
+        Column {
+            name: "training s",
+            get: |d| Some(d.train_seconds),
+            show: |v| format!("{v:.2}"),
+            ratio: true,
+        },
     ]
 }
 
 /// Markdown: mean +- standard deviation over the seeds, ratios of means to the first variant.
 fn table(config: &Config, path: &Path, seeds: u64, rows: &[(&str, Vec<Done>)]) -> String {
-    let classified = rows.iter().flat_map(|(_, r)| r).any(|d| d.test.as_ref().is_some_and(|t| t.accuracy.is_some()));
+    let classified =
+        rows.iter().flat_map(|(_, r)| r).any(|d| d.test.as_ref().is_some_and(|t| t.accuracy.is_some()));
     let columns = columns(classified);
     let mut text = String::new();
     let steps = rows.first().and_then(|r| r.1.first()).map_or(0, |d| d.steps);

@@ -10,8 +10,7 @@ use super::super::Failure;
 /// Reads and checks a configuration.
 pub fn read(path: &Path) -> Result<Config, Failure> {
     let name = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::Io { path: name.clone(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: name.clone(), source })?;
     let config = parse(&text).map_err(|what| Failure(format!("{name}: {what}")))?;
     config.check().map_err(|e| Failure(format!("{name}: {e}")))?;
     Ok(config)

@@ -53,7 +53,10 @@ pub fn run(args: &EvalArgs, out: &mut Output) -> Outcome {
     let weights = match &args.weights {
         Some(file) => file.clone(),
         None => candidates.iter().find(|c| c.exists()).cloned().ok_or_else(|| {
-            Failure(format!("{}: no trained parameters there; train first, or give --weights", folder.display()))
+            Failure(format!(
+                "{}: no trained parameters there; train first, or give --weights",
+                folder.display()
+            ))
         })?,
     };
     let base = args.run.base();
@@ -66,7 +69,12 @@ pub fn run(args: &EvalArgs, out: &mut Output) -> Outcome {
     Ok(SOLVED)
 }
 
-fn evaluate<T: Scalar>(config: &Config, base: &Path, weights: &Path, split: Split) -> Result<Scores, TrainError> {
+fn evaluate<T: Scalar>(
+    config: &Config,
+    base: &Path,
+    weights: &Path,
+    split: Split,
+) -> Result<Scores, TrainError> {
     let mut task = task::<T>(config, base)?;
     if task.split_len(split) == 0 {
         return Err(TrainError::config("the configuration has no data of this kind"));

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use costate::linalg::Scalar;
-use costate::train::config::{Precision, TaskConfig};
+use costate::train::config::TaskConfig;
 use costate::train::{Config, MnistOde, SpiralOde, Task, TrainError, TrainStop};
 
 use super::output::Output;

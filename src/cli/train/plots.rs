@@ -17,7 +17,8 @@ pub fn curves(folder: &Path, rows: &[(Value, String)]) -> Result<(), TrainError>
             .collect()
     };
     let line = |name: &str, points| Curve { name: name.into(), points, joined: true };
-    let mut loss = vec![line("loss with penalties", of("step", "loss")), line("data loss", of("step", "data_loss"))];
+    let mut loss =
+        vec![line("loss with penalties", of("step", "loss")), line("data loss", of("step", "data_loss"))];
     let validation = of("validation", "loss");
     if !validation.is_empty() {
         loss.push(line("validation", validation));
@@ -28,7 +29,8 @@ pub fn curves(folder: &Path, rows: &[(Value, String)]) -> Result<(), TrainError>
     draw(&folder.join("nfe.svg"), "evaluations of the field a pass", "step", &nfe, false)?;
     let h = [line("mean step", of("step", "mean_step"))];
     draw(&folder.join("step_size.svg"), "mean step size", "step", &h, true)?;
-    let seconds = [line("forward", of("step", "forward_seconds")), line("reverse", of("step", "reverse_seconds"))];
+    let seconds =
+        [line("forward", of("step", "forward_seconds")), line("reverse", of("step", "reverse_seconds"))];
     draw(&folder.join("seconds.svg"), "seconds a pass", "step", &seconds, false)
 }
 
