@@ -13,6 +13,7 @@ pub mod observe;
 pub mod ode;
 pub mod opt;
 pub mod report;
+pub mod sde;
 pub mod sif;
 pub mod train;
 

@@ -34,8 +34,15 @@
 mod gradient;
 mod heuristics;
 mod reverse;
+mod sweep;
 mod tape;
 
 pub use gradient::{Adjoint, Bars, Replay};
 pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
 pub use tape::{Memory, Tape};
+
+/// What the adjoint of stochastic steps shares with that of ordinary ones.
+pub(crate) mod internal {
+    pub(crate) use super::reverse::norm_bars;
+    pub(crate) use super::sweep::{Steps, find_saves, sweep};
+}

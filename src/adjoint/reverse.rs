@@ -190,38 +190,8 @@ impl<T: Scalar> Transposed<T> {
     fn reverse_norm(&mut self, norm: Norm, scale: &Scale<T>, r: usize, value: T, bar: T) {
         let (n, all) = (self.lambda.len(), self.erk.c.len());
         let u = &mut self.g_bars[(all + r) * n..][..n];
-        if value == T::ZERO || bar == T::ZERO {
-            return u.fill(T::ZERO);
-        }
-        let tolerances = |i: usize| match scale {
-            Scale::One { atol, rtol } => (*atol, *rtol),
-            Scale::Each { atol, rtol } => (atol[i], rtol[i]),
-        };
-        let count = T::of(n as f64);
-        let mut found = false;
-        for (i, u) in u.iter_mut().enumerate() {
-            let (a0, a1) = (self.st.y0[i].abs(), self.st.y1[i].abs());
-            let (atol, rtol) = tolerances(i);
-            let sc = atol + rtol * if a0 > a1 { a0 } else { a1 };
-            let v = *u / sc;
-            // dE/dv.
-            let dv = match norm {
-                Norm::Rms => v / (count * value),
-                Norm::Max if !found && v.abs() == value => {
-                    found = true;
-                    if v > T::ZERO { T::ONE } else { -T::ONE }
-                }
-                Norm::Max => T::ZERO,
-            };
-            *u = bar * dv / sc;
-            let scale_bar = -bar * dv * v / sc * rtol;
-            let (y, target) = if a0 > a1 {
-                (self.st.y0[i], &mut self.y0_direct[i])
-            } else {
-                (self.st.y1[i], &mut self.lambda[i])
-            };
-            *target += if y < T::ZERO { -scale_bar } else { scale_bar };
-        }
+        let ends = (&self.st.y0[..], &self.st.y1[..]);
+        norm_bars(norm, scale, ends, u, (value, bar), &mut self.y0_direct, &mut self.lambda);
     }
 
     /// Bars of k_(s-1), k_(s-2), y1 and g_(s-2) from S_bar. False where S was guarded to zero.
@@ -304,5 +274,45 @@ impl<T: Scalar> Transposed<T> {
                 add_scaled(&mut self.k_direct[j * n..][..n], h * a, g_bar);
             }
         }
+    }
+}
+
+/// Through v = |u / sc|, sc = atol + rtol max(|y0|, |y1|): overwrites u by its bar, adds to the bars of y0 and y1.
+pub(crate) fn norm_bars<T: Scalar>(
+    norm: Norm,
+    scale: &Scale<T>,
+    (y0, y1): (&[T], &[T]),
+    u: &mut [T],
+    (value, bar): (T, T),
+    y0_bar: &mut [T],
+    y1_bar: &mut [T],
+) {
+    if value == T::ZERO || bar == T::ZERO {
+        return u.fill(T::ZERO);
+    }
+    let tolerances = |i: usize| match scale {
+        Scale::One { atol, rtol } => (*atol, *rtol),
+        Scale::Each { atol, rtol } => (atol[i], rtol[i]),
+    };
+    let count = T::of(u.len() as f64);
+    let mut found = false;
+    for (i, u) in u.iter_mut().enumerate() {
+        let (a0, a1) = (y0[i].abs(), y1[i].abs());
+        let (atol, rtol) = tolerances(i);
+        let sc = atol + rtol * if a0 > a1 { a0 } else { a1 };
+        let v = *u / sc;
+        // dE/dv.
+        let dv = match norm {
+            Norm::Rms => v / (count * value),
+            Norm::Max if !found && v.abs() == value => {
+                found = true;
+                if v > T::ZERO { T::ONE } else { -T::ONE }
+            }
+            Norm::Max => T::ZERO,
+        };
+        *u = bar * dv / sc;
+        let scale_bar = -bar * dv * v / sc * rtol;
+        let (y, target) = if a0 > a1 { (y0[i], &mut y0_bar[i]) } else { (y1[i], &mut y1_bar[i]) };
+        *target += if y < T::ZERO { -scale_bar } else { scale_bar };
     }
 }

@@ -140,14 +140,15 @@ impl<T: Scalar> Tape<T> {
     }
 }
 
-impl<T: Scalar> StepSink<T> for Tape<T> {
-    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+impl<T: Scalar> Tape<T> {
+    /// Before the first step of a pass with states of length n.
+    pub(crate) fn begin(&mut self, n: usize) {
         self.t.clear();
         self.h.clear();
         self.t_next.clear();
         self.held.clear();
-        if self.n != start.y0.len() {
-            self.n = start.y0.len();
+        if self.n != n {
+            self.n = n;
             self.slots.clear();
             self.stages.clear();
         }
@@ -156,11 +157,10 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
         self.stride = if let Memory::Every(k) = self.memory { k } else { 1 };
         self.broken = false;
         self.peak_slots = 0;
-        Ok(())
     }
 
-    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
-        self.broken |= step.is_shortened() || step.is_changed();
+    /// One more step, from (t, y0) to t_next.
+    pub(crate) fn record(&mut self, t: T, h: T, t_next: T, y0: &[T]) {
         let j = self.h.len();
         if j.is_multiple_of(self.stride) {
             if self.memory == Memory::Checkpoints(self.held.len()) {
@@ -168,13 +168,25 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
             }
             if j.is_multiple_of(self.stride) {
                 let slot = self.take_slot();
-                self.slots[slot].copy_from_slice(step.y0());
+                self.slots[slot].copy_from_slice(y0);
                 self.held.push((j, slot));
             }
         }
-        self.t.push(step.t0());
-        self.h.push(step.h());
-        self.t_next.push(step.t1());
+        self.t.push(t);
+        self.h.push(h);
+        self.t_next.push(t_next);
+    }
+}
+
+impl<T: Scalar> StepSink<T> for Tape<T> {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        self.begin(start.y0.len());
+        Ok(())
+    }
+
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        self.broken |= step.is_shortened() || step.is_changed();
+        self.record(step.t0(), step.h(), step.t1(), step.y0());
         ControlFlow::Continue(())
     }
 

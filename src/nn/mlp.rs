@@ -1,9 +1,9 @@
 //! Multilayer perceptron on a batch.
 
-use super::Map;
 use super::activation::Activation;
 use super::jets::Jet;
 use super::tanh::tanh;
+use super::{Map, narrow};
 use crate::linalg::{Dense, Scalar};
 use crate::ode::OdeError;
 use crate::ode::internal::vectorized;
@@ -98,7 +98,9 @@ impl<T: Scalar> Mlp<T> {
             self.bias.iter_mut().zip(rest).for_each(|(b, w)| *b += t * *w);
         }
         // One column is a product with a vector: columns of W, contiguous.
-        if batch == 1 || inputs <= 4 {
+        if inputs <= narrow::MOST {
+            narrow::forward(inputs, w, &self.bias, x, y);
+        } else if batch == 1 {
             for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
                 y.copy_from_slice(&self.bias);
                 for (xj, wj) in x.iter().zip(w.chunks_exact(outputs)) {
@@ -114,18 +116,20 @@ impl<T: Scalar> Mlp<T> {
                 y,
                 self.threads,
             );
-            for y in y.chunks_exact_mut(outputs) {
-                let bias = &self.bias[..];
-                vectorized(
-                    outputs,
-                    #[inline(always)]
-                    || match activation {
-                        Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
-                        Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
-                        other => y.iter_mut().zip(bias).for_each(|(y, b)| *y = other.value(*y + *b)),
-                    },
-                );
-            }
+            let bias = &self.bias[..];
+            vectorized(
+                y.len(),
+                #[inline(always)]
+                || {
+                    for y in y.chunks_exact_mut(outputs) {
+                        match activation {
+                            Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
+                            Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
+                            other => y.iter_mut().zip(bias).for_each(|(y, b)| *y = other.value(*y + *b)),
+                        }
+                    }
+                },
+            );
             return;
         }
         match activation {
@@ -154,27 +158,30 @@ impl<T: Scalar> Mlp<T> {
         self.sums.clear();
         self.sums.resize(outputs, T::ZERO);
         let sums = &mut self.sums[..];
-        for (d, y) in delta.chunks_exact_mut(outputs).zip(y.chunks_exact(outputs)) {
-            vectorized(
-                outputs,
-                #[inline(always)]
-                || {
+        vectorized(
+            delta.len(),
+            #[inline(always)]
+            || {
+                for (d, y) in delta.chunks_exact_mut(outputs).zip(y.chunks_exact(outputs)) {
                     for ((d, y), s) in d.iter_mut().zip(y).zip(sums.iter_mut()) {
                         if activation != Activation::Identity {
                             *d *= activation.slope(*y);
                         }
                         *s += *d;
                     }
-                },
-            );
-        }
+                }
+            },
+        );
         let w = &p[..inputs * outputs];
         let (w_bar, rest) = p_bar.split_at_mut(inputs * outputs);
         if time {
             rest[..outputs].iter_mut().zip(&self.sums).for_each(|(b, s)| *b += t * *s);
         }
         rest[time as usize * outputs..][..outputs].iter_mut().zip(&self.sums).for_each(|(b, s)| *b += *s);
-        if batch == 1 || inputs <= 4 {
+        if inputs <= narrow::MOST {
+            return narrow::backward(inputs, w, x, delta, x_bar, add, w_bar);
+        }
+        if batch == 1 {
             for ((x, d), xb) in
                 x.chunks_exact(inputs).zip(delta.chunks_exact(outputs)).zip(x_bar.chunks_exact_mut(inputs))
             {

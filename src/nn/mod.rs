@@ -13,7 +13,6 @@
 //! | [`Gru`] | gated recurrent unit, [x; h] -> h' |
 //! | [`Parallel`] | any map, the batch cut into pieces for rayon, same bits for any number of threads |
 //! | [`DualField`] | any closure on dual numbers, pullback by forward mode (for small systems) |
-
 //!
 //! Losses with their derivatives: [`softmax_cross_entropy`], [`gaussian_nll`], [`kl_standard_normal`], [`squared_error`].
 //! [`Params`] names, initializes, saves and loads parameters; [`Jets`] propagates Taylor coefficients and transposes that.
@@ -25,6 +24,7 @@ mod gru;
 mod jets;
 mod loss;
 mod mlp;
+mod narrow;
 mod parallel;
 mod params;
 mod poly;

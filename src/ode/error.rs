@@ -1,5 +1,7 @@
 //! What a caller can get wrong; what a solve finds out is an [`OdeReport`](super::OdeReport).
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 /// Bad input to an integration or its adjoint. Every variant prints as one sentence.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OdeError {
@@ -75,7 +77,7 @@ pub enum OdeError {
         /// One sentence.
         what: String,
     },
-    /// The field panicked; its own state is unknown from here on.
+    /// The field, its pullback, or what it was called with (an event, a sink) panicked; its own state is unknown from here on.
     #[error("the vector field panicked: {message}")]
     FieldPanicked {
         /// The panic's text.
@@ -94,4 +96,15 @@ pub(crate) fn check_finite<T: crate::linalg::Scalar>(what: &'static str, x: &[T]
 /// A length, as an error.
 pub(crate) fn check_len(what: &'static str, found: usize, expected: usize) -> Result<(), OdeError> {
     if found == expected { Ok(()) } else { Err(OdeError::Length { what, found, expected }) }
+}
+
+/// Calls what is the user's; a panic with a text becomes an error. The caller overwrites or drops whatever `f` left half done.
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, OdeError> {
+    catch_unwind(AssertUnwindSafe(f)).or_else(|cause| {
+        let text = cause.downcast_ref::<&str>().map(|s| s.to_string());
+        match text.or_else(|| cause.downcast_ref::<String>().cloned()) {
+            Some(message) => Err(OdeError::FieldPanicked { message }),
+            None => resume_unwind(cause),
+        }
+    })
 }

@@ -71,8 +71,11 @@ pub use tableau_data::{BS32, DOP853, DP54, TSIT54, VERN76};
 /// What the adjoint shares with the forward pass.
 pub(crate) mod internal {
     pub(crate) use super::erk::{Erk, Stages};
-    pub(crate) use super::error::check_len;
-    pub(crate) use super::kernels::{Row, Scale, add_scaled, combine, combine_zero, scaled_norm, vectorized};
+    pub(crate) use super::error::{catch, check_finite, check_len};
+    pub(crate) use super::kernels::{
+        Row, Scale, add_scaled, all_finite, combine, combine_zero, distance2, scaled_norm, vectorized,
+    };
+    pub(crate) use super::options::ControlState;
     pub(crate) use super::sinks::check_save_points;
 }
 

@@ -56,20 +56,32 @@ impl<T: Scalar> SaveAt<T> {
     pub fn states(&self) -> &[T] {
         &self.states
     }
-}
-
-impl<T: Scalar> StepSink<T> for SaveAt<T> {
-    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+    /// The first time not reached yet.
+    pub(crate) fn next_time(&self) -> Option<T> {
+        self.times.get(self.next).copied()
+    }
+    /// Stores y at all times equal to t.
+    pub(crate) fn push_reached(&mut self, t: T, y: &[T]) {
+        while self.next_time() == Some(t) {
+            self.states[self.next * self.n..][..self.n].copy_from_slice(y);
+            self.next += 1;
+        }
+    }
+    /// Before the first step.
+    pub(crate) fn begin(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
         check_save_points(&self.times, start.t0, start.t1)?;
         self.n = start.y0.len();
         self.next = 0;
         self.states.clear();
         self.states.resize(self.n * self.times.len(), T::of(f64::NAN));
-        while self.next < self.times.len() && self.times[self.next] == start.t0 {
-            self.states[self.next * self.n..][..self.n].copy_from_slice(start.y0);
-            self.next += 1;
-        }
+        self.push_reached(start.t0, start.y0);
         Ok(())
+    }
+}
+
+impl<T: Scalar> StepSink<T> for SaveAt<T> {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        self.begin(start)
     }
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
         while self.next < self.times.len() && step.contains(self.times[self.next]) {
@@ -102,20 +114,27 @@ impl<T: Scalar> EveryStep<T> {
     pub fn state(&self, i: usize) -> &[T] {
         &self.states[i * self.n..][..self.n]
     }
+    /// Before the first step.
+    pub(crate) fn begin(&mut self, start: &Start<'_, T>) {
+        self.n = start.y0.len();
+        self.times.clear();
+        self.states.clear();
+        self.push(start.t0, start.y0);
+    }
+    /// One more.
+    pub(crate) fn push(&mut self, t: T, y: &[T]) {
+        self.times.push(t);
+        self.states.extend_from_slice(y);
+    }
 }
 
 impl<T: Scalar> StepSink<T> for EveryStep<T> {
     fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
-        self.n = start.y0.len();
-        self.times.clear();
-        self.states.clear();
-        self.times.push(start.t0);
-        self.states.extend_from_slice(start.y0);
+        self.begin(start);
         Ok(())
     }
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
-        self.times.push(step.t1());
-        self.states.extend_from_slice(step.y1());
+        self.push(step.t1(), step.y1());
         GO
     }
 }

@@ -1,0 +1,170 @@
+//! The spiral neural SDE: value and gradient.
+//!
+//!     cargo bench --bench sde                  # criterion
+//!     cargo bench --bench sde -- --table       # best times and steps
+//!
+//! Drift W2 tanh(W1 y^3 + b1) + b2 with 50 hidden units, diagonal diffusion W3 y + b3, u0 = (2, 0), t in [0, 1], 100 trajectories, 30 save points; the loss
+//! is the mean squared difference of mean and variance from given moments. W1, b1, W2, b2 are made here, of the size of a network's first guess.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use costate::adjoint::{Bars, Memory};
+use costate::linalg::Scalar;
+use costate::nn::{Activation, Chain, MapField, Mlp, Power};
+use costate::ode::SaveAt;
+use costate::sde::*;
+use criterion::Criterion;
+
+const PATHS: usize = 100;
+
+type Drift<T> = MapField<Chain<Power, Mlp<T>, T>, T>;
+
+struct Spiral<T: Scalar> {
+    sde: Sde<Drift<T>, MapDiffusion<Mlp<T>, T>>,
+    solver: SdeAdjoint<T>,
+    p: Vec<T>,
+    y0: Vec<T>,
+    times: Vec<T>,
+    save: SaveAt<T>,
+    bars: Vec<T>,
+    y0_bar: Vec<T>,
+    p_bar: Vec<T>,
+    seed: u64,
+}
+
+impl<T: Scalar> Spiral<T> {
+    fn new(method: &'static SdeMethod, options: &SdeOptions, memory: Memory) -> Self {
+        let net = Mlp::dense(&[2, 50, 2], Activation::Tanh, Activation::Identity, false).unwrap();
+        let drift = MapField::new(Chain::new(Power { dim: 2, exponent: 3 }, net).unwrap()).unwrap();
+        let diffusion = MapDiffusion::new(Mlp::linear(2, 2).unwrap(), Noise::Diagonal).unwrap();
+        let sde = Sde::new(drift, diffusion).unwrap();
+        let mut x = 1u64;
+        let mut random = || {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (x >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        };
+        let p: Vec<T> = (0..sde.n_params()).map(|_| T::of(0.3 * random())).collect();
+        let times: Vec<T> = (0..30).map(|i| T::of(i as f64 / 29.0)).collect();
+        Self {
+            solver: SdeAdjoint::new(method, Noise::Diagonal, 2, PATHS, options, memory).unwrap(),
+            y0: [T::of(2.0), T::ZERO].repeat(PATHS),
+            save: SaveAt::new(&times),
+            bars: vec![T::ZERO; 2 * PATHS * times.len()],
+            y0_bar: vec![T::ZERO; 2 * PATHS],
+            p_bar: vec![T::ZERO; p.len()],
+            times,
+            sde,
+            p,
+            seed: 0,
+        }
+    }
+
+    /// One training step without the optimizer; a new path each time.
+    fn step(&mut self) -> SdeReport {
+        self.seed += 1;
+        let span = (T::ZERO, T::ONE);
+        let path = Brownian::new(self.seed);
+        let r = self.solver.forward(&mut self.sde, span, &self.y0, &self.p, &path, &mut self.save).unwrap();
+        let inverse = T::of(1.0 / PATHS as f64);
+        for (states, bars) in
+            self.save.states().chunks_exact(2 * PATHS).zip(self.bars.chunks_exact_mut(2 * PATHS))
+        {
+            for i in 0..2 {
+                let column = || states.iter().skip(i).step_by(2);
+                let mean = column().copied().sum::<T>() * inverse;
+                let variance = column().map(|&y| (y - mean) * (y - mean)).sum::<T>() * inverse;
+                // Moments to match: mean 1, variance 0.1.
+                let (a, b) = (mean - T::ONE, variance - T::of(0.1));
+                for (bar, &y) in bars.iter_mut().skip(i).step_by(2).zip(column()) {
+                    *bar = T::of(2.0) * inverse * (a + T::of(2.0) * b * (y - mean));
+                }
+            }
+        }
+        self.p_bar.fill(T::ZERO);
+        let bars = Bars { times: &self.times, saved: &self.bars, ..Bars::default() };
+        self.solver.reverse(&mut self.sde, &self.p, &bars, &mut self.y0_bar, &mut self.p_bar).unwrap();
+        r
+    }
+}
+
+/// Best of many, in seconds.
+fn best(mut f: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    let mut least = f64::INFINITY;
+    while start.elapsed().as_secs_f64() < 2.0 {
+        let t = Instant::now();
+        f();
+        least = least.min(t.elapsed().as_secs_f64());
+    }
+    least
+}
+
+fn cases() -> Vec<(&'static str, &'static SdeMethod, SdeOptions)> {
+    let adaptive = SdeOptions::tolerances(0.3, 0.3);
+    vec![
+        ("euler-maruyama, 116 steps", &EULER_MARUYAMA, SdeOptions::fixed(1.0 / 116.0)),
+        ("milstein, 116 steps", &MILSTEIN, SdeOptions::fixed(1.0 / 116.0)),
+        ("sosri, 116 steps", &SOSRI, SdeOptions::fixed(1.0 / 116.0)),
+        ("sosri, tolerance 0.3", &SOSRI, adaptive.clone()),
+        ("sriw1, tolerance 0.3", &SRIW1, adaptive),
+    ]
+}
+
+fn row<T: Scalar>(name: &str, method: &'static SdeMethod, options: &SdeOptions, memory: Memory) {
+    let mut s = Spiral::<T>::new(method, options, memory);
+    let r = s.step();
+    let both = best(|| {
+        black_box(s.step());
+    });
+    let (span, mut seed) = ((T::ZERO, T::ONE), 0);
+    let forward = best(|| {
+        seed += 1;
+        let r = s.solver.forward(&mut s.sde, span, &s.y0, &s.p, &Brownian::new(seed), &mut s.save);
+        drop(black_box(r));
+    });
+    println!(
+        "{name:<28} f{} {memory:?}: value and gradient {:.3} ms, forward pass {:.3} ms; {} steps, {} rejections, {} drift evaluations",
+        8 * size_of::<T>(),
+        both * 1e3,
+        forward * 1e3,
+        r.counts.accepted,
+        r.counts.rejected,
+        r.counts.drift
+    );
+}
+
+fn table() {
+    for (name, method, options) in cases() {
+        row::<f64>(name, method, &options, Memory::Stages);
+        row::<f32>(name, method, &options, Memory::Stages);
+    }
+    let (name, method, options) = &cases()[0];
+    for memory in [Memory::States, Memory::Checkpoints(10)] {
+        row::<f64>(name, method, options, memory);
+    }
+    let mut path = BrownianPath::new(&Brownian::new(1).with_cells(116), (0.0, 1.0), 2, PATHS).unwrap();
+    let noise = best(|| {
+        path.rewind();
+        for i in 1..=116 {
+            black_box(path.advance(i as f64 / 116.0));
+        }
+    });
+    println!("Brownian increments alone, 116 cells: {:.3} ms", noise * 1e3);
+}
+
+fn criterion_groups(c: &mut Criterion) {
+    for (name, method, options) in cases() {
+        let mut s = Spiral::<f64>::new(method, &options, Memory::Stages);
+        c.bench_function(&format!("spiral neural SDE gradient/{name}"), |b| b.iter(|| s.step()));
+    }
+}
+
+fn main() {
+    if std::env::args().any(|a| a == "--table") {
+        return table();
+    }
+    let mut c = Criterion::default().configure_from_args();
+    criterion_groups(&mut c);
+    c.final_summary();
+}

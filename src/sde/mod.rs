@@ -1,0 +1,107 @@
+//! Stochastic differential equations: adaptive strong methods whose steps can be transposed.
+//!
+//! ```text
+//! dy = f(t, y, p) dt + g(t, y, p) dW,   y(t0) = y0,   from t0 to t1 > t0, in the sense of Ito
+//! ```
+//!
+//! The drift is a [`VectorField`](crate::ode::VectorField), the diffusion a [`Diffusion`]; an [`Sde`] holds both. A batch is n x batch,
+//! column-major; column j follows its own Brownian path, a pure function of (seed, trajectory, t): see [`Brownian`].
+//!
+//! # Which method to choose
+//!
+//! | noise | method | strong order | steps |
+//! |---|---|---|---|
+//! | diagonal or scalar | [`SOSRI`]; [`SRIW1`] has half the drift evaluations, [`SOSRI2`] a stiffness estimate | 1.5 | adaptive |
+//! | additive, any shape | [`SOSRA`]; [`SRA1`] is cheaper, [`SOSRA2`] has a stiffness estimate | 1.5 | adaptive |
+//! | matrix, commutative | [`MILSTEIN`] | 1 | fixed |
+//! | matrix, anything else | [`EULER_MARUYAMA`] | 0.5 | fixed |
+//! | moments by many paths, low accuracy | [`EULER_MARUYAMA`] | weak 1 | fixed |
+//!
+//! # Example
+//!
+//! ```
+//! use costate::ode::{FnField, OdeError};
+//! use costate::sde::{solve_sde, Brownian, FnDiffusion, Noise, Sde, SdeOptions, SOSRI};
+//! // Geometric Brownian motion dy = mu y dt + sigma y dW, 100 paths.
+//! let drift = FnField::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]);
+//! let noise = FnDiffusion::new(1, 1, Noise::Diagonal, |_t, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]);
+//! let mut sde = Sde::new(drift, noise)?;
+//! let options = SdeOptions::tolerances(1e-3, 1e-3);
+//! let s = solve_sde(&mut sde, &SOSRI, &options, (0.0, 1.0), &[1.0; 100], &[0.1, 0.2], &Brownian::new(7), &[0.5, 1.0])?;
+//! assert!(s.report.ok());
+//! let mean = s.y1.iter().sum::<f64>() / 100.0;
+//! assert!((mean - 0.1f64.exp()).abs() < 0.1);
+//! # Ok::<(), OdeError>(())
+//! ```
+
+mod adjoint;
+mod brownian;
+mod ensemble;
+mod field;
+mod integrator;
+mod method;
+mod normal;
+mod options;
+mod report;
+mod reverse;
+mod sinks;
+mod srk;
+
+pub use adjoint::SdeAdjoint;
+pub use brownian::{Brownian, BrownianPath};
+pub use ensemble::{SdeEnsemble, solve_sde_ensemble};
+pub use field::{Diffusion, DiffusionPullback, FnDiffusion, FnDiffusionPullback, MapDiffusion, Noise, Sde};
+pub use integrator::SdeIntegrator;
+pub use method::{EULER_MARUYAMA, MILSTEIN, SOSRA, SOSRA2, SOSRI, SOSRI2, SRA1, SRIW1, SdeMethod, Suits};
+pub use options::SdeOptions;
+pub use report::{SdeCounts, SdeReport};
+pub use sinks::{FnSdeSink, SdeBuffers, SdeSink, SdeStep};
+
+use crate::linalg::Scalar;
+use crate::ode::{OdeError, SaveAt, VectorField};
+
+/// States at the save points and at the end.
+#[derive(Debug, Clone)]
+pub struct SdeSolution<T> {
+    /// How it ended.
+    pub report: SdeReport,
+    /// The state where it ended.
+    pub y1: Vec<T>,
+    saved: SaveAt<T>,
+}
+
+impl<T: Scalar> SdeSolution<T> {
+    /// State at save point i; NaN if it was not reached.
+    pub fn state(&self, i: usize) -> &[T] {
+        self.saved.state(i)
+    }
+    /// The save points.
+    pub fn times(&self) -> &[T] {
+        self.saved.times()
+    }
+    /// All saved states, one after another.
+    pub fn states(&self) -> &[T] {
+        self.saved.states()
+    }
+}
+
+/// Integrates once, one shared step for the batch of y0.len() / dim. To integrate often use an [`SdeIntegrator`] with sinks; for a step per
+/// trajectory and all cores [`solve_sde_ensemble`].
+#[allow(clippy::too_many_arguments)]
+pub fn solve_sde<T: Scalar, F: VectorField<T>, G: Diffusion<T>>(
+    sde: &mut Sde<F, G>,
+    method: &'static SdeMethod,
+    options: &SdeOptions,
+    span: (T, T),
+    y0: &[T],
+    p: &[T],
+    brownian: &Brownian,
+    save_at: &[T],
+) -> Result<SdeSolution<T>, OdeError> {
+    let (dim, noise) = (sde.dim(), sde.diffusion.noise());
+    let batch = y0.len().checked_div(dim).unwrap_or(0);
+    let mut integrator = SdeIntegrator::new(method, noise, dim, batch.max(1), options)?;
+    let mut saved = SaveAt::new(save_at);
+    let report = integrator.run(sde, span, y0, p, brownian, &mut saved)?;
+    Ok(SdeSolution { report, y1: integrator.y().to_vec(), saved })
+}

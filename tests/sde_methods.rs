@@ -1,0 +1,462 @@
+//! Every stochastic method against Roessler's order conditions, and its measured strong and weak orders.
+
+use costate::ode::{FnField, OdeError, VectorField};
+use costate::sde::*;
+
+fn dense(rows: &[&[f64]]) -> Vec<Vec<f64>> {
+    rows.iter().map(|r| (0..rows.len()).map(|j| r.get(j).copied().unwrap_or(0.0)).collect()).collect()
+}
+
+fn times(a: &[Vec<f64>], v: &[f64]) -> Vec<f64> {
+    a.iter().map(|r| r.iter().zip(v).map(|(a, b)| a * b).sum()).collect()
+}
+
+fn squares(v: &[f64]) -> Vec<f64> {
+    v.iter().map(|x| x * x).collect()
+}
+
+/// |w'v - value| relative to the terms of the sum where they exceed one.
+fn residual(w: &[f64], v: &[f64], value: f64) -> f64 {
+    let sum: f64 = w.iter().zip(v).map(|(a, b)| a * b).sum();
+    let size: f64 = w.iter().zip(v).map(|(a, b)| (a * b).abs()).sum();
+    (sum - value).abs() / size.max(1.0)
+}
+
+struct Tables {
+    e: Vec<f64>,
+    a0e: Vec<f64>,
+    a1: Vec<Vec<f64>>,
+    a1e: Vec<f64>,
+    b0e: Vec<f64>,
+    b1: Vec<Vec<f64>>,
+    b1e: Vec<f64>,
+}
+
+impl Tables {
+    fn of(m: &SdeMethod) -> Self {
+        let e = vec![1.0; m.stages()];
+        let (a1, b1) = (dense(m.a1), dense(m.b1));
+        Self {
+            a0e: times(&dense(m.a0), &e),
+            a1e: times(&a1, &e),
+            b0e: times(&dense(m.b0), &e),
+            b1e: times(&b1, &e),
+            a1,
+            b1,
+            e,
+        }
+    }
+}
+
+/// The precision of the published coefficients: rounding, but 1.2e-13 for SOSRI2, whose nodes at t + h are 0.999999999999996.
+fn precision(m: &SdeMethod) -> f64 {
+    if m.name == "sosri2" { 1.5e-13 } else { 1e-15 }
+}
+
+#[test]
+fn rows_sum_to_nodes_and_are_explicit() {
+    for m in SdeMethod::all() {
+        let t = Tables::of(m);
+        for i in 0..m.stages() {
+            assert!((t.a0e[i] - m.c0[i]).abs() <= 1e-15, "{} c0[{i}]: {}", m.name, t.a0e[i] - m.c0[i]);
+            if m.suits != Suits::Additive {
+                assert!((t.a1e[i] - m.c1[i]).abs() <= 1e-15, "{} c1[{i}]: {}", m.name, t.a1e[i] - m.c1[i]);
+            }
+            for table in [m.a0, m.a1, m.b0, m.b1] {
+                assert_eq!(table.len(), m.stages());
+                assert!(table[i].len() <= i, "{} is explicit", m.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn order_conditions_of_the_sri_methods() {
+    for m in SdeMethod::all().into_iter().filter(|m| m.suits == Suits::DiagonalOrScalar) {
+        let t = Tables::of(m);
+        let mut all = vec![
+            ("alpha e", residual(m.alpha, &t.e, 1.0)),
+            ("alpha A0 e", residual(m.alpha, &t.a0e, 0.5)),
+            ("alpha B0 e", residual(m.alpha, &t.b0e, 1.0)),
+            ("alpha (B0 e)^2", residual(m.alpha, &squares(&t.b0e), 1.5)),
+        ];
+        let inner = times(&t.b1, &t.b1e);
+        // One row for each of beta1 .. beta4: right-hand sides of beta e, beta B1 e, beta A1 e, beta (B1 e)^2, beta B1 B1 e.
+        let right = [
+            [1.0, 0.0, 1.0, 1.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0, 0.0],
+            [0.0, 0.0, -1.0, -1.0, 0.0],
+            [0.0, 0.0, 0.0, 2.0, 1.0],
+        ];
+        for (beta, r) in m.beta.iter().zip(right) {
+            all.extend([
+                ("beta e", residual(beta, &t.e, r[0])),
+                ("beta B1 e", residual(beta, &t.b1e, r[1])),
+                ("beta A1 e", residual(beta, &t.a1e, r[2])),
+                ("beta (B1 e)^2", residual(beta, &squares(&t.b1e), r[3])),
+                ("beta B1 B1 e", residual(beta, &inner, r[4])),
+            ]);
+        }
+        let w = |i: usize| {
+            let at = |r: &[f64]| r.get(i).copied().unwrap_or(0.0);
+            at(m.beta[0]) / 2.0 + at(m.beta[2]) / 3.0
+        };
+        let w: Vec<f64> = (0..m.stages()).map(w).collect();
+        all.push(("beta1 A1 B0 e / 2 + beta3 A1 B0 e / 3", residual(&w, &times(&t.a1, &t.b0e), 0.0)));
+        assert_eq!(all.len(), 25);
+        let worst = all.iter().fold(("", 0.0), |a, &b| if b.1 > a.1 { b } else { a });
+        println!("{}: worst residual {:.1e} of {}", m.name, worst.1, worst.0);
+        assert!(worst.1 <= precision(m), "{}: {worst:?}", m.name);
+    }
+}
+
+#[test]
+fn order_conditions_of_the_sra_methods() {
+    for m in SdeMethod::all().into_iter().filter(|m| m.suits == Suits::Additive) {
+        let t = Tables::of(m);
+        let all = [
+            residual(m.alpha, &t.e, 1.0),
+            residual(m.alpha, &t.a0e, 0.5),
+            residual(m.alpha, &t.b0e, 1.0),
+            residual(m.alpha, &squares(&t.b0e), 1.5),
+            residual(m.beta[0], &t.e, 1.0),
+            residual(m.beta[2], &t.e, 0.0),
+            residual(m.beta[0], m.c1, 1.0),
+            residual(m.beta[2], m.c1, -1.0),
+        ];
+        let worst = all.iter().copied().fold(0.0, f64::max);
+        println!("{}: worst residual {worst:.1e}", m.name);
+        assert!(worst <= precision(m), "{}: {all:?}", m.name);
+        assert!(m.a1.iter().chain(m.b1).all(|r| r.is_empty()), "{}", m.name);
+    }
+}
+
+#[test]
+fn order_conditions_of_the_baselines() {
+    let t = Tables::of(&MILSTEIN);
+    for m in [&EULER_MARUYAMA, &MILSTEIN] {
+        assert_eq!(m.alpha.iter().sum::<f64>(), 1.0);
+        assert_eq!(m.beta[0].iter().sum::<f64>(), 1.0);
+    }
+    assert_eq!(residual(MILSTEIN.beta[1], &t.e, 0.0), 0.0);
+    assert_eq!(residual(MILSTEIN.beta[1], &t.b1e, 1.0), 0.0);
+}
+
+#[test]
+fn stages_of_the_stiffness_estimate_share_their_node() {
+    for m in SdeMethod::all() {
+        if let Some((i, j)) = m.stiffness {
+            assert!((m.c0[i] - m.c0[j]).abs() < 1e-15, "{}", m.name);
+        }
+    }
+    assert!(SOSRI2.stiffness.is_some() && SOSRA2.stiffness.is_some());
+    assert_eq!(SdeMethod::by_name("sosri"), Some(&SOSRI));
+    assert_eq!(SdeMethod::by_name("none"), None);
+}
+
+/// Least-squares slope of log2 of the error over the halvings.
+fn slope(errors: &[f64]) -> f64 {
+    let n = errors.len() as f64;
+    let mean = (n - 1.0) / 2.0;
+    let log: Vec<f64> = errors.iter().map(|e| e.log2()).collect();
+    let top: f64 = log.iter().enumerate().map(|(i, l)| (i as f64 - mean) * l).sum();
+    let bottom: f64 = (0..errors.len()).map(|i| (i as f64 - mean).powi(2)).sum();
+    -top / bottom
+}
+
+/// Root mean square errors at t = 1 of steps 2^-k, all on the same paths, against `exact(w, j)`: w are the motions of a trajectory at t = 1.
+fn strong_errors<F: VectorField<f64>, G: Diffusion<f64>>(
+    sde: &mut Sde<F, G>,
+    method: &'static SdeMethod,
+    y0: &[f64],
+    p: &[f64],
+    halvings: std::ops::RangeInclusive<u32>,
+    exact: impl Fn(&[f64], &[f64]) -> Vec<f64>,
+) -> Result<Vec<f64>, OdeError> {
+    let (n, batch) = (y0.len(), 1000);
+    let start = y0.repeat(batch);
+    let brownian = Brownian::new(2024).with_cells(1);
+    let width = sde.diffusion.noise().width(n);
+    let mut path = BrownianPath::new(&brownian, (0.0, 1.0), width, batch)?;
+    let w = path.advance(1.0).0;
+    let want: Vec<f64> = w.chunks(width).flat_map(|w| exact(w, y0)).collect();
+    halvings
+        .map(|k| {
+            let o = SdeOptions::fixed(0.5f64.powi(k as i32));
+            let s = solve_sde(sde, method, &o, (0.0, 1.0), &start, p, &brownian, &[])?;
+            assert!(s.report.ok());
+            Ok((s.y1.iter().zip(&want).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() / want.len() as f64).sqrt())
+        })
+        .collect()
+}
+
+fn check(name: &str, errors: &[f64], order: f64) {
+    let p = slope(errors);
+    println!("{name}: errors {:?}, order {p:.3} (expected {order})", errors.iter().map(|e| format!("{e:.2e}")).collect::<Vec<_>>());
+    assert!((p - order).abs() < 0.1, "{name}: {p}");
+}
+
+/// dy = mu y dt + sigma y dW.
+fn gbm() -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
+    Sde::new(
+        FnField::new(1, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]),
+        FnDiffusion::new(1, 1, Noise::Diagonal, |_, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]),
+    )
+    .unwrap()
+}
+
+fn gbm_exact(w: &[f64], y0: &[f64]) -> Vec<f64> {
+    vec![y0[0] * (1.0 - 0.5 * 0.25f64 + 0.5 * w[0]).exp()]
+}
+
+#[test]
+fn strong_orders_on_geometric_brownian_motion() {
+    for (m, order, k) in
+        [(&EULER_MARUYAMA, 0.5, 8..=12), (&MILSTEIN, 1.0, 5..=9), (&SRIW1, 1.5, 4..=8), (&SOSRI, 1.5, 5..=9), (&SOSRI2, 1.5, 4..=8)]
+    {
+        let e = strong_errors(&mut gbm(), m, &[0.7], &[1.0, 0.5], k, gbm_exact).unwrap();
+        check(m.name, &e, order);
+    }
+}
+
+#[test]
+fn strong_orders_on_a_nonlinear_equation() {
+    // dy = -(a + b^2 y)(1 - y^2) dt + b (1 - y^2) dW (Kloeden and Platen 1992, 4.4): y = ((1 + y0) E + y0 - 1) / ((1 + y0) E + 1 - y0), E = exp(-2 a t + 2 b W).
+    let (a, b) = (0.4, 0.7);
+    let exact = |w: &[f64], y0: &[f64]| {
+        let e = (1.0 + y0[0]) * (-2.0 * a + 2.0 * b * w[0]).exp();
+        vec![(e + y0[0] - 1.0) / (e + 1.0 - y0[0])]
+    };
+    let mut sde = Sde::new(
+        FnField::new(1, 2, |_, y: &[f64], p: &[f64], dy: &mut [f64]| {
+            dy[0] = -(p[0] + p[1] * p[1] * y[0]) * (1.0 - y[0] * y[0])
+        }),
+        FnDiffusion::new(1, 1, Noise::Scalar, |_, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * (1.0 - y[0] * y[0])),
+    )
+    .unwrap();
+    for (m, order, k) in
+        [(&EULER_MARUYAMA, 0.5, 5..=9), (&MILSTEIN, 1.0, 6..=10), (&SRIW1, 1.5, 6..=10), (&SOSRI, 1.5, 6..=10), (&SOSRI2, 1.5, 6..=10)]
+    {
+        let e = strong_errors(&mut sde, m, &[0.2], &[a, b, b], k, exact).unwrap();
+        check(m.name, &e, order);
+    }
+}
+
+#[test]
+fn strong_orders_with_scalar_noise_on_two_components() {
+    // dy = (a I + b J) y dt + (c I + d J) y dW with a rotation J: all commute, so y = exp((a - (c^2 - d^2)/2 + c W) I + (b - c d + d W) J) y0.
+    let (a, b, c, d) = (0.3, 1.2, 0.4, 0.5);
+    let exact = |w: &[f64], y0: &[f64]| {
+        let r = (a - (c * c - d * d) / 2.0 + c * w[0]).exp();
+        let (s, k) = (b - c * d + d * w[0]).sin_cos();
+        vec![r * (k * y0[0] - s * y0[1]), r * (s * y0[0] + k * y0[1])]
+    };
+    let turn = |p: &[f64], y: &[f64], out: &mut [f64]| {
+        out[0] = p[0] * y[0] - p[1] * y[1];
+        out[1] = p[1] * y[0] + p[0] * y[1];
+    };
+    let mut sde = Sde::new(
+        FnField::new(2, 2, move |_, y: &[f64], p: &[f64], dy: &mut [f64]| turn(p, y, dy)),
+        FnDiffusion::new(2, 2, Noise::Scalar, move |_, y: &[f64], p: &[f64], g: &mut [f64]| turn(p, y, g)),
+    )
+    .unwrap();
+    for (m, order, k) in [
+        (&EULER_MARUYAMA, 0.5, 8..=12),
+        (&MILSTEIN, 1.0, 5..=9),
+        (&SRIW1, 1.5, 5..=9),
+        (&SOSRI, 1.5, 5..=9),
+        (&SOSRI2, 1.5, 5..=9),
+    ] {
+        let e = strong_errors(&mut sde, m, &[1.0, -0.5], &[a, b, c, d], k, exact).unwrap();
+        check(m.name, &e, order);
+    }
+}
+
+/// dy_i = m_i y_i dt + y_i sum_k c_ik dW_k: commutes.
+fn commuting(c: [[f64; 2]; 2]) -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
+    let drift = FnField::new(2, 2, |_, y: &[f64], p: &[f64], dy: &mut [f64]| {
+        dy[0] = p[0] * y[0];
+        dy[1] = p[1] * y[1];
+    });
+    let g = FnDiffusion::new(2, 0, Noise::Matrix(2), move |_, y: &[f64], _: &[f64], g: &mut [f64]| {
+        for (j, g) in g.iter_mut().enumerate() {
+            *g = c[j % 2][j / 2] * y[j % 2];
+        }
+    });
+    Sde::new(drift, g.commutative()).unwrap()
+}
+
+#[test]
+fn strong_orders_with_commutative_matrix_noise() {
+    let (m, c) = ([0.4, -0.3], [[0.3, 0.5], [-0.4, 0.2]]);
+    let exact = |w: &[f64], y0: &[f64]| {
+        (0..2)
+            .map(|i| {
+                let [a, b]: [f64; 2] = c[i];
+                y0[i] * (m[i] - 0.5 * (a * a + b * b) + a * w[0] + b * w[1]).exp()
+            })
+            .collect()
+    };
+    for (method, order, k) in [(&EULER_MARUYAMA, 0.5, 7..=11), (&MILSTEIN, 1.0, 5..=9)] {
+        let e = strong_errors(&mut commuting(c), method, &[1.0, 0.8], &m, k, exact).unwrap();
+        check(method.name, &e, order);
+    }
+}
+
+#[test]
+fn strong_orders_with_additive_noise() {
+    // dy = (b/sqrt(1 + t) - y/(2 (1 + t))) dt + a b/sqrt(1 + t) dW: y = (y0 + b (t + a W))/sqrt(1 + t). Every shape of noise.
+    let (a, b) = (0.8, 1.3);
+    for noise in [Noise::Diagonal, Noise::Scalar, Noise::Matrix(2)] {
+        let drift = FnField::new(2, 0, move |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            for i in 0..2 {
+                dy[i] = b / (1.0 + t).sqrt() - y[i] / (2.0 * (1.0 + t));
+            }
+        });
+        // Motions w0 for y0 and, in turn, w1, w0 and (w0 + 2 w1) for y1.
+        let g = FnDiffusion::new(2, 0, noise, move |t: f64, _: &[f64], _: &[f64], g: &mut [f64]| {
+            let s = a * b / (1.0 + t).sqrt();
+            match noise {
+                Noise::Matrix(_) => g.copy_from_slice(&[s, s, 0.0, 2.0 * s]),
+                _ => g.fill(s),
+            }
+        });
+        let exact = |w: &[f64], y0: &[f64]| {
+            let second = match noise {
+                Noise::Diagonal => w[1],
+                Noise::Scalar => w[0],
+                Noise::Matrix(_) => w[0] + 2.0 * w[1],
+            };
+            let y = |y0: f64, w: f64| (y0 + b * (1.0 + a * w)) / 2.0f64.sqrt();
+            vec![y(y0[0], w[0]), y(y0[1], second)]
+        };
+        let mut sde = Sde::new(drift, g.additive()).unwrap();
+        // The drift is linear in y, which makes the SRA methods better than their order.
+        for (m, order) in [(&EULER_MARUYAMA, 1.0), (&SRA1, 2.0), (&SOSRA, 2.0), (&SOSRA2, 2.0)] {
+            let e = strong_errors(&mut sde, m, &[0.5, -1.0], &[], 4..=8, exact).unwrap();
+            check(&format!("{} {noise:?}", m.name), &e, order);
+        }
+    }
+}
+
+/// Errors against the same method with step 2^-14, on the same paths.
+fn self_errors<F: VectorField<f64>, G: Diffusion<f64>>(
+    sde: &mut Sde<F, G>,
+    method: &'static SdeMethod,
+    y0: &[f64],
+    halvings: std::ops::RangeInclusive<u32>,
+) -> Vec<f64> {
+    let start = y0.repeat(250);
+    let mut at = |k: u32| {
+        let o = SdeOptions::fixed(0.5f64.powi(k as i32));
+        let path = Brownian::new(77).with_cells(1);
+        solve_sde(sde, method, &o, (0.0, 1.0), &start, &[], &path, &[]).unwrap().y1
+    };
+    let want = at(14);
+    let rms = |y: Vec<f64>| {
+        (y.iter().zip(&want).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() / want.len() as f64).sqrt()
+    };
+    halvings.map(|k| rms(at(k))).collect()
+}
+
+#[test]
+fn strong_orders_of_coupled_nonlinear_systems() {
+    // Additive: dy0 = (1 - exp(y0) + sin y1) dt + 1.2 dW0, dy1 = (cos(2 y0) - y1) dt + 1.1 (1 + t^2) dW1.
+    let drift = || {
+        FnField::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            dy[0] = 1.0 - y[0].exp() + y[1].sin();
+            dy[1] = (2.0 * y[0]).cos() - y[1];
+        })
+    };
+    let additive = FnDiffusion::new(2, 0, Noise::Diagonal, |t: f64, _: &[f64], _: &[f64], g: &mut [f64]| {
+        g.copy_from_slice(&[1.2, 1.1 * (1.0 + t * t)])
+    });
+    let mut sde = Sde::new(drift(), additive.additive()).unwrap();
+    for m in [&SRA1, &SOSRA, &SOSRA2] {
+        check(m.name, &self_errors(&mut sde, m, &[0.1, 0.3], 7..=11), 1.5);
+    }
+    // Diagonal: g_i depends on t and y_i.
+    let diagonal = FnDiffusion::new(2, 0, Noise::Diagonal, |t: f64, y: &[f64], _: &[f64], g: &mut [f64]| {
+        g.copy_from_slice(&[0.6 * y[0].cos(), 0.5 * (1.0 + t) * (1.0 + y[1] * y[1]).sqrt()])
+    });
+    let mut sde = Sde::new(drift(), diagonal).unwrap();
+    for (m, order) in [(&MILSTEIN, 1.0), (&SRIW1, 1.5), (&SOSRI, 1.5), (&SOSRI2, 1.5)] {
+        check(m.name, &self_errors(&mut sde, m, &[0.1, 0.3], 7..=11), order);
+    }
+}
+
+#[test]
+fn weak_orders_on_geometric_brownian_motion() {
+    // E y(1) = exp(mu) and E y(1)^2 = exp(2 mu + sigma^2). One step multiplies y by an independent factor, so E y(1)^k = (E factor^k)^n: the
+    // moments of one step from many samples would be noise; they are computed by Gauss-Hermite quadrature in (I1, I10) instead.
+    let (mu, sigma) = (1.0f64, 0.8f64);
+    let (x, w) = gauss_hermite();
+    // SRIW1 has weak order 2; SOSRI and SOSRI2 have half orders in their local errors' means (moment 2 of SOSRI falls with 1.62 in the last halving).
+    for (m, order) in [(&EULER_MARUYAMA, 1.0), (&MILSTEIN, 1.0), (&SRIW1, 2.0), (&SOSRI, 1.5), (&SOSRI2, 1.5)] {
+        let errors: [Vec<f64>; 2] = std::array::from_fn(|power| {
+            (3..=7)
+                .map(|k| {
+                    let n = 1i32 << k;
+                    let h = 1.0 / n as f64;
+                    let mut moment = 0.0;
+                    for (a, wa) in x.iter().zip(&w) {
+                        for (b, wb) in x.iter().zip(&w) {
+                            let (i1, area) = (a * h.sqrt(), b * (h / 12.0).sqrt());
+                            moment += wa * wb * gbm_factor(m, mu, sigma, h, i1, h * (i1 / 2.0 + area)).powi(power as i32 + 1);
+                        }
+                    }
+                    let exact = if power == 0 { mu.exp() } else { (2.0 * mu + sigma * sigma).exp() };
+                    (moment.powi(n) - exact).abs() / exact
+                })
+                .collect()
+        });
+        for (power, e) in errors.iter().enumerate() {
+            let p = slope(&e[1..]);
+            println!("{} weak, moment {}: {e:?} {p:.3}", m.name, power + 1);
+            assert!(p > order - 0.1, "{} moment {}: {p}", m.name, power + 1);
+        }
+    }
+}
+
+/// y1 / y0 of one step on dy = mu y dt + sigma y dW, written again from the tableau.
+fn gbm_factor(m: &SdeMethod, mu: f64, sigma: f64, h: f64, i1: f64, i10: f64) -> f64 {
+    let at = |r: &[f64], i: usize| r.get(i).copied().unwrap_or(0.0);
+    let (mut k, mut g) = (vec![], vec![]);
+    for i in 0..m.stages() {
+        let sum = |a: &[f64], v: &[f64]| v.iter().enumerate().map(|(j, v)| at(a, j) * v).sum::<f64>();
+        let h0 = 1.0 + h * sum(m.a0[i], &k) + i10 / h * sum(m.b0[i], &g);
+        let h1 = 1.0 + h * sum(m.a1[i], &k) + h.sqrt() * sum(m.b1[i], &g);
+        k.push(mu * h0);
+        g.push(sigma * h1);
+    }
+    let x = [i1, (i1 * i1 - h) / 2.0 / h.sqrt(), i10 / h, (i1.powi(3) - 3.0 * h * i1) / 6.0 / h];
+    (0..m.stages()).fold(1.0, |y, i| {
+        y + h * at(m.alpha, i) * k[i] + (0..4).map(|q| at(m.beta[q], i) * x[q] * g[i]).sum::<f64>()
+    })
+}
+
+/// Nodes and weights of the standard normal law, exact for polynomials of degree 31 (probabilists' Hermite, Newton's method from a scan).
+fn gauss_hermite() -> (Vec<f64>, Vec<f64>) {
+    const N: usize = 16;
+    // (He_N, He_(N-1)).
+    let he = |x: f64| {
+        (1..N).fold((x, 1.0), |(p, q), k| (x * p - k as f64 * q, p))
+    };
+    let mut nodes = vec![];
+    let step = 1e-3;
+    for j in -10_000..10_000 {
+        let x = (j as f64 + 0.5) * step;
+        if he(x).0 * he(x + step).0 < 0.0 {
+            let mut r = x + step / 2.0;
+            for _ in 0..50 {
+                let (p, q) = he(r);
+                r -= p / (N as f64 * q);
+            }
+            nodes.push(r);
+        }
+    }
+    assert_eq!(nodes.len(), N);
+    let factorial: f64 = (1..N).map(|k| k as f64).product();
+    let weights = nodes.iter().map(|&x| factorial / (N as f64 * he(x).1.powi(2))).collect();
+    (nodes, weights)
+}
