@@ -33,7 +33,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &times,
     )?;
     let counts = ensemble.counts();
-    println!("{PATHS} paths: {} steps, {} rejections, {} failures", counts.accepted, counts.rejected, ensemble.failed().count());
+    println!(
+        "{PATHS} paths: {} steps, {} rejections, {} failures",
+        counts.accepted,
+        counts.rejected,
+        ensemble.failed().count()
+    );
 
     let value = |path: usize, i: usize| ensemble.saved[path * POINTS + i];
     let last = POINTS - 1;
@@ -54,7 +59,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .margin(15)
         .x_label_area_size(40)
         .y_label_area_size(45)
-        .caption("Geometric Brownian motion: 40 paths, sample and exact mean with standard deviation", ("sans-serif", 20))
+        .caption(
+            "Geometric Brownian motion: 40 paths, sample and exact mean with standard deviation",
+            ("sans-serif", 20),
+        )
         .build_cartesian_2d(0.0..2.0, 0.0..8.0)?;
     chart.configure_mesh().x_desc("t").y_desc("y").draw()?;
     for k in 0..40 {

@@ -53,7 +53,14 @@ fn drift<D: DualNum<Primitive = f64> + Copy>(t: f64, y: &[D], p: &[D]) -> [D; 2]
 }
 
 /// g_ik = p0 (1 + 0.3 k) sin(y_i + 0.3 t) + p1 (0.5 + y_(1-i)), or p0 (1 + 0.3 k) cos(t + i) + p1 (0.5 + i).
-fn diffusion<D: DualNum<Primitive = f64> + Copy>(additive: bool, t: f64, y: &[D], p: &[D], i: usize, k: usize) -> D {
+fn diffusion<D: DualNum<Primitive = f64> + Copy>(
+    additive: bool,
+    t: f64,
+    y: &[D],
+    p: &[D],
+    i: usize,
+    k: usize,
+) -> D {
     let c = p[0] * (1.0 + 0.3 * k as f64);
     if additive {
         c * (t + i as f64).cos() + p[1] * (0.5 + i as f64)
@@ -240,10 +247,13 @@ fn dual_program(
                 Noise::Matrix(m) => (0..m).fold(zero, |s, k| s + g[k][2 * b + i] * x[b * m + k]),
             }
         };
-        let (mut ks, mut gs, mut h0s): (Vec<Vec<Dual64>>, Vec<Vec<Vec<Dual64>>>, Vec<Vec<Dual64>>) = Default::default();
+        let (mut ks, mut gs, mut h0s): (Vec<Vec<Dual64>>, Vec<Vec<Vec<Dual64>>>, Vec<Vec<Dual64>>) =
+            Default::default();
         for i in 0..m.stages() {
             let arg = |a: &[&[f64]], noise: &dyn Fn(usize, usize) -> Dual64| -> Vec<Dual64> {
-                (0..6).map(|c| (0..i).fold(y[c], |s, l| s + ks[l][c] * (h * at(a[i], l)) + noise(l, c))).collect()
+                (0..6)
+                    .map(|c| (0..i).fold(y[c], |s, l| s + ks[l][c] * (h * at(a[i], l)) + noise(l, c)))
+                    .collect()
             };
             let h0 = arg(m.a0, &|l, c| product(&gs[l], &x[2], c) * at(m.b0[i], l));
             let h1 = arg(m.a1, &|l, c| gs[l][0][c] * (h.sqrt() * at(m.b1[i], l)));
@@ -251,7 +261,9 @@ fn dual_program(
             let g = (0..columns(shape))
                 .map(|k| {
                     (0..6)
-                        .map(|c| diffusion(additive, t + m.c1[i] * h, &h1[c / 2 * 2..][..2], &p[3..], c % 2, k))
+                        .map(|c| {
+                            diffusion(additive, t + m.c1[i] * h, &h1[c / 2 * 2..][..2], &p[3..], c % 2, k)
+                        })
                         .collect()
                 })
                 .collect();
@@ -261,7 +273,9 @@ fn dual_program(
         }
         let s = m.stages();
         let part = |which: std::ops::Range<usize>, c: usize| {
-            which.fold(zero, |sum, q| (0..s).fold(sum, |sum, i| sum + product(&gs[i], &x[q], c) * at(m.beta[q], i)))
+            which.fold(zero, |sum, q| {
+                (0..s).fold(sum, |sum, i| sum + product(&gs[i], &x[q], c) * at(m.beta[q], i))
+            })
         };
         let e2: Vec<Dual64> = (0..6).map(|c| part(2..4, c)).collect();
         let y1: Vec<Dual64> = (0..6)
@@ -303,7 +317,12 @@ fn dual_numbers_agree_to_rounding() {
             let forward = dual_program(case, &steps, &w, &v, &o);
             let reverse: f64 = yb.iter().chain(&pb).zip(&v).map(|(a, b)| a * b).sum();
             let size: f64 = yb.iter().chain(&pb).zip(&v).map(|(a, b)| (a * b).abs()).sum();
-            assert!((forward - reverse).abs() <= 1e-10 * size, "{} {:?}: {forward} {reverse}", case.0.name, case.1);
+            assert!(
+                (forward - reverse).abs() <= 1e-10 * size,
+                "{} {:?}: {forward} {reverse}",
+                case.0.name,
+                case.1
+            );
         }
     }
 }
@@ -430,10 +449,22 @@ fn single_precision() {
     assert_eq!(a.tape().len(), b.tape().len());
     let (mut yb, mut pb) = ([0.0; 4], vec![0.0; p.len()]);
     let (mut yb32, mut pb32) = ([0.0f32; 4], vec![0.0f32; p.len()]);
-    a.reverse(&mut double, &p, &Bars { times: &times, saved: &[1.0; 12], ..Bars::default() }, &mut yb, &mut pb)
-        .unwrap();
-    b.reverse(&mut single, &p32, &Bars { times: &times32, saved: &[1.0; 12], ..Bars::default() }, &mut yb32, &mut pb32)
-        .unwrap();
+    a.reverse(
+        &mut double,
+        &p,
+        &Bars { times: &times, saved: &[1.0; 12], ..Bars::default() },
+        &mut yb,
+        &mut pb,
+    )
+    .unwrap();
+    b.reverse(
+        &mut single,
+        &p32,
+        &Bars { times: &times32, saved: &[1.0; 12], ..Bars::default() },
+        &mut yb32,
+        &mut pb32,
+    )
+    .unwrap();
     let size = pb.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     for (x, y) in yb.iter().chain(&pb).zip(yb32.iter().chain(&pb32)) {
         assert!((x - *y as f64).abs() < 2e-5 * size, "{x} {y}");
@@ -445,7 +476,8 @@ fn no_allocation_in_later_passes() {
     let w = noise(6, 1);
     for case in cases() {
         for memory in [Memory::Stages, Memory::States, Memory::Every(5), Memory::Checkpoints(4)] {
-            let mut s = SdeAdjoint::new(case.0, case.1, 2, 3, &options_for(case.0, Norm::Rms), memory).unwrap();
+            let mut s =
+                SdeAdjoint::new(case.0, case.1, 2, 3, &options_for(case.0, Norm::Rms), memory).unwrap();
             let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 5]);
             let mut sde = equation(case.1, case.2);
             let mut save = SaveAt::new(&TIMES);
@@ -472,7 +504,10 @@ fn bad_input_is_an_error() {
     };
     assert!(go(&mut s, Bars::default()).contains("no step"));
     s.forward(&mut sde, SPAN, &Y0, &P, &brownian(), &mut SaveAt::new(&TIMES)).unwrap();
-    assert_eq!(go(&mut s, Bars { y1: &[1.0], ..Bars::default() }), "the bar of y(t1) has length 1, expected 6");
+    assert_eq!(
+        go(&mut s, Bars { y1: &[1.0], ..Bars::default() }),
+        "the bar of y(t1) has length 1, expected 6"
+    );
     assert_eq!(
         go(&mut s, Bars { times: &[1.0], ..Bars::default() }),
         "the bar of the saved states has length 0, expected 6"

@@ -55,7 +55,10 @@ fn increments_and_areas_of_neighbouring_intervals_are_independent_normals() {
     // Dyadic, uneven, and hardly resolved intervals; one cell and several; intervals within a cell, across cells, and of many cells.
     let times = [0.0, 0.125, 0.25, 0.3, 0.31, 0.310001, 0.5, 0.71, 0.9, 1.0];
     for cells in [1, 3, 10] {
-        check_standard_normal(&format!("{cells} cells"), &standardized(&Brownian::new(5).with_cells(cells), &times));
+        check_standard_normal(
+            &format!("{cells} cells"),
+            &standardized(&Brownian::new(5).with_cells(cells), &times),
+        );
     }
     check_standard_normal("one interval", &standardized(&Brownian::new(6).with_cells(7), &[0.0, 1.0]));
 }

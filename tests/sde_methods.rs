@@ -185,14 +185,18 @@ fn strong_errors<F: VectorField<f64>, G: Diffusion<f64>>(
             let o = SdeOptions::fixed(0.5f64.powi(k as i32));
             let s = solve_sde(sde, method, &o, (0.0, 1.0), &start, p, &brownian, &[])?;
             assert!(s.report.ok());
-            Ok((s.y1.iter().zip(&want).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() / want.len() as f64).sqrt())
+            Ok((s.y1.iter().zip(&want).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() / want.len() as f64)
+                .sqrt())
         })
         .collect()
 }
 
 fn check(name: &str, errors: &[f64], order: f64) {
     let p = slope(errors);
-    println!("{name}: errors {:?}, order {p:.3} (expected {order})", errors.iter().map(|e| format!("{e:.2e}")).collect::<Vec<_>>());
+    println!(
+        "{name}: errors {:?}, order {p:.3} (expected {order})",
+        errors.iter().map(|e| format!("{e:.2e}")).collect::<Vec<_>>()
+    );
     assert!((p - order).abs() < 0.1, "{name}: {p}");
 }
 
@@ -211,9 +215,13 @@ fn gbm_exact(w: &[f64], y0: &[f64]) -> Vec<f64> {
 
 #[test]
 fn strong_orders_on_geometric_brownian_motion() {
-    for (m, order, k) in
-        [(&EULER_MARUYAMA, 0.5, 8..=12), (&MILSTEIN, 1.0, 5..=9), (&SRIW1, 1.5, 4..=8), (&SOSRI, 1.5, 5..=9), (&SOSRI2, 1.5, 4..=8)]
-    {
+    for (m, order, k) in [
+        (&EULER_MARUYAMA, 0.5, 8..=12),
+        (&MILSTEIN, 1.0, 5..=9),
+        (&SRIW1, 1.5, 4..=8),
+        (&SOSRI, 1.5, 5..=9),
+        (&SOSRI2, 1.5, 4..=8),
+    ] {
         let e = strong_errors(&mut gbm(), m, &[0.7], &[1.0, 0.5], k, gbm_exact).unwrap();
         check(m.name, &e, order);
     }
@@ -231,12 +239,18 @@ fn strong_orders_on_a_nonlinear_equation() {
         FnField::new(1, 2, |_, y: &[f64], p: &[f64], dy: &mut [f64]| {
             dy[0] = -(p[0] + p[1] * p[1] * y[0]) * (1.0 - y[0] * y[0])
         }),
-        FnDiffusion::new(1, 1, Noise::Scalar, |_, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * (1.0 - y[0] * y[0])),
+        FnDiffusion::new(1, 1, Noise::Scalar, |_, y: &[f64], p: &[f64], g: &mut [f64]| {
+            g[0] = p[0] * (1.0 - y[0] * y[0])
+        }),
     )
     .unwrap();
-    for (m, order, k) in
-        [(&EULER_MARUYAMA, 0.5, 5..=9), (&MILSTEIN, 1.0, 6..=10), (&SRIW1, 1.5, 6..=10), (&SOSRI, 1.5, 6..=10), (&SOSRI2, 1.5, 6..=10)]
-    {
+    for (m, order, k) in [
+        (&EULER_MARUYAMA, 0.5, 5..=9),
+        (&MILSTEIN, 1.0, 6..=10),
+        (&SRIW1, 1.5, 6..=10),
+        (&SOSRI, 1.5, 6..=10),
+        (&SOSRI2, 1.5, 6..=10),
+    ] {
         let e = strong_errors(&mut sde, m, &[0.2], &[a, b, b], k, exact).unwrap();
         check(m.name, &e, order);
     }
@@ -392,7 +406,8 @@ fn weak_orders_on_geometric_brownian_motion() {
     let (mu, sigma) = (1.0f64, 0.8f64);
     let (x, w) = gauss_hermite();
     // SRIW1 has weak order 2; SOSRI and SOSRI2 have half orders in their local errors' means (moment 2 of SOSRI falls with 1.62 in the last halving).
-    for (m, order) in [(&EULER_MARUYAMA, 1.0), (&MILSTEIN, 1.0), (&SRIW1, 2.0), (&SOSRI, 1.5), (&SOSRI2, 1.5)] {
+    for (m, order) in [(&EULER_MARUYAMA, 1.0), (&MILSTEIN, 1.0), (&SRIW1, 2.0), (&SOSRI, 1.5), (&SOSRI2, 1.5)]
+    {
         let errors: [Vec<f64>; 2] = std::array::from_fn(|power| {
             (3..=7)
                 .map(|k| {
@@ -402,7 +417,10 @@ fn weak_orders_on_geometric_brownian_motion() {
                     for (a, wa) in x.iter().zip(&w) {
                         for (b, wb) in x.iter().zip(&w) {
                             let (i1, area) = (a * h.sqrt(), b * (h / 12.0).sqrt());
-                            moment += wa * wb * gbm_factor(m, mu, sigma, h, i1, h * (i1 / 2.0 + area)).powi(power as i32 + 1);
+                            moment += wa
+                                * wb
+                                * gbm_factor(m, mu, sigma, h, i1, h * (i1 / 2.0 + area))
+                                    .powi(power as i32 + 1);
                         }
                     }
                     let exact = if power == 0 { mu.exp() } else { (2.0 * mu + sigma * sigma).exp() };
@@ -439,9 +457,7 @@ fn gbm_factor(m: &SdeMethod, mu: f64, sigma: f64, h: f64, i1: f64, i10: f64) -> 
 fn gauss_hermite() -> (Vec<f64>, Vec<f64>) {
     const N: usize = 16;
     // (He_N, He_(N-1)).
-    let he = |x: f64| {
-        (1..N).fold((x, 1.0), |(p, q), k| (x * p - k as f64 * q, p))
-    };
+    let he = |x: f64| (1..N).fold((x, 1.0), |(p, q), k| (x * p - k as f64 * q, p));
     let mut nodes = vec![];
     let step = 1e-3;
     for j in -10_000..10_000 {

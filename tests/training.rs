@@ -88,6 +88,8 @@ fn task<T: Scalar>(config: &Config) -> Box<dyn Task<T>> {
             Box::new(SpiralOde::new(config, points, end, hidden).unwrap())
         }
         TaskConfig::MnistOde { .. } => Box::new(MnistOde::new(config, Path::new("")).unwrap()),
+        TaskConfig::SpiralSde { .. } => Box::new(SpiralSde::new(config, Path::new("")).unwrap()),
+        TaskConfig::MnistSde { .. } => Box::new(MnistSde::new(config, Path::new("")).unwrap()),
     }
 }
 

@@ -129,6 +129,28 @@ impl<T: Scalar> Heuristics<T> {
             self.stiffness.copy_from_slice(stiffness);
         }
     }
+    /// Whether S_j is recorded.
+    pub(crate) fn wants_stiffness(&self) -> bool {
+        self.with_stiffness
+    }
+    /// Forgets the last pass.
+    pub(crate) fn begin(&mut self) {
+        for v in
+            [&mut self.error, &mut self.stiffness, &mut self.h, &mut self.error_bar, &mut self.stiffness_bar]
+        {
+            v.clear();
+        }
+    }
+    /// One accepted step.
+    pub(crate) fn push(&mut self, error: T, stiffness: T, h: T) {
+        self.error.push(error);
+        self.h.push(h);
+        self.error_bar.push(T::ZERO);
+        if self.with_stiffness {
+            self.stiffness.push(stiffness);
+            self.stiffness_bar.push(T::ZERO);
+        }
+    }
     /// dR/d. = 0.
     pub fn clear_bars(&mut self) {
         self.error_bar.fill(T::ZERO);
@@ -171,21 +193,12 @@ impl<T: Scalar> Heuristics<T> {
 
 impl<T: Scalar> StepSink<T> for Heuristics<T> {
     fn start(&mut self, _: &Start<'_, T>) -> Result<(), OdeError> {
-        for v in
-            [&mut self.error, &mut self.stiffness, &mut self.h, &mut self.error_bar, &mut self.stiffness_bar]
-        {
-            v.clear();
-        }
+        self.begin();
         Ok(())
     }
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
-        self.error.push(step.error());
-        self.h.push(step.h());
-        self.error_bar.push(T::ZERO);
-        if self.with_stiffness {
-            self.stiffness.push(step.stiffness());
-            self.stiffness_bar.push(T::ZERO);
-        }
+        let stiffness = if self.with_stiffness { step.stiffness() } else { T::ZERO };
+        self.push(step.error(), stiffness, step.h());
         ControlFlow::Continue(())
     }
 }
@@ -225,6 +238,29 @@ impl<T: Scalar> LocalSample<T> {
     pub fn set_rule(&mut self, rule: SampleRule<T>) {
         self.rule = rule;
     }
+    /// The time asked for, if the rule is one.
+    pub(crate) fn time(&self) -> Option<T> {
+        match self.rule {
+            SampleRule::Unbiased(at) => Some(at),
+            SampleRule::Biased(_) => None,
+        }
+    }
+    pub(crate) fn begin(&mut self, start: &Start<'_, T>) {
+        self.t1 = start.t1;
+        self.count = 0;
+        self.h = T::ZERO;
+        self.y.resize(start.y0.len(), T::ZERO);
+    }
+    /// Reservoir sampling: whether the step just accepted replaces the sample.
+    pub(crate) fn draw(&mut self) -> bool {
+        let SampleRule::Biased(seed) = self.rule else { return false };
+        self.count += 1;
+        uniform(seed, self.count - 1) * (self.count as f64) < 1.0
+    }
+    pub(crate) fn set(&mut self, t: T, h: T, y: &[T]) {
+        (self.t, self.h) = (t, h);
+        self.y.copy_from_slice(y);
+    }
     /// Whether a step was sampled.
     pub fn found(&self) -> bool {
         self.h != T::ZERO
@@ -241,22 +277,15 @@ fn uniform(seed: u64, index: u64) -> f64 {
 
 impl<T: Scalar> StepSink<T> for LocalSample<T> {
     fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
-        self.t1 = start.t1;
-        self.count = 0;
-        self.h = T::ZERO;
-        self.y.resize(start.y0.len(), T::ZERO);
+        self.begin(start);
         Ok(())
     }
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
         let (t, h) = (step.t0(), step.h());
         let at = match self.rule {
-            SampleRule::Biased(seed) => {
-                let take = uniform(seed, self.count) * ((self.count + 1) as f64) < 1.0;
-                take.then_some(t)
-            }
-            SampleRule::Unbiased(at) => (step.contains(at) || (at == t && self.count == 0)).then_some(at),
+            SampleRule::Biased(_) => self.draw().then_some(t),
+            SampleRule::Unbiased(at) => (step.contains(at) || (at == t && step.index() == 0)).then_some(at),
         };
-        self.count += 1;
         if let Some(at) = at.filter(|at| *at != self.t1) {
             step.interpolate(step.theta(at), &mut self.y);
             let left = self.t1 - at;

@@ -86,7 +86,8 @@ fn backward_n<T: Scalar, const N: usize>(
                         tail[j] += w[o] * d[o];
                         b[o] += x[j] * d[o];
                     }
-                    let s = ((acc[0] + acc[4]) + (acc[1] + acc[5])) + ((acc[2] + acc[6]) + (acc[3] + acc[7]))
+                    let s = ((acc[0] + acc[4]) + (acc[1] + acc[5]))
+                        + ((acc[2] + acc[6]) + (acc[3] + acc[7]))
                         + tail[j];
                     xb[j] = if add { xb[j] + s } else { s };
                 }

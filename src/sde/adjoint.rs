@@ -292,7 +292,11 @@ impl<T: Scalar> SdeAdjoint<T> {
         let (n, steps) = (self.integrator.srk.n(), self.tape.len());
         self.tape.check(n)?;
         check_len("the drift's state", sde.drift.dim(), self.integrator.srk.dim)?;
-        check_len("the diffusion's g", sde.diffusion.noise().len(sde.dim()), self.integrator.srk.g_len() / self.integrator.srk.batch)?;
+        check_len(
+            "the diffusion's g",
+            sde.diffusion.noise().len(sde.dim()),
+            self.integrator.srk.g_len() / self.integrator.srk.batch,
+        )?;
         check_len("the parameter vector", p.len(), sde.n_params())?;
         check_len("p_bar", p_bar.len(), p.len())?;
         check_len("y0_bar", y0_bar.len(), n)?;

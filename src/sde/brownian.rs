@@ -106,12 +106,7 @@ pub struct BrownianPath {
 
 impl BrownianPath {
     /// At the start of the interval (the span, unless `brownian` has its own), for `width` motions of each of `batch` trajectories.
-    pub fn new(
-        brownian: &Brownian,
-        span: (f64, f64),
-        width: usize,
-        batch: usize,
-    ) -> Result<Self, OdeError> {
+    pub fn new(brownian: &Brownian, span: (f64, f64), width: usize, batch: usize) -> Result<Self, OdeError> {
         let n = width * batch;
         let mut path = Self {
             seed: 0,
@@ -156,7 +151,11 @@ impl BrownianPath {
         let width = self.component.iter().max().map_or(1, |m| *m as usize + 1);
         if (self.trajectory.len() / width) as u64 + b.first_trajectory as u64 > 1 << 32 {
             let (option, value) = ("first_trajectory", b.first_trajectory as f64);
-            return Err(OdeError::Option { option, value, must: "such that all trajectories are below 2^32" });
+            return Err(OdeError::Option {
+                option,
+                value,
+                must: "such that all trajectories are below 2^32",
+            });
         }
         self.trajectory
             .iter_mut()

@@ -10,7 +10,7 @@ use super::report::{SdeCounts, SdeReport};
 use super::sinks::{SdeBuffers, SdeSink, SdeStep};
 use super::srk::{SdeStages, Srk};
 use crate::linalg::Scalar;
-use crate::ode::internal::{ControlState, Scale, all_finite, check_finite, catch, check_len, scaled_norm};
+use crate::ode::internal::{ControlState, Scale, all_finite, catch, check_finite, check_len, scaled_norm};
 use crate::ode::{OdeError, OdeStop, Options, Start, VectorField};
 
 /// A method with its storage: made once, used for any number of integrations; no allocation per step once the path's tree has grown.

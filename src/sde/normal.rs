@@ -148,14 +148,22 @@ mod tests {
         let mean = |f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>() / n as f64;
         let root = (n as f64).sqrt();
         for v in [&x, &z] {
-            for (k, (want, var)) in [(0.0, 1.0), (1.0, 2.0), (0.0, 15.0), (3.0, 96.0)].into_iter().enumerate() {
+            for (k, (want, var)) in [(0.0, 1.0), (1.0, 2.0), (0.0, 15.0), (3.0, 96.0)].into_iter().enumerate()
+            {
                 let m = mean(&|i| v[i].powi(k as i32 + 1));
                 assert!((m - want).abs() < 5.0 * (var as f64).sqrt() / root, "moment {}: {m}", k + 1);
             }
         }
         assert!(mean(&|i| x[i] * z[i]).abs() < 5.0 / root);
         // P(X > k), k = -2..3, from the complementary error function's tabulated values.
-        let p = [0.977_249_868_051_820_8, 0.841_344_746_068_542_9, 0.5, 0.158_655_253_931_457_05, 0.022_750_131_948_179_2, 0.001_349_898_031_630_09];
+        let p = [
+            0.977_249_868_051_820_8,
+            0.841_344_746_068_542_9,
+            0.5,
+            0.158_655_253_931_457_05,
+            0.022_750_131_948_179_2,
+            0.001_349_898_031_630_09,
+        ];
         for (k, p) in (-2..=3).zip(p) {
             for v in [&x, &z] {
                 let m = mean(&|i| (v[i] > k as f64) as u8 as f64);

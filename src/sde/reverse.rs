@@ -232,13 +232,7 @@ impl<T: Scalar> SdeTransposed<T> {
         for l in i + 1..m.stages() {
             let (b0, b1) = (at(m.b0[l], i), at(m.b1[l], i));
             if b0 != 0.0 {
-                srk.noise.apply_t(
-                    srk.dim,
-                    &mut self.g_bar,
-                    T::of(b0),
-                    &self.h0_bars[l * n..][..n],
-                    &x[2],
-                );
+                srk.noise.apply_t(srk.dim, &mut self.g_bar, T::of(b0), &self.h0_bars[l * n..][..n], &x[2]);
             }
             if b1 != 0.0 {
                 add_scaled(&mut self.g_bar, h.sqrt() * T::of(b1), &self.h1_bars[l * n..][..n]);

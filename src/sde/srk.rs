@@ -91,9 +91,7 @@ impl<T: Scalar> Srk<T> {
             with_b0: method.b0.iter().map(|r| any(r)).collect(),
             with_b1: method.b1.iter().map(|r| any(r)).collect(),
             with_beta: method.beta.map(any),
-            uses_k: (0..s)
-                .map(|i| in_use(i, &[method.alpha, method.e1], &[method.a0, method.a1]))
-                .collect(),
+            uses_k: (0..s).map(|i| in_use(i, &[method.alpha, method.e1], &[method.a0, method.a1])).collect(),
             uses_g: (0..s).map(|i| in_use(i, &[b1, b2, b3, b4], &[method.b0, method.b1])).collect(),
         }
     }

@@ -8,6 +8,7 @@ use super::pass::{Penalty, Scope};
 use super::schedule::Schedule;
 use crate::adjoint::Memory;
 use crate::ode::{BS32, DOP853, DP54, Options, TSIT54, Tableau, VERN76};
+use crate::sde::{SOSRI, SOSRI2, SRIW1, SdeMethod, SdeOptions};
 
 /// Everything about a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,6 +90,82 @@ pub enum TaskConfig {
         #[serde(default = "piece")]
         piece: usize,
     },
+    /// The spiral with noise: du = W2 tanh(W1 u^3 + b1) + b2 dt + diag(W3 u + b3) dW fitted to means and variances.
+    SpiralSde {
+        /// Save points on \[0, end\], the start included; default 30. With `moments`, those of the file.
+        #[serde(default = "thirty")]
+        points: usize,
+        /// Last time; default 1.
+        #[serde(default = "unit")]
+        end: f64,
+        /// Width of the drift's hidden layer; default 50.
+        #[serde(default = "fifty")]
+        hidden: usize,
+        /// Trajectories a step; default 100.
+        #[serde(default = "hundred")]
+        trajectories: usize,
+        /// File of lines `t mean1 mean2 var1 var2`, relative to the configuration file; without it, moments of `paths` simulated paths.
+        moments: Option<String>,
+        /// Paths to simulate; default 10000.
+        #[serde(default = "paths")]
+        paths: usize,
+    },
+    /// Digits by a neural SDE of `state` components: a linear map in, drift of one hidden layer, linear diagonal diffusion, a linear map out.
+    MnistSde {
+        /// As for `mnist_ode`.
+        folder: Option<String>,
+        /// As for `mnist_ode`.
+        #[serde(default = "train_files")]
+        train_files: String,
+        /// As for `mnist_ode`.
+        #[serde(default = "test_files")]
+        test_files: String,
+        /// As for `mnist_ode`.
+        #[serde(default = "train_images")]
+        train: usize,
+        /// As for `mnist_ode`.
+        #[serde(default)]
+        validation: usize,
+        /// As for `mnist_ode`.
+        #[serde(default = "test_images")]
+        test: usize,
+        /// Components of the state; default 32.
+        #[serde(default = "state")]
+        state: usize,
+        /// Width of the drift's hidden layer; default 64.
+        #[serde(default = "sixty_four")]
+        hidden: usize,
+        /// Trajectories whose mean logits are the prediction; default 10.
+        #[serde(default = "ten")]
+        test_trajectories: usize,
+    },
+}
+
+/// Where digits come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Digits<'a> {
+    pub folder: Option<&'a str>,
+    pub train_files: &'a str,
+    pub test_files: &'a str,
+    pub train: usize,
+    pub validation: usize,
+    pub test: usize,
+}
+
+fn unit() -> f64 {
+    1.0
+}
+fn paths() -> usize {
+    10_000
+}
+fn state() -> usize {
+    32
+}
+fn sixty_four() -> usize {
+    64
+}
+fn ten() -> usize {
+    10
 }
 
 fn thirty() -> usize {
@@ -126,8 +203,8 @@ fn piece() -> usize {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SolverConfig {
-    /// bs32, dp54, tsit54, vern76 or dop853; default tsit54.
-    pub method: String,
+    /// bs32, dp54, tsit54, vern76 or dop853; default tsit54. For stochastic tasks sosri, sosri2, sriw1; default sosri.
+    pub method: Option<String>,
     /// Relative tolerance; default 1.4e-8.
     pub rtol: f64,
     /// Absolute tolerance; default 1.4e-8.
@@ -146,7 +223,7 @@ pub struct SolverConfig {
 impl Default for SolverConfig {
     fn default() -> Self {
         Self {
-            method: "tsit54".into(),
+            method: None,
             rtol: 1.4e-8,
             atol: 1.4e-8,
             max_steps: 10_000,
@@ -172,12 +249,17 @@ pub enum MemoryConfig {
 impl SolverConfig {
     /// The method by name.
     pub fn tableau(&self) -> Result<&'static Tableau, TrainError> {
-        let all = [&BS32, &DP54, &TSIT54, &VERN76, &DOP853];
-        all.into_iter().find(|t| t.name == self.method).ok_or_else(|| {
-            let names: Vec<_> = all.iter().map(|t| t.name).collect();
-            let method = &self.method;
-            TrainError::config(format!("solver.method is {method:?}, it must be one of {}", names.join(", ")))
+        named(self.method.as_deref().unwrap_or("tsit54"), &[&BS32, &DP54, &TSIT54, &VERN76, &DOP853], |t| {
+            t.name
         })
+    }
+    /// The stochastic method by name; those for diagonal noise that estimate their error.
+    pub fn sde_method(&self) -> Result<&'static SdeMethod, TrainError> {
+        named(self.method.as_deref().unwrap_or("sosri"), &[&SOSRI, &SOSRI2, &SRIW1], |m| m.name)
+    }
+    /// For the stochastic integrator.
+    pub fn sde_options(&self) -> SdeOptions {
+        SdeOptions { max_steps: self.max_steps, ..SdeOptions::tolerances(self.rtol, self.atol) }
     }
     /// For the integrator.
     pub fn options(&self) -> Options {
@@ -191,6 +273,17 @@ impl SolverConfig {
             MemoryConfig::Checkpoints(n) => Memory::Checkpoints(n),
         }
     }
+}
+
+fn named<M>(
+    name: &str,
+    all: &[&'static M],
+    of: impl Fn(&M) -> &'static str,
+) -> Result<&'static M, TrainError> {
+    all.iter().copied().find(|m| of(m) == name).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|m| of(m)).collect();
+        TrainError::config(format!("solver.method is {name:?}, it must be one of {}", names.join(", ")))
+    })
 }
 
 /// Arithmetic of the whole run.
@@ -253,7 +346,14 @@ fn hundred_steps() -> u64 {
 impl Config {
     /// Everything that can be wrong without looking at data.
     pub fn check(&self) -> Result<(), TrainError> {
-        self.solver.tableau()?;
+        if self.task.is_stochastic() {
+            self.solver.sde_method()?;
+            if self.solver.steer > 0.0 {
+                return Err(TrainError::config("solver.steer is for tasks without noise"));
+            }
+        } else {
+            self.solver.tableau()?;
+        }
         let t = &self.train;
         let positive = [
             ("train.epochs", t.epochs as usize),
@@ -306,23 +406,60 @@ fn mixed_scopes(penalties: &[Penalty]) -> Option<String> {
 }
 
 impl TaskConfig {
+    /// Whether it solves stochastic differential equations.
+    pub fn is_stochastic(&self) -> bool {
+        matches!(self, Self::SpiralSde { .. } | Self::MnistSde { .. })
+    }
+    /// Where its digits come from, if it has digits.
+    pub(crate) fn digits(&self) -> Option<Digits<'_>> {
+        match self {
+            Self::MnistOde { folder, train_files, test_files, train, validation, test, .. }
+            | Self::MnistSde { folder, train_files, test_files, train, validation, test, .. } => {
+                Some(Digits {
+                    folder: folder.as_deref(),
+                    train_files,
+                    test_files,
+                    train: *train,
+                    validation: *validation,
+                    test: *test,
+                })
+            }
+            _ => None,
+        }
+    }
     fn check(&self) -> Result<(), TrainError> {
-        let numbers: Vec<(&str, usize, usize)> = match self {
+        let mut numbers: Vec<(&str, usize, usize)> = match self {
             Self::SpiralOde { points, hidden, .. } => vec![("points", *points, 2), ("hidden", *hidden, 1)],
-            Self::MnistOde { train, test, hidden, piece, .. } => {
-                vec![("train", *train, 1), ("test", *test, 1), ("hidden", *hidden, 1), ("piece", *piece, 1)]
+            Self::MnistOde { hidden, piece, .. } => vec![("hidden", *hidden, 1), ("piece", *piece, 1)],
+            Self::SpiralSde { points, hidden, trajectories, paths, .. } => vec![
+                ("points", *points, 2),
+                ("hidden", *hidden, 1),
+                ("trajectories", *trajectories, 2),
+                ("paths", *paths, 2),
+            ],
+            Self::MnistSde { state, hidden, test_trajectories, .. } => {
+                vec![
+                    ("state", *state, 1),
+                    ("hidden", *hidden, 1),
+                    ("test_trajectories", *test_trajectories, 1),
+                ]
             }
         };
+        if let Some(d) = self.digits() {
+            numbers.extend([("train", d.train, 1), ("test", d.test, 1)]);
+        }
         if let Some((name, v, least)) = numbers.iter().find(|(_, v, least)| v < least) {
             return Err(TrainError::config(format!("task.{name} is {v}, it must be at least {least}")));
         }
+        if let Some(d) = self.digits().filter(|d| d.validation >= d.train) {
+            let (kept, all) = (d.validation, d.train);
+            let what = format!("task.validation is {kept}, it must be less than task.train, {all}");
+            return Err(TrainError::config(what));
+        }
         match self {
-            Self::SpiralOde { end, .. } if !(*end > 0.0 && end.is_finite()) => {
+            Self::SpiralOde { end, .. } | Self::SpiralSde { end, .. } if !(*end > 0.0 && end.is_finite()) => {
                 Err(TrainError::config(format!("task.end is {end}, it must be positive")))
             }
-            Self::MnistOde { validation, train, .. } if validation >= train => Err(TrainError::config(
-                format!("task.validation is {validation}, it must be less than task.train, {train}"),
-            )),
             _ => Ok(()),
         }
     }

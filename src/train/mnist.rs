@@ -15,7 +15,7 @@ use super::schedule::Progress;
 use super::task::{Evaluation, Split, Task};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Map, MapField, Mlp, Parallel, Params, softmax_cross_entropy};
-use crate::ode::{Integrator, OdeError};
+use crate::ode::Integrator;
 
 type Field<T> = MapField<Parallel<Mlp<T>, T>, T>;
 
@@ -37,30 +37,48 @@ pub struct MnistOde<T: Scalar> {
     bar: Vec<T>,
 }
 
-/// Training, validation and test images.
-fn images(task: &TaskConfig, base: &Path, seed: u64) -> Result<[Images; 3], TrainError> {
-    let TaskConfig::MnistOde { folder, train_files, test_files, train, validation, test, .. } = task else {
+/// Training, validation and test images; a relative folder starts at `base`.
+pub(super) fn images(task: &TaskConfig, base: &Path) -> Result<[Images; 3], TrainError> {
+    let Some(d) = task.digits() else {
         return Err(TrainError::config("the task is not a classification of digits"));
     };
-    let (all, tests) = match folder {
-        None => (Images::generated(*train, 0, seed), Images::generated(*test, *train as u64, seed)),
+    // Generated data are the same for every seed of the run.
+    let (all, tests) = match d.folder {
+        None => (Images::generated(d.train, 0, 0), Images::generated(d.test, d.train as u64, 0)),
         Some(folder) => {
             let folder = base.join(folder);
-            let all = Images::read(&folder, train_files)?;
-            let tests = if train_files == test_files {
-                all.part(*train, *test, "test")?
+            let all = Images::read(&folder, d.train_files)?;
+            let tests = if d.train_files == d.test_files {
+                all.part(d.train, d.test, "test")?
             } else {
-                Images::read(&folder, test_files)?.part(0, *test, "test")?
+                Images::read(&folder, d.test_files)?.part(0, d.test, "test")?
             };
-            (all.part(0, *train, "training")?, tests)
+            (all.part(0, d.train, "training")?, tests)
         }
     };
     if tests.pixels != all.pixels {
         let what = format!("training images have {} pixels, test images {}", all.pixels, tests.pixels);
         return Err(TrainError::config(what));
     }
-    let kept = train - validation;
-    Ok([all.part(0, kept, "training")?, all.part(kept, *validation, "validation")?, tests])
+    let kept = d.train - d.validation;
+    Ok([all.part(0, kept, "training")?, all.part(kept, d.validation, "validation")?, tests])
+}
+
+/// Pixels in [0, 1] and labels of these samples.
+pub(super) fn gather<T: Scalar>(
+    images: &Images,
+    samples: impl Iterator<Item = usize>,
+    x: &mut Vec<T>,
+    labels: &mut Vec<usize>,
+) {
+    x.clear();
+    labels.clear();
+    let scale = T::of(1.0 / 255.0);
+    for s in samples {
+        let pixels = &images.data[s * images.pixels..][..images.pixels];
+        x.extend(pixels.iter().map(|v| scale * T::of(*v as f64)));
+        labels.push(images.labels[s] as usize);
+    }
 }
 
 impl<T: Scalar> MnistOde<T> {
@@ -69,8 +87,7 @@ impl<T: Scalar> MnistOde<T> {
         let TaskConfig::MnistOde { hidden, outer_tanh, piece, .. } = config.task else {
             return Err(TrainError::config("the task is not a classification of digits"));
         };
-        // Generated data are the same for every seed of the run.
-        let [train, validation, test] = images(&config.task, base, 0)?;
+        let [train, validation, test] = images(&config.task, base)?;
         let n = train.pixels;
         let outer = if outer_tanh { Activation::Tanh } else { Activation::Identity };
         let net = Mlp::dense(&[n, hidden, n], Activation::Tanh, outer, true)?;
@@ -98,28 +115,20 @@ impl<T: Scalar> MnistOde<T> {
         }
     }
 
-    /// Pixels in [0, 1] and labels of these samples into x and labels.
+    /// Into x and labels.
     fn gather(&mut self, split: Split, samples: impl Iterator<Item = usize>) {
         let (mut x, mut labels) = (std::mem::take(&mut self.x), std::mem::take(&mut self.labels));
-        x.clear();
-        labels.clear();
-        let images = self.images(split);
-        let scale = T::of(1.0 / 255.0);
-        for s in samples {
-            let pixels = &images.data[s * images.pixels..][..images.pixels];
-            x.extend(pixels.iter().map(|v| scale * T::of(*v as f64)));
-            labels.push(images.labels[s] as usize);
-        }
+        gather(self.images(split), samples, &mut x, &mut labels);
         (self.x, self.labels) = (x, labels);
     }
 }
 
 /// The entry of this batch size, made if absent.
-fn of_size<A>(
+pub(super) fn of_size<A, E>(
     list: &mut Vec<(usize, A)>,
     batch: usize,
-    make: impl FnOnce() -> Result<A, OdeError>,
-) -> Result<&mut A, OdeError> {
+    make: impl FnOnce() -> Result<A, E>,
+) -> Result<&mut A, E> {
     let at = match list.iter().position(|(b, _)| *b == batch) {
         Some(at) => at,
         None => {

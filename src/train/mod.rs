@@ -9,9 +9,9 @@
 //!
 //! | to do | with |
 //! |---|---|
-//! | one gradient | [`OdePass::run`] |
+//! | one gradient | [`OdePass::run`], [`SdePass::run`] |
 //! | optimize | [`Optimizer`], [`OptimizerConfig`], [`Schedule`], [`clip_norm`] |
-//! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], or your own), with a [`State`] |
+//! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], or your own), with a [`State`] |
 //! | go on after an interruption | [`checkpoint::write`], [`checkpoint::read`]: same bits as without |
 //! | all of it from a file | [`Config`], and the command `costate train` |
 //!
@@ -22,21 +22,27 @@ pub mod config;
 pub mod data;
 mod error;
 mod mnist;
+mod mnist_sde;
 mod optimizer;
 mod pass;
 mod path;
 mod schedule;
+mod sde_pass;
 mod spiral;
+mod spiral_sde;
 mod task;
 mod trainer;
 
 pub use config::Config;
 pub use error::TrainError;
 pub use mnist::MnistOde;
+pub use mnist_sde::MnistSde;
 pub use optimizer::{Optimizer, OptimizerConfig, clip_norm};
 pub use pass::{LossBars, OdePass, PassStats, Penalty, Problem, Scope};
 pub use path::{PathPenalty, PathTerm};
 pub use schedule::{Progress, Schedule};
+pub use sde_pass::SdePass;
 pub use spiral::SpiralOde;
+pub use spiral_sde::{SpiralSde, moment_loss};
 pub use task::{Curve, Evaluation, Split, Task};
 pub use trainer::{State, StepRecord, TrainEvent, TrainStop, train};

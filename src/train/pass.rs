@@ -21,7 +21,7 @@ use crate::adjoint::{
 };
 use crate::linalg::Scalar;
 use crate::nn::{Jets, MAX_ORDERS, MapField};
-use crate::ode::{EveryStep, OdeError, Options, SaveAt, Tableau};
+use crate::ode::{EveryStep, OdeCounts, OdeError, Options, SaveAt, Tableau};
 
 /// Where a solver heuristic is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -187,6 +187,20 @@ pub struct PassStats {
     pub forward_seconds: f64,
     /// Seconds of penalties and reverse sweep.
     pub reverse_seconds: f64,
+}
+
+impl PassStats {
+    /// Means and maxima of what was recorded.
+    pub(crate) fn of<T: Scalar>(h: &Heuristics<T>) -> Self {
+        let share = 1.0 / h.len().max(1) as f64;
+        let top = |v: &[T]| v.iter().fold(0.0f64, |m, s| m.max(s.f64()));
+        Self {
+            mean_step: share * h.steps().iter().map(|v| v.f64().abs()).sum::<f64>(),
+            mean_error: share * h.error().iter().map(|v| v.f64()).sum::<f64>(),
+            max_stiffness: (!h.stiffness().is_empty()).then(|| top(h.stiffness())),
+            ..Self::default()
+        }
+    }
 }
 
 /// The problem of one pass.
@@ -364,18 +378,8 @@ impl<T: Scalar> OdePass<T> {
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
         }
-        let h = &self.heuristics;
-        let share = 1.0 / h.len().max(1) as f64;
-        let top = |v: &[T]| v.iter().fold(0.0f64, |m, s| m.max(s.f64()));
-        Ok(PassStats {
-            nfe: report.counts.evals,
-            accepted: report.counts.accepted,
-            rejected: report.counts.rejected,
-            mean_step: share * h.steps().iter().map(|v| v.f64().abs()).sum::<f64>(),
-            mean_error: share * h.error().iter().map(|v| v.f64()).sum::<f64>(),
-            max_stiffness: (!h.stiffness().is_empty()).then(|| top(h.stiffness())),
-            ..PassStats::default()
-        })
+        let OdeCounts { evals, accepted, rejected, .. } = report.counts;
+        Ok(PassStats { nfe: evals, accepted, rejected, ..PassStats::of(&self.heuristics) })
     }
 
     fn merge_saves(&mut self, times: &[T]) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::nn::{Activation, Chain, Mlp, Power};
-use crate::ode::TSIT54;
+use crate::ode::{TSIT54, VectorField};
 use rand::SeedableRng;
 
 type Field = MapField<Chain<Power, Mlp<f64>, f64>, f64>;

@@ -149,6 +149,11 @@ fn columns(classified: bool) -> Vec<Column> {
     ]
 }
 
+fn method(config: &Config) -> &str {
+    let default = if config.task.is_stochastic() { "sosri" } else { "tsit54" };
+    config.solver.method.as_deref().unwrap_or(default)
+}
+
 /// Markdown: mean +- standard deviation over the seeds, ratios of means to the first variant.
 fn table(config: &Config, path: &Path, seeds: u64, rows: &[(&str, Vec<Done>)]) -> String {
     let classified =
@@ -162,7 +167,7 @@ fn table(config: &Config, path: &Path, seeds: u64, rows: &[(&str, Vec<Done>)]) -
         path.display(),
         config.train.epochs,
         config.train.batch,
-        config.solver.method,
+        method(config),
         config.solver.rtol,
         config.solver.atol,
         config.train.precision,
