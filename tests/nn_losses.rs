@@ -114,6 +114,7 @@ fn maps() -> Vec<(&'static str, Box<dyn Jets<f64>>)> {
         ("sigmoid", Box::new(net(&[2, 4, 3], Sigmoid, Sigmoid, false))),
         ("relu", Box::new(net(&[2, 4, 3], Relu, Identity, true))),
         ("power", Box::new(Power { dim: 2, exponent: 3 })),
+        ("elementwise", Box::new(Elementwise { dim: 2, activation: Sigmoid })),
         ("square", Box::new(Power { dim: 2, exponent: 2 })),
         ("chain", Box::new(cubic.clone())),
         ("pieces", Box::new(Parallel::new(cubic, 1, 2))),

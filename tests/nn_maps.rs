@@ -78,6 +78,7 @@ fn pullbacks_of_all_maps() {
             &mut Mlp::dense(&[5, 6, 4], Activation::Relu, Activation::Identity, true).unwrap(),
             batch,
         );
+        check("elementwise", &mut Elementwise { dim: 3, activation: tanh }, batch);
         check("gru", &mut Gru::new(4, 3).unwrap(), batch);
         let inner = Mlp::dense(&[5, 8, 4], tanh, Activation::Identity, true).unwrap();
         check("pieces", &mut Parallel::new(inner, 2, 5), batch);

@@ -90,8 +90,60 @@ fn task<T: Scalar>(config: &Config) -> Box<dyn Task<T>> {
         TaskConfig::MnistOde { .. } => Box::new(MnistOde::new(config, Path::new("")).unwrap()),
         TaskConfig::SpiralSde { .. } => Box::new(SpiralSde::new(config, Path::new("")).unwrap()),
         TaskConfig::MnistSde { .. } => Box::new(MnistSde::new(config, Path::new("")).unwrap()),
+        TaskConfig::LatentOde { .. } => Box::new(LatentOde::new(config, Path::new("")).unwrap()),
     }
 }
+
+const NOISY_DIGITS: &str = r#"
+[task]
+kind = "mnist_sde"
+train = 120
+test = 20
+state = 12
+hidden = 16
+[solver]
+method = "sosri2"
+rtol = 0.1
+atol = 0.1
+[train]
+epochs = 3
+batch = 50
+rate = 0.01
+[optimizer]
+kind = "adam"
+[[penalty]]
+kind = "error"
+weight = 1
+[[penalty]]
+kind = "stiffness"
+scope = "local_biased"
+weight = 0.01
+"#;
+
+const NOISY_SPIRAL: &str = r#"
+[task]
+kind = "spiral_sde"
+trajectories = 20
+hidden = 8
+paths = 500
+[solver]
+rtol = 0.3
+atol = 0.3
+[train]
+epochs = 12
+rate = 0.01
+precision = "f64"
+[optimizer]
+kind = "adabelief"
+[[penalty]]
+kind = "error"
+aggregate = "sum"
+weight = 0.2
+[[penalty]]
+kind = "error_squared"
+scope = "local_unbiased"
+weight = 0.1
+"#;
 
 type Losses = Vec<(u64, f64, f64)>;
 
@@ -138,6 +190,9 @@ fn resumed_runs_have_the_same_bits<T: Scalar>(text: &str, cuts: &[u64]) {
 fn a_run_that_goes_on_from_a_checkpoint_has_the_same_bits() {
     // Within epochs and at their ends; all optimizers.
     resumed_runs_have_the_same_bits::<f32>(DIGITS, &[1, 3, 4, 8]);
+    resumed_runs_have_the_same_bits::<f32>(SERIES, &[2, 6]);
+    resumed_runs_have_the_same_bits::<f32>(NOISY_DIGITS, &[2, 3]);
+    resumed_runs_have_the_same_bits::<f64>(NOISY_SPIRAL, &[5]);
     for optimizer in ["sgd", "adamw", "adamax", "adam"] {
         let text = SPIRAL.replace("\"adam\"", &format!("\"{optimizer}\""));
         let text = if optimizer == "sgd" { text.replace("0.02", "0.001") } else { text };
@@ -180,39 +235,99 @@ fn training_reduces_the_loss() {
     assert!(after.accuracy.unwrap() > 0.9, "{after:?}");
 }
 
-/// The gradient of the whole task, head and field together, against differences with the steps fixed.
 #[test]
-fn gradient_of_the_digits_task() {
-    let text = DIGITS
-        .replace("steer = 0.3", "")
-        .replace("rtol = 1e-4", "rtol = 1e-9")
-        .replace("atol = 1e-4", "atol = 1e-9");
-    let mut config = config(&text);
-    config.penalties.clear();
-    let mut task = task::<f64>(&config);
-    let state = fresh::<f64>(&config);
-    let p = state.params.values();
-    let samples: Vec<usize> = (0..9).collect();
-    let now = Progress { step: 0, epoch: 0, epochs: 3 };
-    let mut value = |p: &[f64], g: &mut [f64]| {
-        let mut rng = data::generator(1, data::Stream::Pass, 0);
-        task.gradient(p, &samples, &now, &mut rng, g).unwrap().0.loss
-    };
-    let mut gradient = vec![0.0; p.len()];
-    value(p, &mut gradient);
-    // Random directions: the steps adapt, so differences agree to about the tolerance.
-    let mut scratch = vec![0.0; p.len()];
-    for seed in 1..4u64 {
-        let v: Vec<f64> = (0..p.len()).map(|i| ((i as f64 + 1.0) * seed as f64 * 0.7).sin()).collect();
-        let mut at = |d: f64| {
-            let q: Vec<f64> = p.iter().zip(&v).map(|(p, v)| p + d * v).collect();
-            value(&q, &mut scratch)
+fn noisy_tasks_learn() {
+    let mut digits = config(NOISY_DIGITS);
+    digits.penalties.clear();
+    digits.train.epochs = 60;
+    let mut state = fresh::<f32>(&digits);
+    go(&digits, &mut state, u64::MAX);
+    let after = task::<f32>(&digits).evaluate(state.params.values(), Split::Train).unwrap();
+    assert!(after.accuracy.unwrap() > 0.9 && after.nfe > 0.0, "{after:?}");
+    let mut spiral = config(NOISY_SPIRAL);
+    spiral.penalties.clear();
+    spiral.train.epochs = 150;
+    let mut state = fresh::<f64>(&spiral);
+    let before = task::<f64>(&spiral).evaluate(state.params.values(), Split::Test).unwrap();
+    go(&spiral, &mut state, u64::MAX);
+    let after = task::<f64>(&spiral).evaluate(state.params.values(), Split::Test).unwrap();
+    assert!(after.loss < 0.2 * before.loss, "{before:?} {after:?}");
+}
+
+const SERIES: &str = r#"
+[task]
+kind = "latent_ode"
+train = 12
+validation = 2
+test = 4
+recurrent = 5
+latent = 3
+hidden = 4
+sigma = 0.3
+[solver]
+rtol = 1e-4
+atol = 1e-4
+steer = 0.5
+[train]
+epochs = 4
+batch = 4
+rate = 0.01
+[optimizer]
+kind = "adamax"
+[[penalty]]
+kind = "taylor"
+order = 2
+weight = 0.01
+"#;
+
+/// The gradient of whole tasks, all parts together, against differences along random directions. The steps adapt to the parameters while the
+/// gradient holds them, so the two agree to about the tolerance.
+#[test]
+fn gradients_of_whole_tasks() {
+    for text in [DIGITS, SERIES] {
+        let mut config = config(text);
+        (config.solver.rtol, config.solver.atol, config.solver.steer) = (1e-9, 1e-9, 0.0);
+        config.penalties.clear();
+        let mut task = task::<f64>(&config);
+        let state = fresh::<f64>(&config);
+        let p = state.params.values();
+        let samples: Vec<usize> = (0..9).collect();
+        // Late enough for the latent ODE's KL term.
+        let now = Progress { step: 0, epoch: 60, epochs: 100 };
+        let mut value = |p: &[f64], g: &mut [f64]| {
+            let mut rng = data::generator(1, data::Stream::Pass, 0);
+            task.gradient(p, &samples, &now, &mut rng, g).unwrap().0.loss
         };
-        let d = 1e-4;
-        let fd = (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d);
-        let g: f64 = gradient.iter().zip(&v).map(|(a, b)| a * b).sum();
-        assert!((fd - g).abs() < 1e-5 * g.abs().max(1.0), "{fd} {g}");
+        let mut gradient = vec![0.0; p.len()];
+        value(p, &mut gradient);
+        let mut scratch = vec![0.0; p.len()];
+        // Every named array by itself, then all.
+        let entries = state.params.entries().iter().map(|e| e.range.clone());
+        for (k, range) in entries.chain([0..p.len()]).enumerate() {
+            let wave = |i: usize| ((i as f64 + 1.0) * (k as f64 + 1.0) * 0.7).sin();
+            let v: Vec<f64> = (0..p.len()).map(|i| if range.contains(&i) { wave(i) } else { 0.0 }).collect();
+            let mut at = |d: f64| {
+                let q: Vec<f64> = p.iter().zip(&v).map(|(p, v)| p + d * v).collect();
+                value(&q, &mut scratch)
+            };
+            let d = 1e-4;
+            let fd = (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d);
+            let g: f64 = gradient.iter().zip(&v).map(|(a, b)| a * b).sum();
+            assert!((fd - g).abs() < 1e-5 * g.abs().max(1.0), "{range:?} {fd} {g}");
+        }
     }
+}
+
+#[test]
+fn a_latent_model_learns() {
+    let mut config = config(SERIES);
+    config.penalties.clear();
+    config.train.epochs = 150;
+    let mut state = fresh::<f32>(&config);
+    let before = task::<f32>(&config).evaluate(state.params.values(), Split::Test).unwrap();
+    go(&config, &mut state, u64::MAX);
+    let after = task::<f32>(&config).evaluate(state.params.values(), Split::Test).unwrap();
+    assert!(after.loss < 0.2 * before.loss, "{before:?} {after:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! k z_k = sum_{j=1..k} j a_j u_(k-j),   u_m = alpha [m = 0] + beta z_m + gamma sum_{i=0..m} z_i z_(m-i)
 //! ```
 
-use super::{Activation, Chain, Map, Mlp, Parallel, Power};
+use super::{Activation, Chain, Elementwise, Map, Mlp, Parallel, Power};
 use crate::linalg::Scalar;
 
 /// Most orders at a time: coefficients 0 to MAX_ORDERS - 1.
@@ -253,6 +253,29 @@ impl<T: Scalar> Jets<T> for Power {
                 x_bar[j * n + i] += y_bar[at.k * n + i] * T::of(e as f64) * power(e - 1, at.k - j, x, n, i);
             }
         }
+    }
+}
+
+impl<T: Scalar> Jets<T> for Elementwise {
+    fn jet_len(&self, _: usize, _: usize) -> usize {
+        0
+    }
+    fn jet_forward(&mut self, at: Jet<T>, x: &[T], _: &[T], y: &mut [T], _: &mut [T]) {
+        activate(self.activation, at.k, self.dim * at.batch, x, y);
+    }
+    fn jet_backward(
+        &mut self,
+        at: Jet<T>,
+        x: &[T],
+        _: &[T],
+        y: &[T],
+        _: &[T],
+        y_bar: &mut [T],
+        x_bar: &mut [T],
+        _: &mut [T],
+        _: &mut [T],
+    ) {
+        activate_bar(self.activation, at.k, self.dim * at.batch, x, y, x_bar, y_bar);
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`Mlp`] | layers z = act(W x + t w + b), W by faer's GEMM, bias and activation in one pass |
 //! | [`Mlp::linear`] | W x + b |
 //! | [`Power`] | x_i^k |
+//! | [`Elementwise`] | act(x_i) |
 //! | [`Polynomial`] | sum_k p_ik x_i^k |
 //! | [`Chain`] | B(A(x)) |
 //! | [`Gru`] | gated recurrent unit, [x; h] -> h' |
@@ -42,7 +43,7 @@ pub use mlp::{Layer, Mlp};
 pub use num_dual::{Dual, DualNum};
 pub use parallel::Parallel;
 pub use params::{Entry, Init, Params, ParamsError};
-pub use poly::{Polynomial, Power};
+pub use poly::{Elementwise, Polynomial, Power};
 pub use tanh::tanh_slice;
 
 use crate::linalg::Scalar;

@@ -139,6 +139,37 @@ pub enum TaskConfig {
         #[serde(default = "ten")]
         test_trajectories: usize,
     },
+    /// Irregular series of 37 features at 49 times through a recurrent encoder, a neural ODE and a linear decoder.
+    LatentOde {
+        /// Folder of Physionet 2012 text files, relative to the configuration file; without it, generated series.
+        folder: Option<String>,
+        /// Series to train.
+        train: usize,
+        /// Of these, the last so many are kept for validation; default 0.
+        #[serde(default)]
+        validation: usize,
+        /// Series to test, after those.
+        test: usize,
+        /// State of the recurrent unit; default 50.
+        #[serde(default = "fifty")]
+        recurrent: usize,
+        /// Components of the ODE; default 20.
+        #[serde(default = "twenty")]
+        latent: usize,
+        /// Width of its wide layers; default 50.
+        #[serde(default = "fifty")]
+        hidden: usize,
+        /// Standard deviation of an observation; default 0.01.
+        #[serde(default = "hundredth")]
+        sigma: f64,
+    },
+}
+
+fn twenty() -> usize {
+    20
+}
+fn hundredth() -> f64 {
+    0.01
 }
 
 /// Where digits come from.
@@ -427,6 +458,13 @@ impl TaskConfig {
             _ => None,
         }
     }
+    /// Samples for validation, and to train.
+    fn kept(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::LatentOde { validation, train, .. } => Some((*validation, *train)),
+            _ => self.digits().map(|d| (d.validation, d.train)),
+        }
+    }
     fn check(&self) -> Result<(), TrainError> {
         let mut numbers: Vec<(&str, usize, usize)> = match self {
             Self::SpiralOde { points, hidden, .. } => vec![("points", *points, 2), ("hidden", *hidden, 1)],
@@ -444,21 +482,30 @@ impl TaskConfig {
                     ("test_trajectories", *test_trajectories, 1),
                 ]
             }
+            Self::LatentOde { train, test, recurrent, latent, hidden, .. } => vec![
+                ("train", *train, 1),
+                ("test", *test, 1),
+                ("recurrent", *recurrent, 1),
+                ("latent", *latent, 1),
+                ("hidden", *hidden, 1),
+            ],
         };
+        if let Some((kept, all)) = self.kept().filter(|(kept, all)| kept >= all) {
+            let what = format!("task.validation is {kept}, it must be less than task.train, {all}");
+            return Err(TrainError::config(what));
+        }
         if let Some(d) = self.digits() {
             numbers.extend([("train", d.train, 1), ("test", d.test, 1)]);
         }
         if let Some((name, v, least)) = numbers.iter().find(|(_, v, least)| v < least) {
             return Err(TrainError::config(format!("task.{name} is {v}, it must be at least {least}")));
         }
-        if let Some(d) = self.digits().filter(|d| d.validation >= d.train) {
-            let (kept, all) = (d.validation, d.train);
-            let what = format!("task.validation is {kept}, it must be less than task.train, {all}");
-            return Err(TrainError::config(what));
-        }
         match self {
             Self::SpiralOde { end, .. } | Self::SpiralSde { end, .. } if !(*end > 0.0 && end.is_finite()) => {
                 Err(TrainError::config(format!("task.end is {end}, it must be positive")))
+            }
+            Self::LatentOde { sigma, .. } if !(*sigma > 0.0 && sigma.is_finite()) => {
+                Err(TrainError::config(format!("task.sigma is {sigma}, it must be positive")))
             }
             _ => Ok(()),
         }

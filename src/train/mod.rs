@@ -11,7 +11,7 @@
 //! |---|---|
 //! | one gradient | [`OdePass::run`], [`SdePass::run`] |
 //! | optimize | [`Optimizer`], [`OptimizerConfig`], [`Schedule`], [`clip_norm`] |
-//! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], or your own), with a [`State`] |
+//! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], [`LatentOde`], or your own), with a [`State`] |
 //! | go on after an interruption | [`checkpoint::write`], [`checkpoint::read`]: same bits as without |
 //! | all of it from a file | [`Config`], and the command `costate train` |
 //!
@@ -21,6 +21,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod data;
 mod error;
+mod latent;
 mod mnist;
 mod mnist_sde;
 mod optimizer;
@@ -28,6 +29,7 @@ mod pass;
 mod path;
 mod schedule;
 mod sde_pass;
+pub mod series;
 mod spiral;
 mod spiral_sde;
 mod task;
@@ -35,14 +37,15 @@ mod trainer;
 
 pub use config::Config;
 pub use error::TrainError;
+pub use latent::LatentOde;
 pub use mnist::MnistOde;
 pub use mnist_sde::MnistSde;
 pub use optimizer::{Optimizer, OptimizerConfig, clip_norm};
-pub use pass::{LossBars, OdePass, PassStats, Penalty, Problem, Scope};
+pub use pass::{Loss, LossBars, OdePass, PassStats, Penalty, Problem, Scope};
 pub use path::{PathPenalty, PathTerm};
 pub use schedule::{Progress, Schedule};
 pub use sde_pass::SdePass;
 pub use spiral::SpiralOde;
 pub use spiral_sde::{SpiralSde, moment_loss};
 pub use task::{Curve, Evaluation, Split, Task};
-pub use trainer::{State, StepRecord, TrainEvent, TrainStop, train};
+pub use trainer::{State, StepRecord, TrainEvent, TrainObserver, TrainStop, train};

@@ -225,6 +225,9 @@ pub struct LossBars<'a, T> {
     pub saved: &'a mut [T],
 }
 
+/// The data loss of y(t1) and the saved states, which sets its derivatives.
+pub type Loss<'l, T> = dyn FnMut(&[T], &[T], LossBars<'_, T>) -> f64 + 'l;
+
 /// Storage for passes of one batch size.
 #[derive(Debug, Clone)]
 pub struct OdePass<T: Scalar> {
@@ -312,7 +315,7 @@ impl<T: Scalar> OdePass<T> {
         problem: &Problem<'_, T>,
         now: &Progress,
         rng: &mut StdRng,
-        loss: &mut dyn FnMut(&[T], &[T], LossBars<'_, T>) -> f64,
+        loss: &mut Loss<'_, T>,
         y0_bar: &mut [T],
         p_bar: &mut [T],
     ) -> Result<PassStats, TrainError> {

@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::error::TrainError;
-use super::pass::{LossBars, PassStats, Penalty, Problem, Scope};
+use super::pass::{Loss, LossBars, PassStats, Penalty, Problem, Scope};
 use super::schedule::Progress;
 use crate::adjoint::{Bars, Heuristic, Heuristics, LocalSample, Memory, SampleRule};
 use crate::linalg::Scalar;
@@ -79,7 +79,7 @@ impl<T: Scalar> SdePass<T> {
         problem: &Problem<'_, T>,
         now: &Progress,
         rng: &mut StdRng,
-        loss: &mut dyn FnMut(&[T], &[T], LossBars<'_, T>) -> f64,
+        loss: &mut Loss<'_, T>,
         y0_bar: &mut [T],
         p_bar: &mut [T],
     ) -> Result<PassStats, TrainError> {

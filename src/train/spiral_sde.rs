@@ -70,8 +70,7 @@ fn simulate(times: &[f64], paths: usize, seed: u64) -> Result<Vec<f64>, TrainErr
         (g[0], g[1]) = (0.2 * u[0], 0.2 * u[1]);
     });
     let mut sde = Sde::new(drift, noise)?;
-    let mut integrator =
-        SdeIntegrator::new(&SOSRI, Noise::Diagonal, 2, paths, &SdeOptions::tolerances(1e-3, 1e-3))?;
+    let mut integrator = SdeIntegrator::new(&SOSRI, Noise::Diagonal, 2, paths, &SdeOptions::fixed(2e-3))?;
     let mut save = SaveAt::new(times);
     let (y0, end) = (START.repeat(paths), times[times.len() - 1]);
     let report = integrator.run(&mut sde, (0.0, end), &y0, &[], &Brownian::new(seed), &mut save)?;

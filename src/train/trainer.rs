@@ -89,6 +89,10 @@ pub enum TrainEvent {
     },
 }
 
+/// What the loop calls with every event.
+pub type TrainObserver<'o, T> =
+    dyn FnMut(&TrainEvent, &mut State<T>) -> Result<ControlFlow<()>, TrainError> + 'o;
+
 /// Why training ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "stop", rename_all = "snake_case")]
@@ -119,7 +123,7 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
     task: &mut K,
     config: &TrainConfig,
     state: &mut State<T>,
-    observer: &mut dyn FnMut(&TrainEvent, &mut State<T>) -> Result<ControlFlow<()>, TrainError>,
+    observer: &mut TrainObserver<'_, T>,
 ) -> Result<TrainStop, TrainError> {
     let n = task.samples();
     let size = config.batch.min(n);

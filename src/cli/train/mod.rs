@@ -13,7 +13,9 @@ use clap::Args;
 
 use costate::linalg::Scalar;
 use costate::train::config::TaskConfig;
-use costate::train::{Config, MnistOde, MnistSde, SpiralOde, SpiralSde, Task, TrainError, TrainStop};
+use costate::train::{
+    Config, LatentOde, MnistOde, MnistSde, SpiralOde, SpiralSde, Task, TrainError, TrainStop,
+};
 
 use super::output::Output;
 use super::{Outcome, SOLVED, STOPPED, interrupt};
@@ -122,6 +124,7 @@ fn task<T: Scalar>(config: &Config, base: &Path) -> Result<Box<dyn Task<T>>, Tra
         TaskConfig::MnistOde { .. } => Box::new(MnistOde::new(config, base)?),
         TaskConfig::SpiralSde { .. } => Box::new(SpiralSde::new(config, base)?),
         TaskConfig::MnistSde { .. } => Box::new(MnistSde::new(config, base)?),
+        TaskConfig::LatentOde { .. } => Box::new(LatentOde::new(config, base)?),
     })
 }
 
