@@ -303,7 +303,7 @@ fn gradients_of_whole_tasks() {
         let mut scratch = vec![0.0; p.len()];
         // Every named array by itself, then all.
         let entries = state.params.entries().iter().map(|e| e.range.clone());
-        for (k, range) in entries.chain([0..p.len()]).enumerate() {
+        for (k, range) in entries.chain(std::iter::once(0..p.len())).enumerate() {
             let wave = |i: usize| ((i as f64 + 1.0) * (k as f64 + 1.0) * 0.7).sin();
             let v: Vec<f64> = (0..p.len()).map(|i| if range.contains(&i) { wave(i) } else { 0.0 }).collect();
             let mut at = |d: f64| {
