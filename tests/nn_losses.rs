@@ -146,8 +146,9 @@ fn taylor_coefficients_of_maps() {
         // Newton's divided differences, then the coefficients of the polynomial.
         for level in 1..9 {
             for i in (level..9).rev() {
-                for c in 0..ny {
-                    table[i][c] = (table[i][c] - table[i - 1][c]) / (nodes[i] - nodes[i - level]);
+                let (head, tail) = table.split_at_mut(i);
+                for (value, before) in tail[0].iter_mut().zip(&head[i - 1]) {
+                    *value = (*value - before) / (nodes[i] - nodes[i - level]);
                 }
             }
         }

@@ -111,10 +111,13 @@ fn moments(values: &[f64]) -> (f64, f64) {
     (mean, variance.sqrt())
 }
 
+/// A number of a finished run.
+type Read = fn(&Done) -> Option<f64>;
+
 /// A column: what it is called, how it is read and written.
 struct Column {
     name: &'static str,
-    get: fn(&Done) -> Option<f64>,
+    get: Read,
     show: fn(f64) -> String,
     /// Whether its ratio to the first variant is shown.
     ratio: bool,
@@ -123,7 +126,7 @@ struct Column {
 fn columns(classified: bool) -> Vec<Column> {
     let loss = |v| format!("{v:.3e}");
     let percent = |v| format!("{:.2}", 100.0 * v);
-    let (train, test): (fn(&Done) -> Option<f64>, fn(&Done) -> Option<f64>) = if classified {
+    let (train, test): (Read, Read) = if classified {
         (|d| d.train.as_ref()?.accuracy, |d| d.test.as_ref()?.accuracy)
     } else {
         (|d| Some(d.train.as_ref()?.loss), |d| Some(d.test.as_ref()?.loss))
