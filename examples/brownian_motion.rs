@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let times: Vec<f64> = (0..POINTS).map(|i| 2.0 * i as f64 / (POINTS - 1) as f64).collect();
     let ensemble = solve_sde_ensemble(
         &SOSRI,
-        &SdeOptions::tolerances(1e-3, 1e-3),
+        &SdeOptions::tolerances(1e-2, 1e-2),
         make,
         (0.0, 2.0),
         &[1.0; PATHS],

@@ -247,8 +247,8 @@ fn dual_program(
                 Noise::Matrix(m) => (0..m).fold(zero, |s, k| s + g[k][2 * b + i] * x[b * m + k]),
             }
         };
-        let (mut ks, mut gs, mut h0s): (Vec<Vec<Dual64>>, Vec<Vec<Vec<Dual64>>>, Vec<Vec<Dual64>>) =
-            Default::default();
+        let (mut ks, mut h0s): (Vec<Vec<Dual64>>, Vec<Vec<Dual64>>) = Default::default();
+        let mut gs: Vec<Vec<Vec<Dual64>>> = vec![];
         for i in 0..m.stages() {
             let arg = |a: &[&[f64]], noise: &dyn Fn(usize, usize) -> Dual64| -> Vec<Dual64> {
                 (0..6)

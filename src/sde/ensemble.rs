@@ -73,6 +73,10 @@ where
         return Err(OdeError::Length { what: "the start of an ensemble", found: y0.len(), expected });
     }
     let count = y0.len() / dim;
+    if brownian.first_trajectory as u64 + count as u64 > 1 << 32 {
+        let (option, value) = ("first_trajectory", brownian.first_trajectory as f64);
+        return Err(OdeError::Option { option, value, must: "such that all trajectories are below 2^32" });
+    }
     match params {
         Params::Shared(p) => check_len("the parameter vector", p.len(), np)?,
         Params::Each(p) => check_len("the parameter matrix", p.len(), np * count)?,
@@ -111,8 +115,7 @@ where
                         Params::Shared(p) => p,
                         Params::Each(p) => &p[number * np..][..np],
                     };
-                    let path =
-                        brownian.trajectories_from(brownian.first_trajectory.wrapping_add(number as u32));
+                    let path = brownian.trajectories_from(brownian.first_trajectory + number as u32);
                     let report = integrator.run(sde, span, y0, p, &path, save)?;
                     if width > 0 {
                         saved.copy_from_slice(save.states());

@@ -4,7 +4,7 @@
 //! dy = f(t, y, p) dt + g(t, y, p) dW,   y(t0) = y0,   from t0 to t1 > t0, in the sense of Ito
 //! ```
 //!
-//! The drift is a [`VectorField`](crate::ode::VectorField), the diffusion a [`Diffusion`]; an [`Sde`] holds both. A batch is n x batch,
+//! The drift is a [`VectorField`], the diffusion a [`Diffusion`]; an [`Sde`] holds both. A batch is n x batch,
 //! column-major; column j follows its own Brownian path, a pure function of (seed, trajectory, t): see [`Brownian`].
 //!
 //! # Which method to choose
@@ -16,6 +16,17 @@
 //! | matrix, commutative | [`MILSTEIN`] | 1 | fixed |
 //! | matrix, anything else | [`EULER_MARUYAMA`] | 0.5 | fixed |
 //! | moments by many paths, low accuracy | [`EULER_MARUYAMA`] | weak 1 | fixed |
+//!
+//! Diagonal noise has its order if g_i depends on t and y_i only; where it depends on other components, as in most neural SDEs, all methods here have
+//! order 1/2 in the worst case, because the Levy areas of pairs of motions are not simulated. Measured weak orders on geometric Brownian motion:
+//! Euler-Maruyama and Milstein 1, SRIW1 2, SOSRI and SOSRI2 between 1.5 and 2.
+//!
+//! # Steps
+//!
+//! With u = delta E1 + E2 of the method, the scaled error of a step is that of [`crate::ode`]. E1 = h sum_i k_i is of first order (it is the
+//! published estimate, made for loose tolerances): steps shrink in proportion to the tolerance where the drift dominates, and errors are far
+//! below the tolerance. [`SdeOptions::delta`] lowers its weight. E <= 1 accepts; a rejected step shrinks strictly and meets the same path again;
+//! values that are not finite are a rejection. There is no interpolant: steps end on save points.
 //!
 //! # Example
 //!

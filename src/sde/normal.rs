@@ -148,10 +148,10 @@ mod tests {
         let mean = |f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>() / n as f64;
         let root = (n as f64).sqrt();
         for v in [&x, &z] {
-            for (k, (want, var)) in [(0.0, 1.0), (1.0, 2.0), (0.0, 15.0), (3.0, 96.0)].into_iter().enumerate()
-            {
+            let moments: [(f64, f64); 4] = [(0.0, 1.0), (1.0, 2.0), (0.0, 15.0), (3.0, 96.0)];
+            for (k, (want, var)) in moments.into_iter().enumerate() {
                 let m = mean(&|i| v[i].powi(k as i32 + 1));
-                assert!((m - want).abs() < 5.0 * (var as f64).sqrt() / root, "moment {}: {m}", k + 1);
+                assert!((m - want).abs() < 5.0 * var.sqrt() / root, "moment {}: {m}", k + 1);
             }
         }
         assert!(mean(&|i| x[i] * z[i]).abs() < 5.0 / root);

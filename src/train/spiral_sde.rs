@@ -250,7 +250,7 @@ mod tests {
         let mut bar = vec![0.0; x.len()];
         moment_loss(&x, 5, &target, Some(&mut bar));
         for i in 0..x.len() {
-            let mut at = |d: f64| {
+            let at = |d: f64| {
                 let mut x = x.clone();
                 x[i] += d;
                 moment_loss(&x, 5, &target, None)
