@@ -15,6 +15,7 @@ pub mod opt;
 pub mod report;
 pub mod sde;
 pub mod sif;
+pub mod train;
 
 pub use error::Error;
 pub use nlp::{EvalError, Nlp, NlpMeta, Pattern};

@@ -72,10 +72,63 @@ fn pullbacks_of_all_maps() {
         check("deep", &mut Mlp::dense(&[5, 8, 4, 7, 5], tanh, Activation::Identity, true).unwrap(), batch);
         check("power", &mut Power { dim: 3, exponent: 3 }, batch);
         check("polynomial", &mut Polynomial { dim: 3, degree: 4 }, batch);
+        check("sigmoid", &mut Mlp::dense(&[5, 6, 4], Activation::Sigmoid, tanh, true).unwrap(), batch);
+        check(
+            "relu",
+            &mut Mlp::dense(&[5, 6, 4], Activation::Relu, Activation::Identity, true).unwrap(),
+            batch,
+        );
+        check("elementwise", &mut Elementwise { dim: 3, activation: tanh }, batch);
+        check("gru", &mut Gru::new(4, 3).unwrap(), batch);
+        let inner = Mlp::dense(&[5, 8, 4], tanh, Activation::Identity, true).unwrap();
+        check("pieces", &mut Parallel::new(inner, 2, 5), batch);
+        check(
+            "pieces of a map that keeps nothing",
+            &mut Parallel::new(Power { dim: 3, exponent: 3 }, 2, 5),
+            batch,
+        );
         let cubic = Chain::new(Power { dim: 3, exponent: 3 }, Mlp::linear(3, 3).unwrap()).unwrap();
         let net = Mlp::dense(&[3, 6, 3], tanh, tanh, true).unwrap();
         check("chain", &mut Chain::new(cubic, net).unwrap(), batch);
     }
+}
+
+#[test]
+fn pieces_give_the_same_bits_for_any_number_of_threads() {
+    let mut map = Parallel::new(
+        Mlp::<f32>::dense(&[30, 20, 30], Activation::Tanh, Activation::Tanh, true).unwrap(),
+        16,
+        100,
+    );
+    let single = |x: Vec<f64>| x.into_iter().map(|v| v as f32).collect::<Vec<_>>();
+    let (x, p, w) = (single(noise(3000, 1)), single(noise(map.n_params(), 2)), single(noise(3000, 3)));
+    let mut run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let (mut y, mut keep) = (vec![0.0; 3000], vec![0.0; map.keep_len(100)]);
+        let (mut xb, mut pb) = (vec![0.0; 3000], vec![0.0; p.len()]);
+        pool.install(|| {
+            map.forward(0.3, &x, &p, &mut y, &mut keep);
+            map.backward(0.3, &x, &p, &y, &keep, &w, &mut xb, &mut pb);
+        });
+        (y, xb, pb)
+    };
+    let one = run(1);
+    for threads in [2, 3, 7] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn a_recurrent_unit_computes_its_equations() {
+    // One component each; W = (1, 2, 3), U = (4, 5, 6), b = (0.1, 0.2, 0.3).
+    let p = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.1, 0.2, 0.3];
+    let (x, h) = (0.3, -0.2);
+    let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
+    let (r, z) = (sigmoid(x + 4.0 * h + 0.1), sigmoid(2.0 * x + 5.0 * h + 0.2));
+    let n = (3.0 * x + 0.3 + r * 6.0 * h).tanh();
+    let mut y = [0.0];
+    Gru::new(1, 1).unwrap().forward(0.0, &[x, h], &p, &mut y, &mut [0.0; 4]);
+    assert!((y[0] - ((1.0 - z) * n + z * h)).abs() < 1e-15);
 }
 
 #[test]

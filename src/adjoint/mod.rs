@@ -53,6 +53,7 @@
 //! | [`Memory::Checkpoints`] (c) | c | binomial (Griewank and Walther 2000) within what thinning to c left |
 
 mod gradient;
+mod heuristics;
 mod reverse;
 mod rosenbrock;
 mod stiff;
@@ -60,6 +61,7 @@ mod sweep;
 mod tape;
 
 pub use gradient::{Adjoint, Bars, Replay};
+pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
 pub use stiff::StiffAdjoint;
 pub use tape::{Memory, Tape};
 

@@ -14,6 +14,7 @@ mod output;
 mod solve;
 mod summary;
 mod table;
+mod train;
 
 use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -57,6 +58,12 @@ enum Command {
     Check(check::CheckArgs),
     /// Solve many problem files and compare
     Bench(Box<bench::BenchArgs>),
+    /// Train a neural differential equation
+    Train(train::TrainArgs),
+    /// Evaluate trained parameters
+    Eval(train::EvalArgs),
+    /// Train all variants of a configuration with several seeds and compare
+    Compare(train::CompareArgs),
 }
 
 /// A mistake in the input, as one sentence.
@@ -97,6 +104,9 @@ fn parse_and_run() -> u8 {
         Command::Info(args) => info::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),
+        Command::Train(args) => train::run(&args, &mut out),
+        Command::Eval(args) => train::eval(&args, &mut out),
+        Command::Compare(args) => train::compare(&args, &mut out),
     };
     let outcome = outcome.and_then(|code| out.finish().map(|()| code));
     outcome.unwrap_or_else(|Failure(what)| {

@@ -7,8 +7,8 @@ use crate::ode::{OdeError, Pullback, VectorField};
 /// x -> B(A(x)); parameters: those of A, then those of B.
 #[derive(Debug, Clone)]
 pub struct Chain<A, B, T> {
-    a: A,
-    b: B,
+    pub(super) a: A,
+    pub(super) b: B,
     bar: Vec<T>,
 }
 
@@ -93,6 +93,10 @@ impl<T: Scalar, M: Map<T>> MapField<M, T> {
     /// The map.
     pub fn map(&self) -> &M {
         &self.map
+    }
+    /// The map, to evaluate it.
+    pub fn map_mut(&mut self) -> &mut M {
+        &mut self.map
     }
     fn grow(&mut self, len: usize) -> Vec<T> {
         let mut keep = std::mem::take(&mut self.keep);

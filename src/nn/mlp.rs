@@ -1,19 +1,12 @@
 //! Multilayer perceptron on a batch.
 
+use super::activation::Activation;
+use super::jets::Jet;
 use super::tanh::tanh;
 use super::{Map, narrow};
 use crate::linalg::{Dense, Scalar};
 use crate::ode::OdeError;
 use crate::ode::internal::vectorized;
-
-/// What follows a layer's affine map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// Nothing.
-    Identity,
-    /// tanh.
-    Tanh,
-}
 
 /// One layer y = act(W x + t w + b). Its parameters: W (outputs x inputs, column-major), w if `time`, b.
 /// In other words: the row-major (inputs + 1) x outputs matrix of the row-vector convention [x, t] W, then b.
@@ -30,7 +23,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    fn n_params(&self) -> usize {
+    /// (inputs + time + 1) outputs.
+    pub fn n_params(&self) -> usize {
         (self.inputs + self.time as usize + 1) * self.outputs
     }
 }
@@ -139,14 +133,17 @@ impl<T: Scalar> Mlp<T> {
                         match activation {
                             Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
                             Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
+                            other => y.iter_mut().zip(bias).for_each(|(y, b)| *y = other.value(*y + *b)),
                         }
                     }
                 },
             );
             return;
         }
-        if activation == Activation::Tanh {
-            super::tanh_slice(y);
+        match activation {
+            Activation::Tanh => super::tanh_slice(y),
+            Activation::Identity => {}
+            other => y.iter_mut().for_each(|y| *y = other.value(*y)),
         }
     }
 
@@ -163,7 +160,7 @@ impl<T: Scalar> Mlp<T> {
                 let rows = delta.chunks_exact_mut(outputs).zip(bar.chunks_exact(outputs));
                 for ((d, bar), y) in rows.zip(y.chunks_exact(outputs)) {
                     for (((d, b), y), s) in d.iter_mut().zip(bar).zip(y).zip(sums.iter_mut()) {
-                        *d = if activation == Activation::Tanh { *b * (T::ONE - *y * *y) } else { *b };
+                        *d = if activation == Activation::Identity { *b } else { *b * activation.slope(*y) };
                         *s += *d;
                     }
                 }
@@ -210,6 +207,66 @@ impl<T: Scalar> Mlp<T> {
         let (d, xm) = (Dense::new(delta, outputs, batch), Dense::new(x, inputs, batch));
         T::gemm(T::ONE, d, xm.t(), true, w_bar, self.threads);
         T::gemm(T::ONE, Dense::new(w, outputs, inputs).t(), d, add, x_bar, self.threads);
+    }
+}
+
+/// For Taylor coefficients: the affine part of one order and its transpose.
+impl<T: Scalar> Mlp<T> {
+    /// a_k <- W x_k + [k = 0] (t w + b) + [k = 1] dt w.
+    pub(super) fn affine_jet(&mut self, l: usize, at: Jet<T>, x: &[T], p: &[T], a: &mut [T]) {
+        let Layer { inputs, outputs, time, .. } = self.layers[l];
+        let (w, rest) = p.split_at(inputs * outputs);
+        T::gemm(
+            T::ONE,
+            Dense::new(w, outputs, inputs),
+            Dense::new(x, inputs, at.batch),
+            false,
+            a,
+            self.threads,
+        );
+        let slope = match at.k {
+            0 => at.t,
+            1 => at.dt,
+            _ => T::ZERO,
+        };
+        for a in a.chunks_exact_mut(outputs) {
+            if time {
+                a.iter_mut().zip(rest).for_each(|(a, w)| *a += slope * *w);
+            }
+            if at.k == 0 {
+                a.iter_mut().zip(&rest[time as usize * outputs..]).for_each(|(a, b)| *a += *b);
+            }
+        }
+    }
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn affine_jet_bar(
+        &mut self,
+        l: usize,
+        at: Jet<T>,
+        x: &[T],
+        p: &[T],
+        a_bar: &[T],
+        x_bar: &mut [T],
+        p_bar: &mut [T],
+    ) {
+        let Layer { inputs, outputs, time, .. } = self.layers[l];
+        let (w, (w_bar, rest)) = (&p[..inputs * outputs], p_bar.split_at_mut(inputs * outputs));
+        let slope = match at.k {
+            0 => at.t,
+            1 => at.dt,
+            _ => T::ZERO,
+        };
+        for a in a_bar.chunks_exact(outputs) {
+            if time {
+                rest.iter_mut().zip(a).for_each(|(b, a)| *b += slope * *a);
+            }
+            if at.k == 0 {
+                rest[time as usize * outputs..].iter_mut().zip(a).for_each(|(b, a)| *b += *a);
+            }
+        }
+        let (d, xm) = (Dense::new(a_bar, outputs, at.batch), Dense::new(x, inputs, at.batch));
+        T::gemm(T::ONE, d, xm.t(), true, w_bar, self.threads);
+        T::gemm(T::ONE, Dense::new(w, outputs, inputs).t(), d, true, x_bar, self.threads);
     }
 }
 

@@ -8,24 +8,44 @@
 //! | [`Mlp`] | layers z = act(W x + t w + b), W by faer's GEMM, bias and activation in one pass |
 //! | [`Mlp::linear`] | W x + b |
 //! | [`Power`] | x_i^k |
+//! | [`Elementwise`] | act(x_i) |
 //! | [`Polynomial`] | sum_k p_ik x_i^k |
 //! | [`Chain`] | B(A(x)) |
+//! | [`Gru`] | gated recurrent unit, [x; h] -> h' |
+//! | [`Parallel`] | any map, the batch cut into pieces for rayon, same bits for any number of threads |
 //! | [`DualField`] | any closure on dual numbers, pullback by forward mode (for small systems) |
+//!
+//! Losses with their derivatives: [`softmax_cross_entropy`], [`gaussian_nll`], [`kl_standard_normal`], [`squared_error`].
+//! [`Params`] names, initializes, saves and loads parameters; [`Jets`] propagates Taylor coefficients and transposes that.
 
+mod activation;
 mod chain;
 mod dual;
 mod formula;
+mod gru;
+mod jets;
+mod loss;
 mod mlp;
 mod narrow;
+mod parallel;
+mod params;
 mod poly;
 mod tanh;
 
+pub(crate) use params::{Array, ArrayFile, write_arrays};
+
+pub use activation::Activation;
 pub use chain::{Chain, MapField};
 pub use dual::DualField;
 pub use formula::{Formula, FormulaField};
-pub use mlp::{Activation, Layer, Mlp};
+pub use gru::Gru;
+pub use jets::{Jet, Jets, MAX_ORDERS, factorial};
+pub use loss::{gaussian_nll, kl_standard_normal, softmax_cross_entropy, squared_error};
+pub use mlp::{Layer, Mlp};
 pub use num_dual::{Dual, DualNum};
-pub use poly::{Polynomial, Power};
+pub use parallel::Parallel;
+pub use params::{Entry, Init, Params, ParamsError};
+pub use poly::{Elementwise, Polynomial, Power};
 pub use tanh::tanh_slice;
 
 use crate::linalg::Scalar;

@@ -1,6 +1,6 @@
 //! Polynomials of single components.
 
-use super::Map;
+use super::{Activation, Map};
 use crate::linalg::Scalar;
 
 /// y_i = x_i^k, without parameters.
@@ -96,6 +96,38 @@ impl<T: Scalar> Map<T> for Polynomial {
                 }
                 *xb += slope;
             }
+        }
+    }
+}
+
+/// y_i = act(x_i), without parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elementwise {
+    /// Length of x.
+    pub dim: usize,
+    /// act.
+    pub activation: Activation,
+}
+
+impl<T: Scalar> Map<T> for Elementwise {
+    fn inputs(&self) -> usize {
+        self.dim
+    }
+    fn outputs(&self) -> usize {
+        self.dim
+    }
+    fn n_params(&self) -> usize {
+        0
+    }
+    fn keep_len(&self, _: usize) -> usize {
+        0
+    }
+    fn forward(&mut self, _: T, x: &[T], _: &[T], y: &mut [T], _: &mut [T]) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y = self.activation.value(*x));
+    }
+    fn backward(&mut self, _: T, _: &[T], _: &[T], y: &[T], _: &[T], w: &[T], x_bar: &mut [T], _: &mut [T]) {
+        for ((b, y), w) in x_bar.iter_mut().zip(y).zip(w) {
+            *b += *w * self.activation.slope(*y);
         }
     }
 }

@@ -1,0 +1,126 @@
+//! Reading a configuration: one sentence for everything that is wrong.
+
+use std::path::Path;
+
+use costate::Error;
+use costate::train::Config;
+
+use super::super::Failure;
+
+/// Reads and checks a configuration.
+pub fn read(path: &Path) -> Result<Config, Failure> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: name.clone(), source })?;
+    let config = parse(&text).map_err(|what| Failure(format!("{name}: {what}")))?;
+    config.check().map_err(|e| Failure(format!("{name}: {e}")))?;
+    Ok(config)
+}
+
+/// The configuration in a text.
+pub fn parse(text: &str) -> Result<Config, String> {
+    toml::from_str(text).map_err(|e| {
+        let message = e.message().split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = e.span().map(|s| text[..s.start.min(text.len())].matches('\n').count() + 1);
+        let at = line.map_or(String::new(), |l| format!("line {l}: "));
+        format!("{at}{message}{}", suggestion(&message))
+    })
+}
+
+/// For "unknown field `x`, expected one of `a`, `b`": the known name closest to x.
+fn suggestion(message: &str) -> String {
+    if !message.starts_with("unknown ") {
+        return String::new();
+    }
+    let mut names = message.split('`').skip(1).step_by(2);
+    let Some(found) = names.next() else { return String::new() };
+    let best = names.map(|n| (distance(found, n), n)).min();
+    match best {
+        Some((d, name)) if d <= 1 + found.len() / 3 => format!("; did you mean `{name}`?"),
+        _ => String::new(),
+    }
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let up = row[j + 1];
+            row[j + 1] = (corner + (x != *y) as usize).min(up + 1).min(row[j] + 1);
+            corner = up;
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+[task]
+kind = "spiral_ode"
+[train]
+epochs = 10
+rate = { kind = "cosine", from = 0.01, to = 0.001 }
+[optimizer]
+kind = "adam"
+[[penalty]]
+kind = "error"
+weight = 100
+[[variant]]
+name = "plain"
+"#;
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let config = parse(GOOD).unwrap();
+        config.check().unwrap();
+        assert_eq!((config.solver.rtol, config.train.batch, config.penalties.len()), (1.4e-8, 512, 1));
+        assert!(config.with_variant("plain").unwrap().penalties.is_empty());
+        assert!(config.with_variant("plane").unwrap_err().to_string().contains("there are: plain"));
+    }
+
+    #[test]
+    fn unknown_keys_get_a_suggestion() {
+        for (from, to, want) in [
+            ("epochs = 10", "epochs = 10\nbatsh = 3", "line 6: unknown field `batsh`"),
+            ("epochs = 10", "epochs = 10\nbatsh = 3", "did you mean `batch`?"),
+            ("[optimizer]", "[solver]\nrtoll = 1e-3\n[optimizer]", "did you mean `rtol`?"),
+            ("\"adam\"", "\"adam\"\nbeta3 = 0.5", "did you mean `beta"),
+            ("\"adam\"", "\"adamax \"", "unknown variant `adamax `"),
+            ("\"adam\"", "\"adammax\"", "did you mean `adamax`?"),
+            ("weight = 100", "weight = 100\nagregate = \"max\"", "did you mean `aggregate`?"),
+            ("\"spiral_ode\"", "\"spiral_ode\"\npionts = 3", "did you mean `points`?"),
+            ("to = 0.001", "too = 0.001", "did you mean `to`?"),
+            ("[optimizer]", "[optimiser]", "did you mean `optimizer`?"),
+        ] {
+            let text = GOOD.replace(from, to);
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(want), "{to}: {error}");
+            assert!(!error.contains('\n'));
+        }
+        assert!(!parse(&GOOD.replace("epochs", "qqqqqqqqqq")).unwrap_err().contains("did you mean"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for (from, to, want) in [
+            ("epochs = 10", "epochs = 0", "train.epochs is 0"),
+            ("epochs = 10", "epochs = 10\nclip = -1.0", "train.clip is -1"),
+            ("weight = 100", "weight = -1", "at least zero"),
+            ("kind = \"error\"", "kind = \"taylor\"\norder = 9", "order is 9"),
+            ("[optimizer]", "[solver]\nmethod = \"rk4\"\n[optimizer]", "it must be one of bs32"),
+            ("\"spiral_ode\"", "\"spiral_ode\"\npoints = 1", "task.points is 1"),
+            ("\"adam\"", "\"adam\"\nbeta1 = 1.0", "beta1 is 1"),
+            ("\"plain\"", "\"plain\"\nsteer = -1.0", "solver.steer is -1"),
+        ] {
+            let config = parse(&GOOD.replace(from, to)).unwrap();
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(want), "{to}: {error}");
+        }
+    }
+}

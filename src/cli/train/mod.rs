@@ -1,0 +1,146 @@
+//! `costate train`, `costate eval`, `costate compare`.
+
+mod compare;
+mod config;
+mod eval;
+mod log;
+mod plots;
+mod run;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use costate::linalg::Scalar;
+use costate::train::config::TaskConfig;
+use costate::train::{
+    Config, LatentOde, MnistOde, MnistSde, SpiralOde, SpiralSde, Task, TrainError, TrainStop,
+};
+
+use super::output::Output;
+use super::{Outcome, SOLVED, STOPPED, interrupt};
+
+pub use compare::{CompareArgs, run as compare};
+pub use eval::{EvalArgs, run as eval};
+
+const AFTER: &str = "In the folder: log.jsonl (one line a step), checkpoint.safetensors (replaced atomically), best.safetensors (with validation
+data), final.safetensors, summary.json, and plots as SVG.
+
+Exit codes: 0 finished, 1 stopped otherwise (interrupted, early stop is 0, a loss that is not finite), 2 bad input, 3 internal error.";
+
+/// Arguments that say which run is meant.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Configuration (TOML)
+    pub config: PathBuf,
+    /// Folder of the run [default: runs/NAME of the configuration, with the variant]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Train with the penalties of this variant of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// In place of the configuration's seed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl RunArgs {
+    /// The configuration asked for.
+    fn load(&self) -> Result<Config, super::Failure> {
+        let mut config = config::read(&self.config)?;
+        if let Some(name) = &self.variant {
+            config = config.with_variant(name)?;
+        }
+        if let Some(seed) = self.seed {
+            config.train.seed = seed;
+        }
+        Ok(config)
+    }
+    /// Where relative data folders start.
+    fn base(&self) -> &Path {
+        self.config.parent().unwrap_or(Path::new(""))
+    }
+    /// The folder of the run.
+    fn folder(&self) -> PathBuf {
+        if let Some(out) = &self.out {
+            return out.clone();
+        }
+        let mut name = self.config.file_stem().unwrap_or_default().to_os_string();
+        if let Some(variant) = &self.variant {
+            name.push(format!("-{}", slug(variant)));
+        }
+        Path::new("runs").join(name)
+    }
+}
+
+/// A name as part of a path.
+fn slug(name: &str) -> String {
+    let keep = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    name.chars().map(keep).collect()
+}
+
+/// Arguments of `train`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Go on from the folder's checkpoint
+    #[arg(long)]
+    resume: bool,
+    /// No progress bar and no summary
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Runs `train`.
+pub fn run(args: &TrainArgs, out: &mut Output) -> Outcome {
+    let config = args.run.load()?;
+    let flag = interrupt::install()?;
+    let order = run::Order {
+        config: &config,
+        base: args.run.base(),
+        folder: &args.run.folder(),
+        resume: args.resume,
+        quiet: args.quiet,
+        flag: &flag,
+    };
+    let summary = order.execute()?;
+    if !args.quiet {
+        summary.print(out);
+    }
+    Ok(match summary.stop {
+        TrainStop::Finished | TrainStop::EarlyStop => SOLVED,
+        TrainStop::Interrupted | TrainStop::Failed { .. } => STOPPED,
+    })
+}
+
+/// The task of a configuration.
+fn task<T: Scalar>(config: &Config, base: &Path) -> Result<Box<dyn Task<T>>, TrainError> {
+    Ok(match config.task {
+        TaskConfig::SpiralOde { points, end, hidden } => {
+            Box::new(SpiralOde::new(config, points, end, hidden)?)
+        }
+        TaskConfig::MnistOde { .. } => Box::new(MnistOde::new(config, base)?),
+        TaskConfig::SpiralSde { .. } => Box::new(SpiralSde::new(config, base)?),
+        TaskConfig::MnistSde { .. } => Box::new(MnistSde::new(config, base)?),
+        TaskConfig::LatentOde { .. } => Box::new(LatentOde::new(config, base)?),
+    })
+}
+
+/// Calls `f` in the precision of the configuration, on its threads.
+macro_rules! in_precision {
+    ($config:expr, $f:ident ( $($arg:expr),* )) => {
+        match $config.train.precision {
+            Precision::F32 => on_threads($config, || $f::<f32>($($arg),*))?,
+            Precision::F64 => on_threads($config, || $f::<f64>($($arg),*))?,
+        }
+    };
+}
+use in_precision;
+
+fn on_threads<R: Send>(config: &Config, f: impl FnOnce() -> R + Send) -> Result<R, TrainError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(config.train.threads).build();
+    let pool = pool.map_err(|e| TrainError::config(format!("cannot start threads: {e}")))?;
+    Ok(pool.install(f))
+}

@@ -1,0 +1,205 @@
+//! One run: folder, log, checkpoints, progress bar, summary.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+use costate::linalg::Scalar;
+use costate::train::config::Precision;
+use costate::train::{
+    Config, Evaluation, Split, State, Task, TrainError, TrainEvent, TrainStop, checkpoint, train,
+};
+
+use super::super::Failure;
+use super::super::output::Output;
+use super::{in_precision, log, on_threads, plots, task};
+
+/// What is to be done.
+pub struct Order<'a> {
+    pub config: &'a Config,
+    pub base: &'a Path,
+    pub folder: &'a Path,
+    pub resume: bool,
+    pub quiet: bool,
+    pub flag: &'a AtomicBool,
+}
+
+/// How it ended; `summary.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    #[serde(flatten)]
+    pub stop: TrainStop,
+    pub steps: u64,
+    /// Sum over the steps, of all parts of an interrupted run.
+    pub train_seconds: f64,
+    pub parameters: usize,
+    pub train: Option<Scores>,
+    pub test: Option<Scores>,
+}
+
+/// An evaluation as written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    pub loss: f64,
+    pub accuracy: Option<f64>,
+    pub nfe: f64,
+    pub accepted: f64,
+    pub rejected: f64,
+    pub predict_seconds: f64,
+}
+
+impl From<Evaluation> for Scores {
+    fn from(e: Evaluation) -> Self {
+        let Evaluation { loss, accuracy, nfe, accepted, rejected, predict_seconds } = e;
+        Self { loss, accuracy, nfe, accepted, rejected, predict_seconds }
+    }
+}
+
+impl Scores {
+    /// On one line.
+    pub fn line(&self) -> String {
+        let accuracy = self.accuracy.map_or(String::new(), |a| format!(", accuracy {:.2} %", 100.0 * a));
+        let (loss, nfe, ms) = (self.loss, self.nfe, 1e3 * self.predict_seconds);
+        format!("loss {loss:.4e}{accuracy}, {nfe:.1} evaluations, prediction {ms:.3} ms a batch")
+    }
+}
+
+impl Summary {
+    /// For people.
+    pub fn print(&self, out: &mut Output) {
+        let how = match &self.stop {
+            TrainStop::Finished => "finished".into(),
+            TrainStop::EarlyStop => "stopped early: no better validation loss".into(),
+            TrainStop::Interrupted => "interrupted; go on with --resume".into(),
+            TrainStop::Failed { step, epoch, batch, what, .. } => {
+                format!("failed at step {step} (epoch {epoch}, batch {batch}): {what}")
+            }
+        };
+        out.line(format_args!("{how}"));
+        out.line(format_args!("{} steps in {:.2} s", self.steps, self.train_seconds));
+        for (name, scores) in [("train", &self.train), ("test", &self.test)] {
+            if let Some(s) = scores {
+                out.line(format_args!("{name}: {}", s.line()));
+            }
+        }
+    }
+}
+
+/// Identifies what must be the same for a run to go on.
+pub fn fingerprint(config: &Config) -> String {
+    let mut config = config.clone();
+    // These change no result.
+    (config.train.threads, config.train.checkpoint_every) = (0, 1);
+    config.variants.clear();
+    checkpoint::fingerprint(&serde_json::to_string(&config).unwrap_or_default())
+}
+
+impl Order<'_> {
+    /// Trains and evaluates.
+    pub fn execute(&self) -> Result<Summary, Failure> {
+        let path = self.folder.join("checkpoint.safetensors");
+        let shown = path.display();
+        if self.resume && !path.exists() {
+            return Err(Failure(format!("{shown}: there is no checkpoint to go on from")));
+        }
+        if !self.resume && path.exists() {
+            return Err(Failure(format!(
+                "{shown} is there already: go on with --resume, or choose another folder with --out"
+            )));
+        }
+        let config = self.config;
+        Ok(in_precision!(config, execute(self))?)
+    }
+}
+
+fn execute<T: Scalar>(order: &Order<'_>) -> Result<Summary, TrainError> {
+    let config = order.config;
+    let mut task = task::<T>(config, order.base)?;
+    let mut state = State::new(&*task, &config.optimizer, config.train.seed);
+    let (folder, print) = (order.folder, fingerprint(config));
+    let file = folder.join("checkpoint.safetensors");
+    fs::create_dir_all(folder)
+        .map_err(|source| TrainError::Io { path: folder.display().to_string(), source })?;
+    if order.resume {
+        checkpoint::read(&file, &mut state, &print)?;
+    }
+    let log_path = folder.join("log.jsonl");
+    let mut log = log::Log::open(&log_path, order.resume.then_some(state.step))?;
+    let bar = progress(order, &*task, &state);
+    let stop = train(&mut *task, &config.train, &mut state, &mut |event, state| {
+        match event {
+            TrainEvent::Checkpoint { .. } => checkpoint::write(&file, state, &print)?,
+            TrainEvent::Step(r) => {
+                log.event(event)?;
+                bar.set_position(r.step);
+                bar.set_message(format!("loss {:.4e}, {} evaluations", r.pass.loss, r.pass.nfe));
+            }
+            TrainEvent::Validation { best, .. } => {
+                log.event(event)?;
+                if *best {
+                    state.params.save(&folder.join("best.safetensors"))?;
+                }
+            }
+        }
+        let stop = order.flag.load(Ordering::Relaxed);
+        Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    bar.finish_and_clear();
+    finish(order, &mut *task, &mut state, stop)
+}
+
+/// Evaluates, writes weights, summary and plots.
+fn finish<T: Scalar>(
+    order: &Order<'_>,
+    task: &mut dyn Task<T>,
+    state: &mut State<T>,
+    stop: TrainStop,
+) -> Result<Summary, TrainError> {
+    let folder = order.folder;
+    let rows = log::read(&folder.join("log.jsonl"))?;
+    let seconds = |r: &(serde_json::Value, String)| {
+        if r.0["event"] == "step" { r.0["seconds"].as_f64().unwrap_or(0.0) } else { 0.0 }
+    };
+    let mut summary = Summary {
+        steps: state.step,
+        train_seconds: rows.iter().map(seconds).sum(),
+        parameters: state.params.values().len(),
+        train: None,
+        test: None,
+        stop,
+    };
+    let done = matches!(summary.stop, TrainStop::Finished | TrainStop::EarlyStop);
+    if done {
+        let best = folder.join("best.safetensors");
+        if summary.stop == TrainStop::EarlyStop && best.exists() {
+            state.params.load(&best, &[])?;
+        }
+        state.params.save(&folder.join("final.safetensors"))?;
+        let p = state.params.values().to_vec();
+        summary.train = Some(task.evaluate(&p, Split::Train)?.into());
+        summary.test = Some(task.evaluate(&p, Split::Test)?.into());
+        plots::fit(&folder.join("fit.svg"), &task.fit(&p)?)?;
+    }
+    plots::curves(folder, &rows)?;
+    let path = folder.join("summary.json");
+    let text = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
+    fs::write(&path, text).map_err(|source| TrainError::Io { path: path.display().to_string(), source })?;
+    Ok(summary)
+}
+
+fn progress<T: Scalar>(order: &Order<'_>, task: &dyn Task<T>, state: &State<T>) -> ProgressBar {
+    if order.quiet {
+        return ProgressBar::hidden();
+    }
+    let per_epoch = task.samples().div_ceil(order.config.train.batch.min(task.samples()).max(1)) as u64;
+    let bar = ProgressBar::new(per_epoch * order.config.train.epochs).with_position(state.step);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} (left {eta}) {msg}");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,513 @@
+//! Configuration of a training run: what a TOML file holds. Unknown keys are errors.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::TrainError;
+use super::optimizer::OptimizerConfig;
+use super::pass::{Penalty, Scope};
+use super::schedule::Schedule;
+use crate::adjoint::Memory;
+use crate::ode::{BS32, DOP853, DP54, Options, TSIT54, Tableau, VERN76};
+use crate::sde::{SOSRI, SOSRI2, SRIW1, SdeMethod, SdeOptions};
+
+/// Everything about a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What is learned.
+    pub task: TaskConfig,
+    /// How the differential equation is solved.
+    #[serde(default)]
+    pub solver: SolverConfig,
+    /// Length of training, batches, checkpoints.
+    pub train: TrainConfig,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+    /// Penalties added to the loss; default none.
+    #[serde(default, rename = "penalty")]
+    pub penalties: Vec<Penalty>,
+    /// Named alternatives to `penalty` and `solver.steer`, for comparisons; default none.
+    #[serde(default, rename = "variant")]
+    pub variants: Vec<Variant>,
+}
+
+/// An alternative set of penalties.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Its name, in tables.
+    pub name: String,
+    /// In place of the configuration's penalties; default none.
+    #[serde(default, rename = "penalty")]
+    pub penalties: Vec<Penalty>,
+    /// In place of `solver.steer`; default 0.
+    #[serde(default)]
+    pub steer: f64,
+}
+
+/// What is learned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TaskConfig {
+    /// A spiral, u' = u^3 A, learned by du/dt = W2 tanh(W1 u^3 + b1) + b2.
+    SpiralOde {
+        /// Save points on \[0, end\], the start included; default 30.
+        #[serde(default = "thirty")]
+        points: usize,
+        /// Last time; default 1.5.
+        #[serde(default = "spiral_end")]
+        end: f64,
+        /// Width of the hidden layer; default 50.
+        #[serde(default = "fifty")]
+        hidden: usize,
+    },
+    /// Digits classified by du/dt = tanh(W2 [tanh(W1 [u; t] + b1); t] + b2) on [0, 1] and a linear head.
+    MnistOde {
+        /// Folder of IDX files (gzip or not), relative to the configuration file; without it, generated digits.
+        folder: Option<String>,
+        /// Prefix of the training files; default "train".
+        #[serde(default = "train_files")]
+        train_files: String,
+        /// Prefix of the test files; default "t10k". The same prefix twice: the test images follow those used to train.
+        #[serde(default = "test_files")]
+        test_files: String,
+        /// Images to train; default 60000.
+        #[serde(default = "train_images")]
+        train: usize,
+        /// Of these, the last so many are kept for validation; default 0.
+        #[serde(default)]
+        validation: usize,
+        /// Images to test; default 10000.
+        #[serde(default = "test_images")]
+        test: usize,
+        /// Width of the hidden layer; default 100.
+        #[serde(default = "hundred")]
+        hidden: usize,
+        /// tanh after the second layer too, as in the 2021 paper; default true.
+        #[serde(default = "yes")]
+        outer_tanh: bool,
+        /// Columns of the batch that one thread takes at a time; part of the result's rounding; default 128.
+        #[serde(default = "piece")]
+        piece: usize,
+    },
+    /// The spiral with noise: du = W2 tanh(W1 u^3 + b1) + b2 dt + diag(W3 u + b3) dW fitted to means and variances.
+    SpiralSde {
+        /// Save points on \[0, end\], the start included; default 30. With `moments`, those of the file.
+        #[serde(default = "thirty")]
+        points: usize,
+        /// Last time; default 1.
+        #[serde(default = "unit")]
+        end: f64,
+        /// Width of the drift's hidden layer; default 50.
+        #[serde(default = "fifty")]
+        hidden: usize,
+        /// Trajectories a step; default 100.
+        #[serde(default = "hundred")]
+        trajectories: usize,
+        /// File of lines `t mean1 mean2 var1 var2`, relative to the configuration file; without it, moments of `paths` simulated paths.
+        moments: Option<String>,
+        /// Paths to simulate; default 10000.
+        #[serde(default = "paths")]
+        paths: usize,
+    },
+    /// Digits by a neural SDE of `state` components: a linear map in, drift of one hidden layer, linear diagonal diffusion, a linear map out.
+    MnistSde {
+        /// As for `mnist_ode`.
+        folder: Option<String>,
+        /// As for `mnist_ode`.
+        #[serde(default = "train_files")]
+        train_files: String,
+        /// As for `mnist_ode`.
+        #[serde(default = "test_files")]
+        test_files: String,
+        /// As for `mnist_ode`.
+        #[serde(default = "train_images")]
+        train: usize,
+        /// As for `mnist_ode`.
+        #[serde(default)]
+        validation: usize,
+        /// As for `mnist_ode`.
+        #[serde(default = "test_images")]
+        test: usize,
+        /// Components of the state; default 32.
+        #[serde(default = "state")]
+        state: usize,
+        /// Width of the drift's hidden layer; default 64.
+        #[serde(default = "sixty_four")]
+        hidden: usize,
+        /// Trajectories whose mean logits are the prediction; default 10.
+        #[serde(default = "ten")]
+        test_trajectories: usize,
+    },
+    /// Irregular series of 37 features at 49 times through a recurrent encoder, a neural ODE and a linear decoder.
+    LatentOde {
+        /// Folder of Physionet 2012 text files, relative to the configuration file; without it, generated series.
+        folder: Option<String>,
+        /// Series to train.
+        train: usize,
+        /// Of these, the last so many are kept for validation; default 0.
+        #[serde(default)]
+        validation: usize,
+        /// Series to test, after those.
+        test: usize,
+        /// State of the recurrent unit; default 50.
+        #[serde(default = "fifty")]
+        recurrent: usize,
+        /// Components of the ODE; default 20.
+        #[serde(default = "twenty")]
+        latent: usize,
+        /// Width of its wide layers; default 50.
+        #[serde(default = "fifty")]
+        hidden: usize,
+        /// Standard deviation of an observation; default 0.01.
+        #[serde(default = "hundredth")]
+        sigma: f64,
+    },
+}
+
+fn twenty() -> usize {
+    20
+}
+fn hundredth() -> f64 {
+    0.01
+}
+
+/// Where digits come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Digits<'a> {
+    pub folder: Option<&'a str>,
+    pub train_files: &'a str,
+    pub test_files: &'a str,
+    pub train: usize,
+    pub validation: usize,
+    pub test: usize,
+}
+
+fn unit() -> f64 {
+    1.0
+}
+fn paths() -> usize {
+    10_000
+}
+fn state() -> usize {
+    32
+}
+fn sixty_four() -> usize {
+    64
+}
+fn ten() -> usize {
+    10
+}
+
+fn thirty() -> usize {
+    30
+}
+fn fifty() -> usize {
+    50
+}
+fn hundred() -> usize {
+    100
+}
+fn spiral_end() -> f64 {
+    1.5
+}
+fn train_files() -> String {
+    "train".into()
+}
+fn test_files() -> String {
+    "t10k".into()
+}
+fn train_images() -> usize {
+    60_000
+}
+fn test_images() -> usize {
+    10_000
+}
+fn yes() -> bool {
+    true
+}
+fn piece() -> usize {
+    128
+}
+
+/// How the differential equation is solved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SolverConfig {
+    /// bs32, dp54, tsit54, vern76 or dop853; default tsit54. For stochastic tasks sosri, sosri2, sriw1; default sosri.
+    pub method: Option<String>,
+    /// Relative tolerance; default 1.4e-8.
+    pub rtol: f64,
+    /// Absolute tolerance; default 1.4e-8.
+    pub atol: f64,
+    /// Limit on attempted steps; default 10000.
+    pub max_steps: u64,
+    /// What is stored for the reverse sweep: "stages" (fastest), "states", or { checkpoints = N } (at most N states); default "stages".
+    pub memory: MemoryConfig,
+    /// STEER (Ghosh et al. 2020): the end time of a training pass is uniform in end +- steer; where states are saved, each save time
+    /// is moved by up to `steer` half intervals instead; default 0.
+    pub steer: f64,
+    /// Record the stiffness estimate of every step even if no penalty needs it; default true.
+    pub record_stiffness: bool,
+}
+
+impl Default for SolverConfig {
+    fn default() -> Self {
+        Self {
+            method: None,
+            rtol: 1.4e-8,
+            atol: 1.4e-8,
+            max_steps: 10_000,
+            memory: MemoryConfig::Stages,
+            steer: 0.0,
+            record_stiffness: true,
+        }
+    }
+}
+
+/// What is stored of the forward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryConfig {
+    /// States and stages.
+    Stages,
+    /// States.
+    States,
+    /// At most so many states.
+    Checkpoints(usize),
+}
+
+impl SolverConfig {
+    /// The method by name.
+    pub fn tableau(&self) -> Result<&'static Tableau, TrainError> {
+        named(self.method.as_deref().unwrap_or("tsit54"), &[&BS32, &DP54, &TSIT54, &VERN76, &DOP853], |t| {
+            t.name
+        })
+    }
+    /// The stochastic method by name; those for diagonal noise that estimate their error.
+    pub fn sde_method(&self) -> Result<&'static SdeMethod, TrainError> {
+        named(self.method.as_deref().unwrap_or("sosri"), &[&SOSRI, &SOSRI2, &SRIW1], |m| m.name)
+    }
+    /// For the stochastic integrator.
+    pub fn sde_options(&self) -> SdeOptions {
+        SdeOptions { max_steps: self.max_steps, ..SdeOptions::tolerances(self.rtol, self.atol) }
+    }
+    /// For the integrator.
+    pub fn options(&self) -> Options {
+        Options { max_steps: self.max_steps, ..Options::tolerances(self.rtol, self.atol) }
+    }
+    /// For the tape.
+    pub fn memory(&self) -> Memory {
+        match self.memory {
+            MemoryConfig::Stages => Memory::Stages,
+            MemoryConfig::States => Memory::States,
+            MemoryConfig::Checkpoints(n) => Memory::Checkpoints(n),
+        }
+    }
+}
+
+fn named<M>(
+    name: &str,
+    all: &[&'static M],
+    of: impl Fn(&M) -> &'static str,
+) -> Result<&'static M, TrainError> {
+    all.iter().copied().find(|m| of(m) == name).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|m| of(m)).collect();
+        TrainError::config(format!("solver.method is {name:?}, it must be one of {}", names.join(", ")))
+    })
+}
+
+/// Arithmetic of the whole run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Single.
+    F32,
+    /// Double.
+    F64,
+}
+
+/// Length of training, batches, checkpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training data.
+    pub epochs: u64,
+    /// Samples a step; the last batch of an epoch may be smaller. Default 512.
+    #[serde(default = "batch")]
+    pub batch: usize,
+    /// Learning rate.
+    pub rate: Schedule,
+    /// Largest norm of the gradient, longer ones are scaled down; default none.
+    #[serde(default)]
+    pub clip: Option<f64>,
+    /// Seed of initial values, shuffling and all sampling; default 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// "f32" or "f64"; default "f32".
+    #[serde(default = "single")]
+    pub precision: Precision,
+    /// Epochs between validations (if there are validation data); default 1.
+    #[serde(default = "one")]
+    pub validate_every: u64,
+    /// Stop after so many validations without a better loss; default never.
+    #[serde(default)]
+    pub patience: Option<u64>,
+    /// Steps between checkpoints; default 100.
+    #[serde(default = "hundred_steps")]
+    pub checkpoint_every: u64,
+    /// Threads; results do not depend on them. 0, the default: all.
+    #[serde(default)]
+    pub threads: usize,
+}
+
+fn batch() -> usize {
+    512
+}
+fn single() -> Precision {
+    Precision::F32
+}
+fn one() -> u64 {
+    1
+}
+fn hundred_steps() -> u64 {
+    100
+}
+
+impl Config {
+    /// Everything that can be wrong without looking at data.
+    pub fn check(&self) -> Result<(), TrainError> {
+        if self.task.is_stochastic() {
+            self.solver.sde_method()?;
+            if self.solver.steer > 0.0 {
+                return Err(TrainError::config("solver.steer is for tasks without noise"));
+            }
+        } else {
+            self.solver.tableau()?;
+        }
+        let t = &self.train;
+        let positive = [
+            ("train.epochs", t.epochs as usize),
+            ("train.batch", t.batch),
+            ("train.validate_every", t.validate_every as usize),
+            ("train.checkpoint_every", t.checkpoint_every as usize),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, v)| *v == 0) {
+            return Err(TrainError::config(format!("{name} is 0, it must be at least one")));
+        }
+        if let Some(clip) = t.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
+            return Err(TrainError::config(format!("train.clip is {clip}, it must be positive")));
+        }
+        let steer = self.solver.steer;
+        if !(steer >= 0.0 && steer.is_finite()) {
+            return Err(TrainError::config(format!("solver.steer is {steer}, it must be at least zero")));
+        }
+        self.task.check()?;
+        let problem = t.rate.problem("train.rate").or_else(|| self.optimizer.problem());
+        let problem = problem.or_else(|| self.penalties.iter().find_map(Penalty::problem));
+        if let Some(what) = problem.or_else(|| mixed_scopes(&self.penalties)) {
+            return Err(TrainError::config(what));
+        }
+        for (i, v) in self.variants.iter().enumerate() {
+            if self.variants[..i].iter().any(|w| w.name == v.name) {
+                return Err(TrainError::config(format!("variant {:?} is there twice", v.name)));
+            }
+            self.with_variant(&v.name)?.check()?;
+        }
+        Ok(())
+    }
+    /// The configuration of a variant.
+    pub fn with_variant(&self, name: &str) -> Result<Self, TrainError> {
+        let Some(v) = self.variants.iter().find(|v| v.name == name) else {
+            let names: Vec<_> = self.variants.iter().map(|v| v.name.as_str()).collect();
+            let what = format!("there is no variant {name:?}; there are: {}", names.join(", "));
+            return Err(TrainError::config(what));
+        };
+        let mut config = Self { penalties: v.penalties.clone(), variants: vec![], ..self.clone() };
+        config.solver.steer = v.steer;
+        Ok(config)
+    }
+}
+
+/// One pass samples one step.
+fn mixed_scopes(penalties: &[Penalty]) -> Option<String> {
+    let local = |scope| penalties.iter().filter_map(|p| p.term()).any(|t| t.1 == scope);
+    (local(Scope::LocalBiased) && local(Scope::LocalUnbiased))
+        .then(|| "penalties: local_biased and local_unbiased exclude each other".to_string())
+}
+
+impl TaskConfig {
+    /// Whether it solves stochastic differential equations.
+    pub fn is_stochastic(&self) -> bool {
+        matches!(self, Self::SpiralSde { .. } | Self::MnistSde { .. })
+    }
+    /// Where its digits come from, if it has digits.
+    pub(crate) fn digits(&self) -> Option<Digits<'_>> {
+        match self {
+            Self::MnistOde { folder, train_files, test_files, train, validation, test, .. }
+            | Self::MnistSde { folder, train_files, test_files, train, validation, test, .. } => {
+                Some(Digits {
+                    folder: folder.as_deref(),
+                    train_files,
+                    test_files,
+                    train: *train,
+                    validation: *validation,
+                    test: *test,
+                })
+            }
+            _ => None,
+        }
+    }
+    /// Samples for validation, and to train.
+    fn kept(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::LatentOde { validation, train, .. } => Some((*validation, *train)),
+            _ => self.digits().map(|d| (d.validation, d.train)),
+        }
+    }
+    fn check(&self) -> Result<(), TrainError> {
+        let mut numbers: Vec<(&str, usize, usize)> = match self {
+            Self::SpiralOde { points, hidden, .. } => vec![("points", *points, 2), ("hidden", *hidden, 1)],
+            Self::MnistOde { hidden, piece, .. } => vec![("hidden", *hidden, 1), ("piece", *piece, 1)],
+            Self::SpiralSde { points, hidden, trajectories, paths, .. } => vec![
+                ("points", *points, 2),
+                ("hidden", *hidden, 1),
+                ("trajectories", *trajectories, 2),
+                ("paths", *paths, 2),
+            ],
+            Self::MnistSde { state, hidden, test_trajectories, .. } => {
+                vec![
+                    ("state", *state, 1),
+                    ("hidden", *hidden, 1),
+                    ("test_trajectories", *test_trajectories, 1),
+                ]
+            }
+            Self::LatentOde { train, test, recurrent, latent, hidden, .. } => vec![
+                ("train", *train, 1),
+                ("test", *test, 1),
+                ("recurrent", *recurrent, 1),
+                ("latent", *latent, 1),
+                ("hidden", *hidden, 1),
+            ],
+        };
+        if let Some((kept, all)) = self.kept().filter(|(kept, all)| kept >= all) {
+            let what = format!("task.validation is {kept}, it must be less than task.train, {all}");
+            return Err(TrainError::config(what));
+        }
+        if let Some(d) = self.digits() {
+            numbers.extend([("train", d.train, 1), ("test", d.test, 1)]);
+        }
+        if let Some((name, v, least)) = numbers.iter().find(|(_, v, least)| v < least) {
+            return Err(TrainError::config(format!("task.{name} is {v}, it must be at least {least}")));
+        }
+        match self {
+            Self::SpiralOde { end, .. } | Self::SpiralSde { end, .. } if !(*end > 0.0 && end.is_finite()) => {
+                Err(TrainError::config(format!("task.end is {end}, it must be positive")))
+            }
+            Self::LatentOde { sigma, .. } if !(*sigma > 0.0 && sigma.is_finite()) => {
+                Err(TrainError::config(format!("task.sigma is {sigma}, it must be positive")))
+            }
+            _ => Ok(()),
+        }
+    }
+}

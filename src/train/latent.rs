@@ -1,0 +1,333 @@
+//! The latent ODE (Rubanova et al. 2019, as set up in the 2021 paper): irregular series through a recurrent encoder, a neural ODE and a linear decoder.
+//!
+//! ```text
+//! h = GRU over the times backwards, input [x * m; m; dt], where nothing is observed h stays
+//! [mean; log_var] = W2 tanh(W1 h + b1) + b2,   z(0) = mean + e^(log_var/2) * eps,   eps standard normal
+//! dz/dt = tanh(W8 .. tanh(W1 tanh z + b1) ..),   x(t) = W z(t) + b
+//! L = mean over observations of -log N(x; x(t), sigma) + kl_weight KL(N(mean, var) || N(0, 1)) / batch
+//! ```
+//!
+//! kl_weight = max(0, 1 - 0.99^(epoch - 10)). Evaluations take z(0) = mean and report the mean squared error over the observations. The paper's recurrent
+//! unit carries a standard deviation beside its state; this one does not.
+
+use std::path::Path;
+use std::time::Instant;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::config::{Config, TaskConfig};
+use super::error::TrainError;
+use super::mnist::of_size;
+use super::pass::{LossBars, OdePass, PassStats, Problem};
+use super::schedule::Progress;
+use super::series::{FEATURES, Series, TIMES};
+use super::task::{Evaluation, Split, Task};
+use crate::linalg::Scalar;
+use crate::nn::{
+    Activation, Chain, Elementwise, Gru, Map, MapField, Mlp, Params, gaussian_nll, kl_standard_normal,
+};
+use crate::ode::{Integrator, SaveAt};
+
+const M: usize = FEATURES.len();
+
+type Field<T> = MapField<Chain<Elementwise, Mlp<T>, T>, T>;
+
+/// The encoder's pass, kept for its pullback: input, what the unit kept, output, and whether a column was updated, for each time.
+#[derive(Debug, Clone, Default)]
+struct Encoding<T> {
+    input: Vec<Vec<T>>,
+    keep: Vec<Vec<T>>,
+    output: Vec<Vec<T>>,
+    seen: Vec<Vec<bool>>,
+    h: Vec<T>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct LatentOde<T: Scalar> {
+    config: Config,
+    splits: [Series; 3],
+    latent: usize,
+    sigma: f64,
+    gru: Gru<T>,
+    head: Mlp<T>,
+    net: Mlp<T>,
+    decoder: Mlp<T>,
+    field: Field<T>,
+    passes: Vec<(usize, OdePass<T>)>,
+    integrators: Vec<(usize, Integrator<T>)>,
+    times: Vec<T>,
+    encoding: Encoding<T>,
+    /// Values and masks of the batch: M x batch for every time.
+    x: Vec<T>,
+    mask: Vec<T>,
+}
+
+/// Ranges of the parts of the parameter vector.
+struct Parts {
+    gru: usize,
+    head: usize,
+    field: usize,
+}
+
+impl<T: Scalar> LatentOde<T> {
+    /// Reads or generates the series; a relative folder starts at `base`.
+    pub fn new(config: &Config, base: &Path) -> Result<Self, TrainError> {
+        let TaskConfig::LatentOde { folder, train, validation, test, recurrent, latent, hidden, sigma } =
+            &config.task
+        else {
+            return Err(TrainError::config("the task is not a latent ODE"));
+        };
+        let total = train + test;
+        let all = match folder {
+            Some(folder) => Series::read(&base.join(folder))?,
+            None => Series::generated(total, 0, 0),
+        };
+        let kept = train - validation;
+        let splits = [all.part(0, kept)?, all.part(kept, *validation)?, all.part(*train, *test)?];
+        let tanh = Activation::Tanh;
+        let sizes: Vec<usize> = (0..9).map(|i| if i % 2 == 0 { *latent } else { *hidden }).collect();
+        let net = Mlp::dense(&sizes, tanh, tanh, false)?;
+        let first = Elementwise { dim: *latent, activation: tanh };
+        Ok(Self {
+            field: MapField::new(Chain::new(first, net.clone())?)?,
+            gru: Gru::new(2 * M + 1, *recurrent)?,
+            head: Mlp::dense(&[*recurrent, 50, 2 * latent], tanh, Activation::Identity, false)?,
+            decoder: Mlp::linear(*latent, M)?,
+            net,
+            splits,
+            latent: *latent,
+            sigma: *sigma,
+            config: config.clone(),
+            passes: vec![],
+            integrators: vec![],
+            times: (0..TIMES).map(|k| T::of(k as f64 / (TIMES - 1) as f64)).collect(),
+            encoding: Encoding::default(),
+            x: vec![],
+            mask: vec![],
+        })
+    }
+    fn series(&self, split: Split) -> &Series {
+        &self.splits[match split {
+            Split::Train => 0,
+            Split::Validation => 1,
+            Split::Test => 2,
+        }]
+    }
+    fn parts(&self) -> Parts {
+        let gru = self.gru.n_params();
+        let head = gru + self.head.n_params();
+        Parts { gru, head, field: head + self.net.n_params() }
+    }
+
+    /// Values and masks of these samples.
+    fn load(&mut self, split: Split, samples: &[usize]) {
+        let (mut x, mut mask) = (std::mem::take(&mut self.x), std::mem::take(&mut self.mask));
+        x.clear();
+        mask.clear();
+        for k in 0..TIMES {
+            for s in samples {
+                let (values, seen) = self.series(split).at(*s, k);
+                x.extend(values.iter().map(|v| T::of(*v as f64)));
+                mask.extend(seen.iter().map(|m| T::of(*m as f64)));
+            }
+        }
+        (self.x, self.mask) = (x, mask);
+    }
+
+    /// The recurrent unit over the times backwards.
+    fn encode(&mut self, batch: usize, p: &[T]) {
+        let (nh, nx) = (self.gru.n_h(), 2 * M + 1);
+        let e = &mut self.encoding;
+        for list in [&mut e.input, &mut e.keep, &mut e.output] {
+            list.resize(TIMES, vec![]);
+        }
+        e.seen.resize(TIMES, vec![]);
+        e.h.clear();
+        e.h.resize(nh * batch, T::ZERO);
+        for k in (0..TIMES).rev() {
+            let later = if k + 1 < TIMES { self.times[k + 1] } else { self.times[k] };
+            let (x, mask) = (&self.x[k * M * batch..], &self.mask[k * M * batch..]);
+            let input = &mut e.input[k];
+            input.clear();
+            e.seen[k].clear();
+            for c in 0..batch {
+                let (x, m) = (&x[M * c..][..M], &mask[M * c..][..M]);
+                input.extend(x.iter().zip(m).map(|(x, m)| *x * *m));
+                input.extend_from_slice(m);
+                input.push(later - self.times[k]);
+                input.extend_from_slice(&e.h[nh * c..][..nh]);
+                e.seen[k].push(m.iter().any(|m| *m != T::ZERO));
+            }
+            debug_assert_eq!(input.len(), (nx + nh) * batch);
+            e.keep[k].resize(self.gru.keep_len(batch), T::ZERO);
+            e.output[k].resize(nh * batch, T::ZERO);
+            self.gru.forward(T::ZERO, &e.input[k], p, &mut e.output[k], &mut e.keep[k]);
+            for c in (0..batch).filter(|c| e.seen[k][*c]) {
+                e.h[nh * c..][..nh].copy_from_slice(&e.output[k][nh * c..][..nh]);
+            }
+        }
+    }
+
+    /// From the bar of the last h to the unit's parameters.
+    fn encode_bar(&mut self, mut h_bar: Vec<T>, p: &[T], p_bar: &mut [T]) {
+        let (nh, nx) = (self.gru.n_h(), 2 * M + 1);
+        let batch = h_bar.len() / nh;
+        let e = &self.encoding;
+        let (mut w, mut bar) = (vec![T::ZERO; nh * batch], vec![T::ZERO; (nx + nh) * batch]);
+        for k in 0..TIMES {
+            // Where nothing was seen, h passed by unchanged.
+            for c in 0..batch {
+                let from = &h_bar[nh * c..][..nh];
+                let to = &mut w[nh * c..][..nh];
+                if e.seen[k][c] { to.copy_from_slice(from) } else { to.fill(T::ZERO) }
+            }
+            bar.fill(T::ZERO);
+            let (x, y, keep) = (&e.input[k], &e.output[k], &e.keep[k]);
+            self.gru.backward(T::ZERO, x, p, y, keep, &w, &mut bar, p_bar);
+            for c in (0..batch).filter(|c| e.seen[k][*c]) {
+                h_bar[nh * c..][..nh].copy_from_slice(&bar[(nx + nh) * c + nx..][..nh]);
+            }
+        }
+    }
+
+    /// STEER: save times after the start move by up to `steer` half intervals.
+    fn jittered(&self, rng: &mut StdRng) -> Vec<T> {
+        let half = 0.5 * self.config.solver.steer / (TIMES - 1) as f64;
+        let mut moved = self.times.clone();
+        for t in &mut moved[1..] {
+            *t = T::of(t.f64() + half * (2.0 * rng.random::<f64>() - 1.0));
+        }
+        moved
+    }
+}
+
+impl<T: Scalar> Task<T> for LatentOde<T> {
+    fn params(&self, rng: &mut StdRng) -> Params<T> {
+        let mut params = Params::new();
+        params.add_gru("encoder.gru", &self.gru, rng);
+        params.add_mlp("encoder.head", &self.head, rng);
+        params.add_mlp("field", &self.net, rng);
+        params.add_mlp("decoder", &self.decoder, rng);
+        params
+    }
+    fn samples(&self) -> usize {
+        self.splits[0].len()
+    }
+    fn split_len(&self, split: Split) -> usize {
+        self.series(split).len()
+    }
+    fn gradient(
+        &mut self,
+        p: &[T],
+        samples: &[usize],
+        now: &Progress,
+        rng: &mut StdRng,
+        gradient: &mut [T],
+    ) -> Result<(PassStats, Option<f64>), TrainError> {
+        let (batch, n, parts) = (samples.len(), self.latent, self.parts());
+        self.load(Split::Train, samples);
+        self.encode(batch, &p[..parts.gru]);
+        let times = if self.config.solver.steer > 0.0 { self.jittered(rng) } else { self.times.clone() };
+        let p_head = &p[parts.gru..parts.head];
+        let mut keep = vec![T::ZERO; self.head.keep_len(batch)];
+        let mut code = vec![T::ZERO; 2 * n * batch];
+        self.head.forward(T::ZERO, &self.encoding.h, p_head, &mut code, &mut keep);
+        // Reparametrized: z0 = mean + e^(log_var/2) eps.
+        let (mut mean, mut log_var) = (Vec::with_capacity(n * batch), Vec::with_capacity(n * batch));
+        for c in code.chunks_exact(2 * n) {
+            mean.extend_from_slice(&c[..n]);
+            log_var.extend_from_slice(&c[n..]);
+        }
+        let half = T::of(0.5);
+        let noise: Vec<T> = log_var
+            .iter()
+            .map(|l| {
+                let eps: f64 = StandardNormal.sample(rng);
+                (half * *l).exp() * T::of(eps)
+            })
+            .collect();
+        let z0: Vec<T> = mean.iter().zip(&noise).map(|(m, e)| *m + *e).collect();
+        let solver = &self.config.solver;
+        let (method, options, memory) = (solver.tableau()?, solver.options(), solver.memory());
+        let (penalties, stiff) = (&self.config.penalties, solver.record_stiffness);
+        let pass = of_size(&mut self.passes, batch, || {
+            OdePass::new(method, (n, batch), &options, memory, penalties, stiff)
+        })?;
+        let (g_encoder, rest) = gradient.split_at_mut(parts.head);
+        let (g_field, g_decoder) = rest.split_at_mut(parts.field - parts.head);
+        let (p_field, p_decoder) = (&p[parts.head..parts.field], &p[parts.field..]);
+        let (decoder, x, mask, sigma) = (&mut self.decoder, &self.x, &self.mask, self.sigma);
+        let observed = mask.iter().filter(|m| **m != T::ZERO).count().max(1) as f64;
+        let mut loss = |_: &[T], saved: &[T], bars: LossBars<'_, T>| {
+            let (mut y, mut y_bar) = (vec![T::ZERO; x.len()], vec![T::ZERO; x.len()]);
+            decoder.forward(T::ZERO, saved, p_decoder, &mut y, &mut []);
+            let nll = gaussian_nll(&y, x, mask, sigma, 1.0 / observed, Some(&mut y_bar));
+            decoder.backward(T::ZERO, saved, p_decoder, &y, &[], &y_bar, bars.saved, g_decoder);
+            nll
+        };
+        let problem = Problem { span: (T::ZERO, times[TIMES - 1]), y0: &z0, p: p_field, times: &times };
+        let mut z0_bar = vec![T::ZERO; z0.len()];
+        let mut stats = pass.run(&mut self.field, &problem, now, rng, &mut loss, &mut z0_bar, g_field)?;
+        let weight = (1.0 - 0.99f64.powf(now.epoch as f64 - 10.0)).max(0.0) / batch as f64;
+        let mut log_var_bar: Vec<T> = z0_bar.iter().zip(&noise).map(|(b, e)| half * *b * *e).collect();
+        let kl = kl_standard_normal(&mean, &log_var, weight, Some((&mut z0_bar, &mut log_var_bar)));
+        stats.data_loss += kl;
+        stats.loss += kl;
+        let code_bar: Vec<T> = z0_bar
+            .chunks_exact(n)
+            .zip(log_var_bar.chunks_exact(n))
+            .flat_map(|(m, l)| m.iter().chain(l).copied())
+            .collect();
+        let (g_gru, g_head) = g_encoder.split_at_mut(parts.gru);
+        let mut h_bar = vec![T::ZERO; self.encoding.h.len()];
+        self.head.backward(T::ZERO, &self.encoding.h, p_head, &code, &keep, &code_bar, &mut h_bar, g_head);
+        self.encode_bar(h_bar, &p[..parts.gru], g_gru);
+        Ok((stats, None))
+    }
+    fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError> {
+        let (count, n, parts) = (self.series(split).len(), self.latent, self.parts());
+        let size = self.config.train.batch.min(count.max(1));
+        let batches = count.div_ceil(size);
+        let mut e = Evaluation { predict_seconds: f64::INFINITY, ..Evaluation::default() };
+        let (mut sum, mut observed) = (0.0, 0.0);
+        for b in 0..batches {
+            let samples: Vec<usize> = (b * size..((b + 1) * size).min(count)).collect();
+            let batch = samples.len();
+            self.load(split, &samples);
+            let begun = Instant::now();
+            self.encode(batch, &p[..parts.gru]);
+            let mut keep = vec![T::ZERO; self.head.keep_len(batch)];
+            let mut code = vec![T::ZERO; 2 * n * batch];
+            let p_head = &p[parts.gru..parts.head];
+            self.head.forward(T::ZERO, &self.encoding.h, p_head, &mut code, &mut keep);
+            let z0: Vec<T> = code.chunks_exact(2 * n).flat_map(|c| c[..n].iter().copied()).collect();
+            let solver = &self.config.solver;
+            let (method, options) = (solver.tableau()?, solver.options());
+            let integrator =
+                of_size(&mut self.integrators, batch, || Integrator::new(method, n, batch, &options))?;
+            let mut save = SaveAt::new(&self.times);
+            let (span, p_field) = ((T::ZERO, T::ONE), &p[parts.head..parts.field]);
+            let report = integrator.run(&mut self.field, span, &z0, p_field, &mut save)?;
+            if !report.ok() {
+                return Err(TrainError::Solver { what: report.message() });
+            }
+            let mut y = vec![T::ZERO; self.x.len()];
+            self.decoder.forward(T::ZERO, save.states(), &p[parts.field..], &mut y, &mut []);
+            if batch == size {
+                e.predict_seconds = e.predict_seconds.min(begun.elapsed().as_secs_f64());
+            }
+            for ((y, x), m) in y.iter().zip(&self.x).zip(&self.mask) {
+                sum += m.f64() * (y.f64() - x.f64()).powi(2);
+                observed += m.f64();
+            }
+            e.nfe += report.counts.evals as f64 / batches as f64;
+            e.accepted += report.counts.accepted as f64 / batches as f64;
+            e.rejected += report.counts.rejected as f64 / batches as f64;
+        }
+        e.loss = sum / observed.max(1.0);
+        Ok(e)
+    }
+}

@@ -1,0 +1,51 @@
+//! Training neural differential equations that are cheap to solve.
+//!
+//! ```text
+//! min over p of  mean over batches of  data loss(u(t1), u(t_i)) + sum of weight(epoch) x penalty
+//! ```
+//!
+//! where u solves du/dt = f(t, u, p) by an adaptive solver, and penalties are made of the solver's own heuristics ([`Penalty`]) or are
+//! taken along the path. Gradients are those of the frozen-step program.
+//!
+//! | to do | with |
+//! |---|---|
+//! | one gradient | [`OdePass::run`], [`SdePass::run`] |
+//! | optimize | [`Optimizer`], [`OptimizerConfig`], [`Schedule`], [`clip_norm`] |
+//! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], [`LatentOde`], or your own), with a [`State`] |
+//! | go on after an interruption | [`checkpoint::write`], [`checkpoint::read`]: same bits as without |
+//! | all of it from a file | [`Config`], and the command `costate train` |
+//!
+//! Randomness: every choice depends on the seed, its purpose and the step, never on the number of threads or on what happened before.
+
+pub mod checkpoint;
+pub mod config;
+pub mod data;
+mod error;
+mod latent;
+mod mnist;
+mod mnist_sde;
+mod optimizer;
+mod pass;
+mod path;
+mod schedule;
+mod sde_pass;
+pub mod series;
+mod spiral;
+mod spiral_sde;
+mod task;
+mod trainer;
+
+pub use config::Config;
+pub use error::TrainError;
+pub use latent::LatentOde;
+pub use mnist::MnistOde;
+pub use mnist_sde::MnistSde;
+pub use optimizer::{Optimizer, OptimizerConfig, clip_norm};
+pub use pass::{Loss, LossBars, OdePass, PassStats, Penalty, Problem, Scope};
+pub use path::{PathPenalty, PathTerm};
+pub use schedule::{Progress, Schedule};
+pub use sde_pass::SdePass;
+pub use spiral::SpiralOde;
+pub use spiral_sde::{SpiralSde, moment_loss};
+pub use task::{Curve, Evaluation, Split, Task};
+pub use trainer::{State, StepRecord, TrainEvent, TrainObserver, TrainStop, train};

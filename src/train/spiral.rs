@@ -1,0 +1,161 @@
+//! The spiral neural ODE: one trajectory, u' = u^3 A with row vectors, A = [[-0.1, 2], [-2, -0.1]], u(0) = (2, 0), cubes by component.
+
+use std::time::Instant;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::config::Config;
+use super::error::TrainError;
+use super::pass::{LossBars, OdePass, PassStats, Problem};
+use super::schedule::Progress;
+use super::task::{Curve, Evaluation, Split, Task};
+use crate::linalg::Scalar;
+use crate::nn::{Activation, Chain, MapField, Mlp, Params, Power, squared_error};
+use crate::ode::{FnField, Integrator, Options, SaveAt, VERN76, VectorField, solve};
+
+const START: [f64; 2] = [2.0, 0.0];
+
+type Field<T> = MapField<Chain<Power, Mlp<T>, T>, T>;
+
+/// Mean squared error at the save points; the test split has ten times as many.
+#[derive(Debug)]
+pub struct SpiralOde<T: Scalar> {
+    net: Mlp<T>,
+    field: Field<T>,
+    pass: OdePass<T>,
+    integrator: Integrator<T>,
+    end: T,
+    times: Vec<T>,
+    target: Vec<T>,
+    test_times: Vec<T>,
+    test_target: Vec<T>,
+    steer: f64,
+    bar: Vec<T>,
+}
+
+/// States of the true spiral.
+fn truth<T: Scalar>(times: &[T]) -> Result<Vec<T>, TrainError> {
+    let mut field = FnField::new(2, 0, |_t, u: &[f64], _: &[f64], du: &mut [f64]| {
+        let c = [u[0].powi(3), u[1].powi(3)];
+        du[0] = -0.1 * c[0] - 2.0 * c[1];
+        du[1] = 2.0 * c[0] - 0.1 * c[1];
+    });
+    let times: Vec<f64> = times.iter().map(|t| t.f64()).collect();
+    let end = times.last().copied().unwrap_or(1.0);
+    let options = Options::tolerances(1e-12, 1e-12);
+    let s = solve(&mut field, &VERN76, &options, (0.0, end), &START, &[], &times)?;
+    Ok(s.states().iter().map(|v| T::of(*v)).collect())
+}
+
+impl<T: Scalar> SpiralOde<T> {
+    /// With save points on [0, end].
+    pub fn new(config: &Config, points: usize, end: f64, hidden: usize) -> Result<Self, TrainError> {
+        let net = Mlp::dense(&[2, hidden, 2], Activation::Tanh, Activation::Identity, false)?;
+        let field = MapField::new(Chain::new(Power { dim: 2, exponent: 3 }, net.clone())?)?;
+        let (method, options) = (config.solver.tableau()?, config.solver.options());
+        let memory = config.solver.memory();
+        let stiff = config.solver.record_stiffness;
+        let grid = |n: usize| -> Vec<T> {
+            let share = |i: usize| if i + 1 == n { 1.0 } else { i as f64 / (n - 1) as f64 };
+            (0..n).map(|i| T::of(end * share(i))).collect()
+        };
+        let (times, test_times) = (grid(points), grid(10 * points));
+        Ok(Self {
+            net,
+            field,
+            pass: OdePass::new(method, (2, 1), &options, memory, &config.penalties, stiff)?,
+            integrator: Integrator::new(method, 2, 1, &options)?,
+            end: T::of(end),
+            target: truth(&times)?,
+            test_target: truth(&test_times)?,
+            times,
+            test_times,
+            steer: config.solver.steer,
+            bar: vec![T::ZERO; 2],
+        })
+    }
+
+    /// STEER where states are saved: every save time after the start moves by up to `steer` half intervals; the span ends at the last.
+    fn jittered(&self, rng: &mut StdRng) -> Vec<T> {
+        let half = 0.5 * self.steer * self.end.f64() / (self.times.len() - 1) as f64;
+        let mut moved: Vec<T> = self.times.clone();
+        for t in &mut moved[1..] {
+            *t = T::of(t.f64() + half * (2.0 * rng.random::<f64>() - 1.0));
+        }
+        moved
+    }
+
+    fn predict(&mut self, p: &[T], times: &[T]) -> Result<(Vec<T>, crate::ode::OdeReport), TrainError> {
+        let mut save = SaveAt::new(times);
+        let start = START.map(T::of);
+        let report = self.integrator.run(&mut self.field, (T::ZERO, self.end), &start, p, &mut save)?;
+        if !report.ok() {
+            return Err(TrainError::Solver { what: report.message() });
+        }
+        Ok((save.states().to_vec(), report))
+    }
+}
+
+impl<T: Scalar> Task<T> for SpiralOde<T> {
+    fn params(&self, rng: &mut StdRng) -> Params<T> {
+        let mut params = Params::new();
+        params.add_mlp("field", &self.net, rng);
+        params
+    }
+    fn samples(&self) -> usize {
+        1
+    }
+    fn split_len(&self, split: Split) -> usize {
+        (split != Split::Validation) as usize
+    }
+    fn gradient(
+        &mut self,
+        p: &[T],
+        _: &[usize],
+        now: &Progress,
+        rng: &mut StdRng,
+        gradient: &mut [T],
+    ) -> Result<(PassStats, Option<f64>), TrainError> {
+        let times = if self.steer > 0.0 { self.jittered(rng) } else { self.times.clone() };
+        let start = START.map(T::of);
+        let end = if self.steer > 0.0 { times[times.len() - 1] } else { self.end };
+        let problem = Problem { span: (T::ZERO, end), y0: &start, p, times: &times };
+        let target = &self.target;
+        let mut loss = |_: &[T], saved: &[T], bars: LossBars<'_, T>| {
+            squared_error(saved, target, 1.0 / target.len() as f64, Some(bars.saved))
+        };
+        let bar = &mut self.bar;
+        let stats = self.pass.run(&mut self.field, &problem, now, rng, &mut loss, bar, gradient)?;
+        Ok((stats, None))
+    }
+    fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError> {
+        debug_assert_eq!(p.len(), VectorField::n_params(&self.field));
+        let test = split == Split::Test;
+        let times = if test { self.test_times.clone() } else { self.times.clone() };
+        let mut seconds = f64::INFINITY;
+        let mut result = None;
+        for _ in 0..20 {
+            let begun = Instant::now();
+            result = Some(self.predict(p, &times)?);
+            seconds = seconds.min(begun.elapsed().as_secs_f64());
+        }
+        let Some((states, report)) = result else { return Ok(Evaluation::default()) };
+        let target = if test { &self.test_target } else { &self.target };
+        Ok(Evaluation {
+            loss: squared_error(&states, target, 1.0 / target.len() as f64, None),
+            accuracy: None,
+            nfe: report.counts.evals as f64,
+            accepted: report.counts.accepted as f64,
+            rejected: report.counts.rejected as f64,
+            predict_seconds: seconds,
+        })
+    }
+    fn fit(&mut self, p: &[T]) -> Result<Vec<Curve>, TrainError> {
+        let times = self.test_times.clone();
+        let (states, _) = self.predict(p, &times)?;
+        let points = |x: &[T]| x.chunks_exact(2).map(|u| (u[0].f64(), u[1].f64())).collect();
+        let curve = |name: &str, x: &[T], joined| Curve { name: name.into(), points: points(x), joined };
+        Ok(vec![curve("learned", &states, true), curve("data", &self.target, false)])
+    }
+}

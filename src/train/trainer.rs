@@ -1,0 +1,218 @@
+//! The training loop.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::config::TrainConfig;
+use super::data::{Stream, generator, shuffled};
+use super::error::TrainError;
+use super::optimizer::{Optimizer, OptimizerConfig, clip_norm};
+use super::pass::PassStats;
+use super::schedule::Progress;
+use super::task::{Evaluation, Split, Task};
+use crate::linalg::Scalar;
+use crate::nn::Params;
+
+/// All that changes during training; what a checkpoint holds.
+pub struct State<T: Scalar> {
+    /// The parameters.
+    pub params: Params<T>,
+    /// The optimizer with its vectors.
+    pub optimizer: Box<dyn Optimizer<T>>,
+    /// Steps done.
+    pub step: u64,
+    /// Best validation loss.
+    pub best: Option<f64>,
+    /// Validations since then.
+    pub since_best: u64,
+}
+
+impl<T: Scalar> State<T> {
+    /// The start of a run.
+    pub fn new<K: Task<T> + ?Sized>(task: &K, optimizer: &OptimizerConfig, seed: u64) -> Self {
+        let params = task.params(&mut generator(seed, Stream::Init, 0));
+        let optimizer = optimizer.build(params.values().len());
+        Self { params, optimizer, step: 0, best: None, since_best: 0 }
+    }
+}
+
+impl<T: Scalar> std::fmt::Debug for State<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("step", &self.step).field("best", &self.best).finish_non_exhaustive()
+    }
+}
+
+/// One step, as logged.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepRecord {
+    /// Counted from 1.
+    pub step: u64,
+    /// Counted from 1.
+    pub epoch: u64,
+    /// Costs and losses.
+    #[serde(flatten)]
+    pub pass: PassStats,
+    /// Share of right answers in the batch.
+    pub accuracy: Option<f64>,
+    /// Norm of the gradient before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate.
+    pub rate: f64,
+    /// Seconds of the whole step.
+    pub seconds: f64,
+}
+
+/// What the loop tells. `checkpoint` events ask the observer to write one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum TrainEvent {
+    /// A step was done.
+    Step(StepRecord),
+    /// Validation at the end of an epoch.
+    Validation {
+        /// Steps done.
+        step: u64,
+        /// Epochs done.
+        epoch: u64,
+        /// Whether the loss is the best so far.
+        best: bool,
+        /// What was found.
+        #[serde(flatten)]
+        evaluation: Evaluation,
+    },
+    /// The state should be written now.
+    Checkpoint {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+/// What the loop calls with every event.
+pub type TrainObserver<'o, T> =
+    dyn FnMut(&TrainEvent, &mut State<T>) -> Result<ControlFlow<()>, TrainError> + 'o;
+
+/// Why training ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "stop", rename_all = "snake_case")]
+pub enum TrainStop {
+    /// All epochs are done.
+    Finished,
+    /// No better validation loss for `patience` validations.
+    EarlyStop,
+    /// The observer asked for it.
+    Interrupted,
+    /// A loss, gradient or parameter that is not finite, or a solver that gave up: the state is not to be used, the last checkpoint is.
+    Failed {
+        /// The step, counted from 1.
+        step: u64,
+        /// The epoch, counted from 1.
+        epoch: u64,
+        /// The batch within it, counted from 1.
+        batch: u64,
+        /// Indices of its samples.
+        samples: Vec<usize>,
+        /// What happened, and what to try.
+        what: String,
+    },
+}
+
+/// Trains from `state` on. The observer sees every event together with the state; its `Break` ends training after that step, and its error ends it at once.
+pub fn train<T: Scalar, K: Task<T> + ?Sized>(
+    task: &mut K,
+    config: &TrainConfig,
+    state: &mut State<T>,
+    observer: &mut TrainObserver<'_, T>,
+) -> Result<TrainStop, TrainError> {
+    let n = task.samples();
+    let size = config.batch.min(n);
+    let per_epoch = n.div_ceil(size) as u64;
+    let total = per_epoch * config.epochs;
+    let mut gradient = vec![T::ZERO; state.params.values().len()];
+    let mut order: (u64, Vec<usize>) = (u64::MAX, vec![]);
+    if state.step == 0 {
+        // A checkpoint from the first moment: there is always one to go on from.
+        let _ = observer(&TrainEvent::Checkpoint { step: 0 }, state)?;
+    }
+    while state.step < total {
+        if exhausted(config, state) {
+            return Ok(TrainStop::EarlyStop);
+        }
+        let begun = Instant::now();
+        let (epoch, at) = (state.step / per_epoch, (state.step % per_epoch) as usize);
+        if order.0 != epoch {
+            order = (epoch, shuffled(n, config.seed, epoch));
+        }
+        let samples = &order.1[at * size..((at + 1) * size).min(n)];
+        let now = Progress { step: state.step, epoch, epochs: config.epochs };
+        let mut rng = generator(config.seed, Stream::Pass, state.step);
+        gradient.fill(T::ZERO);
+        let failed = |what: String| TrainStop::Failed {
+            step: now.step + 1,
+            epoch: epoch + 1,
+            batch: at as u64 + 1,
+            samples: samples.to_vec(),
+            what,
+        };
+        let result = task.gradient(state.params.values(), samples, &now, &mut rng, &mut gradient);
+        let (pass, accuracy) = match result {
+            Err(TrainError::Solver { what }) => {
+                return Ok(failed(format!("the solver did not reach the end: {what}; {TRY}")));
+            }
+            other => other?,
+        };
+        let rate = config.rate.at(&now);
+        let gradient_norm = clip_norm(&mut gradient, config.clip);
+        if !pass.loss.is_finite() || !gradient_norm.is_finite() {
+            let (loss, data, penalties) = (pass.loss, pass.data_loss, &pass.penalties);
+            return Ok(failed(format!(
+                "the loss is {loss} (data {data}, penalties {penalties:?}), the gradient's norm {gradient_norm}; {TRY}"
+            )));
+        }
+        state.optimizer.step(rate, state.params.values_mut(), &gradient);
+        if let Some(i) = state.params.values().iter().position(|v| !v.is_finite()) {
+            return Ok(failed(format!(
+                "parameter {i} is {} after the step; {TRY}",
+                state.params.values()[i]
+            )));
+        }
+        state.step += 1;
+        let seconds = begun.elapsed().as_secs_f64();
+        let (step, epoch) = (state.step, epoch + 1);
+        let record = StepRecord { step, epoch, pass, accuracy, gradient_norm, rate, seconds };
+        let mut flow = observer(&TrainEvent::Step(record), state)?;
+        let epoch_ends = at as u64 + 1 == per_epoch;
+        if epoch_ends && epoch.is_multiple_of(config.validate_every) && task.split_len(Split::Validation) > 0
+        {
+            let evaluation = task.evaluate(state.params.values(), Split::Validation)?;
+            let best = state.best.is_none_or(|b| evaluation.loss < b);
+            if best {
+                (state.best, state.since_best) = (Some(evaluation.loss), 0);
+            } else {
+                state.since_best += 1;
+            }
+            let event = TrainEvent::Validation { step, epoch, best, evaluation };
+            if observer(&event, state)?.is_break() {
+                flow = ControlFlow::Break(());
+            }
+        }
+        if step.is_multiple_of(config.checkpoint_every)
+            || step == total
+            || flow.is_break()
+            || exhausted(config, state)
+        {
+            let _ = observer(&TrainEvent::Checkpoint { step }, state)?;
+        }
+        if flow.is_break() && step < total {
+            return Ok(TrainStop::Interrupted);
+        }
+    }
+    Ok(if exhausted(config, state) { TrainStop::EarlyStop } else { TrainStop::Finished })
+}
+
+const TRY: &str = "try a smaller learning rate, gradient clipping (train.clip), smaller penalty weights, or looser tolerances";
+
+fn exhausted<T: Scalar>(config: &TrainConfig, state: &State<T>) -> bool {
+    config.patience.is_some_and(|p| state.since_best >= p && state.best.is_some())
+}

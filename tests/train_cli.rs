@@ -1,0 +1,269 @@
+//! `costate train`, `eval` and `compare` as their users run them, and what befalls them.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("costate-train-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_string()
+    }
+    fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.0.join(name), text).unwrap();
+        self.file(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn costate(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_costate"));
+    command.args(args).env_remove("RUST_BACKTRACE");
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    costate(args).output().unwrap()
+}
+
+/// stdout of a run with this exit code.
+fn expect(output: Output, code: i32) -> String {
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(code), "stdout: {out}\nstderr: {err}");
+    out
+}
+
+/// The one sentence on stderr of a run that ends with code 2.
+fn refused(args: &[&str]) -> String {
+    let output = run(args);
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.starts_with("error: ") && err.lines().count() == 1, "{err}");
+    err
+}
+
+fn spiral(epochs: u64, hidden: u64, every: u64) -> String {
+    format!(
+        "[task]\nkind = \"spiral_ode\"\nhidden = {hidden}\n[solver]\nrtol = 1e-6\natol = 1e-6\n[train]\nepochs = {epochs}\nrate = 0.01\nprecision = \"f64\"\ncheckpoint_every = {every}\n[optimizer]\nkind = \"adam\"\n[[penalty]]\nkind = \"error\"\nscope = \"local_unbiased\"\nweight = 0.01\n"
+    )
+}
+
+/// Steps and losses of a log, in order.
+fn losses(folder: &str) -> Vec<(u64, f64)> {
+    let text = fs::read_to_string(Path::new(folder).join("log.jsonl")).unwrap();
+    text.lines()
+        .map(|l| serde_json::from_str::<Value>(l).unwrap())
+        .filter(|v| v["event"] == "step")
+        .map(|v| (v["step"].as_u64().unwrap(), v["loss"].as_f64().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_run_leaves_log_weights_summary_and_plots() {
+    let folder = Folder::new("run");
+    let config = folder.write("spiral.toml", &spiral(60, 8, 25));
+    let out = folder.file("out");
+    let text = expect(run(&["train", &config, "--out", &out]), 0);
+    assert!(text.contains("finished") && text.contains("60 steps"), "{text}");
+    for name in ["loss", "nfe", "step_size", "seconds", "fit"] {
+        let svg = fs::read_to_string(Path::new(&out).join(format!("{name}.svg"))).unwrap();
+        assert!(svg.contains("<svg") && svg.contains("</svg>"), "{name}");
+    }
+    let log = losses(&out);
+    assert_eq!(log.iter().map(|l| l.0).collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
+    let first = fs::read_to_string(Path::new(&out).join("log.jsonl")).unwrap();
+    let row: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    for key in [
+        "data_loss",
+        "penalties",
+        "nfe",
+        "accepted",
+        "rejected",
+        "mean_step",
+        "mean_error",
+        "max_stiffness",
+        "gradient_norm",
+        "rate",
+        "forward_seconds",
+        "reverse_seconds",
+        "seconds",
+        "epoch",
+    ] {
+        assert!(!row[key].is_null(), "{key}: {row}");
+    }
+    let summary: Value =
+        serde_json::from_str(&fs::read_to_string(Path::new(&out).join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["stop"], "finished");
+    // The evaluation of the written weights is the summary's.
+    let eval = expect(run(&["eval", &config, "--out", &out, "--json"]), 0);
+    let eval: Value = serde_json::from_str(&eval).unwrap();
+    assert_eq!((&eval["loss"], &eval["nfe"]), (&summary["test"]["loss"], &summary["test"]["nfe"]));
+    // A second run into the same folder would lose the first.
+    assert!(refused(&["train", &config, "--out", &out]).contains("--resume"));
+    // A finished run that is resumed stays as it is.
+    let before = fs::read(Path::new(&out).join("final.safetensors")).unwrap();
+    expect(run(&["train", &config, "--out", &out, "--resume", "-q"]), 0);
+    assert_eq!(before, fs::read(Path::new(&out).join("final.safetensors")).unwrap());
+    assert_eq!(losses(&out), log);
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on_with_the_same_bits() {
+    let folder = Folder::new("kill");
+    let config = folder.write("spiral.toml", &spiral(1500, 16, 40));
+    let whole = folder.file("whole");
+    expect(run(&["train", &config, "--out", &whole, "-q"]), 0);
+    let out = folder.file("killed");
+    let mut kills = 0;
+    for at in [30, 170, 400, 777] {
+        let mut args = vec!["train", &config, "--out", &out, "-q"];
+        if kills > 0 {
+            args.push("--resume");
+        }
+        let mut child = costate(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let log = Path::new(&out).join("log.jsonl");
+        let begun = Instant::now();
+        let lines = || fs::read(&log).map_or(0, |b| b.iter().filter(|c| **c == b'\n').count());
+        while lines() < at && begun.elapsed() < Duration::from_secs(120) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let seen = lines();
+        if Path::new(&out).join("summary.json").exists() {
+            break;
+        }
+        kills += 1;
+        // At most one interval is lost: the checkpoint is complete and not older than that.
+        let text = fs::read(Path::new(&out).join("checkpoint.safetensors")).unwrap();
+        let head = String::from_utf8_lossy(&text[8..text.len().min(2000)]).to_string();
+        let step = head.split("\"step\":\"").nth(1).unwrap().split('"').next().unwrap();
+        let step: usize = step.parse().unwrap();
+        assert!(step + 41 >= seen, "{seen} steps logged, checkpoint at {step}");
+    }
+    assert!(kills >= 2, "the run was over before it could be killed");
+    expect(run(&["train", &config, "--out", &out, "-q", "--resume"]), 0);
+    for name in ["final.safetensors", "checkpoint.safetensors"] {
+        let read = |folder: &str| fs::read(Path::new(folder).join(name)).unwrap();
+        // The arrays follow the header, whose text entries have no fixed order.
+        let arrays = |b: Vec<u8>| b[8 + u64::from_le_bytes(b[..8].try_into().unwrap()) as usize..].to_vec();
+        assert!(arrays(read(&whole)) == arrays(read(&out)), "{name}");
+    }
+    assert_eq!(losses(&whole), losses(&out));
+}
+
+/// A limit on the size of files stands for a full disk: writing fails after the first bytes.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_does_not_cost_the_finished_checkpoint() {
+    let folder = Folder::new("full");
+    let config = folder.write("spiral.toml", &spiral(60, 3000, 10));
+    let out = folder.file("out");
+    let short = folder.write("short.toml", &spiral(60, 3000, 10));
+    let mut child = costate(&["train", &short, "--out", &out, "-q"]).spawn().unwrap();
+    let checkpoint = Path::new(&out).join("checkpoint.safetensors");
+    let begun = Instant::now();
+    while !checkpoint.exists() && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = fs::read(&checkpoint).unwrap();
+    assert!(before.len() > 200_000);
+    // 150 units of 1024 bytes; the signal that would end the process is ignored, so the write itself fails.
+    let script = "trap '' XFSZ; ulimit -f 150; exec \"$@\"";
+    let binary = env!("CARGO_BIN_EXE_costate");
+    let output = Command::new("bash")
+        .args(["-c", script, "bash", binary, "train", &config, "--out", &out, "--resume", "-q"])
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("checkpoint.safetensors: ") && err.lines().count() == 1, "{err}");
+    assert!(fs::read(&checkpoint).unwrap() == before, "the finished checkpoint was touched");
+    assert!(!Path::new(&out).join("checkpoint.safetensors.partial").exists());
+    // With room again it goes on.
+    let less = folder.write("spiral.toml", &spiral(60, 3000, 10));
+    expect(run(&["train", &less, "--out", &out, "--resume", "-q"]), 0);
+}
+
+#[test]
+fn bad_input_is_one_sentence() {
+    let folder = Folder::new("bad");
+    let config = folder.write("c.toml", &spiral(5, 4, 10));
+    let typo = folder.write("typo.toml", &spiral(5, 4, 10).replace("epochs", "epoch"));
+    let text = refused(&["train", &typo]);
+    assert!(text.contains("typo.toml: line ") && text.contains("did you mean `epochs`?"), "{text}");
+    assert!(refused(&["train", &folder.file("absent.toml")]).contains("absent.toml: "));
+    assert!(refused(&["train", &config, "--out", &folder.file("new"), "--resume"]).contains("no checkpoint"));
+    assert!(refused(&["train", &config, "--variant", "x"]).contains("there is no variant"));
+    assert!(refused(&["eval", &config, "--out", &folder.file("new")]).contains("train first"));
+    assert!(refused(&["compare", &config]).contains("no [[variant]]"));
+    let digits = "[task]\nkind = \"mnist_ode\"\nfolder = \"nowhere\"\n[train]\nepochs = 1\nrate = 0.1\n[optimizer]\nkind = \"sgd\"\n";
+    let digits = folder.write("digits.toml", digits);
+    let text = refused(&["train", &digits, "--out", &folder.file("d")]);
+    assert!(text.contains("nowhere/train-images-idx3-ubyte: "), "{text}");
+    assert!(!Path::new(&folder.file("d")).exists(), "a folder for a run that cannot begin");
+    // Weights of another model.
+    let out = folder.file("out");
+    expect(run(&["train", &config, "--out", &out, "-q"]), 0);
+    let wider = folder.write("wider.toml", &spiral(5, 5, 10));
+    let text = refused(&["eval", &wider, "--out", &out]);
+    assert!(text.contains("field.0.weight is F64 [2, 4] in the file"), "{text}");
+    let text = refused(&["train", &wider, "--out", &out, "--resume"]);
+    assert!(text.contains("another configuration"), "{text}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_says_where_and_what_to_try() {
+    let folder = Folder::new("nan");
+    let text = spiral(50, 4, 10).replace("\"adam\"", "\"sgd\"").replace("rate = 0.01", "rate = 1e200");
+    let config = folder.write("c.toml", &text);
+    let out = folder.file("out");
+    let text = expect(run(&["train", &config, "--out", &out]), 1);
+    assert!(text.contains("failed at step ") && text.contains("batch 1"), "{text}");
+    assert!(text.contains("try a smaller learning rate"), "{text}");
+    let summary: Value =
+        serde_json::from_str(&fs::read_to_string(Path::new(&out).join("summary.json")).unwrap()).unwrap();
+    assert_eq!((&summary["stop"], &summary["samples"]), (&"failed".into(), &serde_json::json!([0])));
+    // The last checkpoint is one to go on from.
+    assert!(Path::new(&out).join("checkpoint.safetensors").exists());
+}
+
+#[test]
+fn variants_are_compared_in_a_table() {
+    let folder = Folder::new("compare");
+    let variants = "[[variant]]\nname = \"plain\"\n[[variant]]\nname = \"R_E\"\n[[variant.penalty]]\nkind = \"error\"\nweight = 0.1\n[[variant]]\nname = \"STEER\"\nsteer = 0.5\n";
+    let config = folder.write("c.toml", &(spiral(20, 4, 10) + variants));
+    let (out, table) = (folder.file("out"), folder.file("t.md"));
+    let args = ["compare", &config, "--seeds", "2", "--out", &out, "--table", &table];
+    let text = expect(run(&args), 0);
+    assert_eq!(text, fs::read_to_string(&table).unwrap());
+    let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("| ")).collect();
+    assert_eq!(rows.len(), 4, "{text}");
+    assert!(
+        rows[1].starts_with("| plain |") && rows[1].contains("(1.00)") && rows[2].contains("+-"),
+        "{text}"
+    );
+    // Runs that are there are kept.
+    let log = Path::new(&out).join("r_e/seed-1/log.jsonl");
+    let before = fs::metadata(&log).unwrap().modified().unwrap();
+    assert_eq!(expect(run(&args), 0), text);
+    assert_eq!(before, fs::metadata(&log).unwrap().modified().unwrap());
+}

@@ -1,0 +1,419 @@
+//! Training runs: resuming, checkpoints, threads, failures.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use costate::linalg::Scalar;
+use costate::train::config::*;
+use costate::train::*;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("costate-training-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const DIGITS: &str = r#"
+[task]
+kind = "mnist_ode"
+train = 90
+validation = 10
+test = 20
+hidden = 8
+piece = 7
+[solver]
+rtol = 1e-4
+atol = 1e-4
+steer = 0.3
+[train]
+epochs = 3
+batch = 30
+rate = { kind = "exponential", from = 0.05, to = 0.01 }
+clip = 1.0
+[optimizer]
+kind = "adabelief"
+[[penalty]]
+kind = "error"
+weight = { kind = "exponential", from = 10, to = 1 }
+[[penalty]]
+kind = "stiffness"
+weight = 0.01
+scope = "local_unbiased"
+[[penalty]]
+kind = "jacobian"
+weight = 1e-4
+"#;
+
+const SPIRAL: &str = r#"
+[task]
+kind = "spiral_ode"
+hidden = 10
+[solver]
+rtol = 1e-6
+atol = 1e-6
+[train]
+epochs = 40
+rate = 0.02
+precision = "f64"
+[optimizer]
+kind = "adam"
+[[penalty]]
+kind = "error"
+scope = "local_biased"
+weight = 0.1
+"#;
+
+fn config(text: &str) -> Config {
+    let config: Config = toml::from_str(text).unwrap();
+    config.check().unwrap();
+    config
+}
+
+fn task<T: Scalar>(config: &Config) -> Box<dyn Task<T>> {
+    match config.task {
+        TaskConfig::SpiralOde { points, end, hidden } => {
+            Box::new(SpiralOde::new(config, points, end, hidden).unwrap())
+        }
+        TaskConfig::MnistOde { .. } => Box::new(MnistOde::new(config, Path::new("")).unwrap()),
+        TaskConfig::SpiralSde { .. } => Box::new(SpiralSde::new(config, Path::new("")).unwrap()),
+        TaskConfig::MnistSde { .. } => Box::new(MnistSde::new(config, Path::new("")).unwrap()),
+        TaskConfig::LatentOde { .. } => Box::new(LatentOde::new(config, Path::new("")).unwrap()),
+    }
+}
+
+const NOISY_DIGITS: &str = r#"
+[task]
+kind = "mnist_sde"
+train = 120
+test = 20
+state = 12
+hidden = 16
+[solver]
+method = "sosri2"
+rtol = 0.1
+atol = 0.1
+[train]
+epochs = 3
+batch = 50
+rate = 0.01
+[optimizer]
+kind = "adam"
+[[penalty]]
+kind = "error"
+weight = 1
+[[penalty]]
+kind = "stiffness"
+scope = "local_biased"
+weight = 0.01
+"#;
+
+const NOISY_SPIRAL: &str = r#"
+[task]
+kind = "spiral_sde"
+trajectories = 20
+hidden = 8
+paths = 500
+[solver]
+rtol = 0.3
+atol = 0.3
+[train]
+epochs = 12
+rate = 0.01
+precision = "f64"
+[optimizer]
+kind = "adabelief"
+[[penalty]]
+kind = "error"
+aggregate = "sum"
+weight = 0.2
+[[penalty]]
+kind = "error_squared"
+scope = "local_unbiased"
+weight = 0.1
+"#;
+
+type Losses = Vec<(u64, f64, f64)>;
+
+/// Trains from `state` on; stops after `stop_at` steps. Losses and gradient norms of all steps.
+fn go<T: Scalar>(config: &Config, state: &mut State<T>, stop_at: u64) -> (TrainStop, Losses) {
+    let mut losses = vec![];
+    let stop = train(&mut *task::<T>(config), &config.train, state, &mut |event, state| {
+        if let TrainEvent::Step(r) = event {
+            losses.push((r.step, r.pass.loss, r.gradient_norm));
+        }
+        Ok(if state.step >= stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    });
+    (stop.unwrap(), losses)
+}
+
+fn fresh<T: Scalar>(config: &Config) -> State<T> {
+    State::new(&*task::<T>(config), &config.optimizer, config.train.seed)
+}
+
+fn resumed_runs_have_the_same_bits<T: Scalar>(text: &str, cuts: &[u64]) {
+    let config = config(text);
+    let folder = Folder::new("resume");
+    let mut whole = fresh::<T>(&config);
+    let (stop, losses) = go(&config, &mut whole, u64::MAX);
+    assert_eq!(stop, TrainStop::Finished);
+    assert_ne!(losses[0].1, losses.last().unwrap().1);
+    for &cut in cuts {
+        let file = folder.file("c.safetensors");
+        let mut first = fresh::<T>(&config);
+        let (stop, mut parts) = go(&config, &mut first, cut);
+        assert_eq!((stop, first.step), (TrainStop::Interrupted, cut));
+        checkpoint::write(&file, &mut first, "x").unwrap();
+        let mut second = fresh::<T>(&config);
+        checkpoint::read(&file, &mut second, "x").unwrap();
+        let (_, rest) = go(&config, &mut second, u64::MAX);
+        parts.extend(rest);
+        assert_eq!(parts, losses, "cut at {cut}");
+        assert!(second.params == whole.params, "cut at {cut}");
+        assert_eq!((second.best, second.since_best), (whole.best, whole.since_best));
+    }
+}
+
+#[test]
+fn a_run_that_goes_on_from_a_checkpoint_has_the_same_bits() {
+    // Within epochs and at their ends; all optimizers.
+    resumed_runs_have_the_same_bits::<f32>(DIGITS, &[1, 3, 4, 8]);
+    resumed_runs_have_the_same_bits::<f32>(SERIES, &[2, 6]);
+    resumed_runs_have_the_same_bits::<f32>(NOISY_DIGITS, &[2, 3]);
+    resumed_runs_have_the_same_bits::<f64>(NOISY_SPIRAL, &[5]);
+    for optimizer in ["sgd", "adamw", "adamax", "adam"] {
+        let text = SPIRAL.replace("\"adam\"", &format!("\"{optimizer}\""));
+        let text = if optimizer == "sgd" { text.replace("0.02", "0.001") } else { text };
+        resumed_runs_have_the_same_bits::<f64>(&text, &[7]);
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let config = config(DIGITS);
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut state = fresh::<f32>(&config);
+            let (_, losses) = go(&config, &mut state, 4);
+            (losses, state.params)
+        })
+    };
+    let one = run(1);
+    for threads in [2, 5] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn training_reduces_the_loss() {
+    let mut config = config(SPIRAL);
+    config.train.epochs = 300;
+    let mut state = fresh::<f64>(&config);
+    let before = task::<f64>(&config).evaluate(state.params.values(), Split::Test).unwrap();
+    go(&config, &mut state, u64::MAX);
+    let after = task::<f64>(&config).evaluate(state.params.values(), Split::Test).unwrap();
+    assert!(after.loss < 0.1 * before.loss, "{before:?} {after:?}");
+    let mut config = self::config(&DIGITS.replace("steer = 0.3", ""));
+    config.penalties.clear();
+    (config.train.epochs, config.train.rate) = (40, Schedule::constant(0.01));
+    let mut state = fresh::<f32>(&config);
+    go(&config, &mut state, u64::MAX);
+    let after = task::<f32>(&config).evaluate(state.params.values(), Split::Train).unwrap();
+    assert!(after.accuracy.unwrap() > 0.9, "{after:?}");
+}
+
+#[test]
+fn noisy_tasks_learn() {
+    let mut digits = config(NOISY_DIGITS);
+    digits.penalties.clear();
+    digits.train.epochs = 60;
+    let mut state = fresh::<f32>(&digits);
+    go(&digits, &mut state, u64::MAX);
+    let after = task::<f32>(&digits).evaluate(state.params.values(), Split::Train).unwrap();
+    assert!(after.accuracy.unwrap() > 0.9 && after.nfe > 0.0, "{after:?}");
+    let mut spiral = config(NOISY_SPIRAL);
+    spiral.penalties.clear();
+    spiral.train.epochs = 150;
+    let mut state = fresh::<f64>(&spiral);
+    let before = task::<f64>(&spiral).evaluate(state.params.values(), Split::Test).unwrap();
+    go(&spiral, &mut state, u64::MAX);
+    let after = task::<f64>(&spiral).evaluate(state.params.values(), Split::Test).unwrap();
+    assert!(after.loss < 0.2 * before.loss, "{before:?} {after:?}");
+}
+
+const SERIES: &str = r#"
+[task]
+kind = "latent_ode"
+train = 12
+validation = 2
+test = 4
+recurrent = 5
+latent = 3
+hidden = 4
+sigma = 0.3
+[solver]
+rtol = 1e-4
+atol = 1e-4
+steer = 0.5
+[train]
+epochs = 4
+batch = 4
+rate = 0.01
+[optimizer]
+kind = "adamax"
+[[penalty]]
+kind = "taylor"
+order = 2
+weight = 0.01
+"#;
+
+/// The gradient of whole tasks, all parts together, against differences along random directions. The steps adapt to the parameters while the
+/// gradient holds them, so the two agree to about the tolerance.
+#[test]
+fn gradients_of_whole_tasks() {
+    for text in [DIGITS, SERIES] {
+        let mut config = config(text);
+        (config.solver.rtol, config.solver.atol, config.solver.steer) = (1e-9, 1e-9, 0.0);
+        config.penalties.clear();
+        let mut task = task::<f64>(&config);
+        let state = fresh::<f64>(&config);
+        let p = state.params.values();
+        let samples: Vec<usize> = (0..9).collect();
+        // Late enough for the latent ODE's KL term.
+        let now = Progress { step: 0, epoch: 60, epochs: 100 };
+        let mut value = |p: &[f64], g: &mut [f64]| {
+            let mut rng = data::generator(1, data::Stream::Pass, 0);
+            task.gradient(p, &samples, &now, &mut rng, g).unwrap().0.loss
+        };
+        let mut gradient = vec![0.0; p.len()];
+        value(p, &mut gradient);
+        let mut scratch = vec![0.0; p.len()];
+        // Every named array by itself, then all.
+        let entries = state.params.entries().iter().map(|e| e.range.clone());
+        for (k, range) in entries.chain(std::iter::once(0..p.len())).enumerate() {
+            let wave = |i: usize| ((i as f64 + 1.0) * (k as f64 + 1.0) * 0.7).sin();
+            let v: Vec<f64> = (0..p.len()).map(|i| if range.contains(&i) { wave(i) } else { 0.0 }).collect();
+            let mut at = |d: f64| {
+                let q: Vec<f64> = p.iter().zip(&v).map(|(p, v)| p + d * v).collect();
+                value(&q, &mut scratch)
+            };
+            let d = 1e-4;
+            let fd = (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d);
+            let g: f64 = gradient.iter().zip(&v).map(|(a, b)| a * b).sum();
+            assert!((fd - g).abs() < 1e-5 * g.abs().max(1.0), "{range:?} {fd} {g}");
+        }
+    }
+}
+
+#[test]
+fn a_latent_model_learns() {
+    let mut config = config(SERIES);
+    config.penalties.clear();
+    config.train.epochs = 150;
+    let mut state = fresh::<f32>(&config);
+    let before = task::<f32>(&config).evaluate(state.params.values(), Split::Test).unwrap();
+    go(&config, &mut state, u64::MAX);
+    let after = task::<f32>(&config).evaluate(state.params.values(), Split::Test).unwrap();
+    assert!(after.loss < 0.2 * before.loss, "{before:?} {after:?}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_with_step_batch_and_advice() {
+    let text = DIGITS.replace("kind = \"adabelief\"", "kind = \"sgd\"").replace("clip = 1.0", "");
+    let mut config = config(&text);
+    config.penalties.clear();
+    config.train.rate = Schedule::constant(1e38);
+    let mut state = fresh::<f32>(&config);
+    let (stop, losses) = go(&config, &mut state, u64::MAX);
+    let TrainStop::Failed { step, epoch, batch, samples, what } = stop else { panic!("{stop:?}") };
+    assert_eq!((step, state.step), (losses.len() as u64 + 1, losses.len() as u64));
+    assert!(step >= 1 && epoch >= 1 && batch >= 1 && !samples.is_empty());
+    assert!(what.contains("try a smaller learning rate"), "{what}");
+}
+
+#[test]
+fn a_solver_that_gives_up_stops_the_run() {
+    let mut config = config(SPIRAL);
+    config.solver.max_steps = 3;
+    let mut state = fresh::<f64>(&config);
+    let (stop, _) = go(&config, &mut state, u64::MAX);
+    let TrainStop::Failed { step: 1, what, .. } = stop else { panic!("{stop:?}") };
+    assert!(what.contains("reached the limit of steps") && what.contains("learning rate"), "{what}");
+}
+
+#[test]
+fn early_stop_and_its_memory() {
+    let mut config = config(DIGITS);
+    // A rate that ruins the parameters: the first validation stays the best.
+    (config.train.epochs, config.train.patience) = (50, Some(2));
+    config.train.rate = Schedule::constant(1.0);
+    let mut state = fresh::<f32>(&config);
+    let (stop, losses) = go(&config, &mut state, u64::MAX);
+    assert_eq!(stop, TrainStop::EarlyStop);
+    assert!(losses.len() < 150 && state.since_best == 2);
+    // It stays stopped.
+    let (stop, more) = go(&config, &mut state, u64::MAX);
+    assert_eq!((stop, more.len()), (TrainStop::EarlyStop, 0));
+}
+
+#[test]
+fn checkpoints_that_do_not_fit_are_refused_and_change_nothing() {
+    let folder = Folder::new("misfit");
+    let file = folder.file("c.safetensors");
+    let config = config(SPIRAL);
+    let mut state = fresh::<f64>(&config);
+    go(&config, &mut state, 5);
+    checkpoint::write(&file, &mut state, "a").unwrap();
+    let refused = |text: &str, print: &str, want: &str| {
+        let config = self::config(text);
+        let mut other = fresh::<f64>(&config);
+        let before = other.params.clone();
+        let error = checkpoint::read(&file, &mut other, print).unwrap_err().to_string();
+        assert!(error.contains(want), "{error}");
+        assert!(other.params == before && other.step == 0);
+    };
+    refused(SPIRAL, "b", "written with another configuration");
+    refused(&SPIRAL.replace("hidden = 10", "hidden = 11"), "a", "field.0.weight is F64 [2, 10] in the file");
+    refused(&SPIRAL.replace("\"adam\"", "\"sgd\""), "a", "optimizer.momentum is missing");
+    let bytes = std::fs::read(&file).unwrap();
+    for cut in [0, 10, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&file, &bytes[..cut]).unwrap();
+        refused(SPIRAL, "a", "not a complete safetensors file");
+    }
+    state.params.save(&file).unwrap();
+    refused(SPIRAL, "a", "not a checkpoint");
+    let absent = checkpoint::read(&folder.file("absent"), &mut state, "a").unwrap_err().to_string();
+    assert!(absent.contains("absent: "), "{absent}");
+}
+
+/// Real digits, if they are there.
+#[test]
+fn real_digits_are_read() {
+    let root = std::env::var_os("COSTATE_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let folder = root.join("data/mnist");
+    if !folder.is_dir() {
+        assert!(std::env::var_os("COSTATE_REQUIRE_SHARED").is_none(), "{} is required", folder.display());
+        eprintln!("skipped: {} is absent", folder.display());
+        return;
+    }
+    let images = data::Images::read(&folder, "t10k").unwrap();
+    assert_eq!((images.len(), images.pixels), (10_000, 784));
+    // The first labels of the published test set.
+    assert_eq!(images.labels[..10], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);
+    let ink = images.data.iter().map(|v| *v as f64).sum::<f64>() / images.data.len() as f64;
+    assert!((30.0..36.0).contains(&ink), "{ink}");
+}
