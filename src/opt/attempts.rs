@@ -15,8 +15,11 @@ const LARGEST_START_MULTIPLIER: f64 = 1e3;
 /// Times that the feasibility phase may hand back to the Newton phase.
 const ROUNDS: usize = 8;
 
-/// Of the remaining time, for an attempt that is not the last.
+/// Fewer iterations than these are one attempt's.
+const SHORT_LIMIT: u64 = 600;
+/// Of the remaining time, for an attempt that is not the last; less for the exact augmented Lagrangian, which others follow.
 const SHARE_OF_TIME: f64 = 0.75;
+const SHARE_OF_EXACT: f64 = 0.3;
 
 /// Iterations without halving the residual, for an attempt that is not the last.
 const PATIENCE: u64 = 1000;
@@ -120,23 +123,7 @@ impl Engine<'_> {
                     break;
                 }
             }
-            let left = limit - self.iteration;
-            // Short limits leave no room for another attempt.
-            let last = k + 1 == list.len() || limit < 600;
-            // Even shares of the iterations, but two thirds for the first of two, and always three quarters of the time.
-            let share = if k + 2 >= list.len() { left / 3 * 2 } else { left / (list.len() - k) as u64 };
-            self.iteration_limit = if last { limit } else { self.iteration + share };
-            self.attempt_deadline = self.stop.deadline.filter(|_| !last).map(|deadline| {
-                let now = Instant::now();
-                now + deadline.saturating_duration_since(now).mul_f64(SHARE_OF_TIME)
-            });
-            // Without constraints and bounds it is the objective that tells progress, along a valley for long.
-            let measured = self.model.m > 0 || self.bounds.count() > 0;
-            self.attempt_patience = match attempt {
-                _ if last || !measured => u64::MAX,
-                Attempt::Exact { violation_first: false } => PATIENCE_OF_EXACT,
-                _ => PATIENCE,
-            };
+            self.give_budget(attempt, list.len() - k);
             self.progress = Progress { residual: f64::INFINITY, iteration: self.iteration };
             let end = self.attempt(attempt);
             (self.attempt_deadline, self.attempt_patience) = (None, u64::MAX);
@@ -157,6 +144,30 @@ impl Engine<'_> {
             return StopReason::LocallyInfeasible;
         }
         stop
+    }
+
+    /// Iterations, time and patience of an attempt, of which `left` are left with it: even shares of the iterations, two
+    /// thirds for the first of two.
+    fn give_budget(&mut self, attempt: Attempt, left: usize) {
+        let limit = self.options.max_iterations;
+        // Short limits leave no room for another attempt.
+        let last = left == 1 || limit < SHORT_LIMIT;
+        let remaining = limit - self.iteration;
+        let share = if left <= 2 { remaining / 3 * 2 } else { remaining / left as u64 };
+        self.iteration_limit = if last { limit } else { self.iteration + share };
+        let exact = matches!(attempt, Attempt::Exact { violation_first: false });
+        self.attempt_deadline = self.stop.deadline.filter(|_| !last).map(|deadline| {
+            let now = Instant::now();
+            let share = if exact { SHARE_OF_EXACT } else { SHARE_OF_TIME };
+            now + deadline.saturating_duration_since(now).mul_f64(share)
+        });
+        // Without constraints and bounds it is the objective that tells progress, along a valley for long.
+        let measured = self.model.m > 0 || self.bounds.count() > 0;
+        self.attempt_patience = match exact {
+            _ if last || !measured => u64::MAX,
+            true => PATIENCE_OF_EXACT,
+            false => PATIENCE,
+        };
     }
 
     fn attempt(&mut self, attempt: Attempt) -> StopReason {
