@@ -3,6 +3,7 @@
 mod compare;
 mod execute;
 mod factorize;
+mod growth;
 mod profile;
 mod row;
 mod summary;
@@ -80,8 +81,11 @@ pub struct BenchArgs {
     /// Write a performance profile of the solve times
     #[arg(long, value_name = "OUT.svg")]
     profile: Option<PathBuf>,
+    /// Draw solve times over the number of variables, for problems that were solved in several sizes
+    #[arg(long, value_name = "OUT.svg")]
+    growth: Option<PathBuf>,
     /// Do not solve: factorize the KKT matrix at the start, print sizes, fill, work, times and inertia
-    #[arg(long, conflicts_with_all = ["csv", "compare", "profile"])]
+    #[arg(long, conflicts_with_all = ["csv", "compare", "profile", "growth"])]
     factorize: bool,
     /// No progress bar
     #[arg(long, short)]
@@ -120,6 +124,9 @@ pub fn run(args: &BenchArgs, out: &mut Output) -> Outcome {
     }
     if let Some(path) = &args.profile {
         profile::write(path, &rows, other.as_ref())?;
+    }
+    if let Some(path) = &args.growth {
+        growth::write(path, &rows)?;
     }
     let interrupted = stop.load(Ordering::Relaxed);
     if interrupted {

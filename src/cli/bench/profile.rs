@@ -14,7 +14,7 @@ use crate::cli::Failure;
 const FLOOR: f64 = 1e-3;
 
 /// Colours that colour-blind readers can tell apart (Okabe and Ito).
-const COLOURS: [RGBColor; 7] = [
+pub const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),

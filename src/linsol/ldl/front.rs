@@ -22,6 +22,8 @@ const LARGE: usize = 1000;
 /// Updates of at least so many multiplications are faer's.
 const LARGE_UPDATE: usize = 20_000;
 
+/// Rounds over the columns of a front that has a parent.
+const ROUNDS: u32 = 3;
 /// Below this u every column has a pivot.
 const SMALLEST_THRESHOLD: f64 = 1e-30;
 
@@ -109,10 +111,11 @@ pub(super) fn eliminate(
     }
     let mut front = Front { f, s, p, index, k: 0, k0: 0, panel };
     // Columns k..end are candidates, end..p were refused since this round began.
-    let (mut end, mut progress, mut limits) = (p, false, limits);
+    let (mut end, mut progress, mut limits, mut rounds) = (p, false, limits, 0);
     loop {
         if front.k == end {
-            if end == p || !(progress || all) {
+            rounds += 1;
+            if end == p || !(all || progress && rounds < ROUNDS) {
                 break;
             }
             if !progress {

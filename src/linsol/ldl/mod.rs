@@ -19,8 +19,11 @@ use multifrontal::Multifrontal;
 
 const NAME: &str = "ldl";
 /// Refinement that stalls above this calls for stricter pivoting.
-const POOR: f64 = 1e-10;
-/// The pivot threshold from then on.
+const POOR: f64 = 1e-8;
+/// With more than one in so many columns delayed, an order for other zeros on the diagonal is made anew, at most so often.
+const MANY_DELAYED: usize = 10;
+const MOST_ANALYSES: u32 = 4;
+/// The pivot threshold is raised a hundredfold each time, up to this.
 const STRICT: f64 = 0.1;
 
 /// Options of [`Ldl`].
@@ -31,7 +34,7 @@ pub struct LdlOptions {
     pub dense_up_to: usize,
     /// A pivot of the equilibrated matrix counts as zero up to `zero_pivot` times the dimension.
     pub zero_pivot: f64,
-    /// Threshold u of the sparse factorization: entries of L stay below 1/u. Where refinement stalls, 0.1 is used.
+    /// Threshold u of the sparse factorization: entries of L stay below 1/u. Where refinement stalls, it is raised, up to 0.1.
     pub pivot_threshold: f64,
 }
 
@@ -54,8 +57,9 @@ pub struct Ldl {
     scale: Vec<f64>,
     dense: DenseLdl,
     sparse: Option<Multifrontal>,
-    /// u of this pattern.
+    /// u of this pattern, and the number of its symbolic analyses.
     threshold: f64,
+    analyses: u32,
     state: State,
     residual: Vec<f64>,
     best: Vec<f64>,
@@ -87,6 +91,7 @@ impl Ldl {
             dense: DenseLdl::default(),
             sparse: None,
             threshold: 0.0,
+            analyses: 0,
             state: State::Empty,
             residual: Vec::new(),
             best: Vec::new(),
@@ -125,6 +130,7 @@ impl Ldl {
         resize(n, &mut [&mut self.scale, &mut self.residual, &mut self.best]);
         self.scale.fill(1.0);
         self.sparse = None;
+        self.analyses = 0;
         self.threshold = self.options.pivot_threshold;
         Ok(())
     }
@@ -155,8 +161,14 @@ impl Ldl {
                 self.values[p] = a.values[p] * self.scale[a.row_idx[p]] * self.scale[j];
             }
         }
-        if self.sparse.is_none() {
-            self.sparse = Some(Multifrontal::new(self.n, &self.col_ptr, &self.row_idx)?);
+        let disordered = self.sparse.as_ref().is_some_and(|s| {
+            s.delayed > self.n / MANY_DELAYED
+                && self.analyses < MOST_ANALYSES
+                && s.symbolic.is_for_others(&self.col_ptr, &self.row_idx, &self.values)
+        });
+        if self.sparse.is_none() || disordered {
+            self.analyses += 1;
+            self.sparse = Some(Multifrontal::new(self.n, &self.col_ptr, &self.row_idx, &self.values)?);
         }
         self.factor_values(stop)
     }
@@ -289,7 +301,7 @@ impl LinearSolver for Ldl {
             }
             if stalled && r > target {
                 if self.state == State::Sparse && r > POOR * norm_b && self.threshold < STRICT {
-                    self.threshold = STRICT;
+                    self.threshold = (100.0 * self.threshold).min(STRICT);
                     self.factor_values(stop)?;
                     residual(a, b, x, &mut self.residual);
                     continue;

@@ -48,11 +48,14 @@ pub(super) struct Multifrontal {
     /// Right-hand side by positions, and the rows of a block.
     x: Vec<f64>,
     local: Vec<f64>,
+    /// Columns that the last factorization handed from a front to its parent.
+    pub delayed: usize,
 }
 
 impl Multifrontal {
-    pub fn new(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Result<Self, LinSolError> {
-        let symbolic = Symbolic::new(n, col_ptr, row_idx)?;
+    /// `values`: see [`Symbolic::new`].
+    pub fn new(n: usize, col_ptr: &[usize], row_idx: &[usize], values: &[f64]) -> Result<Self, LinSolError> {
+        let symbolic = Symbolic::new(n, col_ptr, row_idx, values)?;
         let mut factor = Vec::new();
         // Delayed columns may need more.
         factor.try_reserve(symbolic.factor_nonzeros + symbolic.factor_nonzeros / 4).map_err(|_| {
@@ -71,6 +74,7 @@ impl Multifrontal {
             work: Work::default(),
             x: vec![0.0; n],
             local: Vec::new(),
+            delayed: 0,
         })
     }
 
@@ -104,6 +108,7 @@ impl Multifrontal {
         self.work.pivots.clear();
         self.stack.clear();
         self.left.clear();
+        self.delayed = 0;
         let mut since = 0.0;
         for s in 0..self.symbolic.nodes.len() {
             let size = self.factor_node(s, values, limits, stop).ok_or(LinSolError::Stopped)?;
@@ -151,6 +156,7 @@ impl Multifrontal {
         self.stack.truncate(top);
         self.left.truncate(children);
         if node.parent != ROOT {
+            self.delayed += p - done;
             self.left.push(Left { node: s, start: top, delayed: p - done });
             for j in done..size {
                 // Only the lower triangle counts.

@@ -19,6 +19,8 @@ use super::NAME;
 
 /// Multiplications from which nested dissection is worth its time.
 const MUCH_WORK: f64 = 5e8;
+/// Equilibrated diagonal entries up to this are no pivots.
+const ZERO_DIAGONAL: f64 = 1e-8;
 /// No parent.
 pub(super) const ROOT: u32 = u32::MAX;
 /// A merged node of so many columns may have such a share of zeros.
@@ -62,6 +64,8 @@ pub(super) struct Symbolic {
     pub factor_nonzeros: usize,
     /// Multiplications of one factorization, about.
     pub work: f64,
+    /// Unknowns with a zero on the diagonal, for which the order was made.
+    zero: Vec<bool>,
     /// Which ordering was taken.
     pub ordering: &'static str,
 }
@@ -75,25 +79,42 @@ struct Analysis {
 }
 
 impl Symbolic {
-    /// For a lower triangle, column by column.
-    pub fn new(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Result<Self, LinSolError> {
+    /// For a lower triangle, column by column, with the equilibrated values of a matrix of this pattern: they tell which
+    /// diagonal entries are zero.
+    pub fn new(n: usize, col_ptr: &[usize], row_idx: &[usize], values: &[f64]) -> Result<Self, LinSolError> {
         if n >= ROOT as usize || row_idx.len() >= u32::MAX as usize {
             return Err(LinSolError::TooLarge { solver: NAME, reason: format!("{n} unknowns") });
         }
-        let mut best = analyse(n, col_ptr, row_idx, minimum_degree(n, col_ptr, row_idx)?);
+        let Some(graph) = Graph::new(n, col_ptr, row_idx) else {
+            return Err(LinSolError::TooLarge { solver: NAME, reason: format!("{} entries", row_idx.len()) });
+        };
+        let zero: Vec<bool> = (0..n).map(|j| is_zero(j, col_ptr, row_idx, values)).collect();
+        // Where postponing costs much, delays at run time cost less than is planned for them.
+        let analysed = |order: Vec<u32>| {
+            let postponed = graph.postponed(&order, &zero);
+            let plain = analyse(n, col_ptr, row_idx, order);
+            let planned = analyse(n, col_ptr, row_idx, postponed);
+            if planned.work <= 2.0 * plain.work { planned } else { plain }
+        };
+        let mut best = analysed(minimum_degree(n, col_ptr, row_idx)?);
         let mut ordering = "minimum degree";
         if best.work > MUCH_WORK
-            && let Some(order) = nested_dissection(n, col_ptr, row_idx)
+            && let Some(order) = graph.nested_dissection()
         {
-            let other = analyse(n, col_ptr, row_idx, order);
+            let other = analysed(order);
             if other.work < best.work {
                 (best, ordering) = (other, "nested dissection");
             }
         }
         let mut symbolic = merged(n, best);
-        symbolic.ordering = ordering;
+        (symbolic.ordering, symbolic.zero) = (ordering, zero);
         symbolic.fill(n, col_ptr, row_idx);
         Ok(symbolic)
+    }
+
+    /// The order was made for other zeros on the diagonal.
+    pub fn is_for_others(&self, col_ptr: &[usize], row_idx: &[usize], values: &[f64]) -> bool {
+        self.zero.iter().enumerate().any(|(j, z)| *z != is_zero(j, col_ptr, row_idx, values))
     }
 
     /// Rows, maps and entries of every node.
@@ -180,6 +201,12 @@ impl Symbolic {
     }
 }
 
+fn is_zero(j: usize, col_ptr: &[usize], row_idx: &[usize], values: &[f64]) -> bool {
+    let first = col_ptr[j];
+    let stored = first < col_ptr[j + 1] && row_idx[first] == j;
+    !stored || values[first].abs() <= ZERO_DIAGONAL
+}
+
 fn inverse(order: &[u32]) -> Vec<u32> {
     let mut position = vec![0; order.len()];
     for (k, &j) in order.iter().enumerate() {
@@ -200,43 +227,97 @@ fn minimum_degree(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Result<Vec<
     Ok(order.into_iter().map(|j| j as u32).collect())
 }
 
-/// None where the ordering does not apply.
-fn nested_dissection(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Option<Vec<u32>> {
-    // The full symmetric pattern, rows ascending: first what lies above the diagonal, then below.
-    let mut ptr = vec![0i32; n + 1];
-    for j in 0..n {
-        for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
-            if i != j {
-                ptr[i + 1] += 1;
-                ptr[j + 1] += 1;
+/// The full symmetric pattern without its diagonal, rows ascending.
+struct Graph {
+    n: usize,
+    ptr: Vec<i32>,
+    idx: Vec<i32>,
+}
+
+impl Graph {
+    /// None if it has too many edges.
+    fn new(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Option<Self> {
+        let mut ptr = vec![0i32; n + 1];
+        for j in 0..n {
+            for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
+                if i != j {
+                    ptr[i + 1] += 1;
+                    ptr[j + 1] += 1;
+                }
             }
         }
-    }
-    for j in 0..n {
-        ptr[j + 1] = ptr[j].checked_add(ptr[j + 1])?;
-    }
-    let mut next = ptr.clone();
-    let mut idx = vec![0i32; ptr[n] as usize];
-    let mut push = |column: usize, row: usize| {
-        idx[next[column] as usize] = row as i32;
-        next[column] += 1;
-    };
-    for j in 0..n {
-        for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
-            if i != j {
-                push(i, j);
+        for j in 0..n {
+            ptr[j + 1] = ptr[j].checked_add(ptr[j + 1])?;
+        }
+        let mut next = ptr.clone();
+        let mut idx = vec![0i32; ptr[n] as usize];
+        let mut push = |column: usize, row: usize| {
+            idx[next[column] as usize] = row as i32;
+            next[column] += 1;
+        };
+        // First what lies above the diagonal, then below.
+        for above in [true, false] {
+            for j in 0..n {
+                for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
+                    if i != j {
+                        if above { push(i, j) } else { push(j, i) }
+                    }
+                }
             }
         }
+        Some(Self { n, ptr, idx })
     }
-    for j in 0..n {
-        for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
-            if i != j {
-                push(j, i);
+
+    fn neighbours(&self, j: usize) -> &[i32] {
+        &self.idx[self.ptr[j] as usize..self.ptr[j + 1] as usize]
+    }
+
+    /// None where the ordering does not apply.
+    fn nested_dissection(&self) -> Option<Vec<u32>> {
+        let order = feral_metis::metis_order(&CscPattern::new(self.n, &self.ptr, &self.idx)?).ok()?;
+        Some(order.into_iter().map(|j| j as u32).collect())
+    }
+
+    /// An unknown with a zero on the diagonal has no pivot before one of its neighbours has been eliminated: it waits for
+    /// one that serves no other and follows it. The pivot search would delay it likewise, but with larger fronts than planned.
+    fn postponed(&self, order: &[u32], zero: &[bool]) -> Vec<u32> {
+        const LATER: u8 = 0;
+        const WAITS: u8 = 1;
+        const DONE: u8 = 2;
+        const USED: u8 = 3;
+        let mut state = vec![LATER; self.n];
+        let mut new = Vec::with_capacity(self.n);
+        for &v in order {
+            let v = v as usize;
+            if state[v] != LATER {
+                continue;
+            }
+            let with = |wanted: u8, state: &[u8]| {
+                self.neighbours(v).iter().map(|&w| w as usize).find(|&w| state[w] == wanted)
+            };
+            if zero[v] {
+                if let Some(w) = with(DONE, &state) {
+                    state[w] = USED;
+                } else if let Some(w) = with(WAITS, &state) {
+                    new.push(w as u32);
+                    new.push(v as u32);
+                    (state[v], state[w]) = (USED, USED);
+                    continue;
+                } else if with(USED, &state).is_none() {
+                    state[v] = WAITS;
+                    continue;
+                }
+            }
+            state[v] = DONE;
+            new.push(v as u32);
+            if let Some(w) = with(WAITS, &state) {
+                new.push(w as u32);
+                (state[v], state[w]) = (USED, USED);
             }
         }
+        new.extend((0..self.n as u32).filter(|&v| state[v as usize] == WAITS));
+        new
     }
-    let order = feral_metis::metis_order(&CscPattern::new(n, &ptr, &idx)?).ok()?;
-    Some(order.into_iter().map(|j| j as u32).collect())
 }
 
 /// Elimination tree (Liu 1990) and counts, in postorder.

@@ -1,0 +1,106 @@
+//! Solve time over the number of variables, for instances of different sizes of the same problems.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use super::profile::COLOURS;
+use super::row::Row;
+use crate::cli::Failure;
+
+type Curve = Vec<(f64, f64)>;
+
+/// (variables, seconds) of the solved instances, by problem; problems with one size are left out.
+fn curves(rows: &[Row]) -> BTreeMap<String, Curve> {
+    let mut curves: BTreeMap<String, Curve> = BTreeMap::new();
+    for row in rows.iter().filter(|r| r.solved && r.n > 0) {
+        curves.entry(row.name.clone()).or_default().push((row.n as f64, row.solve_seconds.max(1e-6)));
+    }
+    for curve in curves.values_mut() {
+        curve.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+    curves.retain(|_, c| c[0].0 < c[c.len() - 1].0);
+    curves
+}
+
+/// Slope of a curve in logarithms, by least squares: 1 is linear growth.
+fn exponent(curve: &[(f64, f64)]) -> f64 {
+    let logs: Vec<(f64, f64)> = curve.iter().map(|(n, t)| (n.ln(), t.ln())).collect();
+    let count = logs.len() as f64;
+    let (mx, my) = logs.iter().fold((0.0, 0.0), |a, p| (a.0 + p.0 / count, a.1 + p.1 / count));
+    let (sxy, sxx) = logs.iter().fold((0.0, 0.0), |a, p| {
+        let (dx, dy) = (p.0 - mx, p.1 - my);
+        (a.0 + dx * dy, a.1 + dx * dx)
+    });
+    sxy / sxx
+}
+
+/// Draws the curves as SVG, both axes logarithmic.
+pub fn write(path: &Path, rows: &[Row]) -> Result<(), Failure> {
+    let curves = curves(rows);
+    if curves.is_empty() {
+        return Err(Failure("option growth: there is no problem that was solved in two sizes".into()));
+    }
+    draw(path, &curves).map_err(|e| Failure(format!("{}: {e}", path.display())))
+}
+
+fn draw(path: &Path, curves: &BTreeMap<String, Curve>) -> Result<(), Box<dyn Error>> {
+    let all = || curves.values().flatten();
+    let range = |f: fn(&(f64, f64)) -> f64| {
+        let low = all().map(f).fold(f64::INFINITY, f64::min);
+        0.7 * low..1.5 * all().map(f).fold(low, f64::max)
+    };
+    let root = SVGBackend::new(path, (800, 520)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(20)
+        .x_label_area_size(50)
+        .y_label_area_size(80)
+        .build_cartesian_2d(range(|p| p.0).log_scale(), range(|p| p.1).log_scale())?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .y_label_formatter(&|y| format!("{y:e}"))
+        .x_desc("variables")
+        .y_desc("solve time, seconds")
+        .label_style(("sans-serif", 15))
+        .axis_desc_style(("sans-serif", 16))
+        .draw()?;
+    for (k, (name, curve)) in curves.iter().enumerate() {
+        let style = COLOURS[k % COLOURS.len()].stroke_width(if k < COLOURS.len() { 3 } else { 1 });
+        chart
+            .draw_series(LineSeries::new(curve.iter().copied(), style).point_size(4))?
+            .label(format!("{name}, n^{:.2}", exponent(curve)))
+            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 24, y)], style));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .margin(12)
+        .legend_area_size(32)
+        .background_style(WHITE.mix(0.9))
+        .border_style(RGBColor(180, 180, 180))
+        .label_font(("sans-serif", 15))
+        .draw()?;
+    root.present()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_power_law_has_its_exponent() {
+        let curve: Curve = [10.0, 100.0, 1000.0].iter().map(|&n: &f64| (n, 3e-5 * n.powf(1.25))).collect();
+        approx::assert_relative_eq!(exponent(&curve), 1.25, epsilon = 1e-12);
+        let path = std::env::temp_dir().join(format!("costate-growth-{}.svg", std::process::id()));
+        draw(&path, &BTreeMap::from([("LUKVLE1".into(), curve)])).unwrap();
+        let svg = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(svg.contains("LUKVLE1, n^1.25") && svg.contains("variables"));
+    }
+}
