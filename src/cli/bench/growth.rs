@@ -63,6 +63,7 @@ fn draw(path: &Path, curves: &BTreeMap<String, Curve>) -> Result<(), Box<dyn Err
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(RGBColor(225, 225, 225))
+        .x_label_formatter(&|x| format!("{x}"))
         .y_label_formatter(&|y| format!("{y:e}"))
         .x_desc("variables")
         .y_desc("solve time, seconds")
