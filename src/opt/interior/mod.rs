@@ -141,9 +141,9 @@ impl Engine<'_> {
         let mut b = self.begin_interior(Start { mu: 0.1 });
         self.barrier_derivatives(&mut b).ok()?;
         self.fill_kkt(System::Optimality);
-        let weights = std::mem::take(&mut self.weights);
-        let kkt = self.kkt.as_mut()?;
-        kkt.regularize(0.0, &weights, 0.0);
+        let Self { kkt, weights, .. } = self;
+        let kkt = kkt.as_mut()?;
+        kkt.regularize(0.0, weights, 0.0);
         Some(kkt.matrix().clone())
     }
 
@@ -254,7 +254,6 @@ impl Engine<'_> {
             return self.inexact_interior_direction();
         }
         self.fill_kkt(System::Optimality);
-        let stopped = |e: &Self| PhaseEnd::Done(e.out_of_budget().unwrap_or(StopReason::Interrupted));
         // A Jacobian may be singular at some points only.
         self.regularization.deficient &= self.keeps_delta;
         let floor = self.regularization.floor;
@@ -262,7 +261,7 @@ impl Engine<'_> {
         for _ in 0..4 {
             let kind = match self.correct_inertia() {
                 Ok(kind) => kind,
-                Err(DirectionFailure::Stopped) => return Err(stopped(self)),
+                Err(DirectionFailure::Stopped) => return Err(self.stopped()),
                 Err(DirectionFailure::Failed(what)) => return Err(PhaseEnd::NoStep(what)),
             };
             self.step.fill(0.0);
@@ -272,7 +271,7 @@ impl Engine<'_> {
                     return Ok((kind, inner + s.iterations as u64));
                 }
                 Ok(s) => inner += s.iterations as u64,
-                Err(LinSolError::Stopped) => return Err(stopped(self)),
+                Err(LinSolError::Stopped) => return Err(self.stopped()),
                 Err(e) => return Err(PhaseEnd::NoStep(e.to_string())),
             }
             let reg = &mut self.regularization;
@@ -283,10 +282,18 @@ impl Engine<'_> {
         Err(PhaseEnd::NoStep("the linear system could not be solved accurately".into()))
     }
 
+    /// Why a linear solver was told to stop.
+    fn stopped(&self) -> PhaseEnd {
+        PhaseEnd::Done(self.out_of_budget().unwrap_or(StopReason::Interrupted))
+    }
+
     /// The same by an iterative solver: no inertia is known, curvature along the step stands for it.
     fn inexact_interior_direction(&mut self) -> Result<(char, u64), PhaseEnd> {
         const LARGEST_SHIFT: f64 = 1e20;
-        let failed = |e: LinSolError| PhaseEnd::NoStep(e.to_string());
+        let failed = |s: &Self, e: LinSolError| match e {
+            LinSolError::Stopped => s.stopped(),
+            e => PhaseEnd::NoStep(e.to_string()),
+        };
         let relative = (1e-2 * norm2(&self.rhs).sqrt()).clamp(1e-10, 1e-3);
         let accuracy = Accuracy { relative, max_iterations: self.options.max_inner_iterations };
         let reg = &mut self.regularization;
@@ -295,9 +302,9 @@ impl Engine<'_> {
         let mut inner = 0;
         self.fill_kkt(System::Optimality);
         loop {
-            self.prepare(System::Optimality).map_err(failed)?;
+            self.prepare(System::Optimality).map_err(|e| failed(self, e))?;
             self.step.fill(0.0);
-            let solved = self.solve_linear(System::Optimality, accuracy).map_err(failed)?;
+            let solved = self.solve_linear(System::Optimality, accuracy).map_err(|e| failed(self, e))?;
             if let Some(stop) = self.out_of_budget() {
                 return Err(PhaseEnd::Done(stop));
             }
