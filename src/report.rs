@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::nlp::NlpMeta;
+
 /// Why a solver stopped.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,6 +132,30 @@ pub struct Timings {
     pub linear: f64,
 }
 
+/// An entry of the Hessian of the Lagrangian that differences of its gradient do not confirm.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct WrongEntry {
+    /// Variable.
+    pub row: usize,
+    /// Variable, not above `row`.
+    pub col: usize,
+    /// As the problem says.
+    pub given: f64,
+    /// By differences.
+    pub expected: f64,
+}
+
+impl WrongEntry {
+    /// One sentence for people.
+    pub fn describe(&self, meta: &NlpMeta) -> String {
+        let (row, col) = (meta.variable_name(self.row), meta.variable_name(self.col));
+        format!(
+            "the second derivative at ({row}, {col}) is not that of the gradient: given {:.4e}, by differences {:.4e}",
+            self.given, self.expected
+        )
+    }
+}
+
 /// A solver's answer. Vectors and residuals are those of the ORIGINAL, unscaled problem; signs as in `docs/notation.md`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -165,6 +191,8 @@ pub struct Report {
     pub message: String,
     /// The most violated constraints (index, violation), worst first; empty at a feasible point.
     pub worst_constraints: Vec<(usize, f64)>,
+    /// A second derivative of the problem that is wrong, found where an attempt failed; differences were used from then on.
+    pub wrong_entry: Option<WrongEntry>,
 }
 
 impl Report {

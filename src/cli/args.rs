@@ -65,7 +65,8 @@ pub struct SolverArgs {
     /// Optimization method: auto, sketched-newton, interior-point or augmented-lagrangian
     #[arg(long, value_name = "METHOD", default_value = "auto")]
     pub method: Method,
-    /// Second derivatives: exact (as the problem gives them) or limited-memory (approximated)
+    /// Second derivatives: exact (as the problem gives them), limited-memory (approximated) or differences (of gradients, on the
+    /// problem's pattern)
     #[arg(long, value_name = "MODEL", default_value = "exact")]
     pub hessian: HessianModel,
     /// When an inexact step is accurate enough: practical or certified

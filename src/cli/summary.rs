@@ -43,6 +43,9 @@ pub struct Summary {
     pub time: Time,
     /// One sentence.
     pub message: String,
+    /// What was noticed of the problem: a wrong second derivative.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Only for `bench`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bench: Option<Facts>,
@@ -124,6 +127,7 @@ impl Summary {
                 total: report.time.read + report.time.solve,
             },
             message: report.message.clone(),
+            warning: report.wrong_entry.map(|e| e.describe(meta)),
             bench: None,
         }
     }
@@ -146,6 +150,7 @@ impl Summary {
             linear: Linear::default(),
             time: Time::default(),
             message,
+            warning: None,
             bench: None,
         }
     }

@@ -209,6 +209,9 @@ pub fn footer(out: &mut Output, meta: &NlpMeta, report: &Report) {
         seconds(time.evaluations),
         seconds(time.linear)
     ));
+    if let Some(entry) = &report.wrong_entry {
+        out.line(format_args!("Warning      {}", entry.describe(meta)));
+    }
     if !report.worst_constraints.is_empty() {
         out.line(format_args!("\nMost violated constraints"));
         let names: Vec<String> =

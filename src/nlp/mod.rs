@@ -2,7 +2,7 @@
 
 pub mod check;
 mod closure;
-mod differences;
+pub(crate) mod differences;
 pub mod solution;
 
 pub use closure::{ClosureProblem, Problem};

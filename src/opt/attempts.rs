@@ -112,11 +112,12 @@ impl Engine<'_> {
     /// One attempt after the other from the start until one ends well. If none does, the first certificate counts, or else
     /// the last end.
     pub fn attempts(&mut self) -> StopReason {
-        let list = Attempt::list(self);
+        let mut list = Attempt::list(self);
         let limit = self.options.max_iterations;
         let mut certified: Option<(Point, Point, Residuals)> = None;
         let mut stop = StopReason::MaxIterations;
-        for (k, &attempt) in list.iter().enumerate() {
+        let mut k = 0;
+        while let Some(&attempt) = list.get(k) {
             if k > 0 {
                 self.note(&format!("attempt {} from the start: {}", k + 1, attempt.describe()));
                 if self.restart().is_err() {
@@ -138,12 +139,32 @@ impl Engine<'_> {
             if self.out_of_budget().is_some() {
                 break;
             }
+            if k == 0 && stop != StopReason::LocallyInfeasible && self.doubts_hessian() {
+                list.insert(1, attempt);
+            }
+            k += 1;
         }
         if let Some((current, best, residuals)) = certified {
             (self.current, self.best, self.best_residuals) = (current, best, residuals);
             return StopReason::LocallyInfeasible;
         }
         stop
+    }
+
+    /// Differences of gradients show that second derivatives of the problem are wrong; they are used from now on.
+    fn doubts_hessian(&mut self) -> bool {
+        // Multipliers of zero would hide the constraints.
+        let y: Vec<f64> = self.current.y.iter().map(|&y| if y == 0.0 { 1.0 } else { y }).collect();
+        let x = std::mem::take(&mut self.current.x);
+        let wrong = self.model.wrong_hessian(&x, &y);
+        self.current.x = x;
+        let Some(mut entry) = wrong else { return false };
+        entry.given /= self.model.objective_scale;
+        entry.expected /= self.model.objective_scale;
+        self.wrong_entry = Some(entry);
+        self.note("the second derivatives are not those of the gradients: differences are used from now on");
+        self.model.take_differences();
+        true
     }
 
     /// Iterations, time and patience of an attempt, of which `left` are left with it: even shares of the iterations, two

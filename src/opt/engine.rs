@@ -14,7 +14,7 @@ use crate::linalg::{norm_inf, norm1};
 use crate::linsol::{LinearSolver, LinearSolverKind};
 use crate::nlp::NlpMeta;
 use crate::observe::{Event, IterationRow, Observer, StopCause, StopToken};
-use crate::report::{LinearStats, StopReason};
+use crate::report::{LinearStats, StopReason, WrongEntry};
 
 /// Residuals of a point.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,6 +76,8 @@ pub(super) struct Engine<'a> {
     pub iteration: u64,
     /// Stationarity of the violation in the feasibility phase.
     pub last_stationarity: f64,
+    /// A wrong second derivative, original scale.
+    pub wrong_entry: Option<WrongEntry>,
     /// Iterations allowed in this attempt, counted from the start of the solve.
     pub iteration_limit: u64,
     /// End of this attempt's share of the time limit.

@@ -10,6 +10,7 @@
 
 mod attempts;
 mod certified;
+mod differences;
 mod direction;
 mod engine;
 mod feasibility;
@@ -63,6 +64,13 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
         });
     }
     let provided = meta.hessian.is_some() || meta.hessian_products;
+    if options.hessian == HessianModel::Differences && meta.hessian.is_none() {
+        return Err(Error::Option {
+            option: "hessian".into(),
+            what: "differences need the pattern of the Hessian's entries, which the problem does not give"
+                .into(),
+        });
+    }
     let learned = options.hessian == HessianModel::LimitedMemory || !provided;
     if learned && meta.m() > 0 && options.method == Method::SketchedNewton {
         return Err(Error::Unsupported {
@@ -203,6 +211,7 @@ impl<'a> Engine<'a> {
             relative_shift: false,
             keeps_delta: true,
             last_stationarity: f64::INFINITY,
+            wrong_entry: None,
             model,
             options,
             observer,
@@ -246,7 +255,11 @@ impl<'a> Engine<'a> {
             method: format!(
                 "{}{}",
                 self.method(),
-                if self.model.is_quasi_newton() { ", limited-memory Hessian" } else { "" }
+                match (self.model.is_quasi_newton(), self.model.takes_differences()) {
+                    (true, _) => ", limited-memory Hessian",
+                    (_, true) => ", Hessian by differences",
+                    _ => "",
+                }
             ),
             linear: format!("{} ({why})", self.solver_kind),
             objective_scale: self.model.objective_scale,
@@ -309,6 +322,7 @@ impl<'a> Engine<'a> {
                 linear: self.linear_seconds,
             },
             worst_constraints: worst,
+            wrong_entry: self.wrong_entry,
             stop,
         };
         report.message = message(&report, model.nlp().meta());

@@ -10,6 +10,7 @@ use crate::linalg::{LinOp, SparseMatrix, Storage, norm_inf};
 use crate::nlp::{EvalError, Nlp, Pattern};
 use crate::report::Counts;
 
+use super::differences::HessianDifferences;
 use super::options::HessianModel;
 use super::quasi_newton::QuasiNewton;
 
@@ -110,6 +111,8 @@ pub(super) struct Model<'a> {
     y_raw: Vec<f64>,
     /// In place of the Hessian.
     quasi: Option<Learner>,
+    /// In place of the problem's values.
+    differences: Option<HessianDifferences>,
     pub counts: Counts,
     pub seconds: f64,
     /// A function panicked: nothing is evaluated any more.
@@ -118,19 +121,19 @@ pub(super) struct Model<'a> {
 
 impl<'a> Model<'a> {
     /// Without second derivatives, or where they are not wanted, the Hessian is a limited-memory approximation.
-    pub fn new(nlp: &'a mut dyn Nlp, hessian: HessianModel) -> Self {
+    pub fn new(nlp: &'a mut dyn Nlp, hessian_model: HessianModel) -> Self {
         let meta = nlp.meta();
         let (n, m) = (meta.n(), meta.m());
         let jacobian =
             meta.jacobian.as_ref().map(|p| Assembled::new(m, n, &p.rows, &p.cols, Storage::General));
         let provided = meta.hessian.is_some() || meta.hessian_products;
-        let learns = hessian == HessianModel::LimitedMemory || !provided;
+        let learns = hessian_model == HessianModel::LimitedMemory || !provided;
         let diagonal = Pattern { rows: (0..n).collect(), cols: (0..n).collect() };
         let entries =
             if learns { (m == 0 || jacobian.is_some()).then_some(&diagonal) } else { meta.hessian.as_ref() };
         let hessian = entries.map(|p| Assembled::new(n, n, &p.rows, &p.cols, Storage::SymmetricLower));
         let right_hand_side = meta.c_lower.clone();
-        Self {
+        let mut model = Self {
             nlp,
             n,
             m,
@@ -141,10 +144,15 @@ impl<'a> Model<'a> {
             hessian,
             y_raw: vec![0.0; m],
             quasi: learns.then(|| Learner::new(n)),
+            differences: None,
             counts: Counts::default(),
             seconds: 0.0,
             panicked: None,
+        };
+        if hessian_model == HessianModel::Differences {
+            model.take_differences();
         }
+        model
     }
 
     pub fn nlp(&self) -> &dyn Nlp {
@@ -277,8 +285,15 @@ impl<'a> Model<'a> {
             self.quasi = Some(learner);
             return result;
         }
-        if self.hessian.is_none() {
-            return Ok(());
+        let Some(hessian) = &mut self.hessian else { return Ok(()) };
+        if let Some(mut differences) = self.differences.take() {
+            let mut values = std::mem::take(&mut hessian.matrix.values);
+            let result = self.difference_hessian(&mut differences, (x, sigma, y), 1.0, &mut values);
+            self.differences = Some(differences);
+            if let Some(hessian) = &mut self.hessian {
+                hessian.matrix.values = values;
+            }
+            return result;
         }
         self.counts.hessian += 1;
         self.call("Hessian", |s| match &mut s.hessian {
@@ -301,6 +316,16 @@ impl<'a> Model<'a> {
     /// The Hessian is an approximation.
     pub fn is_quasi_newton(&self) -> bool {
         self.quasi.is_some()
+    }
+
+    /// From now on the Hessian's entries come from differences of gradients.
+    pub fn take_differences(&mut self) {
+        self.differences = self.hessian().filter(|_| self.quasi.is_none()).map(HessianDifferences::new);
+    }
+
+    /// The Hessian's entries come from differences of gradients.
+    pub fn takes_differences(&self) -> bool {
+        self.differences.is_some()
     }
 
     /// Forgets what was learned: the next point is far from the last.

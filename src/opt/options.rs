@@ -62,6 +62,8 @@ pub enum HessianModel {
     Exact,
     /// A limited-memory approximation (BFGS, damped).
     LimitedMemory,
+    /// Differences of gradients on the problem's pattern of entries, whose values are not asked for.
+    Differences,
 }
 
 impl HessianModel {
@@ -70,6 +72,7 @@ impl HessianModel {
         match self {
             Self::Exact => "exact",
             Self::LimitedMemory => "limited-memory",
+            Self::Differences => "differences",
         }
     }
 }
@@ -96,7 +99,13 @@ macro_rules! named {
     };
 }
 
-named!(HessianModel, "Hessian model", HessianModel::Exact, HessianModel::LimitedMemory);
+named!(
+    HessianModel,
+    "Hessian model",
+    HessianModel::Exact,
+    HessianModel::LimitedMemory,
+    HessianModel::Differences
+);
 named!(AccuracyRule, "accuracy rule", AccuracyRule::Practical, AccuracyRule::Certified);
 named!(
     Method,

@@ -208,6 +208,10 @@ impl<'a> Standard<'a> {
             let row_products = (0..m).map(|i| product(report.y[i], c[i], meta.c_lower[i], meta.c_upper[i]));
             report.complementarity = bound_products.chain(row_products).fold(0.0, f64::max);
         }
+        if let Some(entry) = &mut report.wrong_entry {
+            // Slacks are linear: both are variables.
+            (entry.row, entry.col) = (self.free[entry.row], self.free[entry.col]);
+        }
         report.x.clear();
         report.x.extend_from_slice(&self.x);
         report.z = z;

@@ -1,0 +1,100 @@
+//! Second derivatives by differences, and problems whose own ones are wrong.
+
+use std::cell::Cell;
+
+use costate::Error;
+use costate::nlp::{ClosureProblem, Pattern, Problem};
+use costate::observe::Silent;
+use costate::opt::{HessianModel, Options, solve};
+
+const N: usize = 6;
+
+/// min sum 100 (x_{j+1} - x_j^2)^2 + (1 - x_j)^2 - log x_j in [1e-3, 1.5]^n subject to x_1 x_n = 0.5; `error` multiplies the
+/// second derivatives at (2, 1). `least` records the smallest x that was evaluated.
+fn problem(error: f64, least: &Cell<f64>) -> ClosureProblem<'_> {
+    let pattern = Pattern {
+        rows: (0..N).flat_map(|j| if j + 1 < N { vec![j, j + 1] } else { vec![j] }).chain([N - 1]).collect(),
+        cols: (0..N).flat_map(|j| if j + 1 < N { vec![j, j] } else { vec![j] }).chain([0]).collect(),
+    };
+    Problem::new("valley", N)
+        .start(&[0.2; N])
+        .bounds(&[1e-3; N], &[1.5; N])
+        .objective(move |x| {
+            least.set(x.iter().copied().fold(least.get(), f64::min));
+            let valley = |j: usize| 100.0 * (x[j + 1] - x[j] * x[j]).powi(2) + (1.0 - x[j]).powi(2);
+            (0..N - 1).map(valley).sum::<f64>() - x.iter().map(|v| v.ln()).sum::<f64>()
+        })
+        .gradient(move |x, g| {
+            least.set(x.iter().copied().fold(least.get(), f64::min));
+            g.iter_mut().zip(x).for_each(|(g, x)| *g = -1.0 / x);
+            for j in 0..N - 1 {
+                let r = x[j + 1] - x[j] * x[j];
+                g[j] += -400.0 * x[j] * r - 2.0 * (1.0 - x[j]);
+                g[j + 1] += 200.0 * r;
+            }
+        })
+        .equality(1, |x, c| c[0] = x[0] * x[N - 1] - 0.5)
+        .jacobian(|x, j| {
+            j.fill(0.0);
+            (j[0], j[N - 1]) = (x[N - 1], x[0]);
+        })
+        .sparse_hessian(pattern, move |x, sigma, y, h| {
+            h.fill(0.0);
+            for j in 0..N {
+                h[2 * j] += sigma / (x[j] * x[j]) + if j > 0 { sigma * 200.0 } else { 0.0 };
+                if j + 1 < N {
+                    let r = x[j + 1] - x[j] * x[j];
+                    h[2 * j] += sigma * (800.0 * x[j] * x[j] - 400.0 * r + 2.0);
+                    h[2 * j + 1] = -400.0 * sigma * x[j];
+                }
+            }
+            h[1] *= error;
+            h[2 * N - 1] = y[0];
+        })
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn differences_replace_the_values_and_stay_inside_the_bounds() {
+    let least = Cell::new(f64::INFINITY);
+    let exact = solve(&mut problem(1.0, &least), &Options::default(), &mut Silent).unwrap();
+    least.set(f64::INFINITY);
+    // The values are wrong, but not asked for.
+    let options = Options { hessian: HessianModel::Differences, ..Options::default() };
+    let report = solve(&mut problem(1e9, &least), &options, &mut Silent).unwrap();
+    assert!(exact.solved() && report.solved(), "{} {}", exact.message, report.message);
+    assert_eq!(report.counts.hessian, 0);
+    assert!(report.wrong_entry.is_none());
+    assert!((report.objective - exact.objective).abs() < 1e-6 * exact.objective.abs());
+    assert!(report.iterations <= exact.iterations + 2, "{} {}", report.iterations, exact.iterations);
+    assert!(least.get() >= 1e-3, "{}", least.get());
+}
+
+#[test]
+fn wrong_second_derivatives_are_found_and_replaced() {
+    let least = Cell::new(f64::INFINITY);
+    let exact = solve(&mut problem(1.0, &least), &Options::default(), &mut Silent).unwrap();
+    assert!(exact.wrong_entry.is_none());
+    let report = solve(&mut problem(1e7, &least), &Options::default(), &mut Silent).unwrap();
+    assert!(report.solved(), "{}", report.message);
+    assert!((report.objective - exact.objective).abs() < 1e-6 * exact.objective.abs());
+    let entry = report.wrong_entry.expect("the wrong entry");
+    assert_eq!((entry.row, entry.col), (1, 0));
+    assert!((entry.given / entry.expected - 1e7).abs() < 1e2, "{entry:?}");
+    assert!(least.get() >= 1e-3, "{}", least.get());
+}
+
+#[test]
+fn differences_need_a_pattern() {
+    let mut problem = Problem::new("square", 2)
+        .start(&[1.0; 2])
+        .objective(|x| x.iter().map(|v| v * v).sum())
+        .gradient(|x, g| g.iter_mut().zip(x).for_each(|(g, x)| *g = 2.0 * x))
+        .hessian_product(|_, sigma, _, v, hv| hv.iter_mut().zip(v).for_each(|(h, v)| *h = 2.0 * sigma * v))
+        .build()
+        .unwrap();
+    let options = Options { hessian: HessianModel::Differences, ..Options::default() };
+    let error = solve(&mut problem, &options, &mut Silent).unwrap_err();
+    assert!(matches!(error, Error::Option { .. }) && error.to_string().contains("pattern"), "{error}");
+}
