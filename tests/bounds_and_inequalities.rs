@@ -577,3 +577,30 @@ fn bounds_and_inequalities_without_matrices() {
     }
     assert!(z.iter().any(|z| *z < -1e-4), "no contact");
 }
+
+/// min -x + y^2 subject to x <= 1.
+#[test]
+fn bounds_are_relaxed_only_if_allowed() {
+    let largest = std::cell::Cell::new(0.0f64);
+    let mut problem = Problem::new("edge", 2)
+        .start(&[0.5, 0.0])
+        .bounds(&[0.0, -INF], &[1.0, INF])
+        .objective(|x| {
+            largest.set(largest.get().max(x[0]));
+            -x[0] + x[1] * x[1]
+        })
+        .gradient(|x, g| g.copy_from_slice(&[-1.0, 2.0 * x[1]]))
+        .hessian(|_, sigma, _, h| h.copy_from_slice(&[0.0, 0.0, 0.0, 2.0 * sigma]))
+        .build()
+        .unwrap();
+    let strict = solve(&mut problem, &Options::default(), &mut Silent).unwrap();
+    assert!(strict.solved() && largest.get() <= 1.0, "{} {}", strict.message, largest.get());
+    let options = Options { bound_relaxation: 1e-4, ..Options::default() };
+    let relaxed = solve(&mut problem, &options, &mut Silent).unwrap();
+    assert!(relaxed.x[0] > 1.0 + 0.9e-4 && largest.get() <= 1.0 + 1e-4, "{:?}", relaxed.x);
+    // The residuals are those of the original bounds.
+    assert_relative_eq!(relaxed.primal, relaxed.x[0] - 1.0, epsilon = 1e-12);
+    let options = Options { bound_relaxation: 1.0, ..Options::default() };
+    let error = solve(&mut problem, &options, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("bound_relaxation"), "{error}");
+}

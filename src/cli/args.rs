@@ -84,6 +84,9 @@ pub struct SolverArgs {
     /// Initial penalty of the gradient of the Lagrangian
     #[arg(long, value_name = "ETA2", default_value_t = Options::default().initial_dual_penalty)]
     pub initial_dual_penalty: f64,
+    /// Bounds of variables may be violated by this times max(1, |bound|) (Ipopt's default is 1e-8)
+    #[arg(long, value_name = "R", default_value_t = 0.0)]
+    pub relax_bounds: f64,
     /// Do not scale objective and constraints
     #[arg(long)]
     pub no_scaling: bool,
@@ -106,6 +109,7 @@ impl SolverArgs {
         Options {
             method: self.method,
             hessian: self.hessian,
+            bound_relaxation: self.relax_bounds,
             tolerance: variant.tolerance,
             max_iterations: self.max_iter,
             max_evaluations: self.max_eval,

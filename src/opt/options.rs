@@ -145,6 +145,9 @@ pub struct Options {
     pub max_inner_iterations: usize,
     /// Scale objective and constraints by their gradients at the start.
     pub scaling: bool,
+    /// Bounds of the variables may be violated by this times max(1, |bound|); 0: never, not even while solving. Ipopt allows
+    /// 1e-8. Points of a feasible set without interior may have multipliers only so.
+    pub bound_relaxation: f64,
     /// Where to begin instead of the problem's start: a point near the solution, with multipliers.
     pub warm_start: Option<WarmStart>,
     /// Asks the solver to stop from outside.
@@ -167,6 +170,7 @@ impl Default for Options {
             initial_dual_penalty: 0.1,
             max_inner_iterations: 100_000,
             scaling: true,
+            bound_relaxation: 0.0,
             warm_start: None,
             stop: StopToken::default(),
         }
@@ -225,6 +229,12 @@ impl Options {
                     what: format!("found {v}, expected a positive finite number"),
                 });
             }
+        }
+        if !(0.0..=1e-2).contains(&self.bound_relaxation) {
+            return Err(Error::Option {
+                option: "bound_relaxation".into(),
+                what: format!("found {}, expected a number from 0 to 0.01", self.bound_relaxation),
+            });
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::nlp::{EvalError, INFINITE_BOUND, Nlp, NlpMeta, Pattern};
 use crate::report::Report;
 
 /// Slack bounds are relaxed by this times max(1, |bound|), so that feasible sets without interior can be approached.
-/// The bounds of the variables are never relaxed.
+/// The bounds of the variables are relaxed only where the user allows it (`Options::bound_relaxation`).
 const RELAXATION: f64 = 1e-8;
 /// The start keeps this distance from its bounds, absolute and relative to their distance.
 const PUSH: f64 = 1e-2;
@@ -44,6 +44,8 @@ pub(super) struct Standard<'a> {
     weight: Vec<f64>,
     /// Original x: fixed variables hold their values.
     x: Vec<f64>,
+    /// Of the bounds of the variables.
+    relaxation: f64,
     /// Vectors of the original length.
     other: Vec<f64>,
     product: Vec<f64>,
@@ -79,6 +81,7 @@ impl<'a> Standard<'a> {
             meta: NlpMeta::default(),
             jacobian: Gather::default(),
             hessian: Gather::default(),
+            relaxation: options.bound_relaxation,
             other: vec![0.0; n],
             product: vec![0.0; n],
             inner,
@@ -108,10 +111,16 @@ impl<'a> Standard<'a> {
     fn standard_meta(&mut self, original: &NlpMeta, position: &[usize]) -> NlpMeta {
         let (nf, m) = (self.free.len(), original.m());
         let pick = |v: &[f64]| self.free.iter().map(|&j| v[j]).collect::<Vec<f64>>();
+        let relax = |v: &[f64], sign: f64| {
+            let by = |b: f64| {
+                if b.abs() < INFINITE_BOUND { sign * self.relaxation * b.abs().max(1.0) } else { 0.0 }
+            };
+            self.free.iter().map(|&j| v[j] + by(v[j])).collect::<Vec<f64>>()
+        };
         let mut meta = NlpMeta {
             name: original.name.clone(),
-            x_lower: pick(&original.x_lower),
-            x_upper: pick(&original.x_upper),
+            x_lower: relax(&original.x_lower, -1.0),
+            x_upper: relax(&original.x_upper, 1.0),
             x0: pick(&self.x),
             c_lower: original.c_lower.clone(),
             c_upper: original.c_upper.clone(),
