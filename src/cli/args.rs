@@ -84,6 +84,9 @@ pub struct SolverArgs {
     /// Initial penalty of the gradient of the Lagrangian
     #[arg(long, value_name = "ETA2", default_value_t = Options::default().initial_dual_penalty)]
     pub initial_dual_penalty: f64,
+    /// Threads of large factorizations; results do not depend on their number
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: usize,
     /// Bounds of variables may be violated by this times max(1, |bound|) (Ipopt's default is 1e-8)
     #[arg(long, value_name = "R", default_value_t = 0.0)]
     pub relax_bounds: f64,
@@ -109,6 +112,7 @@ impl SolverArgs {
         Options {
             method: self.method,
             hessian: self.hessian,
+            threads: self.threads,
             bound_relaxation: self.relax_bounds,
             tolerance: variant.tolerance,
             max_iterations: self.max_iter,

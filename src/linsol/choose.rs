@@ -1,7 +1,7 @@
 //! Construction by name, and the automatic choice.
 
 use crate::linsol::{
-    Gmres, Ldl, LinearSolver, LinearSolverKind, Minres, Sketch, SketchProject, SketchedKrylov,
+    Gmres, Ldl, LdlOptions, LinearSolver, LinearSolverKind, Minres, Sketch, SketchProject, SketchedKrylov,
 };
 
 /// What the automatic choice looks at.
@@ -42,12 +42,14 @@ pub fn choose(facts: Facts) -> (LinearSolverKind, String) {
     }
 }
 
-/// A solver by its name; `seed` starts the random stream of those that have one. `Auto` gives the sparse LDL': call
+/// A solver by its name; `seed` starts the random stream of those that have one, the sparse LDL' uses `threads`. `Auto` gives the sparse LDL': call
 /// [`choose`] first where the matrix is known.
-pub fn build(kind: LinearSolverKind, seed: u64) -> Box<dyn LinearSolver> {
+pub fn build(kind: LinearSolverKind, seed: u64, threads: usize) -> Box<dyn LinearSolver> {
     let sketch = |s: Sketch| Box::new(SketchProject::new(s, seed, None));
     match kind {
-        LinearSolverKind::Auto | LinearSolverKind::Ldl => Box::new(Ldl::default()),
+        LinearSolverKind::Auto | LinearSolverKind::Ldl => {
+            Box::new(Ldl::new(LdlOptions { threads, ..LdlOptions::default() }))
+        }
         LinearSolverKind::Minres => Box::new(Minres::new()),
         LinearSolverKind::Gmres => Box::new(Gmres::default()),
         LinearSolverKind::Gaussian => sketch(Sketch::Gaussian),

@@ -80,7 +80,7 @@ fn consistent(a: &mut SparseMatrix, random: &mut Random) -> Vec<f64> {
 }
 
 fn check_solves(kind: LinearSolverKind, a: &mut SparseMatrix, b: &[f64], relative: f64, what: &str) {
-    let mut solver = build(kind, 7);
+    let mut solver = build(kind, 7, 1);
     let mut x = vec![0.0; a.nrows];
     solver.prepare(a, &go()).unwrap_or_else(|e| panic!("{kind} {what}: {e}"));
     let s = solver.solve(a, b, &mut x, to(relative), &go()).unwrap_or_else(|e| panic!("{kind} {what}: {e}"));
@@ -151,7 +151,7 @@ fn inconsistent_systems_end_without_a_claim() {
     for kind in LinearSolverKind::ALL {
         let mut a = symmetric(3, &[(0, 0, 2.0), (1, 1, 1.0)]);
         let b = [1.0, 1.0, 1.0];
-        let mut solver = build(kind, 7);
+        let mut solver = build(kind, 7, 1);
         let mut x = vec![0.0; 3];
         solver.prepare(&mut a, &go()).unwrap();
         let accuracy = Accuracy { relative: 1e-8, max_iterations: 2000 };
@@ -167,7 +167,7 @@ fn inconsistent_systems_end_without_a_claim() {
 fn zero_right_hand_side_gives_zero() {
     for kind in LinearSolverKind::ALL {
         let mut a = definite(6, &mut Random::new(1));
-        let mut solver = build(kind, 7);
+        let mut solver = build(kind, 7, 1);
         let mut x = vec![1.0; 6];
         solver.prepare(&mut a, &go()).unwrap();
         let s = solver.solve(&mut a, &[0.0; 6], &mut x, to(1e-10), &go()).unwrap();
@@ -182,7 +182,7 @@ fn a_second_call_continues() {
         let mut random = Random::new(31);
         let mut a = definite(n, &mut random);
         let b = random.vector(n);
-        let mut solver = build(kind, 7);
+        let mut solver = build(kind, 7, 1);
         let mut x = vec![0.0; n];
         solver.prepare(&mut a, &go()).unwrap();
         let mut last = 1.0;
@@ -198,7 +198,7 @@ fn a_second_call_continues() {
         let s = solver.solve(&mut a, &b, &mut x, to(1e-2), &go()).unwrap();
         assert_eq!((s.iterations, &x), (0, &kept), "{kind}");
         // Four calls cost no more than about four times one call: they do not start again.
-        let mut fresh = build(kind, 7);
+        let mut fresh = build(kind, 7, 1);
         fresh.prepare(&mut a, &go()).unwrap();
         let one = fresh.solve(&mut a, &b, &mut vec![0.0; n], to(1e-9), &go()).unwrap().iterations;
         assert!(all <= 2 * one + 2 * n + 8, "{kind}: {all} in four calls, {one} in one");
@@ -213,7 +213,7 @@ fn a_second_call_continues_the_random_stream() {
         let mut a = definite(n, &mut random);
         let b = random.vector(n);
         let run = |parts: &[usize]| {
-            let mut solver = build(kind, 5);
+            let mut solver = build(kind, 5, 1);
             let mut x = vec![0.0; n];
             let mut m = a.clone();
             solver.prepare(&mut m, &go()).unwrap();
@@ -237,7 +237,7 @@ fn one_seed_gives_one_answer() {
         let mut a = definite(n, &mut random);
         let b = random.vector(n);
         let mut run = |seed| {
-            let mut solver = build(kind, seed);
+            let mut solver = build(kind, seed, 1);
             let mut x = vec![0.0; n];
             solver.prepare(&mut a, &go()).unwrap();
             let s = solver.solve(&mut a, &b, &mut x, to(1e-5), &go()).unwrap();
@@ -256,7 +256,7 @@ fn entries_that_are_not_finite_are_errors() {
     for kind in LinearSolverKind::ALL {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             let mut a = definite(7, &mut Random::new(2));
-            let mut solver = build(kind, 7);
+            let mut solver = build(kind, 7, 1);
             let mut x = vec![0.0; 7];
             solver.prepare(&mut a, &go()).unwrap();
             let mut b = vec![1.0; 7];
@@ -281,7 +281,7 @@ fn nan_from_a_matrix_free_product_is_an_error() {
     for kind in LinearSolverKind::ALL {
         let mut a = definite(7, &mut Random::new(2));
         a.values[2] = f64::NAN;
-        let mut solver = build(kind, 7);
+        let mut solver = build(kind, 7, 1);
         let mut x = vec![0.0; 7];
         let mut a = MatrixFree(a);
         let result = solver
@@ -301,7 +301,7 @@ fn matrix_free_where_possible() {
         let entries = definite(n, &mut random);
         let b = random.vector(n);
         let mut a = MatrixFree(entries.clone());
-        let mut solver = build(kind, 7);
+        let mut solver = build(kind, 7, 1);
         let prepared = solver.prepare(&mut a, &go());
         if matches!(kind, Ldl | Kaczmarz | KaczmarzNorm | BlockKaczmarz) {
             assert!(matches!(prepared, Err(LinSolError::NeedsEntries { .. })), "{kind}");
@@ -319,7 +319,7 @@ fn matrix_free_where_possible() {
 fn other_shapes_are_errors() {
     for kind in LinearSolverKind::ALL {
         let (mut a, _) = SparseMatrix::from_coordinates(3, 2, &[0, 2], &[0, 1], Storage::General);
-        let mut solver = build(kind, 7);
+        let mut solver = build(kind, 7, 1);
         let e = solver.prepare(&mut a, &go()).unwrap_err();
         assert!(matches!(e, LinSolError::Shape { .. }), "{kind}: {e}");
         let mut a = definite(4, &mut Random::new(2));
@@ -327,7 +327,7 @@ fn other_shapes_are_errors() {
         let e = solver.solve(&mut a, &[1.0; 3], &mut [0.0; 4], to(1e-8), &go()).unwrap_err();
         assert!(matches!(e, LinSolError::Shape { .. }), "{kind}: {e}");
         // Nothing prepared.
-        let e = build(kind, 7).solve(&mut a, &[1.0; 4], &mut [0.0; 4], to(1e-8), &go());
+        let e = build(kind, 7, 1).solve(&mut a, &[1.0; 4], &mut [0.0; 4], to(1e-8), &go());
         assert!(e.is_err(), "{kind}");
     }
 }
@@ -345,7 +345,7 @@ fn square_matrices_that_are_not_symmetric() {
             a.values[*p] = if k < n { 2.0 } else { 0.5 };
         }
         if matches!(kind, Ldl | Minres | SketchedKrylov) {
-            let e = build(kind, 7).prepare(&mut a, &go()).unwrap_err();
+            let e = build(kind, 7, 1).prepare(&mut a, &go()).unwrap_err();
             assert!(matches!(e, LinSolError::Shape { .. }), "{kind}: {e}");
         } else {
             let b = Random::new(3).vector(n);
@@ -361,7 +361,7 @@ fn a_raised_stop_token_is_honoured() {
         let mut random = Random::new(4);
         let mut a = definite(n, &mut random);
         let b = random.vector(n);
-        let mut solver = build(kind, 7);
+        let mut solver = build(kind, 7, 1);
         match solver.prepare(&mut a, &raised()) {
             Err(LinSolError::Stopped) => {
                 solver.prepare(&mut a, &go()).unwrap();
@@ -384,7 +384,7 @@ fn the_iteration_limit_is_kept() {
         let mut random = Random::new(4);
         let mut a = definite(n, &mut random);
         let b = random.vector(n);
-        let mut solver = build(kind, 7);
+        let mut solver = build(kind, 7, 1);
         solver.prepare(&mut a, &go()).unwrap();
         for max_iterations in [0, 1, 3] {
             let mut x = vec![0.0; n];
@@ -398,7 +398,7 @@ fn the_iteration_limit_is_kept() {
 #[test]
 fn matrices_of_other_sizes_one_after_the_other() {
     for kind in LinearSolverKind::ALL {
-        let mut solver = build(kind, 7);
+        let mut solver = build(kind, 7, 1);
         for n in [5, 2, 9, 9, 1] {
             let mut random = Random::new(n as u64);
             let mut a = definite(n, &mut random);
@@ -415,7 +415,7 @@ fn matrices_of_other_sizes_one_after_the_other() {
 #[test]
 fn names_are_those_of_the_command_line() {
     for kind in LinearSolverKind::ALL {
-        assert_eq!(build(kind, 0).name(), kind.as_str());
+        assert_eq!(build(kind, 0, 1).name(), kind.as_str());
     }
 }
 
@@ -423,7 +423,7 @@ fn names_are_those_of_the_command_line() {
 fn no_unknowns() {
     for kind in LinearSolverKind::ALL {
         let mut a = symmetric(0, &[]);
-        let mut solver = build(kind, 7);
+        let mut solver = build(kind, 7, 1);
         solver.prepare(&mut a, &go()).unwrap();
         let s = solver.solve(&mut a, &[], &mut [], to(1e-8), &go()).unwrap();
         assert_eq!(s.end, SolveEnd::Reached, "{kind}");

@@ -180,7 +180,7 @@ impl<'a> Engine<'a> {
         Self {
             kkt: KktMatrix::new(&model),
             normal: (kind == LinearSolverKind::Ldl).then(|| NormalEquations::new(&model)).flatten(),
-            solver: linsol::build(kind, options.seed),
+            solver: linsol::build(kind, options.seed, options.threads),
             solver_kind: kind,
             linear: LinearStats { solver: kind.as_str().into(), ..LinearStats::default() },
             linear_seconds: 0.0,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use costate::linalg::LinOp;
-use costate::linsol::{Accuracy, Ldl, LinearSolver};
+use costate::linsol::{Accuracy, Ldl, LdlOptions, LinearSolver};
 use costate::observe::StopToken;
 use costate::opt;
 use costate::sif::SifOptions;
@@ -50,7 +50,7 @@ fn row(args: &BenchArgs, task: &Task) -> Result<String, Failure> {
     let mut k = opt::first_kkt_matrix(&mut loaded.nlp, &options)?;
     let failed = |e: costate::linsol::LinSolError| Failure(e.to_string());
     let (stop, n) = (StopToken::default(), k.nrows());
-    let mut solver = Ldl::default();
+    let mut solver = Ldl::new(LdlOptions { threads: options.threads, ..LdlOptions::default() });
     let clock = Instant::now();
     let prepared = solver.prepare(&mut k, &stop).map_err(failed)?;
     let first = clock.elapsed().as_secs_f64();

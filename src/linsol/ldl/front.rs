@@ -10,8 +10,12 @@
 //! without a pivot stay behind, for the parent's front. Columns are brought up to date when they are looked at; the rest
 //! of the front is updated once a panel.
 
+use std::sync::Arc;
+
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, MatMut, MatRef, Par};
+use rayon::ThreadPool;
+use rayon::prelude::*;
 
 use crate::observe::StopToken;
 
@@ -21,6 +25,11 @@ const NARROW: usize = 32;
 const LARGE: usize = 1000;
 /// Updates of at least so many multiplications are faer's.
 const LARGE_UPDATE: usize = 20_000;
+
+/// Updates of at least so many multiplications are shared out among threads, in strips of so many columns: the same strips for any number
+/// of threads, so that the result is the same.
+const PARALLEL_UPDATE: usize = 8_000_000;
+const STRIP: usize = 128;
 
 /// Rounds over the columns of a front that has a parent.
 const ROUNDS: u32 = 3;
@@ -50,6 +59,8 @@ pub(super) struct Work {
     panel: Vec<f64>,
     column: Vec<f64>,
     other: Vec<f64>,
+    /// Of more than one thread.
+    pub pool: Option<Arc<ThreadPool>>,
     /// D of all fronts so far.
     pub pivots: Vec<Pivot>,
 }
@@ -100,7 +111,7 @@ pub(super) fn eliminate(
     stop: &StopToken,
 ) -> Option<usize> {
     let s = index.len();
-    let Work { panel, column, other, pivots } = work;
+    let Work { panel, column, other, pool, pivots } = work;
     let width = if s >= LARGE { WIDE } else { NARROW };
     if panel.len() < width * s {
         panel.resize(width * s, 0.0);
@@ -124,7 +135,7 @@ pub(super) fn eliminate(
             (end, progress) = (p, false);
         }
         if front.k - front.k0 + 2 > width {
-            front.update();
+            front.update(pool.as_deref());
             if s > 256 && stop.check().is_some() {
                 return None;
             }
@@ -153,7 +164,7 @@ pub(super) fn eliminate(
         // A partner may have been one of the refused.
         (end, progress) = (end.max(front.k), true);
     }
-    front.update();
+    front.update(pool.as_deref());
     Some(front.k)
 }
 
@@ -316,7 +327,7 @@ impl Front<'_> {
 
     /// Applies the panel to what is left: F <- F - L (L D)'.
     #[inline(always)]
-    fn update(&mut self) {
+    fn update(&mut self, pool: Option<&ThreadPool>) {
         let (k, k0, s) = (self.k, self.k0, self.s);
         let (width, rest) = (k - k0, s - k);
         self.k0 = k;
@@ -337,19 +348,42 @@ impl Front<'_> {
             }
             return;
         }
-        let l = MatRef::from_column_major_slice_with_stride(&l[k..], rest, width, s);
-        let w = MatRef::from_column_major_slice_with_stride(&self.panel[k..], rest, width, s);
-        triangular::matmul(
-            MatMut::from_column_major_slice_with_stride_mut(&mut left[k..], rest, rest, s),
-            BlockStructure::TriangularLower,
-            Accum::Add,
-            l,
-            BlockStructure::Rectangular,
-            w.transpose(),
-            BlockStructure::Rectangular,
-            -1.0,
-            Par::Seq,
-        );
+        let (l, w) = (&l[k..], &self.panel[k..]);
+        if width * rest * rest < PARALLEL_UPDATE {
+            update_strip(&mut left[k..], l, w, (rest, rest, width), s);
+            return;
+        }
+        let strip = |(c, columns): (usize, &mut [f64])| {
+            let first = c * STRIP;
+            let wide = STRIP.min(rest - first);
+            update_strip(&mut columns[k + first..], &l[first..], &w[first..], (rest - first, wide, width), s);
+        };
+        match pool {
+            Some(pool) => pool.install(|| left.par_chunks_mut(STRIP * s).enumerate().for_each(strip)),
+            None => left.chunks_mut(STRIP * s).enumerate().for_each(strip),
+        }
+    }
+}
+
+/// Columns of the lower triangle: f <- f - l w', f rows x columns, l rows x width, w at least columns x width, all with column stride s.
+fn update_strip(
+    f: &mut [f64],
+    l: &[f64],
+    w: &[f64],
+    (rows, columns, width): (usize, usize, usize),
+    s: usize,
+) {
+    let l = MatRef::from_column_major_slice_with_stride(l, rows, width, s);
+    let w = MatRef::from_column_major_slice_with_stride(w, columns, width, s);
+    let (top, below) =
+        MatMut::from_column_major_slice_with_stride_mut(f, rows, columns, s).split_at_row_mut(columns);
+    let product = |to, shape, l| {
+        let rectangle = BlockStructure::Rectangular;
+        triangular::matmul(to, shape, Accum::Add, l, rectangle, w.transpose(), rectangle, -1.0, Par::Seq);
+    };
+    product(top, BlockStructure::TriangularLower, l.get(..columns, ..));
+    if rows > columns {
+        product(below, BlockStructure::Rectangular, l.get(columns.., ..));
     }
 }
 

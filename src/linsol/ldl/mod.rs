@@ -8,6 +8,10 @@ mod symbolic;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
 use crate::linalg::{LinOp, SparseRef, Storage};
 use crate::linsol::common::{begin, residual, resize};
 use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved};
@@ -26,6 +30,9 @@ const MOST_ANALYSES: u32 = 4;
 /// The pivot threshold is raised a hundredfold each time, up to this.
 const STRICT: f64 = 0.1;
 
+/// Multiplications of a factorization from which threads are started for it.
+const WORTH_THREADS: f64 = 1e8;
+
 /// Options of [`Ldl`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LdlOptions {
@@ -36,11 +43,13 @@ pub struct LdlOptions {
     pub zero_pivot: f64,
     /// Threshold u of the sparse factorization: entries of L stay below 1/u. Where refinement stalls, it is raised, up to 0.1.
     pub pivot_threshold: f64,
+    /// Threads of the sparse factorization; the factors do not depend on their number.
+    pub threads: usize,
 }
 
 impl Default for LdlOptions {
     fn default() -> Self {
-        Self { dense_up_to: 50, zero_pivot: 4.0 * f64::EPSILON, pivot_threshold: 1e-6 }
+        Self { dense_up_to: 50, zero_pivot: 4.0 * f64::EPSILON, pivot_threshold: 1e-6, threads: 1 }
     }
 }
 
@@ -57,6 +66,7 @@ pub struct Ldl {
     scale: Vec<f64>,
     dense: DenseLdl,
     sparse: Option<Multifrontal>,
+    pool: Option<Arc<ThreadPool>>,
     /// u of this pattern, and the number of its symbolic analyses.
     threshold: f64,
     analyses: u32,
@@ -90,6 +100,7 @@ impl Ldl {
             scale: Vec::new(),
             dense: DenseLdl::default(),
             sparse: None,
+            pool: None,
             threshold: 0.0,
             analyses: 0,
             state: State::Empty,
@@ -168,9 +179,24 @@ impl Ldl {
         });
         if self.sparse.is_none() || disordered {
             self.analyses += 1;
-            self.sparse = Some(Multifrontal::new(self.n, &self.col_ptr, &self.row_idx, &self.values)?);
+            let mut sparse = Multifrontal::new(self.n, &self.col_ptr, &self.row_idx, &self.values)?;
+            sparse.use_pool(self.pool(sparse.symbolic.work));
+            self.sparse = Some(sparse);
         }
         self.factor_values(stop)
+    }
+
+    /// Threads for a factorization of `work` multiplications, if it is worth them.
+    fn pool(&mut self, work: f64) -> Option<Arc<ThreadPool>> {
+        if self.options.threads < 2 || work < WORTH_THREADS {
+            return None;
+        }
+        if self.pool.is_none() {
+            let pool = ThreadPoolBuilder::new().num_threads(self.options.threads).build();
+            // Without threads the calling one does the work.
+            self.pool = pool.ok().map(Arc::new);
+        }
+        self.pool.clone()
     }
 
     /// Factorizes `values`.

@@ -4,6 +4,10 @@
 //! pass the threshold test, and leaves the rest, columns without a pivot included, to its parent.
 //! The inertia is that of D. A warm factorization allocates nothing unless more columns are delayed than ever before.
 
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+
 use crate::linsol::{Inertia, LinSolError};
 use crate::observe::StopToken;
 
@@ -76,6 +80,11 @@ impl Multifrontal {
             local: Vec::new(),
             delayed: 0,
         })
+    }
+
+    /// Shares out large updates among the threads of a pool.
+    pub fn use_pool(&mut self, pool: Option<Arc<ThreadPool>>) {
+        self.work.pool = pool;
     }
 
     /// Entries of L.

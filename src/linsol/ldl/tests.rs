@@ -1,5 +1,5 @@
 use super::*;
-use crate::linalg::SparseMatrix;
+use crate::linalg::{SparseMatrix, Storage};
 use crate::linsol::testing::{Kkt, Random, arrow, inertia, kkt, poisson_control, symmetric};
 
 const KINDS: [Kkt; 5] = [Kkt::Convex, Kkt::Indefinite, Kkt::Barrier, Kkt::Deficient, Kkt::DenseRow];
@@ -227,4 +227,36 @@ fn extreme_entries_come_to_an_end() {
             }
         }
     }
+}
+
+#[test]
+fn factors_do_not_depend_on_the_number_of_threads() {
+    // One front of 900 rows, indefinite: several shared updates.
+    let n = 900;
+    let mut random = Random::new(5);
+    let (mut rows, mut cols, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    for j in 0..n {
+        for (i, v) in (j..n).zip(random.vector(n - j)) {
+            rows.push(i);
+            cols.push(j);
+            values.push(v);
+        }
+    }
+    let (mut a, position) = SparseMatrix::from_coordinates(n, n, &rows, &cols, Storage::SymmetricLower);
+    position.iter().zip(&values).for_each(|(&p, v)| a.values[p] = *v);
+    let b = random.vector(n);
+    let solutions: Vec<Vec<f64>> = [1, 2, 3]
+        .map(|threads| {
+            let mut ldl = Ldl::new(LdlOptions { dense_up_to: 0, threads, ..LdlOptions::default() });
+            ldl.prepare(&mut a, &StopToken::default()).unwrap();
+            assert_eq!(ldl.pool.is_some(), threads > 1);
+            let mut x = vec![0.0; n];
+            let accuracy = Accuracy { relative: 1e-10, max_iterations: 10 };
+            let solved = ldl.solve(&mut a, &b, &mut x, accuracy, &StopToken::default()).unwrap();
+            assert!(solved.relative_residual < 1e-10, "{}", solved.relative_residual);
+            x
+        })
+        .into();
+    assert_eq!(solutions[0], solutions[1]);
+    assert_eq!(solutions[0], solutions[2]);
 }
