@@ -89,6 +89,26 @@ impl PointKind {
     }
 }
 
+/// What the second derivatives say of a KKT point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondOrder {
+    /// Positive curvature along every direction that the constraints and the active bounds leave: a strict local minimum.
+    Minimum,
+    /// Some such direction has no or negative curvature, or constraints are dependent: a minimum is neither shown nor excluded.
+    Unconfirmed,
+}
+
+impl SecondOrder {
+    /// The name used in JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Minimum => "minimum",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
+}
+
 /// Evaluations of the user's functions, each call counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -191,6 +211,8 @@ pub struct Report {
     pub message: String,
     /// The most violated constraints (index, violation), worst first; empty at a feasible point.
     pub worst_constraints: Vec<(usize, f64)>,
+    /// What the second derivatives say of a KKT point, if asked for (`Options::second_order`) and the linear solver knows inertias.
+    pub second_order: Option<SecondOrder>,
     /// A second derivative of the problem that is wrong, found where an attempt failed; differences were used from then on.
     pub wrong_entry: Option<WrongEntry>,
 }

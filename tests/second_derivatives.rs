@@ -6,6 +6,7 @@ use costate::Error;
 use costate::nlp::{ClosureProblem, Pattern, Problem};
 use costate::observe::Silent;
 use costate::opt::{HessianModel, Options, solve};
+use costate::report::SecondOrder;
 
 const N: usize = 6;
 
@@ -97,4 +98,33 @@ fn differences_need_a_pattern() {
     let options = Options { hessian: HessianModel::Differences, ..Options::default() };
     let error = solve(&mut problem, &options, &mut Silent).unwrap_err();
     assert!(matches!(error, Error::Option { .. }) && error.to_string().contains("pattern"), "{error}");
+}
+
+/// a/2 x_1^2 + q x_1^4 + x_2^2 with a > 0, a < 0 (minima off the axis) and a = q = 0, flat in x_1.
+#[test]
+fn minima_are_told_from_saddles() {
+    let second_order = |curvature: f64, q: f64| {
+        let mut problem = Problem::new("saddle", 2)
+            .start(&[0.3, 1.0])
+            .bounds(&[-10.0; 2], &[1.0, 10.0])
+            .objective(move |x| 0.5 * curvature * x[0] * x[0] + q * x[0].powi(4) + x[1] * x[1])
+            .gradient(move |x, g| {
+                (g[0], g[1]) = (curvature * x[0] + 4.0 * q * x[0].powi(3), 2.0 * x[1]);
+            })
+            .hessian(move |x, sigma, _, h| {
+                h.copy_from_slice(&[sigma * (curvature + 12.0 * q * x[0] * x[0]), 0.0, 0.0, 2.0 * sigma]);
+            })
+            .build()
+            .unwrap();
+        let options = Options { second_order: true, ..Options::default() };
+        let report = solve(&mut problem, &options, &mut Silent).unwrap();
+        assert!(report.solved(), "{}", report.message);
+        report.second_order
+    };
+    assert_eq!(second_order(1.0, 1.0), Some(SecondOrder::Minimum));
+    assert_eq!(second_order(-2.0, 1.0), Some(SecondOrder::Minimum));
+    assert_eq!(second_order(0.0, 0.0), Some(SecondOrder::Unconfirmed));
+    let least = Cell::new(f64::INFINITY);
+    let report = solve(&mut problem(1.0, &least), &Options::default(), &mut Silent).unwrap();
+    assert_eq!(report.second_order, None);
 }

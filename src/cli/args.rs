@@ -84,6 +84,9 @@ pub struct SolverArgs {
     /// Initial penalty of the gradient of the Lagrangian
     #[arg(long, value_name = "ETA2", default_value_t = Options::default().initial_dual_penalty)]
     pub initial_dual_penalty: f64,
+    /// Say whether a KKT point is shown to be a local minimum (one more factorization)
+    #[arg(long)]
+    pub second_order: bool,
     /// Threads of large factorizations; results do not depend on their number
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub threads: usize,
@@ -112,6 +115,7 @@ impl SolverArgs {
         Options {
             method: self.method,
             hessian: self.hessian,
+            second_order: self.second_order,
             threads: self.threads,
             bound_relaxation: self.relax_bounds,
             tolerance: variant.tolerance,

@@ -43,6 +43,9 @@ pub struct Summary {
     pub time: Time,
     /// One sentence.
     pub message: String,
+    /// What the second derivatives say, with `--second-order`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_order: Option<String>,
     /// What was noticed of the problem: a wrong second derivative.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
@@ -127,6 +130,7 @@ impl Summary {
                 total: report.time.read + report.time.solve,
             },
             message: report.message.clone(),
+            second_order: report.second_order.map(|s| s.as_str().into()),
             warning: report.wrong_entry.map(|e| e.describe(meta)),
             bench: None,
         }
@@ -150,6 +154,7 @@ impl Summary {
             linear: Linear::default(),
             time: Time::default(),
             message,
+            second_order: None,
             warning: None,
             bench: None,
         }

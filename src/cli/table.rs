@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use costate::nlp::NlpMeta;
 use costate::observe::{Header, IterationRow};
+use costate::report::SecondOrder;
 use costate::{PointKind, Report, StopReason};
 
 use super::output::Output;
@@ -179,7 +180,12 @@ pub fn footer(out: &mut Output, meta: &NlpMeta, report: &Report) {
     let message = if told { String::new() } else { format!(": {}", report.message) };
     let (linear, counts, time) = (&report.linear, &report.counts, &report.time);
     out.line(format_args!("\nStopped      {}{message}", stop_words(&report.stop)));
-    out.line(format_args!("Point        {}", point_words(report.point)));
+    let second_order = match report.second_order {
+        Some(SecondOrder::Minimum) => ", a strict local minimum by its second derivatives",
+        Some(SecondOrder::Unconfirmed) => ", not shown to be a minimum by its second derivatives",
+        None => "",
+    };
+    out.line(format_args!("Point        {}{second_order}", point_words(report.point)));
     out.line(format_args!("Objective    {}", exponent(format!("{:.15e}", report.objective))));
     out.line(format_args!(
         "Residuals    constraints {}, dual {}, complementarity {} (unscaled); tested {}",

@@ -110,7 +110,9 @@ fn solve_standard(
     if attempts::gave_up(&stop) && engine.is_solved_within_rounding(&engine.best_residuals) {
         stop = StopReason::Converged;
     }
-    Ok(engine.report(stop))
+    let second_order =
+        if options.second_order && stop == StopReason::Converged { engine.second_order() } else { None };
+    Ok(Report { second_order, ..engine.report(stop) })
 }
 
 /// The KKT matrix of the first step, as lower triangle: scaled, with slacks for inequalities, the barrier's diagonal for
@@ -322,6 +324,7 @@ impl<'a> Engine<'a> {
                 linear: self.linear_seconds,
             },
             worst_constraints: worst,
+            second_order: None,
             wrong_entry: self.wrong_entry,
             stop,
         };

@@ -145,6 +145,8 @@ pub struct Options {
     pub max_inner_iterations: usize,
     /// Scale objective and constraints by their gradients at the start.
     pub scaling: bool,
+    /// Examine the second derivatives at a KKT point: one more factorization.
+    pub second_order: bool,
     /// Threads of the sparse factorization, which pays for large fronts; results do not depend on their number.
     pub threads: usize,
     /// Bounds of the variables may be violated by this times max(1, |bound|); 0: never, not even while solving. Ipopt allows
@@ -172,6 +174,7 @@ impl Default for Options {
             initial_dual_penalty: 0.1,
             max_inner_iterations: 100_000,
             scaling: true,
+            second_order: false,
             threads: 1,
             bound_relaxation: 0.0,
             warm_start: None,
@@ -234,7 +237,10 @@ impl Options {
             }
         }
         if self.threads == 0 {
-            return Err(Error::Option { option: "threads".into(), what: "found 0, expected at least 1".into() });
+            return Err(Error::Option {
+                option: "threads".into(),
+                what: "found 0, expected at least 1".into(),
+            });
         }
         if !(0.0..=1e-2).contains(&self.bound_relaxation) {
             return Err(Error::Option {

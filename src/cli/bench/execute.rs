@@ -132,7 +132,9 @@ impl<'a> Executor<'a> {
         command.arg(format!("--seed={}", variant.seed)).arg(format!("--time-limit={}", self.args.time_limit));
         command.args(solver.max_eval.map(|k| format!("--max-eval={k}")));
         command.arg(format!("--method={}", solver.method)).arg(format!("--hessian={}", solver.hessian));
-        command.arg(format!("--relax-bounds={}", solver.relax_bounds)).arg(format!("--threads={}", solver.threads));
+        command
+            .arg(format!("--relax-bounds={}", solver.relax_bounds))
+            .arg(format!("--threads={}", solver.threads));
         command.arg(format!("--accuracy={}", solver.accuracy)).arg(format!("--max-iter={}", solver.max_iter));
         command.arg(format!("--initial-penalty={:e}", solver.initial_penalty));
         command.arg(format!("--initial-dual-penalty={:e}", solver.initial_dual_penalty));

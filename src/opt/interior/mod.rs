@@ -25,7 +25,7 @@ use crate::linalg::SparseMatrix;
 use crate::linalg::{dot, norm_inf, norm1, norm2};
 use crate::linsol::{Accuracy, LinSolError};
 use crate::observe::IterationRow;
-use crate::report::StopReason;
+use crate::report::{SecondOrder, StopReason};
 
 /// E_mu <= KAPPA_EPSILON mu ends a barrier problem.
 const KAPPA_EPSILON: f64 = 10.0;
@@ -41,6 +41,9 @@ const LARGEST_MULTIPLIER: f64 = 1e3;
 /// This many steps in a row that needed more than SHORT_TRIALS trials are too many.
 const PATIENCE: u32 = 12;
 const SHORT_TRIALS: u32 = 5;
+/// Curvature below this share of the largest entry of H, or below LEAST_SHIFT, shows no minimum.
+const LEAST_CURVATURE: f64 = 1e-6;
+const LEAST_SHIFT: f64 = 1e-7;
 /// Restarts from a feasible point without an acceptable step.
 const RESTARTS: u32 = 5;
 
@@ -145,6 +148,29 @@ impl Engine<'_> {
         let kkt = kkt.as_mut()?;
         kkt.regularize(0.0, weights, 0.0);
         Some(kkt.matrix().clone())
+    }
+
+    /// The inertia of K at the best point, H less a small multiple of I: (n, m, 0) shows a strict local minimum.
+    pub fn second_order(&mut self) -> Option<SecondOrder> {
+        if !self.is_direct() || self.model.is_quasi_newton() {
+            return None;
+        }
+        self.current.copy_from(&self.best);
+        let p = &mut self.current;
+        self.model.grad_jac(&p.x, &mut p.grad).ok()?;
+        self.model.hess(&p.x, 1.0, &p.y).ok()?;
+        if !self.barrier_hessian.is_empty() {
+            self.bounds.primal_dual_hessian(&p.x, &p.zl, &p.zu, &mut self.barrier_hessian);
+        }
+        // The barrier of inactive bounds must not pass for curvature.
+        let largest = self.model.hessian().map_or(0.0, |h| norm_inf(&h.values));
+        self.weights.fill(1.0);
+        (self.regularization.t, self.regularization.delta) =
+            (-(LEAST_CURVATURE * largest).max(LEAST_SHIFT), 0.0);
+        self.fill_kkt(System::Optimality);
+        let inertia = self.prepare(System::Optimality).ok()?.inertia?;
+        let minimum = inertia.positive == self.model.n && inertia.negative == self.model.m;
+        Some(if minimum { SecondOrder::Minimum } else { SecondOrder::Unconfirmed })
     }
 
     /// First z and y, and mu: from a warm start, or z = 1 and least-squares y.
