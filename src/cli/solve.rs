@@ -148,7 +148,16 @@ pub fn facts(loaded: &Loaded) -> Facts {
     Facts {
         class: loaded.class().unwrap_or_default().to_string(),
         kind: Kind::of(loaded.meta()).as_str().into(),
+        memory_mib: None,
     }
+}
+
+/// Peak resident memory of this process in MiB; Linux only.
+fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
 }
 
 fn solve(
@@ -186,7 +195,8 @@ fn finish(
     }
     let code = if report.solved() { SOLVED } else { STOPPED };
     if args.json {
-        return print_json(out, &Summary { bench: facts, ..Summary::of_report(meta, report) }, code);
+        let bench = facts.map(|f| Facts { memory_mib: peak_memory(), ..f });
+        return print_json(out, &Summary { bench, ..Summary::of_report(meta, report) }, code);
     }
     if !args.quiet {
         table::footer(out, meta, report);

@@ -101,6 +101,9 @@ pub struct Facts {
     pub class: String,
     /// Kind of problem by its sizes.
     pub kind: String,
+    /// Peak memory of the process in MiB, where the system tells it (Linux).
+    #[serde(default)]
+    pub memory_mib: Option<f64>,
 }
 
 impl Summary {

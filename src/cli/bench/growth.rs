@@ -1,9 +1,10 @@
-//! Solve time over the number of variables, for instances of different sizes of the same problems.
+//! Solve time and memory over the number of variables, for instances of different sizes of the same problems.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::profile::COLOURS;
@@ -12,11 +13,11 @@ use crate::cli::Failure;
 
 type Curve = Vec<(f64, f64)>;
 
-/// (variables, seconds) of the solved instances, by problem; problems with one size are left out.
-fn curves(rows: &[Row]) -> BTreeMap<String, Curve> {
+/// (variables, value) of the solved instances, by problem; problems with one size are left out.
+fn curves(rows: &[Row], value: fn(&Row) -> f64) -> BTreeMap<String, Curve> {
     let mut curves: BTreeMap<String, Curve> = BTreeMap::new();
-    for row in rows.iter().filter(|r| r.solved && r.n > 0) {
-        curves.entry(row.name.clone()).or_default().push((row.n as f64, row.solve_seconds.max(1e-6)));
+    for row in rows.iter().filter(|r| r.solved && r.n > 0 && value(r).is_finite()) {
+        curves.entry(row.name.clone()).or_default().push((row.n as f64, value(row)));
     }
     for curve in curves.values_mut() {
         curve.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -37,24 +38,44 @@ fn exponent(curve: &[(f64, f64)]) -> f64 {
     sxy / sxx
 }
 
-/// Draws the curves as SVG, both axes logarithmic.
+/// Draws the curves as SVG, all axes logarithmic.
 pub fn write(path: &Path, rows: &[Row]) -> Result<(), Failure> {
-    let curves = curves(rows);
-    if curves.is_empty() {
+    let time = curves(rows, |r| r.solve_seconds.max(1e-6));
+    let memory = curves(rows, |r| r.memory_mib);
+    if time.is_empty() {
         return Err(Failure("option growth: there is no problem that was solved in two sizes".into()));
     }
-    draw(path, &curves).map_err(|e| Failure(format!("{}: {e}", path.display())))
+    draw(path, &time, &memory).map_err(|e| Failure(format!("{}: {e}", path.display())))
 }
 
-fn draw(path: &Path, curves: &BTreeMap<String, Curve>) -> Result<(), Box<dyn Error>> {
+fn draw(
+    path: &Path,
+    time: &BTreeMap<String, Curve>,
+    memory: &BTreeMap<String, Curve>,
+) -> Result<(), Box<dyn Error>> {
+    let panels = if memory.is_empty() { 1 } else { 2 };
+    let root = SVGBackend::new(path, (640 * panels, 520)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let areas = root.split_evenly((1, panels as usize));
+    let quantities = [(time, "solve time, seconds"), (memory, "peak memory of the process, MiB")];
+    for (area, (curves, name)) in areas.iter().zip(quantities) {
+        draw_panel(area, curves, name)?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn draw_panel(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    curves: &BTreeMap<String, Curve>,
+    quantity: &str,
+) -> Result<(), Box<dyn Error>> {
     let all = || curves.values().flatten();
     let range = |f: fn(&(f64, f64)) -> f64| {
         let low = all().map(f).fold(f64::INFINITY, f64::min);
         0.7 * low..1.5 * all().map(f).fold(low, f64::max)
     };
-    let root = SVGBackend::new(path, (800, 520)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
+    let mut chart = ChartBuilder::on(area)
         .margin(20)
         .x_label_area_size(50)
         .y_label_area_size(80)
@@ -66,7 +87,7 @@ fn draw(path: &Path, curves: &BTreeMap<String, Curve>) -> Result<(), Box<dyn Err
         .x_label_formatter(&|x| format!("{x}"))
         .y_label_formatter(&|y| format!("{y:e}"))
         .x_desc("variables")
-        .y_desc("solve time, seconds")
+        .y_desc(quantity)
         .label_style(("sans-serif", 15))
         .axis_desc_style(("sans-serif", 16))
         .draw()?;
@@ -86,7 +107,6 @@ fn draw(path: &Path, curves: &BTreeMap<String, Curve>) -> Result<(), Box<dyn Err
         .border_style(RGBColor(180, 180, 180))
         .label_font(("sans-serif", 15))
         .draw()?;
-    root.present()?;
     Ok(())
 }
 
@@ -99,9 +119,10 @@ mod tests {
         let curve: Curve = [10.0, 100.0, 1000.0].iter().map(|&n: &f64| (n, 3e-5 * n.powf(1.25))).collect();
         approx::assert_relative_eq!(exponent(&curve), 1.25, epsilon = 1e-12);
         let path = std::env::temp_dir().join(format!("costate-growth-{}.svg", std::process::id()));
-        draw(&path, &BTreeMap::from([("LUKVLE1".into(), curve)])).unwrap();
+        let curves = BTreeMap::from([("LUKVLE1".into(), curve)]);
+        draw(&path, &curves, &curves).unwrap();
         let svg = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(svg.contains("LUKVLE1, n^1.25") && svg.contains("variables"));
+        assert!(svg.contains("LUKVLE1, n^1.25") && svg.contains("variables") && svg.contains("MiB"));
     }
 }

@@ -47,6 +47,13 @@ pub struct Row {
     pub tolerance: f64,
     pub seed: u64,
     pub message: String,
+    /// Peak memory of the process in MiB, NaN if not known.
+    #[serde(default = "not_known")]
+    pub memory_mib: f64,
+}
+
+fn not_known() -> f64 {
+    f64::NAN
 }
 
 impl Row {
@@ -84,6 +91,7 @@ impl Row {
             tolerance: task.variant.tolerance,
             seed: task.variant.seed,
             message: s.message,
+            memory_mib: facts.memory_mib.unwrap_or(f64::NAN),
         }
     }
 
