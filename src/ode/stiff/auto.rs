@@ -140,7 +140,8 @@ impl<T: Scalar> Auto<T> {
             if switch && t != t1 {
                 watch.stiff = !watch.stiff;
                 self.switches.push(Switch { t: report.t, to_stiff: watch.stiff, size: watch.size });
-                first_step = Some(report.h.abs()).filter(|h| *h > 0.0);
+                // A step that shrank away would be too short for the implicit method too: it chooses its own.
+                first_step = Some(report.h.abs()).filter(|h| *h > 0.0 && !shrunk);
                 continue;
             }
             if switch && !shrunk {

@@ -1,0 +1,52 @@
+//! One test for every defect that reviews of the differential equations found: each failed before it was mended.
+
+use std::ops::ControlFlow;
+
+use costate::adjoint::*;
+use costate::ode::*;
+use costate::sde::*;
+
+type Call = fn(f64, &[f64], &[f64], &mut [f64]);
+
+/// y' = -1e6 (y - cos t): far too stiff for an explicit step of 1e-4.
+fn stiff() -> impl Linearize<f64> {
+    let f: Call = |t, y, _, dy| dy[0] = -1e6 * (y[0] - t.cos());
+    let jac: Call = |_, _, _, j| j[0] = -1e6;
+    WithJacobian::new(FnField::new(1, 0, f), jac)
+}
+
+#[test]
+fn auto_hands_an_explicit_step_that_shrinks_away_to_the_implicit_method() {
+    // The implicit method began with the explicit one's last step, too short for it too.
+    let o = Options { min_step: 1e-4, ..Options::tolerances(1e-6, 1e-6) };
+    let mut auto = Auto::new(&TSIT54, &RODAS5P, 1, 1, &o).unwrap();
+    let r = auto.run(&mut stiff(), (0.0, 1.0), &[1.0], &[], &mut ()).unwrap();
+    assert_eq!(r.stop, OdeStop::Finished, "{}", r.message());
+    assert!(auto.switches()[0].to_stiff && (auto.y()[0] - 1f64.cos()).abs() < 1e-5);
+    // The same far from t = 0, where the step falls below the spacing of t.
+    let jump = FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        dy[0] = -1e9 * (y[0] - if t < 1e8 + 0.5 { 1.0 } else { 2.0 })
+    });
+    let jac: Call = |_, _, _, j| j[0] = -1e9;
+    let mut f = WithJacobian::new(jump, jac).autonomous();
+    let mut auto = Auto::new(&TSIT54, &RODAS5P, 1, 1, &Options::tolerances(1e-6, 1e-6)).unwrap();
+    let r = auto.run(&mut f, (1e8, 1e8 + 1.0), &[1.0], &[], &mut ()).unwrap();
+    assert!(r.ok() && (auto.y()[0] - 2.0).abs() < 1e-4, "{} {:?}", r.message(), auto.y());
+}
+
+/// y' = p y and its pullback.
+fn growth() -> impl Pullback<f64> {
+    FnPullback::new(
+        1,
+        1,
+        |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0],
+        |_, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+            yb[0] += p[0] * w[0];
+            pb[0] += y[0] * w[0];
+        },
+    )
+}
+
+fn noise() -> FnDiffusion<impl FnMut(f64, &[f64], &[f64], &mut [f64])> {
+    FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * y[0])
+}
