@@ -142,7 +142,7 @@ impl Options {
     pub(crate) fn check(&self) -> Result<(), OdeError> {
         let c = &self.controller;
         let positive = |x: f64| x > 0.0;
-        let rules: [(&'static str, f64, bool, &'static str); 15] = [
+        let rules: [(&'static str, f64, bool, &'static str); 17] = [
             ("min_step", self.min_step, self.min_step >= 0.0 && self.min_step.is_finite(), "at least zero"),
             ("max_step", self.max_step, positive(self.max_step), "positive"),
             (
@@ -160,8 +160,15 @@ impl Options {
                 "at least min_step",
             ),
             ("fixed_step", self.fixed_step.unwrap_or(1.0), pos_opt(self.fixed_step), "positive and finite"),
+            (
+                "fixed_step",
+                self.fixed_step.unwrap_or(1.0),
+                self.fixed_step.is_none_or(|h| h <= self.max_step),
+                "at most max_step",
+            ),
             ("safety", c.safety, c.safety > 0.0 && c.safety < 1.0, "between 0 and 1"),
             ("min_factor", c.min_factor, c.min_factor > 0.0 && c.min_factor < 1.0, "between 0 and 1"),
+            ("min_factor", c.min_factor, c.min_factor <= c.safety, "at most safety"),
             (
                 "max_factor",
                 c.max_factor,
