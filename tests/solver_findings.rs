@@ -50,6 +50,25 @@ fn options_that_contradict_each_other_are_refused() {
     );
 }
 
+#[test]
+fn a_purely_absolute_tolerance_is_not_near_rounding() {
+    // rtol = 0 brought in the controller for tolerances near rounding: other steps than with an rtol that does not matter.
+    let lv: Call = |_, y, _, dy| {
+        dy[0] = 1.5 * y[0] - y[0] * y[1];
+        dy[1] = y[0] * y[1] - 3.0 * y[1];
+    };
+    for tol in [1e-3, 1e-6, 1e-9] {
+        let counts = |rtol: f64| {
+            let o = Options::tolerances(rtol, tol);
+            solve(&mut FnField::new(2, 0, lv), &DOP853, &o, (0.0, 20.0), &[1.0, 1.0], &[], &[])
+                .unwrap()
+                .report
+                .counts
+        };
+        assert_eq!(counts(0.0), counts(1e-13), "{tol}");
+    }
+}
+
 /// y' = p y and its pullback.
 fn growth() -> impl Pullback<f64> {
     FnPullback::new(

@@ -29,7 +29,7 @@ impl From<Vec<f64>> for Tolerance {
 ///
 /// After a rejection, and for the rejected step itself, the integral controller alone is used (alpha = 1, beta = gamma = 0), with a factor below one.
 ///
-/// With rtol below 64 units of rounding (1e-8 in single precision) the estimate is mostly rounding of the stages, E ~ h, and a controller
+/// With rtol and atol below 64 units of rounding (7.6e-6 in single precision) the estimate is mostly rounding of the stages, E ~ h, and a controller
 /// that believes in h^k needs many steps to find out. There the order q in E ~ h^q is measured from the last two steps,
 /// and while q < k / 2 the factor is safety E^(-1/max(q, 1)), at most 4.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -129,13 +129,15 @@ impl Options {
         Self { fixed_step: Some(h), ..Self::default() }
     }
 
-    /// Whether a relative tolerance is near the rounding of T.
+    /// Whether both tolerances of a component are near the rounding of T.
     pub(crate) fn near_rounding<T: Scalar>(&self) -> bool {
-        let least = match &self.rtol {
-            Tolerance::One(x) => *x,
-            Tolerance::Each(v) => v.iter().copied().fold(f64::INFINITY, f64::min),
-        };
-        least < 64.0 * T::EPSILON.f64()
+        let near = |rtol: f64, atol: f64| rtol.max(atol) < 64.0 * T::EPSILON.f64();
+        match (&self.rtol, &self.atol) {
+            (Tolerance::One(r), Tolerance::One(a)) => near(*r, *a),
+            (Tolerance::One(r), Tolerance::Each(a)) => a.iter().any(|a| near(*r, *a)),
+            (Tolerance::Each(r), Tolerance::One(a)) => r.iter().any(|r| near(*r, *a)),
+            (Tolerance::Each(r), Tolerance::Each(a)) => r.iter().zip(a).any(|(r, a)| near(*r, *a)),
+        }
     }
 
     /// Everything that can be wrong without knowing the problem.
