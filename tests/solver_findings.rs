@@ -69,6 +69,24 @@ fn a_purely_absolute_tolerance_is_not_near_rounding() {
     }
 }
 
+#[test]
+fn an_event_function_that_panics_at_the_start_is_an_error() {
+    // Unwound into the caller.
+    let f = || {
+        let decay: Call = |_, y, _, dy| dy[0] = -y[0];
+        FnField::new(1, 0, decay)
+    };
+    let events = || Events::new().when(Crossing::Any, AtEvent::Stop, |_, _: &[f64]| panic!("no event"));
+    let want = OdeError::FieldPanicked { message: "no event".to_string() };
+    let o = Options::default();
+    let mut it = Integrator::new(&TSIT54, 1, 1, &o).unwrap();
+    assert_eq!(it.run(&mut f(), (0.0, 1.0), &[1.0], &[], &mut events()).unwrap_err(), want);
+    let mut it = StiffIntegrator::new(&RODAS4, 1, 1, &o).unwrap();
+    assert_eq!(it.run(&mut Differences::new(f()), (0.0, 1.0), &[1.0], &[], &mut events()).unwrap_err(), want);
+    let mut it = Diffsol::new(DiffsolMethod::Bdf, 1, 1, &o).unwrap();
+    assert_eq!(it.run(&mut Differences::new(f()), (0.0, 1.0), &[1.0], &[], &mut events()).unwrap_err(), want);
+}
+
 /// y' = p y and its pullback.
 fn growth() -> impl Pullback<f64> {
     FnPullback::new(

@@ -247,11 +247,14 @@ impl<T: Scalar> Integrator<T> {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
-        self.set_start(span, y0, sinks)?;
-        let keep = if sinks.wants_keep() { field.keep_len(self.batch) * self.erk.tab.stages } else { 0 };
-        self.st.keep.resize(keep, T::ZERO);
-        // A panic of the user's field becomes an error: all storage here is overwritten by the next run.
-        catch(|| self.drive(field, span, p, sinks))
+        // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
+        catch(|| {
+            self.set_start(span, y0, sinks)?;
+            let keep =
+                if sinks.wants_keep() { field.keep_len(self.batch) * self.erk.tab.stages } else { 0 };
+            self.st.keep.resize(keep, T::ZERO);
+            Ok(self.drive(field, span, p, sinks))
+        })?
     }
 
     pub(crate) fn set_start<S: StepSink<T>>(

@@ -98,11 +98,13 @@ impl<T: Scalar> SdeIntegrator<T> {
         self.check(sde, span, y0, p)?;
         let span64 = (span.0.f64(), span.1.f64());
         self.path.set(&self.with_grid(brownian, span64), span64)?;
-        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.srk.dim })?;
-        self.srk.resize_keep(sde, sinks.wants_keep(), &mut self.st);
-        self.st.y0.copy_from_slice(y0);
-        // A panic of the user's functions becomes an error: all storage here is overwritten by the next run.
-        catch(|| self.drive(sde, span64, p, sinks))
+        // A panic of the user's functions or sinks becomes an error: all storage here is overwritten by the next run.
+        catch(|| {
+            sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.srk.dim })?;
+            self.srk.resize_keep(sde, sinks.wants_keep(), &mut self.st);
+            self.st.y0.copy_from_slice(y0);
+            Ok(self.drive(sde, span64, p, sinks))
+        })?
     }
 
     /// With a fixed step and no cells given: one cell a step.

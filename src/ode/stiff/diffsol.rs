@@ -113,9 +113,11 @@ impl Diffsol {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
-        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
-        self.y.copy_from_slice(y0);
-        catch(|| self.solve(field, span, p, sinks))?
+        catch(|| {
+            sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
+            self.y.copy_from_slice(y0);
+            self.solve(field, span, p, sinks)
+        })?
     }
 
     fn solve<F: Linearize<f64>, S: StepSink<f64>>(

@@ -76,10 +76,12 @@ impl<T: Scalar> StiffIntegrator<T> {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
-        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
-        self.st.y0.copy_from_slice(y0);
-        // A panic of the user's field becomes an error: all storage here is overwritten by the next run.
-        catch(|| self.drive(field, span, p, sinks))
+        // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
+        catch(|| {
+            sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
+            self.st.y0.copy_from_slice(y0);
+            Ok(self.drive(field, span, p, sinks))
+        })?
     }
 
     fn drive<F: Linearize<T>, S: StepSink<T>>(
