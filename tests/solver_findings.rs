@@ -87,6 +87,14 @@ fn an_event_function_that_panics_at_the_start_is_an_error() {
     assert_eq!(it.run(&mut Differences::new(f()), (0.0, 1.0), &[1.0], &[], &mut events()).unwrap_err(), want);
 }
 
+#[test]
+fn a_huge_start_derivative_does_not_make_the_first_step_zero() {
+    // |f| / tolerance overflows when squared: the first step was zero, and the answer StepUnderflow.
+    let f: Call = |_, _, _, dy| dy[0] = 1e200;
+    let s = solve(&mut FnField::new(1, 0, f), &TSIT54, &Options::default(), (0.0, 1.0), &[0.0], &[], &[]).unwrap();
+    assert!(s.report.ok() && (s.y1[0] / 1e200 - 1.0).abs() < 1e-12, "{}", s.report.message());
+}
+
 /// y' = p y and its pullback.
 fn growth() -> impl Pullback<f64> {
     FnPullback::new(

@@ -535,7 +535,8 @@ impl<T: Scalar> FirstStep<'_, T> {
         let m = d1.max(d2);
         let h1 =
             if m <= 1e-15 { (h0 * 1e-3).max(1e-6) } else { (0.01 / m).powf(1.0 / (error_order + 1) as f64) };
-        let h = if d2.is_finite() { (100.0 * h0).min(h1) } else { 0.1 * h0 };
+        // A derivative whose norm overflows says nothing either.
+        let h = if m.is_finite() && d2.is_finite() { (100.0 * h0).min(h1) } else { 0.1 * h0 };
         sign * T::of(h.max(resolved).min(cap).max(options.min_step))
     }
 }
