@@ -108,6 +108,17 @@ fn growth() -> impl Pullback<f64> {
     )
 }
 
+#[test]
+fn a_replayed_step_whose_matrix_is_singular_is_not_a_number() {
+    // W = 1/(h gamma) - p: was a debug assertion, and otherwise the factors of another matrix.
+    let h = 0.25;
+    let mut f = FromPullback::new(growth()).autonomous();
+    let mut a = StiffAdjoint::new(&RODAS4, 1, 1, &Options::fixed(h), Memory::States).unwrap();
+    a.forward(&mut f, (0.0, 1.0), &[1.0], &[-1.0], &mut ()).unwrap();
+    let r = a.replay(&mut f, &[1.0 / (h * RODAS4.gamma)], &[1.0], &[]).unwrap();
+    assert!(r.y1[0].is_nan(), "{r:?}");
+}
+
 fn noise() -> FnDiffusion<impl FnMut(f64, &[f64], &[f64], &mut [f64])> {
     FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * y[0])
 }
