@@ -119,6 +119,16 @@ fn a_replayed_step_whose_matrix_is_singular_is_not_a_number() {
     assert!(r.y1[0].is_nan(), "{r:?}");
 }
 
+#[test]
+fn a_stiff_report_does_not_have_the_jacobian_of_an_earlier_run() {
+    let o = Options { first_step: Some(1e-9), ..Options::tolerances(1e-6, 1e-6) };
+    let mut it = StiffIntegrator::new(&RODAS5P, 1, 1, &o).unwrap();
+    assert!(it.run(&mut stiff(), (0.0, 1.0), &[1.0], &[], &mut ()).unwrap().ok());
+    // The first step is below the spacing of t: no Jacobian was made.
+    let r = it.run(&mut stiff(), (1e10, 2e10), &[1.0], &[], &mut ()).unwrap();
+    assert_eq!((r.stop, r.counts.jacobians, r.stiffness), (OdeStop::StepUnderflow, 0, None));
+}
+
 fn noise() -> FnDiffusion<impl FnMut(f64, &[f64], &[f64], &mut [f64])> {
     FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * y[0])
 }

@@ -103,7 +103,7 @@ impl<T: Scalar> StiffIntegrator<T> {
         let order = self.ros.tab.error_order;
         d.h = first.choose(field, &self.options, &self.scale, order, (t0, t1), p, &mut d.counts);
         let stop = self.steps(field, p, sinks, &mut d);
-        if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow) {
+        if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow) && d.counts.jacobians > 0 {
             let radius = self.ros.radius(&self.st);
             d.stiffness = Some(radius).filter(|r| r.is_finite() && *r > T::ZERO);
         }
