@@ -129,6 +129,64 @@ fn a_stiff_report_does_not_have_the_jacobian_of_an_earlier_run() {
     assert_eq!((r.stop, r.counts.jacobians, r.stiffness), (OdeStop::StepUnderflow, 0, None));
 }
 
+#[test]
+fn wrapped_fields_hand_on_what_was_kept() {
+    // WithJacobian stored what the field keeps for its pullback, and did not use it.
+    struct Keeps(u32);
+    impl VectorField<f64> for Keeps {
+        fn dim(&self) -> usize {
+            1
+        }
+        fn n_params(&self) -> usize {
+            0
+        }
+        fn eval(&mut self, _: f64, y: &[f64], _: &[f64], dy: &mut [f64]) {
+            dy[0] = -y[0];
+        }
+        fn keep_len(&self, batch: usize) -> usize {
+            batch
+        }
+        fn eval_keep(&mut self, _: f64, y: &[f64], _: &[f64], dy: &mut [f64], keep: &mut [f64]) {
+            (dy[0], keep[0]) = (-y[0], 7.0);
+        }
+    }
+    impl Pullback<f64> for Keeps {
+        fn pullback(&mut self, _: f64, _: &[f64], _: &[f64], w: &[f64], yb: &mut [f64], _: &mut [f64]) {
+            yb[0] -= w[0];
+        }
+        fn pullback_kept(
+            &mut self,
+            _: f64,
+            _: &[f64],
+            _: &[f64],
+            _: &[f64],
+            keep: &[f64],
+            w: &[f64],
+            yb: &mut [f64],
+            _: &mut [f64],
+        ) {
+            assert_eq!(keep, [7.0]);
+            self.0 += 1;
+            yb[0] -= w[0];
+        }
+    }
+    fn kept<F: Pullback<f64>>(mut f: F) -> F {
+        let mut a = Adjoint::new(&TSIT54, 1, 1, &Options::fixed(0.1), Memory::Stages).unwrap();
+        a.forward(&mut f, (0.0, 1.0), &[1.0], &[], &mut ()).unwrap();
+        let bars = Bars { y1: &[1.0], ..Bars::default() };
+        a.reverse(&mut f, &[], &bars, &mut [0.0], &mut []).unwrap();
+        f
+    }
+    let mut plain = Keeps(0);
+    kept(&mut plain);
+    assert_eq!(plain.0, 59, "all but the last stage, whose bar is zero, of ten steps, and the start");
+    let jac: Call = |_, _, _, j| j[0] = -1.0;
+    let (mut a, mut b) = (Keeps(0), Keeps(0));
+    kept(WithJacobian::new(&mut a, jac));
+    kept(FromPullback::new(&mut b));
+    assert_eq!((a.0, b.0), (59, 59));
+}
+
 fn noise() -> FnDiffusion<impl FnMut(f64, &[f64], &[f64], &mut [f64])> {
     FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * y[0])
 }
