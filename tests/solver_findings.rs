@@ -187,6 +187,17 @@ fn wrapped_fields_hand_on_what_was_kept() {
     assert_eq!((a.0, b.0), (59, 59));
 }
 
+#[test]
+fn a_stiffness_term_without_stiffness_estimates_is_an_error() {
+    // Was a failed assertion.
+    let mut h = Heuristics::<f64>::new(3.5, false);
+    let mut it = Integrator::new(&TSIT54, 1, 1, &Options::default()).unwrap();
+    it.run(&mut growth(), (0.0, 1.0), &[1.0], &[-1.0], &mut h).unwrap();
+    let e = h.add(&Term::stiffness(Aggregate::Max), 1.0).unwrap_err().to_string();
+    assert_eq!(e, "a stiffness term needs the stiffness estimates: make the heuristics with them");
+    assert!(h.set(&[1.0], &[]).unwrap_err().to_string().contains("has length 1"));
+}
+
 fn noise() -> FnDiffusion<impl FnMut(f64, &[f64], &[f64], &mut [f64])> {
     FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * y[0])
 }
