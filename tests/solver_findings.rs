@@ -201,3 +201,14 @@ fn a_stiffness_term_without_stiffness_estimates_is_an_error() {
 fn noise() -> FnDiffusion<impl FnMut(f64, &[f64], &[f64], &mut [f64])> {
     FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * y[0])
 }
+
+#[test]
+fn a_fixed_stochastic_step_that_is_not_finite_says_so() {
+    // Said that the step was too short.
+    let f = FnField::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.05 - t).sqrt());
+    let mut sde = Sde::new(f, noise()).unwrap();
+    let o = SdeOptions::fixed(0.1);
+    let r = solve_sde(&mut sde, &SOSRI, &o, (0.0, 2.0), &[1.0], &[], &Brownian::new(1), &[]).unwrap().report;
+    assert!(r.stop == OdeStop::NotFinite && !r.ok(), "{r:?}");
+    assert!(r.message().contains("fixed step 1.000e-1 met values that are not finite at t ="), "{}", r.message());
+}

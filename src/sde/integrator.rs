@@ -178,7 +178,7 @@ impl<T: Scalar> SdeIntegrator<T> {
             d.h = self.first_step(&d);
         }
         let mut stop = self.steps(sde, p, sinks, &mut d);
-        let early = stop == OdeStop::StepUnderflow && d.counts.accepted == 0;
+        let early = matches!(stop, OdeStop::StepUnderflow | OdeStop::NotFinite) && d.counts.accepted == 0;
         if early && !self.start_is_finite(sde, p, &mut d) {
             stop = OdeStop::StartNotFinite;
         }
@@ -282,7 +282,7 @@ impl<T: Scalar> SdeIntegrator<T> {
                 d.counts.rejected += 1;
                 d.counts.not_finite += !d.err.is_finite() as u64;
                 if fixed {
-                    return OdeStop::StepUnderflow;
+                    return OdeStop::NotFinite;
                 }
                 d.h = h * d.control.rejected(&self.options.controller, k, d.err);
                 continue;

@@ -64,6 +64,9 @@ impl SdeReport {
             OdeStop::MaxSteps => {
                 format!("reached the limit of steps at {at}: {steps}, last step {:.3e}", self.h)
             }
+            OdeStop::NotFinite => {
+                format!("the fixed step {:.3e} met values that are not finite at {at} after {steps}", self.h)
+            }
             _ => format!("gave up with a step of {:.3e} at {at} after {steps}", self.h),
         };
         let advice = if !self.error.is_finite() {
