@@ -231,7 +231,7 @@ fn dual_program(
     let (Tolerance::Each(rtol), Tolerance::One(atol)) = (&o.rtol, &o.atol) else { panic!() };
     let at = |r: &[f64], j: usize| r.get(j).copied().unwrap_or(0.0);
     for (j, &(t, h)) in steps.iter().enumerate() {
-        let (dw, area) = path.advance(t + h);
+        let (dw, area) = path.advance(t + h).unwrap();
         let x: [Vec<f64>; 4] = [
             dw.to_vec(),
             dw.iter().map(|w| (w * w - h) / 2.0 / h.sqrt()).collect(),

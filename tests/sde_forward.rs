@@ -126,7 +126,7 @@ fn pathwise_error(method: &'static SdeMethod, tol: f64, times: &[f64]) -> (f64, 
     let mut motion = BrownianPath::new(&path, (0.0, 1.0), 1, 50).unwrap();
     let (mut w, mut worst) = (vec![0.0; 50], 0.0f64);
     for (i, &t) in times.iter().enumerate() {
-        motion.advance(t).0.iter().zip(&mut w).for_each(|(d, w)| *w += d);
+        motion.advance(t).unwrap().0.iter().zip(&mut w).for_each(|(d, w)| *w += d);
         for (y, w) in s.state(i).iter().zip(&w) {
             worst = worst.max((y - ((MU - 0.5 * SIGMA * SIGMA) * t + SIGMA * w).exp()).abs());
         }

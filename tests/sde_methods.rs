@@ -178,7 +178,7 @@ fn strong_errors<F: VectorField<f64>, G: Diffusion<f64>>(
     let brownian = Brownian::new(2024).with_cells(1);
     let width = sde.diffusion.noise().width(n);
     let mut path = BrownianPath::new(&brownian, (0.0, 1.0), width, batch)?;
-    let w = path.advance(1.0).0;
+    let w = path.advance(1.0)?.0;
     let want: Vec<f64> = w.chunks(width).flat_map(|w| exact(w, y0)).collect();
     halvings
         .map(|k| {

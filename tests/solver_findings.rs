@@ -1,7 +1,5 @@
 //! One test for every defect that reviews of the differential equations found: each failed before it was mended.
 
-use std::ops::ControlFlow;
-
 use costate::adjoint::*;
 use costate::ode::*;
 use costate::sde::*;
@@ -211,4 +209,18 @@ fn a_fixed_stochastic_step_that_is_not_finite_says_so() {
     let r = solve_sde(&mut sde, &SOSRI, &o, (0.0, 2.0), &[1.0], &[], &Brownian::new(1), &[]).unwrap().report;
     assert!(r.stop == OdeStop::NotFinite && !r.ok(), "{r:?}");
     assert!(r.message().contains("fixed step 1.000e-1 met values that are not finite at t ="), "{}", r.message());
+}
+
+#[test]
+fn a_path_is_not_read_backwards() {
+    // Returned zeros and lost its place.
+    let mut path = BrownianPath::new(&Brownian::new(3), (0.0, 1.0), 1, 2).unwrap();
+    path.advance(0.5).unwrap();
+    for t in [0.25, f64::NAN, 1.5] {
+        let e = path.advance(t).unwrap_err().to_string();
+        assert!(e.contains("it must be") && e.contains(&format!("is {t}")), "{e}");
+    }
+    let mut other = BrownianPath::new(&Brownian::new(3), (0.0, 1.0), 1, 2).unwrap();
+    other.advance(0.5).unwrap();
+    assert_eq!(path.advance(0.7).unwrap(), other.advance(0.7).unwrap());
 }
