@@ -22,13 +22,10 @@ fn auto_hands_an_explicit_step_that_shrinks_away_to_the_implicit_method() {
     assert_eq!(r.stop, OdeStop::Finished, "{}", r.message());
     assert!(auto.switches()[0].to_stiff && (auto.y()[0] - 1f64.cos()).abs() < 1e-5);
     // The same far from t = 0, where the step falls below the spacing of t.
-    let jump = FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
-        dy[0] = -1e9 * (y[0] - if t < 1e8 + 0.5 { 1.0 } else { 2.0 })
-    });
-    let jac: Call = |_, _, _, j| j[0] = -1e9;
-    let mut f = WithJacobian::new(jump, jac).autonomous();
+    let (f, jac): (Call, Call) = (|_, y, _, dy| dy[0] = -1e9 * (y[0] - 2.0), |_, _, _, j| j[0] = -1e9);
+    let mut f = WithJacobian::new(FnField::new(1, 0, f), jac).autonomous();
     let mut auto = Auto::new(&TSIT54, &RODAS5P, 1, 1, &Options::tolerances(1e-6, 1e-6)).unwrap();
-    let r = auto.run(&mut f, (1e8, 1e8 + 1.0), &[1.0], &[], &mut ()).unwrap();
+    let r = auto.run(&mut f, (1e8, 1e8 + 1.0), &[2.001], &[], &mut ()).unwrap();
     assert!(r.ok() && (auto.y()[0] - 2.0).abs() < 1e-4, "{} {:?}", r.message(), auto.y());
 }
 
@@ -89,7 +86,8 @@ fn an_event_function_that_panics_at_the_start_is_an_error() {
 fn a_huge_start_derivative_does_not_make_the_first_step_zero() {
     // |f| / tolerance overflows when squared: the first step was zero, and the answer StepUnderflow.
     let f: Call = |_, _, _, dy| dy[0] = 1e200;
-    let s = solve(&mut FnField::new(1, 0, f), &TSIT54, &Options::default(), (0.0, 1.0), &[0.0], &[], &[]).unwrap();
+    let s = solve(&mut FnField::new(1, 0, f), &TSIT54, &Options::default(), (0.0, 1.0), &[0.0], &[], &[])
+        .unwrap();
     assert!(s.report.ok() && (s.y1[0] / 1e200 - 1.0).abs() < 1e-12, "{}", s.report.message());
 }
 
@@ -196,6 +194,28 @@ fn a_stiffness_term_without_stiffness_estimates_is_an_error() {
     assert!(h.set(&[1.0], &[]).unwrap_err().to_string().contains("has length 1"));
 }
 
+#[test]
+fn long_segments_between_checkpoints_do_not_exhaust_the_stack() {
+    // The reverse sweep recursed once for every step of a segment.
+    let run = || {
+        let mut a = Adjoint::new(
+            &BS32,
+            1,
+            1,
+            &Options { max_steps: 1 << 20, ..Options::fixed(2e-5) },
+            Memory::Every(50_000),
+        )
+        .unwrap();
+        a.forward(&mut growth(), (0.0, 1.0), &[1.0], &[-1.0], &mut ()).unwrap();
+        let (mut yb, mut pb) = ([0.0], [0.0]);
+        a.reverse(&mut growth(), &[-1.0], &Bars { y1: &[1.0], ..Bars::default() }, &mut yb, &mut pb).unwrap();
+        (yb[0], pb[0])
+    };
+    let (y, p) = std::thread::Builder::new().stack_size(1 << 19).spawn(run).unwrap().join().unwrap();
+    let e = (-1f64).exp();
+    assert!((y - e).abs() < 1e-9 && (p - e).abs() < 1e-9, "{y} {p}");
+}
+
 fn noise() -> FnDiffusion<impl FnMut(f64, &[f64], &[f64], &mut [f64])> {
     FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * y[0])
 }
@@ -208,7 +228,11 @@ fn a_fixed_stochastic_step_that_is_not_finite_says_so() {
     let o = SdeOptions::fixed(0.1);
     let r = solve_sde(&mut sde, &SOSRI, &o, (0.0, 2.0), &[1.0], &[], &Brownian::new(1), &[]).unwrap().report;
     assert!(r.stop == OdeStop::NotFinite && !r.ok(), "{r:?}");
-    assert!(r.message().contains("fixed step 1.000e-1 met values that are not finite at t ="), "{}", r.message());
+    assert!(
+        r.message().contains("fixed step 1.000e-1 met values that are not finite at t ="),
+        "{}",
+        r.message()
+    );
 }
 
 #[test]
@@ -223,4 +247,18 @@ fn a_path_is_not_read_backwards() {
     let mut other = BrownianPath::new(&Brownian::new(3), (0.0, 1.0), 1, 2).unwrap();
     other.advance(0.5).unwrap();
     assert_eq!(path.advance(0.7).unwrap(), other.advance(0.7).unwrap());
+}
+
+#[test]
+fn a_replay_with_another_equation_is_an_error() {
+    // Was an index out of range.
+    let drift = |n| FnField::new(n, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = y[y.len() - 1]);
+    let g = |n| FnDiffusion::new(n, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], g: &mut [f64]| g.fill(0.1));
+    let mut one = Sde::new(drift(1), g(1)).unwrap();
+    let mut two = Sde::new(drift(3), g(3)).unwrap();
+    let o = SdeOptions::fixed(0.25);
+    let mut a = SdeAdjoint::new(&SOSRI, Noise::Diagonal, 1, 2, &o, Memory::States).unwrap();
+    a.forward(&mut one, (0.0, 1.0), &[1.0, 2.0], &[], &Brownian::new(1), &mut ()).unwrap();
+    let e = a.replay(&mut two, &[], &[1.0, 2.0], &[]).unwrap_err().to_string();
+    assert_eq!(e, "the drift's state has length 3, expected 1");
 }

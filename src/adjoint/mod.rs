@@ -68,5 +68,7 @@ pub use tape::{Memory, Tape};
 /// What the adjoint of stochastic steps shares with that of ordinary ones.
 pub(crate) mod internal {
     pub(crate) use super::reverse::norm_bars;
-    pub(crate) use super::sweep::{Steps, find_saves, sweep};
+    pub(crate) use super::sweep::{
+        Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
+    };
 }

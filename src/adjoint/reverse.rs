@@ -2,7 +2,7 @@
 
 use crate::linalg::Scalar;
 use crate::ode::internal::{Erk, Row, Scale, Stages, add_scaled, combine, combine_zero, scaled_norm};
-use crate::ode::{Norm, Pullback};
+use crate::ode::{Norm, Pullback, VectorField};
 
 /// A tableau by columns, and the bars of one step.
 #[derive(Debug, Clone)]
@@ -74,6 +74,20 @@ impl<T: Scalar> Transposed<T> {
             st: erk.stages(n, 0),
             erk,
         }
+    }
+
+    /// All stages of a step from st.y0; unless `first`, the last stage of the step before is k_0.
+    pub fn run<F: VectorField<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], first: bool) {
+        let (erk, st) = (&self.erk, &mut self.st);
+        let (n, s) = (st.y0.len(), erk.tab.stages);
+        if first {
+            erk.eval_stage(f, 0, t, T::ZERO, p, st);
+        } else {
+            st.k.copy_within((s - 1) * n..s * n, 0);
+        }
+        erk.step(f, t, h, p, st);
+        erk.finish(f, t, h, p, st);
+        self.evals += (s - 1 + first as usize) as u64;
     }
 
     /// One step back: `st` holds y0, y1 and all stages of the step. Updates `lambda` and `handed`, adds to `p_bar`.

@@ -123,12 +123,20 @@ impl<T: Scalar> Tape<T> {
         self.peak_slots = self.peak_slots.max(self.slots.len() - self.free.len());
         slot
     }
-    /// Slots that the reverse sweep may still take.
-    pub(crate) fn spare(&self) -> usize {
+    /// Whether every state is held.
+    pub(crate) fn keeps_states(&self) -> bool {
+        matches!(self.memory, Memory::Stages | Memory::States)
+    }
+    /// First and last time.
+    pub(crate) fn span(&self) -> (T, T) {
+        (self.t[0], self.t_next[self.len() - 1])
+    }
+    /// Slots that the reverse sweep may still take, `added` of those in use being its own.
+    pub(crate) fn spare(&self, added: usize) -> usize {
         let used = self.slots.len() - self.free.len();
         match self.memory {
             Memory::Stages | Memory::States => 0,
-            Memory::Every(k) => k - 1,
+            Memory::Every(k) => (k - 1).saturating_sub(added),
             Memory::Checkpoints(c) => c.saturating_sub(used),
         }
     }

@@ -250,8 +250,7 @@ impl<T: Scalar> Integrator<T> {
         // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
         catch(|| {
             self.set_start(span, y0, sinks)?;
-            let keep =
-                if sinks.wants_keep() { field.keep_len(self.batch) * self.erk.tab.stages } else { 0 };
+            let keep = if sinks.wants_keep() { field.keep_len(self.batch) * self.erk.tab.stages } else { 0 };
             self.st.keep.resize(keep, T::ZERO);
             Ok(self.drive(field, span, p, sinks))
         })?

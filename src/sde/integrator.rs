@@ -357,7 +357,7 @@ impl<T: Scalar> SdeIntegrator<T> {
 }
 
 /// Whether the method may be used with this diffusion.
-fn check_noise<T: Scalar, G: Diffusion<T>>(
+pub(crate) fn check_noise<T: Scalar, G: Diffusion<T>>(
     method: &SdeMethod,
     noise: Noise,
     diffusion: &G,
