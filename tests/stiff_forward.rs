@@ -492,3 +492,49 @@ fn diffsol_answers_as_the_others_do() {
         assert!(matches!(e, OdeError::FieldPanicked { .. }), "{e}");
     }
 }
+
+#[test]
+fn a_stiff_ensemble_does_not_depend_on_the_number_of_threads() {
+    // Robertson's problem with 40 rate constants: the steps differ from one trajectory to the next.
+    let pr = Stiff::by_name("robertson");
+    let count = 40;
+    let y0 = pr.y0.repeat(count);
+    let rates: Vec<f64> =
+        (0..count).flat_map(|i| pr.p.iter().map(move |p| p * 1.2f64.powi(i as i32 - 20))).collect();
+    let (o, span, times) = (tolerances(1e-6), (0.0, 1e3), [1.0, 40.0, 1e3]);
+    let go = |threads: usize, params| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| solve_stiff_ensemble(&RODAS5P, &o, || field(pr), span, &y0, params, &times)).unwrap()
+    };
+    let one = go(1, Params::Each(&rates));
+    assert_eq!(one.failed().count(), 0);
+    for threads in [2, 5] {
+        let many = go(threads, Params::Each(&rates));
+        assert_eq!((&one.y1, &one.saved, &one.reports), (&many.y1, &many.saved, &many.reports));
+    }
+    // Each is the trajectory one gets alone, with its own steps; the counts are sums of all.
+    let mut sum = OdeCounts::default();
+    for i in 0..count {
+        let s =
+            solve_stiff(&mut field(pr), &RODAS5P, &o, span, pr.y0, &rates[3 * i..3 * i + 3], &times).unwrap();
+        assert_eq!((&s.y1[..], s.states()), (&one.y1[3 * i..3 * i + 3], &one.saved[9 * i..9 * i + 9]));
+        assert_eq!(s.report, one.reports[i]);
+        sum += s.report.counts;
+    }
+    assert_eq!(one.counts(), sum);
+    assert!(sum.jacobians > 0 && sum.factorizations > 0);
+    assert_ne!(one.reports[0].counts.accepted, one.reports[39].counts.accepted);
+    let shared = go(2, Params::Shared(pr.p));
+    assert!(shared.y1.chunks(3).all(|y| y == &shared.y1[..3]));
+    // Bad input.
+    let bad = |o: &Options, y0: &[f64], p, save: &[f64]| {
+        solve_stiff_ensemble(&RODAS5P, o, || field(pr), span, y0, p, save)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(bad(&o, &y0[..4], Params::Shared(pr.p), &[]).contains("the start of an ensemble"));
+    assert!(bad(&o, &y0, Params::Each(pr.p), &[]).contains("the parameter matrix"));
+    assert!(bad(&o, &y0, Params::Shared(pr.p), &[2e3]).contains("outside the span"));
+    assert!(bad(&Options::tolerances(-1.0, 1.0), &y0, Params::Shared(pr.p), &[]).contains("rtol"));
+}

@@ -43,6 +43,21 @@ pub struct OdeCounts {
     pub recomputed: u64,
 }
 
+impl std::ops::AddAssign for OdeCounts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { evals, accepted, rejected, not_finite, jacobians, factorizations, pullbacks, recomputed } =
+            other;
+        self.evals += evals;
+        self.accepted += accepted;
+        self.rejected += rejected;
+        self.not_finite += not_finite;
+        self.jacobians += jacobians;
+        self.factorizations += factorizations;
+        self.pullbacks += pullbacks;
+        self.recomputed += recomputed;
+    }
+}
+
 /// The answer; the final state is the integrator's [`y`](super::Integrator::y).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct OdeReport {

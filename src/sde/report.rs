@@ -23,6 +23,19 @@ pub struct SdeCounts {
     pub recomputed: u64,
 }
 
+impl std::ops::AddAssign for SdeCounts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { drift, diffusion, accepted, rejected, not_finite, pullbacks, recomputed } = other;
+        self.drift += drift;
+        self.diffusion += diffusion;
+        self.accepted += accepted;
+        self.rejected += rejected;
+        self.not_finite += not_finite;
+        self.pullbacks += pullbacks;
+        self.recomputed += recomputed;
+    }
+}
+
 /// The answer; the final state is the integrator's [`y`](super::SdeIntegrator::y).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SdeReport {
