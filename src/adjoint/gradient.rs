@@ -2,7 +2,8 @@
 
 use super::reverse::{StepBars, Transposed};
 use super::sweep::{
-    Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
+    AtEvent, EventBars, Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar,
+    sweep,
 };
 use super::tape::{Memory, Tape};
 use crate::linalg::Scalar;
@@ -127,9 +128,12 @@ impl<T: Scalar> Adjoint<T> {
         let report = self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape));
         let report = report.inspect_err(|_| self.tape.clear())?;
         self.y_start.copy_from_slice(y0);
-        if self.tape.memory() == Memory::Stages {
+        if self.tape.memory() == Memory::Stages && !self.tape.is_empty() {
+            // The end of the whole step where an event ended it.
+            let whole = self.tape.end_of(self.tape.len() - 1) == T::ONE;
+            let y = if whole { self.integrator.y() } else { &self.integrator.stages().y1 };
             self.y_final.clear();
-            self.y_final.extend_from_slice(self.integrator.y());
+            self.y_final.extend_from_slice(y);
         }
         Ok(report)
     }
@@ -144,10 +148,37 @@ impl<T: Scalar> Adjoint<T> {
         y0_bar: &mut [T],
         p_bar: &mut [T],
     ) -> Result<OdeCounts, OdeError> {
-        self.tape.check(self.tr.st.y0.len())?;
+        self.reverse_to(field, p, bars, None, y0_bar, p_bar)
+    }
+
+    /// As [`reverse`](Self::reverse) after a forward pass that a terminal event ([`AtEvent::Stop`](crate::ode::AtEvent::Stop)) ended: `bars.y1` belongs to the state at the event,
+    /// whose time t_e moves with the start and the parameters as the event's function demands, on the interpolant of the last step. Save points stay where they are.
+    pub fn reverse_event<F: Pullback<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        event: &EventBars<'_, T>,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> Result<OdeCounts, OdeError> {
+        self.reverse_to(field, p, bars, Some(event), y0_bar, p_bar)
+    }
+
+    fn reverse_to<F: Pullback<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        event: Option<&EventBars<'_, T>>,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> Result<OdeCounts, OdeError> {
+        self.tape.check(self.tr.st.y0.len(), event.is_some())?;
         check_len("the field's state", field.dim(), self.dim)?;
         let (n, steps) = (self.tr.st.y0.len(), self.tape.len());
         check_reverse(&self.tape, (n, field.n_params()), p, bars, y0_bar, p_bar)?;
+        event.map_or(Ok(()), |e| e.check(n, p.len()))?;
         self.tr.st.keep.resize(field.keep_len(self.batch) * self.tr.erk.tab.stages, T::ZERO);
         end_bar(bars, &mut self.tr.lambda);
         self.tr.has_handed = false;
@@ -162,6 +193,7 @@ impl<T: Scalar> Adjoint<T> {
             field,
             p,
             bars,
+            event: event.map(|e| AtEvent::new(e, n)),
             p_bar,
             recomputed: 0,
         };
@@ -170,6 +202,7 @@ impl<T: Scalar> Adjoint<T> {
             pass.tr.finish(pass.field, t0, &self.y_start, p, pass.p_bar);
         });
         let recomputed = pass.recomputed;
+        let swept = swept.and_then(|()| pass.event.as_ref().map_or(Ok(()), AtEvent::finish));
         swept.inspect_err(|_| self.tape.clear())?;
         start_bar(bars, t0, &self.tr.lambda, y0_bar);
         Ok(OdeCounts {
@@ -189,7 +222,7 @@ impl<T: Scalar> Adjoint<T> {
         y0: &[T],
         times: &[T],
     ) -> Result<Replay<T>, OdeError> {
-        self.tape.check(self.tr.st.y0.len())?;
+        self.tape.check(self.tr.st.y0.len(), false)?;
         check_len("the field's state", field.dim(), self.dim)?;
         check_replay(&self.tape, (self.tr.st.y0.len(), field.n_params()), p, y0, times)?;
         catch(|| self.replay_steps(field, p, y0, times))
@@ -241,6 +274,7 @@ struct Pass<'a, 'b, T, F> {
     field: &'a mut F,
     p: &'a [T],
     bars: &'a Bars<'b, T>,
+    event: Option<AtEvent<'a, T>>,
     p_bar: &'a mut [T],
     recomputed: u64,
 }
@@ -283,8 +317,14 @@ impl<T: Scalar, F: Pullback<T>> Steps<T> for Pass<'_, '_, T, F> {
             self.recomputed += 1;
         }
         find_saves(tape, self.bars.times, j, self.saves);
+        let mut end = None;
+        if let Some(event) = self.event.as_mut().filter(|_| j + 1 == tape.len()) {
+            let (theta, Transposed { erk, st, lambda, .. }) = (tape.end_of(j), &mut *self.tr);
+            erk.prepare_dense(self.field, at.0, at.1, self.p, st);
+            end = Some((theta, event.fix_time(|v| erk.rate(theta, at.1, st, v), lambda, self.p_bar)));
+        }
         let (error, stiffness) = estimate_bars(self.bars, j);
-        let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved };
+        let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
         self.tr.reverse(self.field, at, self.p, self.norm, self.scale, &bars, self.p_bar);
         if stored {
             self.swap_stored(tape, j);

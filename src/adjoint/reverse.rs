@@ -37,6 +37,16 @@ pub(crate) struct StepBars<'a, T> {
     /// Save points inside the step: (theta, index of the bar's column).
     pub saves: &'a [(T, usize)],
     pub save_bars: &'a [T],
+    /// In a step that an event ended: its theta and the bar of the state there.
+    pub end: Option<(T, &'a [T])>,
+}
+
+impl<'a, T: Scalar> StepBars<'a, T> {
+    /// (theta, bar of the state there), states of length n.
+    pub fn states(&self, n: usize) -> impl Iterator<Item = (T, &'a [T])> + use<'a, T> {
+        let bars = self.save_bars;
+        self.saves.iter().map(move |&(theta, i)| (theta, &bars[i * n..][..n])).chain(self.end)
+    }
 }
 
 impl<T: Scalar> Transposed<T> {
@@ -114,7 +124,7 @@ impl<T: Scalar> Transposed<T> {
             self.reverse_error(norm, scale, h, bars.error);
         }
         let stiff = bars.stiffness != T::ZERO && self.reverse_stiffness(h, bars.stiffness);
-        if !bars.saves.is_empty() {
+        if bars.states(n).next().is_some() {
             self.reverse_saves(f, (t, h), p, bars, p_bar);
         }
         for i in (1..s).rev() {
@@ -247,7 +257,7 @@ impl<T: Scalar> Transposed<T> {
         p_bar: &mut [T],
     ) {
         let (n, s, all) = (self.lambda.len(), self.erk.tab.stages, self.erk.c.len());
-        let inside = bars.saves.iter().any(|&(theta, _)| theta != T::ONE);
+        let inside = bars.states(n).any(|(theta, _)| theta != T::ONE);
         if inside && !self.st.dense {
             self.evals += (all - s) as u64;
             self.erk.prepare_dense(f, t, h, p, &mut self.st);
@@ -260,8 +270,7 @@ impl<T: Scalar> Transposed<T> {
                 }
             }
         }
-        for &(theta, column) in bars.saves {
-            let v = &bars.save_bars[column * n..][..n];
+        for (theta, v) in bars.states(n) {
             add_scaled(&mut self.lambda, theta, v);
             if theta == T::ONE {
                 continue;

@@ -225,8 +225,7 @@ impl<T: Scalar> RosTransposed<T> {
     /// Bars from states saved inside the step, through the interpolant.
     fn reverse_saves(&mut self, bars: &StepBars<'_, T>) {
         let n = self.lambda.len();
-        for &(theta, column) in bars.saves {
-            let v = &bars.save_bars[column * n..][..n];
+        for (theta, v) in bars.states(n) {
             add_scaled(&mut self.lambda, theta, v);
             if theta == T::ONE {
                 continue;

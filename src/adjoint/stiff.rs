@@ -4,7 +4,8 @@ use super::gradient::{Bars, Replay};
 use super::reverse::StepBars;
 use super::rosenbrock::RosTransposed;
 use super::sweep::{
-    Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
+    AtEvent, EventBars, Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar,
+    sweep,
 };
 use super::tape::{Memory, Tape};
 use crate::linalg::Scalar;
@@ -100,15 +101,45 @@ impl<T: Scalar> StiffAdjoint<T> {
         y0_bar: &mut [T],
         p_bar: &mut [T],
     ) -> Result<OdeCounts, OdeError> {
-        self.tape.check(self.tr.st.y0.len())?;
+        self.reverse_to(field, p, bars, None, y0_bar, p_bar)
+    }
+
+    /// As [`Adjoint::reverse_event`](super::Adjoint::reverse_event).
+    pub fn reverse_event<F: LinearizePullback<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        event: &EventBars<'_, T>,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> Result<OdeCounts, OdeError> {
+        self.reverse_to(field, p, bars, Some(event), y0_bar, p_bar)
+    }
+
+    fn reverse_to<F: LinearizePullback<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        event: Option<&EventBars<'_, T>>,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> Result<OdeCounts, OdeError> {
+        let n = self.tr.st.y0.len();
+        self.tape.check(n, event.is_some())?;
         check_len("the field's state", field.dim(), self.dim)?;
-        check_reverse(&self.tape, (self.tr.st.y0.len(), field.n_params()), p, bars, y0_bar, p_bar)?;
+        check_reverse(&self.tape, (n, field.n_params()), p, bars, y0_bar, p_bar)?;
+        event.map_or(Ok(()), |e| e.check(n, p.len()))?;
         end_bar(bars, &mut self.tr.lambda);
         self.tr.counts = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };
         let (t0, norm) = (self.tape.t[0], self.integrator.options().norm);
         let (tr, scale, saves) = (&mut self.tr, &self.scale, &mut self.saves);
-        let mut pass = Pass { tr, scale, saves, norm, field, p, bars, p_bar };
-        catch(|| sweep(&mut self.tape, &mut pass)).inspect_err(|_| self.tape.clear())?;
+        let event = event.map(|e| AtEvent::new(e, n));
+        let mut pass = Pass { tr, scale, saves, norm, field, p, bars, event, p_bar };
+        let swept = catch(|| sweep(&mut self.tape, &mut pass));
+        let swept = swept.and_then(|()| pass.event.as_ref().map_or(Ok(()), AtEvent::finish));
+        swept.inspect_err(|_| self.tape.clear())?;
         start_bar(bars, t0, &self.tr.lambda, y0_bar);
         Ok(self.tr.counts)
     }
@@ -121,7 +152,7 @@ impl<T: Scalar> StiffAdjoint<T> {
         y0: &[T],
         times: &[T],
     ) -> Result<Replay<T>, OdeError> {
-        self.tape.check(self.tr.st.y0.len())?;
+        self.tape.check(self.tr.st.y0.len(), false)?;
         check_len("the field's state", field.dim(), self.dim)?;
         check_replay(&self.tape, (self.tr.st.y0.len(), field.n_params()), p, y0, times)?;
         catch(|| self.replay_steps(field, p, y0, times))
@@ -162,6 +193,7 @@ struct Pass<'a, 'b, T: Scalar, F> {
     field: &'a mut F,
     p: &'a [T],
     bars: &'a Bars<'b, T>,
+    event: Option<AtEvent<'a, T>>,
     p_bar: &'a mut [T],
 }
 
@@ -188,7 +220,12 @@ impl<T: Scalar, F: LinearizePullback<T>> Steps<T> for Pass<'_, '_, T, F> {
             self.tr.counts.recomputed += 1;
         }
         find_saves(tape, self.bars.times, j, self.saves);
-        let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved };
+        let mut end = None;
+        if let Some(event) = self.event.as_mut().filter(|_| j + 1 == tape.len()) {
+            let (theta, RosTransposed { ros, st, lambda, .. }) = (tape.end_of(j), &mut *self.tr);
+            end = Some((theta, event.fix_time(|v| ros.rate(theta, at.1, st, v), lambda, self.p_bar)));
+        }
+        let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
         self.tr.reverse(self.field, at, self.p, self.norm, self.scale, &bars, self.p_bar);
         if stored {
             std::mem::swap(&mut self.tr.st.u, &mut tape.stages[j].k);

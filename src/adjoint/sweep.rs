@@ -65,7 +65,7 @@ pub(crate) fn find_saves<T: Scalar>(tape: &Tape<T>, times: &[T], j: usize, saves
         if (forward && x > end) || (!forward && x < end) {
             break;
         }
-        saves.push((if x == end { T::ONE } else { (x - t) / h }, i));
+        saves.push((if x == end { tape.end_of(j) } else { (x - t) / h }, i));
     }
 }
 
@@ -123,6 +123,60 @@ pub(crate) fn start_bar<T: Scalar>(bars: &Bars<'_, T>, t0: T, lambda: &[T], y0_b
     y0_bar.copy_from_slice(lambda);
     for (bar, _) in bars.saved.chunks_exact(lambda.len()).zip(bars.times).filter(|(_, t)| **t == t0) {
         y0_bar.iter_mut().zip(bar).for_each(|(y, b)| *y += *b);
+    }
+}
+
+/// Derivatives of a terminal event g(t, y, p) = 0 that ended the forward pass at t_e, and of the loss with respect to t_e.
+#[derive(Debug, Clone, Copy)]
+pub struct EventBars<'a, T> {
+    /// dg/dt at the event.
+    pub g_t: T,
+    /// dg/dy there, dim x batch.
+    pub g_y: &'a [T],
+    /// dg/dp there; empty: zeros.
+    pub g_p: &'a [T],
+    /// dL/dt_e at fixed y(t_e).
+    pub t: T,
+}
+
+impl<T: Scalar> EventBars<'_, T> {
+    pub(crate) fn check(&self, n: usize, n_params: usize) -> Result<(), OdeError> {
+        check_len("the event's derivative by y", self.g_y.len(), n)?;
+        let want = if self.g_p.is_empty() { 0 } else { n_params };
+        check_len("the event's derivative by p", self.g_p.len(), want)
+    }
+}
+
+/// A terminal event during one sweep.
+pub(crate) struct AtEvent<'a, T> {
+    event: &'a EventBars<'a, T>,
+    rate: Vec<T>,
+    bar: Vec<T>,
+    has_time: bool,
+}
+
+impl<'a, T: Scalar> AtEvent<'a, T> {
+    pub fn new(event: &'a EventBars<'a, T>, n: usize) -> Self {
+        Self { event, rate: vec![T::ZERO; n], bar: vec![T::ZERO; n], has_time: true }
+    }
+    /// Takes the bar of y(t_e) out of `lambda` and returns that of the state at fixed time; `rate` writes dy/dt there. See [`crate::adjoint`].
+    pub fn fix_time(&mut self, rate: impl FnOnce(&mut [T]), lambda: &mut [T], p_bar: &mut [T]) -> &[T] {
+        let Self { event, rate: v, bar, has_time } = self;
+        rate(v);
+        bar.copy_from_slice(lambda);
+        lambda.fill(T::ZERO);
+        let dot = |a: &[T], b: &[T]| a.iter().zip(b).fold(T::ZERO, |s, (a, b)| s + *a * *b);
+        let along = event.g_t + dot(event.g_y, v);
+        let a = (dot(bar, v) + event.t) / along;
+        bar.iter_mut().zip(event.g_y).for_each(|(b, g)| *b -= a * *g);
+        p_bar.iter_mut().zip(event.g_p).for_each(|(b, g)| *b -= a * *g);
+        *has_time = along != T::ZERO && along.is_finite();
+        bar
+    }
+    /// After the sweep: an error if t_e has no derivative.
+    pub fn finish(&self) -> Result<(), OdeError> {
+        let what = "the event's function does not change along the solution at the event: its time has no derivative";
+        if self.has_time { Ok(()) } else { Err(OdeError::Mismatch { what: what.to_string() }) }
     }
 }
 

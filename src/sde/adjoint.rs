@@ -196,7 +196,7 @@ impl<T: Scalar> SdeAdjoint<T> {
         y0_bar: &mut [T],
         p_bar: &mut [T],
     ) -> Result<SdeCounts, OdeError> {
-        self.tape.check(self.integrator.srk.n())?;
+        self.tape.check(self.integrator.srk.n(), false)?;
         self.check_equation(sde)?;
         let (n, t0) = (self.integrator.srk.n(), self.tape.t[0]);
         check_reverse(&self.tape, (n, sde.n_params()), p, bars, y0_bar, p_bar)?;
@@ -235,7 +235,7 @@ impl<T: Scalar> SdeAdjoint<T> {
         y0: &[T],
         times: &[T],
     ) -> Result<Replay<T>, OdeError> {
-        self.tape.check(self.integrator.srk.n())?;
+        self.tape.check(self.integrator.srk.n(), false)?;
         self.check_equation(sde)?;
         check_replay(&self.tape, (self.integrator.srk.n(), sde.n_params()), p, y0, times)?;
         self.check_saves(times)?;
