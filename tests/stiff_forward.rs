@@ -1,34 +1,18 @@
 //! Rosenbrock methods, diffsol and the automatic choice: orders, reference values, statuses, events, bad input, allocations.
 
+#[path = "common/alloc.rs"]
+mod alloc;
 mod common;
 #[path = "common/stiff.rs"]
 mod problems;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::ops::ControlFlow;
 
+use alloc::allocations;
 use common::reference;
 use costate::nn::{DualNum, Formula, FormulaField};
 use costate::ode::*;
 use problems::{Stiff, relative_error};
-
-/// Counts the allocations of the current thread.
-struct Counting;
-thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|c| c.set(c.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn field(pr: &Stiff) -> impl Linearize<f64> + use<> {
     WithJacobian::new(FnField::new(pr.n, pr.p.len(), pr.f), pr.jac).autonomous()
@@ -359,10 +343,10 @@ fn no_allocation_per_step() {
             let mut hand = field(pr);
             let mut differences = Differences::new(FnField::new(pr.n, pr.p.len(), pr.f));
             it.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
-            let before = ALLOCATIONS.with(Cell::get);
+            let before = allocations();
             let a = it.run(&mut hand, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
             let b = it.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
-            assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{} {}", pr.name, tab.name);
+            assert_eq!(allocations() - before, 0, "{} {}", pr.name, tab.name);
             assert!(a.counts.accepted > 20 && b.counts.accepted > 20);
         }
     }
