@@ -93,76 +93,52 @@ fn with_bars<R>(y: &[f64], steps: usize, f: impl FnOnce(&Bars<'_, f64>, &EventBa
 
 const POLICIES: [Memory; 4] = [Memory::Stages, Memory::States, Memory::Every(3), Memory::Checkpoints(2)];
 
-#[test]
-fn explicit_steps() {
-    let mut field = FormulaField::new(Pendulum);
-    for tab in Tableau::all() {
-        let value = |x: &[f64]| {
-            value(x, |y0, p, sinks| {
-                let mut it = Integrator::new(tab, 2, 2, &options()).unwrap();
-                let report =
-                    it.run(&mut FormulaField::new(Pendulum), (0.0, 5.0), y0, p, &mut { sinks }).unwrap();
-                (report, it.y().to_vec())
-            })
-        };
-        let mut first: Option<Vec<f64>> = None;
-        for memory in POLICIES {
-            let mut a = Adjoint::new(tab, 2, 2, &options(), memory).unwrap();
-            let p = [X[4], X[5], X[6]];
-            a.forward(&mut field, (0.0, 5.0), &X[..4], &p, &mut event(p)).unwrap();
-            let (mut yb, mut pb) = ([0.0; 4], [0.0; 3]);
-            let (y, steps) = (a.y().to_vec(), a.tape().len());
-            with_bars(&y, steps, |bars, event| {
-                a.reverse_event(&mut field, &p, bars, event, &mut yb, &mut pb).unwrap();
-            });
-            let gradient = [&yb[..], &pb[..]].concat();
-            match &first {
-                Some(g) => assert_eq!(g, &gradient, "{} {memory:?}", tab.name),
-                None => {
-                    let e = far(&gradient, value);
-                    println!("{}: {e:.1e}", tab.name);
-                    assert!(e < 1e-8, "{}: {e:e}", tab.name);
-                    first = Some(gradient);
+/// Adjoint and integrator of explicit and of Rosenbrock steps have the same shape.
+macro_rules! check_gradients {
+    ($tableau:ident, $integrator:ident, $adjoint:ident) => {{
+        let mut field = FormulaField::new(Pendulum);
+        for tab in $tableau::all() {
+            let value = |x: &[f64]| {
+                value(x, |y0, p, sinks| {
+                    let mut it = $integrator::new(tab, 2, 2, &options()).unwrap();
+                    let report =
+                        it.run(&mut FormulaField::new(Pendulum), (0.0, 5.0), y0, p, &mut { sinks }).unwrap();
+                    (report, it.y().to_vec())
+                })
+            };
+            let mut first: Option<Vec<f64>> = None;
+            for memory in POLICIES {
+                let mut a = $adjoint::new(tab, 2, 2, &options(), memory).unwrap();
+                let p = [X[4], X[5], X[6]];
+                a.forward(&mut field, (0.0, 5.0), &X[..4], &p, &mut event(p)).unwrap();
+                let (mut yb, mut pb) = ([0.0; 4], [0.0; 3]);
+                let (y, steps) = (a.y().to_vec(), a.tape().len());
+                with_bars(&y, steps, |bars, event| {
+                    a.reverse_event(&mut field, &p, bars, event, &mut yb, &mut pb).unwrap();
+                });
+                let gradient = [&yb[..], &pb[..]].concat();
+                match &first {
+                    Some(g) => assert_eq!(g, &gradient, "{} {memory:?}", tab.name),
+                    None => {
+                        let e = far(&gradient, value);
+                        println!("{}: {e:.1e}", tab.name);
+                        assert!(e < 1e-8, "{}: {e:e}", tab.name);
+                        first = Some(gradient);
+                    }
                 }
             }
         }
-    }
+    }};
+}
+
+#[test]
+fn explicit_steps() {
+    check_gradients!(Tableau, Integrator, Adjoint);
 }
 
 #[test]
 fn rosenbrock_steps() {
-    let mut field = FormulaField::new(Pendulum);
-    for tab in RosenbrockTableau::all() {
-        let value = |x: &[f64]| {
-            value(x, |y0, p, sinks| {
-                let mut it = StiffIntegrator::new(tab, 2, 2, &options()).unwrap();
-                let report =
-                    it.run(&mut FormulaField::new(Pendulum), (0.0, 5.0), y0, p, &mut { sinks }).unwrap();
-                (report, it.y().to_vec())
-            })
-        };
-        let mut first: Option<Vec<f64>> = None;
-        for memory in POLICIES {
-            let mut a = StiffAdjoint::new(tab, 2, 2, &options(), memory).unwrap();
-            let p = [X[4], X[5], X[6]];
-            a.forward(&mut field, (0.0, 5.0), &X[..4], &p, &mut event(p)).unwrap();
-            let (mut yb, mut pb) = ([0.0; 4], [0.0; 3]);
-            let (y, steps) = (a.y().to_vec(), a.tape().len());
-            with_bars(&y, steps, |bars, event| {
-                a.reverse_event(&mut field, &p, bars, event, &mut yb, &mut pb).unwrap();
-            });
-            let gradient = [&yb[..], &pb[..]].concat();
-            match &first {
-                Some(g) => assert_eq!(g, &gradient, "{} {memory:?}", tab.name),
-                None => {
-                    let e = far(&gradient, value);
-                    println!("{}: {e:.1e}", tab.name);
-                    assert!(e < 1e-8, "{}: {e:e}", tab.name);
-                    first = Some(gradient);
-                }
-            }
-        }
-    }
+    check_gradients!(RosenbrockTableau, StiffIntegrator, StiffAdjoint);
 }
 
 #[test]

@@ -408,20 +408,8 @@ impl<T: Scalar> Integrator<T> {
     ) -> (ControlFlow<()>, bool, T) {
         let check = d.stiffness_due();
         let mut body = ErkBody { erk: &self.erk, st: &mut self.st, field, p };
-        let mut step = Step {
-            body: &mut body,
-            t: d.t,
-            h,
-            t_next,
-            theta_end: T::ONE,
-            err: d.err,
-            index: d.counts.accepted,
-            stiffness: None,
-            y_end: &mut self.y_end,
-            y_next: &mut self.y_next,
-            changed: false,
-            counts: &mut d.counts,
-        };
+        let room = (&mut self.y_end[..], &mut self.y_next);
+        let mut step = Step::new(&mut body, (d.t, h, t_next), d.err, d.counts.accepted, room, &mut d.counts);
         let flow = sinks.accepted(&mut step);
         if check {
             let s = step.stiffness();

@@ -160,20 +160,8 @@ impl<T: Scalar> StiffIntegrator<T> {
         t_next: T,
     ) -> ControlFlow<()> {
         let mut body = RosBody { ros: &self.ros, st: &self.st };
-        let mut step = Step {
-            body: &mut body,
-            t: d.t,
-            h,
-            t_next,
-            theta_end: T::ONE,
-            err: d.err,
-            index: d.counts.accepted,
-            stiffness: None,
-            y_end: &mut self.y_end,
-            y_next: &mut self.y_next,
-            changed: false,
-            counts: &mut d.counts,
-        };
+        let room = (&mut self.y_end[..], &mut self.y_next);
+        let mut step = Step::new(&mut body, (d.t, h, t_next), d.err, d.counts.accepted, room, &mut d.counts);
         let flow = sinks.accepted(&mut step);
         d.stiffness = step.stiffness.or(d.stiffness);
         let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
