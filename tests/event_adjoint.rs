@@ -1,7 +1,11 @@
 //! The discrete adjoint through a terminal event: against finite differences of the whole program, whose event moves.
 
+#[path = "common/adjoint.rs"]
+mod adjoint;
+
 use std::ops::ControlFlow;
 
+use adjoint::central;
 use costate::adjoint::*;
 use costate::nn::{DualNum, Formula, FormulaField};
 use costate::ode::*;
@@ -78,7 +82,7 @@ fn far(gradient: &[f64], value: impl Fn(&[f64]) -> f64) -> f64 {
             x[i] += e;
             value(&x)
         };
-        let fd = (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d);
+        let fd = central(d, at);
         (fd - gradient[i]).abs() / size
     });
     errors.fold(0.0, f64::max)

@@ -8,7 +8,7 @@ mod common;
 
 use std::ops::ControlFlow;
 
-use adjoint::{Weights, noise};
+use adjoint::{Weights, central, noise};
 use alloc::{allocations, peak_bytes};
 use costate::adjoint::{Adjoint, Bars, Memory};
 use costate::ode::*;
@@ -74,14 +74,14 @@ fn finite_differences_of_the_frozen_step_program() {
             let x: Vec<f64> = Y0.iter().chain(&P).copied().collect();
             let size = yb.iter().chain(&pb).fold(0.0f64, |m, v| m.max(v.abs()));
             for i in 0..9 {
-                let mut at = |d: f64| {
+                let at = |d: f64| {
                     let mut x = x.clone();
                     x[i] += d;
                     w.loss(&solver.replay(&mut field(), &x[6..], &x[..6], &TIMES).unwrap())
                 };
                 // Fourth-order central difference.
                 let d = 2e-4;
-                let fd = (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d);
+                let fd = central(d, at);
                 let g = if i < 6 { yb[i] } else { pb[i - 6] };
                 assert!((fd - g).abs() <= 1e-7 * size, "{} {norm:?} {i}: {fd} {g}", tab.name);
             }
@@ -264,12 +264,12 @@ fn rejected_steps_leave_no_trace() {
     let weights = Weights::new(6, &TIMES, n);
     let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 3]);
     solver.reverse(&mut field(), &P, &weights.bars(), &mut yb, &mut pb).unwrap();
-    let mut at = |d: f64| {
+    let at = |d: f64| {
         let p = [P[0] + d, P[1], P[2]];
         weights.loss(&solver.replay(&mut field(), &p, &Y0, &TIMES).unwrap())
     };
     let d = 2e-4;
-    let fd = (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d);
+    let fd = central(d, at);
     assert!((fd - pb[0]).abs() < 1e-7 * pb[0].abs(), "{fd} {}", pb[0]);
 }
 
@@ -308,11 +308,11 @@ fn backwards_in_time_and_single_precision() {
     let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 3]);
     s.reverse(&mut field(), &P, &Bars { times: &times, saved: &w, ..Bars::default() }, &mut yb, &mut pb)
         .unwrap();
-    let mut at = |d: f64| -> f64 {
+    let at = |d: f64| -> f64 {
         let r = s.replay(&mut field(), &[P[0], P[1] + d, P[2]], &Y0, &times).unwrap();
         r.saved.iter().zip(&w).map(|(a, b)| a * b).sum()
     };
-    let fd = (8.0 * (at(1e-4) - at(-1e-4)) - (at(2e-4) - at(-2e-4))) / 12e-4;
+    let fd = central(1e-4, at);
     assert!((fd - pb[1]).abs() < 1e-8, "{fd} {}", pb[1]);
 
     let mut f = FnPullback::new(

@@ -5,7 +5,7 @@ mod adjoint;
 #[path = "common/alloc.rs"]
 mod alloc;
 
-use adjoint::{Weights, dot, noise};
+use adjoint::{Weights, central, dot, noise};
 use alloc::allocations;
 use costate::adjoint::{Bars, Memory};
 use costate::nn::{Activation, Chain, MapField, Mlp, Power};
@@ -131,14 +131,14 @@ fn finite_differences_of_the_frozen_step_program() {
             let x: Vec<f64> = Y0.iter().chain(&P).copied().collect();
             let size = yb.iter().chain(&pb).fold(0.0f64, |m, v| m.max(v.abs()));
             for i in 0..11 {
-                let mut at = |d: f64| {
+                let at = |d: f64| {
                     let mut x = x.clone();
                     x[i] += d;
                     w.loss(&solver.replay(&mut sde, &x[6..], &x[..6], &TIMES).unwrap())
                 };
                 // Fourth-order central difference, so short that no maximum in the scale of an error estimate changes its branch.
                 let d = 3e-6;
-                let fd = (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d);
+                let fd = central(d, at);
                 let g = if i < 6 { yb[i] } else { pb[i - 6] };
                 assert!((fd - g).abs() <= 1e-7 * size, "{} {:?} {norm:?} {i}: {fd} {g}", case.0.name, case.1);
             }
@@ -345,13 +345,13 @@ fn neural_equation_with_kept_intermediates() {
         let bars = Bars { times: &times, saved: &w, error: &error, ..Bars::default() };
         s.reverse(&mut sde, &p, &bars, &mut yb, &mut pb).unwrap();
         if memory == Memory::States {
-            let mut along = |d: f64| {
+            let along = |d: f64| {
                 let q: Vec<f64> = p.iter().zip(noise(p.len(), 9)).map(|(p, v)| p + d * v).collect();
                 let r = s.replay(&mut sde, &q, &y0, &times).unwrap();
                 dot(&r.saved, &w) + dot(&r.error, &error)
             };
             let d = 1e-3;
-            let fd = (8.0 * (along(d) - along(-d)) - (along(2.0 * d) - along(-2.0 * d))) / (12.0 * d);
+            let fd = central(d, along);
             let g = dot(&pb, &noise(p.len(), 9));
             assert!((fd - g).abs() < 1e-7 * g.abs(), "{fd} {g}");
         }

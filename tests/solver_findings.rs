@@ -216,7 +216,7 @@ fn long_segments_between_checkpoints_do_not_exhaust_the_stack() {
     assert!((y - e).abs() < 1e-9 && (p - e).abs() < 1e-9, "{y} {p}");
 }
 
-fn noise() -> FnDiffusion<impl FnMut(f64, &[f64], &[f64], &mut [f64])> {
+fn noise() -> impl Diffusion<f64> {
     FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * y[0])
 }
 

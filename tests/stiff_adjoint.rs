@@ -5,7 +5,7 @@ mod adjoint;
 #[path = "common/alloc.rs"]
 mod alloc;
 
-use adjoint::{Weights, noise};
+use adjoint::{Weights, central, noise};
 use alloc::allocations;
 use costate::adjoint::{Adjoint, Bars, Memory, StiffAdjoint};
 use costate::nn::{DualNum, Formula, FormulaField};
@@ -100,14 +100,14 @@ fn finite_differences_of_the_frozen_step_program() {
             let x: Vec<f64> = Y0.iter().chain(&P).copied().collect();
             let size = yb.iter().chain(&pb).fold(0.0f64, |m, v| m.max(v.abs()));
             for i in 0..9 {
-                let mut at = |d: f64| {
+                let at = |d: f64| {
                     let mut x = x.clone();
                     x[i] += d;
                     w.loss(&solver.replay(&mut field, &x[6..], &x[..6], &TIMES).unwrap())
                 };
                 // Fourth-order central difference: short because of the kinks in the scale's maximum, longer where rounding in S needs it.
                 let d = if tab.has_stiffness() { 1e-4 } else { 2e-5 };
-                let fd = (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d);
+                let fd = central(d, at);
                 let g = if i < 6 { yb[i] } else { pb[i - 6] };
                 let error = (fd - g).abs() / size;
                 assert!(error <= 1e-7, "{} {norm:?} {i}: {fd} {g}", tab.name);

@@ -68,7 +68,8 @@ impl Term {
     }
 }
 
-/// E_j, S_j and h_j of every accepted step, and the bars of what is made of them; a sink. Buffers are kept for the next pass.
+/// E_j, S_j and h_j of every accepted step, and the bars of what is made of them; a sink. Of a step that an event
+/// ended, they are those of the whole step. Buffers are kept for the next pass.
 #[derive(Debug, Clone)]
 pub struct Heuristics<T> {
     error: Vec<T>,

@@ -167,14 +167,14 @@ pub(crate) fn each_trajectory<T: Scalar, W, R: Send>(
                 let worker = worker.as_mut().map_err(|e| e.clone())?;
                 let columns =
                     y0.chunks_exact(dim).zip(y1.chunks_exact_mut(dim)).zip(saved.chunks_exact_mut(w));
-                let one = |(i, ((y0, y1), saved)): (usize, ((&[T], &mut [T]), &mut [T]))| {
-                    let report = run(worker, chunk * CHUNK + i, y0, y1, save)?;
+                let mut reports = Vec::with_capacity(CHUNK);
+                for (i, ((y0, y1), saved)) in columns.enumerate() {
+                    reports.push(run(worker, chunk * CHUNK + i, y0, y1, save)?);
                     if width > 0 {
                         saved.copy_from_slice(save.states());
                     }
-                    Ok(report)
-                };
-                columns.enumerate().map(one).collect()
+                }
+                Ok(reports)
             },
         )
         .collect();

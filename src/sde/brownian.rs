@@ -50,7 +50,8 @@ pub struct Brownian {
 }
 
 impl Brownian {
-    /// The paths of a seed.
+    /// The paths of a seed. With a fixed step they depend on the step, too (one cell a step): to run different steps, or fixed and adaptive ones, on the
+    /// same paths, give [`with_cells`](Self::with_cells).
     pub fn new(seed: u64) -> Self {
         Self { seed, first_trajectory: 0, interval: None, cells: None, depth: 24 }
     }

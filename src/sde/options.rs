@@ -52,7 +52,8 @@ impl SdeOptions {
     pub fn tolerances(rtol: impl Into<Tolerance>, atol: impl Into<Tolerance>) -> Self {
         Self { rtol: rtol.into(), atol: atol.into(), ..Self::default() }
     }
-    /// Defaults without error control, step h > 0.
+    /// Defaults without error control, step h > 0. Runs of one seed with different steps follow different paths unless the
+    /// [`Brownian`](super::Brownian) has its cells given.
     pub fn fixed(h: f64) -> Self {
         Self { fixed_step: Some(h), ..Self::default() }
     }

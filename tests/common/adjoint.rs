@@ -21,6 +21,11 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
+/// Derivative at zero by the fourth-order central difference.
+pub fn central(d: f64, mut at: impl FnMut(f64) -> f64) -> f64 {
+    (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d)
+}
+
 /// Bars of y(t1), of states at save points, of E_j and of S_j.
 pub struct Weights {
     pub y1: Vec<f64>,
