@@ -2,6 +2,7 @@
 //!
 //!     cargo bench --bench ode                  # criterion
 //!     cargo bench --bench ode -- --ratios      # work-precision table: times, errors, ratios at equal error
+//!     cargo bench --bench ode -- --ratios --explicit    # of it, Lotka-Volterra and Pleiades only (also --lorenz, --neural)
 //!
 //! The neural problems need the fixtures in ../shared/data/nde (or COSTATE_SHARED) and are skipped without them.
 
@@ -155,10 +156,24 @@ fn time_at(ours: &[Row], error: f64) -> Option<f64> {
     })
 }
 
+/// Seconds at this error by local linear regression in the logarithms: the error of one tolerance is luck within a factor of a few.
+fn fitted(rows: &[Row], error: f64) -> f64 {
+    let [mut s, mut sx, mut sy, mut sxx, mut sxy] = [0.0; 5];
+    for &(_, e, seconds) in rows.iter().filter(|r| r.1 > 0.0) {
+        let (x, y) = ((e / error).ln(), seconds.ln());
+        let w = (-0.5 * (x / 3.0) * (x / 3.0)).exp();
+        (s, sx, sy, sxx, sxy) = (s + w, sx + w * x, sy + w * y, sxx + w * x * x, sxy + w * x * y);
+    }
+    ((sxx * sy - sx * sxy) / (s * sxx - sx * sx)).exp()
+}
+
 macro_rules! work_precision {
     ($problem:expr, $field:path, $n:literal, $tols:expr, $ours5:expr, $ours8:expr) => {{
         let pr = &$problem;
         println!("{} (best of many, one core)", pr.name);
+        // The tolerances asked for, and between them those of the fit.
+        let grid: Vec<f64> = (0..22).map(|k| 10f64.powf(-2.5 - 0.5 * k as f64)).collect();
+        let is_asked = |tol: f64| $tols.iter().any(|t: &f64| (t / tol).ln().abs() < 1e-6);
         let exact = {
             let o = Options::tolerances(1e-14, 1e-14);
             solve(&mut FnField::new($n, pr.p.len(), $field), &DOP853, &o, (0.0, pr.t1), &pr.y0, pr.p, &[]).unwrap().y1
@@ -166,24 +181,24 @@ macro_rules! work_precision {
         let peer = Peer::<$n> { f: pr.f, p: pr.p };
         let _ = peer.f;
         let y0 = SVector::<f64, $n>::from_column_slice(&pr.y0);
-        let dp = sweep("ode_solvers Dopri5", &exact, &$tols, |tol| {
+        let dp = sweep("ode_solvers Dopri5", &exact, &grid, |tol| {
             let mut s = Dopri5::new(peer, 0.0, pr.t1, pr.t1, y0, tol, tol);
             s.set_output(OutputType::Sparse);
             s.integrate().unwrap();
             s.y_out().last().unwrap().as_slice().to_vec()
         });
-        let d8 = sweep("ode_solvers Dop853", &exact, &$tols, |tol| {
+        let d8 = sweep("ode_solvers Dop853", &exact, &grid, |tol| {
             let mut s = Dop853::new(peer, 0.0, pr.t1, pr.t1, y0, tol, tol);
             s.set_output(OutputType::Sparse);
             s.integrate().unwrap();
             s.y_out().last().unwrap().as_slice().to_vec()
         });
-        let de5 = sweep("differential-equations dopri5", &exact, &$tols, |tol| {
+        let de5 = sweep("differential-equations dopri5", &exact, &grid, |tol| {
             let m = ExplicitRungeKutta::dopri5().rtol(tol).atol(tol);
             let s = IVP::ode(&peer, 0.0, pr.t1, pr.y0).method(m).solve().unwrap();
             s.y.last().unwrap().to_vec()
         });
-        let de8 = sweep("differential-equations dop853", &exact, &$tols, |tol| {
+        let de8 = sweep("differential-equations dop853", &exact, &grid, |tol| {
             let m = ExplicitRungeKutta::dop853().rtol(tol).atol(tol);
             let s = IVP::ode(&peer, 0.0, pr.t1, pr.y0).method(m).solve().unwrap();
             s.y.last().unwrap().to_vec()
@@ -193,20 +208,21 @@ macro_rules! work_precision {
         {
             for tab in methods {
                 let tab: &'static Tableau = tab;
-                let tols: Vec<f64> = (0..22).map(|k| 10f64.powf(-2.5 - 0.5 * k as f64)).collect();
                 let mut field = FnField::new($n, pr.p.len(), $field);
                 // As the peers: everything is made anew for each integration.
-                let ours = sweep(&format!("costate {}", tab.name), &exact, &tols, |tol| {
+                let ours = sweep(&format!("costate {}", tab.name), &exact, &grid, |tol| {
                     let mut it = Integrator::new(tab, $n, 1, &Options::tolerances(tol, tol)).unwrap();
                     it.run(&mut field, (0.0, pr.t1), &pr.y0, pr.p, &mut ()).unwrap();
                     it.y().to_vec()
                 });
                 for (name, rows) in &peers {
-                    for &(tol, error, seconds) in rows.iter() {
+                    for &(tol, error, seconds) in rows.iter().filter(|r| is_asked(r.0)) {
                         if let Some(t) = time_at(&ours, error) {
                             println!("  ratio order {order} {} / {name} at its tol {tol:.0e}, error {error:.1e}: {:.2}", tab.name, t / seconds);
                         }
                     }
+                    let at = [1e-4, 1e-6, 1e-8, 1e-10].map(|e| fitted(&ours, e) / fitted(rows, e));
+                    println!("  ratio order {order} {} / {name}, both fitted, at errors 1e-4, 1e-6, 1e-8, 1e-10: {at:.2?}", tab.name);
                 }
             }
         }
@@ -445,10 +461,13 @@ fn main() {
         if std::env::args().any(|a| a == "--lorenz") {
             return lorenz_table();
         }
+        let all = !std::env::args().any(|a| a == "--explicit");
         work_precision!(LV, lotka_volterra, 2, [1e-4, 1e-6, 1e-8], [&TSIT54, &DP54], [&DOP853, &VERN76]);
         work_precision!(PLEIADES, pleiades, 28, [1e-6, 1e-9], [&TSIT54, &DP54], [&DOP853, &VERN76]);
-        lorenz_table();
-        neural_table();
+        if all {
+            lorenz_table();
+            neural_table();
+        }
         return;
     }
     let mut c = Criterion::default().sample_size(20).configure_from_args();

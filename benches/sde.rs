@@ -165,7 +165,7 @@ fn table() {
     let noise = best(|| {
         path.rewind();
         for i in 1..=116 {
-            black_box(path.advance(i as f64 / 116.0));
+            black_box(path.advance(i as f64 / 116.0).unwrap());
         }
     });
     println!("Brownian increments alone, 116 cells: {:.3} ms", noise * 1e3);

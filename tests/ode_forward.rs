@@ -1,34 +1,14 @@
 //! The forward driver: orders, references, limits, events, bad input, ensembles, allocations.
 
+#[path = "common/alloc.rs"]
+mod alloc;
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::ops::ControlFlow;
 
+use alloc::allocations;
 use common::{lotka_volterra, pleiades, reference};
 use costate::ode::*;
-
-/// Counts the allocations of the current thread.
-struct Counting;
-thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|c| c.set(c.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations() -> u64 {
-    ALLOCATIONS.with(Cell::get)
-}
 
 /// Forced pendulum: y0' = y1, y1' = -sin y0 + 0.3 cos(1.7 t) y0.
 fn pendulum() -> impl VectorField<f64> {

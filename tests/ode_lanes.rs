@@ -1,26 +1,11 @@
 //! Ensembles in lanes: each trajectory is to the bit the one it has alone.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/alloc.rs"]
+mod alloc;
 
+use alloc::allocations;
 use costate::linalg::Scalar;
 use costate::ode::*;
-
-struct Counting;
-thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|c| c.set(c.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 struct Lorenz;
 impl<T: Scalar> LaneField<T> for Lorenz {
@@ -184,9 +169,9 @@ fn no_allocation_per_step() {
     let p = Params::Shared(&[0.1]);
     let count = |t1: f64| {
         pool.install(|| {
-            let before = ALLOCATIONS.with(Cell::get);
+            let before = allocations();
             let e = solve_lanes(&TSIT54, &Options::default(), &Chain(2), (0.0, t1), &y0, p, &[]).unwrap();
-            (ALLOCATIONS.with(Cell::get) - before, e.counts().accepted)
+            (allocations() - before, e.counts().accepted)
         })
     };
     count(1.0);

@@ -1,50 +1,17 @@
 //! The discrete adjoint of stochastic steps against finite differences of the frozen-step program, dual numbers, and itself.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/adjoint.rs"]
+mod adjoint;
+#[path = "common/alloc.rs"]
+mod alloc;
 
-use costate::adjoint::{Bars, Memory, Replay};
+use adjoint::{Weights, central, dot, noise};
+use alloc::allocations;
+use costate::adjoint::{Bars, Memory};
 use costate::nn::{Activation, Chain, MapField, Mlp, Power};
 use costate::ode::*;
 use costate::sde::*;
 use num_dual::{Dual64, DualNum};
-
-/// Allocations of the current thread.
-struct Counting;
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|c| c.set(c.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Numbers in (-1, 1) that are the same in every run.
-fn noise(n: usize, seed: u64) -> Vec<f64> {
-    let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..n)
-        .map(|_| {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            (x >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-        })
-        .collect()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
-}
 
 /// y0' = p0 y1 + p2 sin(t) y0 y1, y1' = -p1 sin y0 + p2 cos(t) y1^2.
 fn drift<D: DualNum<Primitive = f64> + Copy>(t: f64, y: &[D], p: &[D]) -> [D; 2] {
@@ -139,39 +106,6 @@ fn brownian() -> Brownian {
     Brownian::new(11).with_cells(1)
 }
 
-struct Weights {
-    y1: Vec<f64>,
-    saved: Vec<f64>,
-    error: Vec<f64>,
-    stiffness: Vec<f64>,
-}
-
-impl Weights {
-    fn new(steps: usize) -> Self {
-        Self {
-            y1: noise(6, 1),
-            saved: noise(6 * TIMES.len(), 2),
-            error: noise(steps, 3),
-            stiffness: noise(steps, 4),
-        }
-    }
-    fn bars(&self) -> Bars<'_, f64> {
-        Bars {
-            y1: &self.y1,
-            times: &TIMES,
-            saved: &self.saved,
-            error: &self.error,
-            stiffness: &self.stiffness,
-        }
-    }
-    fn loss(&self, r: &Replay<f64>) -> f64 {
-        dot(&self.y1, &r.y1)
-            + dot(&self.saved, &r.saved)
-            + dot(&self.error, &r.error)
-            + dot(&self.stiffness, &r.stiffness)
-    }
-}
-
 fn gradient(
     (m, shape, additive): (&'static SdeMethod, Noise, bool),
     o: &SdeOptions,
@@ -181,7 +115,7 @@ fn gradient(
     let mut solver = SdeAdjoint::new(m, shape, 2, 3, o, memory).unwrap();
     let r = solver.forward(&mut sde, SPAN, &Y0, &P, &brownian(), &mut SaveAt::new(&TIMES)).unwrap();
     assert!(r.ok(), "{}", r.message());
-    let w = Weights::new(solver.tape().len());
+    let w = Weights::new(6, &TIMES, solver.tape().len());
     let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 5]);
     let counts = solver.reverse(&mut sde, &P, &w.bars(), &mut yb, &mut pb).unwrap();
     (solver, yb, pb, counts)
@@ -193,18 +127,18 @@ fn finite_differences_of_the_frozen_step_program() {
         for norm in [Norm::Rms, Norm::Max] {
             let (mut solver, yb, pb, _) = gradient(case, &options_for(case.0, norm), Memory::States);
             let mut sde = equation(case.1, case.2);
-            let w = Weights::new(solver.tape().len());
+            let w = Weights::new(6, &TIMES, solver.tape().len());
             let x: Vec<f64> = Y0.iter().chain(&P).copied().collect();
             let size = yb.iter().chain(&pb).fold(0.0f64, |m, v| m.max(v.abs()));
             for i in 0..11 {
-                let mut at = |d: f64| {
+                let at = |d: f64| {
                     let mut x = x.clone();
                     x[i] += d;
                     w.loss(&solver.replay(&mut sde, &x[6..], &x[..6], &TIMES).unwrap())
                 };
                 // Fourth-order central difference, so short that no maximum in the scale of an error estimate changes its branch.
                 let d = 3e-6;
-                let fd = (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d);
+                let fd = central(d, at);
                 let g = if i < 6 { yb[i] } else { pb[i - 6] };
                 assert!((fd - g).abs() <= 1e-7 * size, "{} {:?} {norm:?} {i}: {fd} {g}", case.0.name, case.1);
             }
@@ -231,7 +165,7 @@ fn dual_program(
     let (Tolerance::Each(rtol), Tolerance::One(atol)) = (&o.rtol, &o.atol) else { panic!() };
     let at = |r: &[f64], j: usize| r.get(j).copied().unwrap_or(0.0);
     for (j, &(t, h)) in steps.iter().enumerate() {
-        let (dw, area) = path.advance(t + h);
+        let (dw, area) = path.advance(t + h).unwrap();
         let x: [Vec<f64>; 4] = [
             dw.to_vec(),
             dw.iter().map(|w| (w * w - h) / 2.0 / h.sqrt()).collect(),
@@ -311,7 +245,7 @@ fn dual_numbers_agree_to_rounding() {
         let o = options_for(case.0, Norm::Rms);
         let (solver, yb, pb, _) = gradient(case, &o, Memory::States);
         let steps: Vec<_> = (0..solver.tape().len()).map(|j| solver.tape().step(j)).collect();
-        let w = Weights::new(steps.len());
+        let w = Weights::new(6, &TIMES, steps.len());
         for seed in 10..13 {
             let v = noise(11, seed);
             let forward = dual_program(case, &steps, &w, &v, &o);
@@ -366,7 +300,7 @@ fn rejected_steps_leave_no_trace() {
     let mut save = SaveAt::new(&TIMES);
     let r = with.forward(&mut sde, SPAN, &Y0, &P, &brownian(), &mut save).unwrap();
     assert!(r.counts.rejected > 0);
-    let w = Weights::new(with.tape().len());
+    let w = Weights::new(6, &TIMES, with.tape().len());
     // The same steps, forced by save points at all their ends, with a controller that would accept anything: nothing is rejected. E and S depend
     // on the tolerances, so only the states are weighed.
     let ends: Vec<f64> = steps(&with).iter().map(|(t, _)| *t).chain([1.5]).collect();
@@ -411,13 +345,13 @@ fn neural_equation_with_kept_intermediates() {
         let bars = Bars { times: &times, saved: &w, error: &error, ..Bars::default() };
         s.reverse(&mut sde, &p, &bars, &mut yb, &mut pb).unwrap();
         if memory == Memory::States {
-            let mut along = |d: f64| {
+            let along = |d: f64| {
                 let q: Vec<f64> = p.iter().zip(noise(p.len(), 9)).map(|(p, v)| p + d * v).collect();
                 let r = s.replay(&mut sde, &q, &y0, &times).unwrap();
                 dot(&r.saved, &w) + dot(&r.error, &error)
             };
             let d = 1e-3;
-            let fd = (8.0 * (along(d) - along(-d)) - (along(2.0 * d) - along(-2.0 * d))) / (12.0 * d);
+            let fd = central(d, along);
             let g = dot(&pb, &noise(p.len(), 9));
             assert!((fd - g).abs() < 1e-7 * g.abs(), "{fd} {g}");
         }
@@ -486,9 +420,9 @@ fn no_allocation_in_later_passes() {
                 s.reverse(&mut sde, &P, &Bars { y1: &w, ..Bars::default() }, &mut yb, &mut pb).unwrap();
             };
             pass();
-            let before = ALLOCATIONS.with(Cell::get);
+            let before = allocations();
             pass();
-            assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{} {memory:?}", case.0.name);
+            assert_eq!(allocations() - before, 0, "{} {memory:?}", case.0.name);
         }
     }
 }

@@ -7,11 +7,11 @@ const MOTIONS: usize = 20_000;
 /// (w, H) of every motion between consecutive times.
 fn increments(b: &Brownian, times: &[f64]) -> Vec<(Vec<f64>, Vec<f64>)> {
     let mut path = BrownianPath::new(b, (0.0, 1.0), 1, MOTIONS).unwrap();
-    path.advance(times[0]);
+    path.advance(times[0]).unwrap();
     times[1..]
         .iter()
         .map(|&t| {
-            let (w, area) = path.advance(t);
+            let (w, area) = path.advance(t).unwrap();
             (w.to_vec(), area.to_vec())
         })
         .collect()
@@ -66,7 +66,7 @@ fn increments_and_areas_of_neighbouring_intervals_are_independent_normals() {
 #[test]
 fn components_and_trajectories_are_independent() {
     let mut path = BrownianPath::new(&Brownian::new(9), (0.0, 1.0), 4, MOTIONS).unwrap();
-    let (w, area) = path.advance(0.37);
+    let (w, area) = path.advance(0.37).unwrap();
     let column = |v: &[f64], i: usize, s: f64| v.iter().skip(i).step_by(4).map(|x| x / s).collect::<Vec<_>>();
     let mut all: Vec<_> = (0..4).map(|i| column(w, i, 0.37f64.sqrt())).collect();
     all.extend((0..4).map(|i| column(area, i, (0.37f64 / 12.0).sqrt())));
@@ -86,7 +86,7 @@ fn area_is_the_integral_of_the_path() {
     let mut path = BrownianPath::new(&b, (0.0, 1.0), 1, MOTIONS).unwrap();
     let (mut w, mut integral) = (vec![0.0; MOTIONS], vec![0.0; MOTIONS]);
     for &t in &times[1..] {
-        let dw = path.advance(t).0;
+        let dw = path.advance(t).unwrap().0;
         for i in 0..MOTIONS {
             integral[i] += (w[i] + 0.5 * dw[i]) / n as f64;
             w[i] += dw[i];
@@ -114,7 +114,7 @@ fn the_path_does_not_depend_on_where_it_was_looked_at() {
         let mut path = BrownianPath::new(&b, (0.0, 1.0), 2, 5).unwrap();
         let mut w = vec![0.0; 10];
         for &t in times.iter().filter(|&&t| t <= to) {
-            path.advance(t).0.iter().zip(&mut w).for_each(|(d, w)| *w += d);
+            path.advance(t).unwrap().0.iter().zip(&mut w).for_each(|(d, w)| *w += d);
         }
         w
     };
@@ -131,7 +131,7 @@ fn trajectories_do_not_depend_on_the_batch() {
         let mut path = BrownianPath::new(&b, (0.0, 1.0), 2, batch).unwrap();
         let mut all = vec![];
         for t in [0.1, 0.77, 1.0] {
-            let (w, h) = path.advance(t);
+            let (w, h) = path.advance(t).unwrap();
             all.push((w.to_vec(), h.to_vec()));
         }
         all
@@ -147,7 +147,7 @@ fn trajectories_do_not_depend_on_the_batch() {
         let mut path = BrownianPath::new(&Brownian::new(4), (0.0, 1.0), 2, 1).unwrap();
         let mut all = vec![];
         for t in [0.1, 0.77, 1.0] {
-            let (w, h) = path.advance(t);
+            let (w, h) = path.advance(t).unwrap();
             all.push((w.to_vec(), h.to_vec()));
         }
         all

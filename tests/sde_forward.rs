@@ -1,32 +1,14 @@
 //! Stochastic integrations: exact solutions on the same path, moments, save points, threads, limits, bad input.
 
+#[path = "common/alloc.rs"]
+mod alloc;
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use costate::ode::{EveryStep, FnField, OdeStop, Params, SaveAt, VectorField};
+use alloc::{allocations, peak_bytes};
+use costate::ode::{Controller, EveryStep, FnField, Norm, OdeStop, Params, SaveAt, VectorField};
 use costate::sde::*;
-
-/// Allocations of the current thread.
-struct Counting;
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|c| c.set(c.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// dy = mu y dt + sigma y dW, p = (mu, sigma).
 fn gbm() -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
@@ -126,7 +108,7 @@ fn pathwise_error(method: &'static SdeMethod, tol: f64, times: &[f64]) -> (f64, 
     let mut motion = BrownianPath::new(&path, (0.0, 1.0), 1, 50).unwrap();
     let (mut w, mut worst) = (vec![0.0; 50], 0.0f64);
     for (i, &t) in times.iter().enumerate() {
-        motion.advance(t).0.iter().zip(&mut w).for_each(|(d, w)| *w += d);
+        motion.advance(t).unwrap().0.iter().zip(&mut w).for_each(|(d, w)| *w += d);
         for (y, w) in s.state(i).iter().zip(&w) {
             worst = worst.max((y - ((MU - 0.5 * SIGMA * SIGMA) * t + SIGMA * w).exp()).abs());
         }
@@ -307,12 +289,12 @@ fn no_allocation_per_step() {
                     it.run(a, (0.0, 1.0), &y0, &[MU, SIGMA], &path, &mut ()).unwrap()
                 }
             };
-            let before = ALLOCATIONS.with(Cell::get);
+            let before = allocations();
             let r = run(&mut it);
-            let first = ALLOCATIONS.with(Cell::get) - before;
+            let first = allocations() - before;
             run(&mut it);
             assert!(r.counts.accepted as f64 >= steps);
-            (first, ALLOCATIONS.with(Cell::get) - before - first)
+            (first, allocations() - before - first)
         };
         // The first run grows the path's tree: at most a few nodes a level, however many steps.
         let ((few, again), (many, again2)) = (count(100.0, &mut a, &mut b), count(10_000.0, &mut a, &mut b));
@@ -540,4 +522,33 @@ fn the_spiral_equation_has_the_published_moments() {
     // 116 statistics, strongly correlated along the path: beyond 5 with probability under 116 * 6e-7 = 7e-5.
     println!("largest deviation {worst:.2} standard errors, mean square {:.2}", sum / 116.0);
     assert!(worst < 5.0, "{worst}");
+}
+
+#[test]
+fn the_memory_of_a_path_does_not_grow_with_the_steps() {
+    // Of the tree only what is right of the position is held: at most one node a level, twice while looking ahead.
+    let (paths, depth) = (2000, Brownian::new(4).depth as usize);
+    let bound = (2 * depth + 4) * 2 * 8 * paths;
+    let eager = Controller { safety: 0.95, max_factor: 5.0, ..Controller::i() };
+    for (tol, most) in [(0.1, 200), (1e-3, 20_000)] {
+        let o = SdeOptions {
+            controller: eager,
+            norm: Norm::Max,
+            first_step: Some(1.0),
+            ..SdeOptions::tolerances(tol, tol)
+        };
+        let mut it = SdeIntegrator::<f64>::new(&SOSRI, Noise::Diagonal, 1, paths, &o).unwrap();
+        let (peak, r) = peak_bytes(|| {
+            it.run(&mut gbm(), (0.0, 1.0), &vec![1.0; paths], &[MU, SIGMA], &Brownian::new(4), &mut ())
+                .unwrap()
+        });
+        println!(
+            "{tol}: {} steps, {} rejected, {peak} bytes, bound {bound}",
+            r.counts.accepted, r.counts.rejected
+        );
+        assert!(
+            r.ok() && r.counts.accepted < most && r.counts.rejected > 1 && peak < bound as i64,
+            "{peak} {bound} {r:?}"
+        );
+    }
 }

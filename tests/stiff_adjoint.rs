@@ -1,29 +1,16 @@
 //! The discrete adjoint of Rosenbrock methods against finite differences of the frozen-step program, dual numbers, the continuous adjoint, itself.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/adjoint.rs"]
+mod adjoint;
+#[path = "common/alloc.rs"]
+mod alloc;
 
-use costate::adjoint::{Adjoint, Bars, Memory, Replay, StiffAdjoint};
+use adjoint::{Weights, central, noise};
+use alloc::allocations;
+use costate::adjoint::{Adjoint, Bars, Memory, StiffAdjoint};
 use costate::nn::{DualNum, Formula, FormulaField};
 use costate::ode::*;
 use num_dual::Dual64;
-
-/// Counts the allocations of the current thread.
-struct Counting;
-thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|c| c.set(c.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// y0' = -40 p0 (y0 - y1 cos t) + p1 y1^2, y1' = -p2 y0 y1 + sin t - y1^2 y0.
 struct Forced;
@@ -82,56 +69,6 @@ const Y0: [f64; 6] = [0.9, 0.1, 0.4, 0.6, 1.2, 0.8];
 const TIMES: [f64; 6] = [0.0, 0.03, 0.31, 1.0, 1.9, 2.0];
 const SPAN: (f64, f64) = (0.0, 2.0);
 
-/// Numbers in (-1, 1) that are the same in every run.
-fn noise(n: usize, seed: u64) -> Vec<f64> {
-    let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..n)
-        .map(|_| {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            (x >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-        })
-        .collect()
-}
-
-struct Weights {
-    y1: Vec<f64>,
-    saved: Vec<f64>,
-    error: Vec<f64>,
-    stiffness: Vec<f64>,
-}
-
-impl Weights {
-    fn new(steps: usize) -> Self {
-        Self {
-            y1: noise(6, 1),
-            saved: noise(6 * TIMES.len(), 2),
-            error: noise(steps, 3),
-            stiffness: noise(steps, 4),
-        }
-    }
-    fn bars(&self) -> Bars<'_, f64> {
-        Bars {
-            y1: &self.y1,
-            times: &TIMES,
-            saved: &self.saved,
-            error: &self.error,
-            stiffness: &self.stiffness,
-        }
-    }
-    fn loss(&self, r: &Replay<f64>) -> f64 {
-        let dot = |a: &[f64], b: &[f64]| {
-            assert_eq!(a.len(), b.len());
-            a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>()
-        };
-        dot(&self.y1, &r.y1)
-            + dot(&self.saved, &r.saved)
-            + dot(&self.error, &r.error)
-            + dot(&self.stiffness, &r.stiffness)
-    }
-}
-
 /// The controller is said, so that the steps are known to stay off the kinks of E (in the scale and in the maximum norm) by more than a difference.
 fn options(norm: Norm) -> Options {
     let controller = Controller::pi(0.2, 0.65);
@@ -147,7 +84,7 @@ fn gradient<F: LinearizePullback<f64>>(
     let mut solver = StiffAdjoint::new(tab, 2, 3, o, memory).unwrap();
     let r = solver.forward(field, SPAN, &Y0, &P, &mut ()).unwrap();
     assert!(r.ok());
-    let w = Weights::new(solver.tape().len());
+    let w = Weights::new(6, &TIMES, solver.tape().len());
     let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 3]);
     let counts = solver.reverse(field, &P, &w.bars(), &mut yb, &mut pb).unwrap();
     (solver, yb, pb, counts)
@@ -159,18 +96,18 @@ fn finite_differences_of_the_frozen_step_program() {
     for tab in RosenbrockTableau::all() {
         for norm in [Norm::Rms, Norm::Max] {
             let (mut solver, yb, pb, _) = gradient(&mut field, tab, &options(norm), Memory::States);
-            let w = Weights::new(solver.tape().len());
+            let w = Weights::new(6, &TIMES, solver.tape().len());
             let x: Vec<f64> = Y0.iter().chain(&P).copied().collect();
             let size = yb.iter().chain(&pb).fold(0.0f64, |m, v| m.max(v.abs()));
             for i in 0..9 {
-                let mut at = |d: f64| {
+                let at = |d: f64| {
                     let mut x = x.clone();
                     x[i] += d;
                     w.loss(&solver.replay(&mut field, &x[6..], &x[..6], &TIMES).unwrap())
                 };
                 // Fourth-order central difference: short because of the kinks in the scale's maximum, longer where rounding in S needs it.
                 let d = if tab.has_stiffness() { 1e-4 } else { 2e-5 };
-                let fd = (8.0 * (at(d) - at(-d)) - (at(2.0 * d) - at(-2.0 * d))) / (12.0 * d);
+                let fd = central(d, at);
                 let g = if i < 6 { yb[i] } else { pb[i - 6] };
                 let error = (fd - g).abs() / size;
                 assert!(error <= 1e-7, "{} {norm:?} {i}: {fd} {g}", tab.name);
@@ -182,7 +119,7 @@ fn finite_differences_of_the_frozen_step_program() {
 /// Gradient with bars on states alone, and with all bars.
 fn gradients<F: LinearizePullback<f64>>(mut f: F, tab: &'static RosenbrockTableau) -> [Vec<f64>; 2] {
     let (mut s, yb, pb, _) = gradient(&mut f, tab, &options(Norm::Rms), Memory::States);
-    let w = Weights::new(0);
+    let w = Weights::new(6, &TIMES, 0);
     let bars = Bars { y1: &w.y1, times: &TIMES, saved: &w.saved, ..Bars::default() };
     let (mut ya, mut pa) = (vec![0.0; 6], vec![0.0; 3]);
     s.reverse(&mut f, &P, &bars, &mut ya, &mut pa).unwrap();
@@ -293,7 +230,7 @@ fn dual_numbers_agree_to_rounding() {
         let (mut solver, ..) = gradient(&mut f, tab, &o, Memory::States);
         let steps: Vec<_> = (0..solver.tape().len()).map(|j| solver.tape().step(j)).collect();
         for (with_stiffness, limit) in [(false, 1e-11), (true, 1e-9)] {
-            let mut w = Weights::new(steps.len());
+            let mut w = Weights::new(6, &TIMES, steps.len());
             if !with_stiffness {
                 w.stiffness.fill(0.0);
             }
@@ -513,9 +450,9 @@ fn no_allocation_in_later_passes() {
             s.reverse(&mut f, &P, &Bars { y1: &w, ..Bars::default() }, &mut yb, &mut pb).unwrap();
         };
         pass(&mut s);
-        let before = ALLOCATIONS.with(Cell::get);
+        let before = allocations();
         pass(&mut s);
-        assert_eq!(ALLOCATIONS.with(Cell::get), before, "{memory:?}");
+        assert_eq!(allocations(), before, "{memory:?}");
     }
 }
 

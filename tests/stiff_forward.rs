@@ -1,34 +1,18 @@
 //! Rosenbrock methods, diffsol and the automatic choice: orders, reference values, statuses, events, bad input, allocations.
 
+#[path = "common/alloc.rs"]
+mod alloc;
 mod common;
 #[path = "common/stiff.rs"]
 mod problems;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::ops::ControlFlow;
 
+use alloc::allocations;
 use common::reference;
 use costate::nn::{DualNum, Formula, FormulaField};
 use costate::ode::*;
 use problems::{Stiff, relative_error};
-
-/// Counts the allocations of the current thread.
-struct Counting;
-thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
-
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|c| c.set(c.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn field(pr: &Stiff) -> impl Linearize<f64> + use<> {
     WithJacobian::new(FnField::new(pr.n, pr.p.len(), pr.f), pr.jac).autonomous()
@@ -359,10 +343,10 @@ fn no_allocation_per_step() {
             let mut hand = field(pr);
             let mut differences = Differences::new(FnField::new(pr.n, pr.p.len(), pr.f));
             it.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
-            let before = ALLOCATIONS.with(Cell::get);
+            let before = allocations();
             let a = it.run(&mut hand, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
             let b = it.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
-            assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{} {}", pr.name, tab.name);
+            assert_eq!(allocations() - before, 0, "{} {}", pr.name, tab.name);
             assert!(a.counts.accepted > 20 && b.counts.accepted > 20);
         }
     }
@@ -491,4 +475,50 @@ fn diffsol_answers_as_the_others_do() {
         let e = it.run(&mut panics, (0.0, 1.0), &[1.0], &[], &mut ()).unwrap_err();
         assert!(matches!(e, OdeError::FieldPanicked { .. }), "{e}");
     }
+}
+
+#[test]
+fn a_stiff_ensemble_does_not_depend_on_the_number_of_threads() {
+    // Robertson's problem with 40 rate constants: the steps differ from one trajectory to the next.
+    let pr = Stiff::by_name("robertson");
+    let count = 40;
+    let y0 = pr.y0.repeat(count);
+    let rates: Vec<f64> =
+        (0..count).flat_map(|i| pr.p.iter().map(move |p| p * 1.2f64.powi(i as i32 - 20))).collect();
+    let (o, span, times) = (tolerances(1e-6), (0.0, 1e3), [1.0, 40.0, 1e3]);
+    let go = |threads: usize, params| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| solve_stiff_ensemble(&RODAS5P, &o, || field(pr), span, &y0, params, &times)).unwrap()
+    };
+    let one = go(1, Params::Each(&rates));
+    assert_eq!(one.failed().count(), 0);
+    for threads in [2, 5] {
+        let many = go(threads, Params::Each(&rates));
+        assert_eq!((&one.y1, &one.saved, &one.reports), (&many.y1, &many.saved, &many.reports));
+    }
+    // Each is the trajectory one gets alone, with its own steps; the counts are sums of all.
+    let mut sum = OdeCounts::default();
+    for i in 0..count {
+        let s =
+            solve_stiff(&mut field(pr), &RODAS5P, &o, span, pr.y0, &rates[3 * i..3 * i + 3], &times).unwrap();
+        assert_eq!((&s.y1[..], s.states()), (&one.y1[3 * i..3 * i + 3], &one.saved[9 * i..9 * i + 9]));
+        assert_eq!(s.report, one.reports[i]);
+        sum += s.report.counts;
+    }
+    assert_eq!(one.counts(), sum);
+    assert!(sum.jacobians > 0 && sum.factorizations > 0);
+    assert_ne!(one.reports[0].counts.accepted, one.reports[39].counts.accepted);
+    let shared = go(2, Params::Shared(pr.p));
+    assert!(shared.y1.chunks(3).all(|y| y == &shared.y1[..3]));
+    // Bad input.
+    let bad = |o: &Options, y0: &[f64], p, save: &[f64]| {
+        solve_stiff_ensemble(&RODAS5P, o, || field(pr), span, y0, p, save)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(bad(&o, &y0[..4], Params::Shared(pr.p), &[]).contains("the start of an ensemble"));
+    assert!(bad(&o, &y0, Params::Each(pr.p), &[]).contains("the parameter matrix"));
+    assert!(bad(&o, &y0, Params::Shared(pr.p), &[2e3]).contains("outside the span"));
+    assert!(bad(&Options::tolerances(-1.0, 1.0), &y0, Params::Shared(pr.p), &[]).contains("rtol"));
 }

@@ -1,11 +1,15 @@
 //! Forward pass, tape and reverse sweep together.
 
 use super::reverse::{StepBars, Transposed};
-use super::tape::{Memory, Tape, split};
+use super::sweep::{
+    AtEvent, EventBars, Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar,
+    sweep,
+};
+use super::tape::{Memory, Tape};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Erk, Scale, catch, check_len, check_save_points};
+use crate::ode::internal::{Erk, Scale, catch, check_len};
 use crate::ode::{
-    Integrator, OdeCounts, OdeError, OdeReport, Options, Pullback, StepSink, Tableau, VectorField,
+    Integrator, Norm, OdeCounts, OdeError, OdeReport, Options, Pullback, StepSink, Tableau, VectorField,
 };
 
 /// Derivatives of the loss with respect to what the solver returned; empty slices are zeros.
@@ -34,6 +38,14 @@ pub struct Replay<T> {
     pub error: Vec<T>,
     /// S_j.
     pub stiffness: Vec<T>,
+}
+
+impl<T: Scalar> Replay<T> {
+    /// The save points at the start; zeros else.
+    pub(crate) fn begin(tape: &Tape<T>, y0: &[T], times: &[T]) -> Self {
+        let at = |t: &T| if *t == tape.span().0 { y0.to_vec() } else { vec![T::ZERO; y0.len()] };
+        Self { saved: times.iter().flat_map(at).collect(), ..Self::default() }
+    }
 }
 
 /// A differentiable solve: [`forward`](Self::forward) integrates and records, [`reverse`](Self::reverse) transposes what was done.
@@ -67,7 +79,6 @@ pub struct Adjoint<T: Scalar> {
     dim: usize,
     batch: usize,
     saves: Vec<(T, usize)>,
-    recomputed: u64,
     y_start: Vec<T>,
     /// A copy of the final state, for Memory::Stages.
     y_final: Vec<T>,
@@ -90,7 +101,6 @@ impl<T: Scalar> Adjoint<T> {
             dim,
             batch,
             saves: vec![],
-            recomputed: 0,
             y_start: vec![T::ZERO; dim * batch],
             y_final: vec![],
         })
@@ -118,9 +128,12 @@ impl<T: Scalar> Adjoint<T> {
         let report = self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape));
         let report = report.inspect_err(|_| self.tape.clear())?;
         self.y_start.copy_from_slice(y0);
-        if self.tape.memory() == Memory::Stages {
+        if self.tape.memory() == Memory::Stages && !self.tape.is_empty() {
+            // The end of the whole step where an event ended it.
+            let whole = self.tape.end_of(self.tape.len() - 1) == T::ONE;
+            let y = if whole { self.integrator.y() } else { &self.integrator.stages().y1 };
             self.y_final.clear();
-            self.y_final.extend_from_slice(self.integrator.y());
+            self.y_final.extend_from_slice(y);
         }
         Ok(report)
     }
@@ -135,63 +148,70 @@ impl<T: Scalar> Adjoint<T> {
         y0_bar: &mut [T],
         p_bar: &mut [T],
     ) -> Result<OdeCounts, OdeError> {
-        self.check(field, p, bars, y0_bar, p_bar)?;
-        let counts = catch(|| self.sweep(field, p, bars, y0_bar, p_bar));
-        counts.inspect_err(|_| self.tape.clear())
+        self.reverse_to(field, p, bars, None, y0_bar, p_bar)
     }
 
-    fn sweep<F: Pullback<T>>(
+    /// As [`reverse`](Self::reverse) after a forward pass that a terminal event ([`AtEvent::Stop`](crate::ode::AtEvent::Stop)) ended: `bars.y1` belongs to the state at the event,
+    /// whose time t_e moves with the start and the parameters as the event's function demands, on the interpolant of the last step. Save points stay where they are.
+    pub fn reverse_event<F: Pullback<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
         bars: &Bars<'_, T>,
+        event: &EventBars<'_, T>,
         y0_bar: &mut [T],
         p_bar: &mut [T],
-    ) -> OdeCounts {
-        let (n, steps) = (self.dim * self.batch, self.tape.len());
-        let keep = field.keep_len(self.batch) * self.tr.erk.tab.stages;
-        self.tr.st.keep.resize(keep, T::ZERO);
-        self.tr.lambda.fill(T::ZERO);
-        if !bars.y1.is_empty() {
-            self.tr.lambda.copy_from_slice(bars.y1);
-        }
+    ) -> Result<OdeCounts, OdeError> {
+        self.reverse_to(field, p, bars, Some(event), y0_bar, p_bar)
+    }
+
+    fn reverse_to<F: Pullback<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        event: Option<&EventBars<'_, T>>,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> Result<OdeCounts, OdeError> {
+        self.tape.check(self.tr.st.y0.len(), event.is_some())?;
+        check_len("the field's state", field.dim(), self.dim)?;
+        let (n, steps) = (self.tr.st.y0.len(), self.tape.len());
+        check_reverse(&self.tape, (n, field.n_params()), p, bars, y0_bar, p_bar)?;
+        event.map_or(Ok(()), |e| e.check(n, p.len()))?;
+        self.tr.st.keep.resize(field.keep_len(self.batch) * self.tr.erk.tab.stages, T::ZERO);
+        end_bar(bars, &mut self.tr.lambda);
         self.tr.has_handed = false;
-        (self.tr.pullbacks, self.tr.evals, self.recomputed) = (0, 0, 0);
-        let mut sweep = Sweep { field, p, bars, p_bar };
-        let mut end = steps;
-        if matches!(self.tape.memory(), Memory::Stages | Memory::States) {
-            for j in (0..steps).rev() {
-                let slot = self.tape.held[j].1;
-                std::mem::swap(&mut self.tr.st.y0, &mut self.tape.slots[slot]);
-                self.reverse_step(&mut sweep, j);
-                std::mem::swap(&mut self.tr.st.y0, &mut self.tape.slots[slot]);
-            }
-        } else {
-            while let Some((a, slot)) = self.tape.held.pop() {
-                let spare = self.tape.spare();
-                self.segment(&mut sweep, a, end, slot, spare);
-                self.tape.free.push(slot);
-                end = a;
-            }
-        }
-        self.tr.finish(sweep.field, self.tape.t[0], &self.y_start, p, sweep.p_bar);
-        y0_bar.copy_from_slice(&self.tr.lambda);
+        (self.tr.pullbacks, self.tr.evals) = (0, 0);
         let t0 = self.tape.t[0];
-        for (i, _) in bars.times.iter().enumerate().filter(|(_, t)| **t == t0) {
-            for (y, b) in y0_bar.iter_mut().zip(&bars.saved[i * n..][..n]) {
-                *y += *b;
-            }
-        }
-        if !matches!(self.tape.memory(), Memory::Stages | Memory::States) {
-            self.tape.clear();
-        }
-        OdeCounts {
+        let mut pass = Pass {
+            tr: &mut self.tr,
+            y_final: &mut self.y_final,
+            scale: &self.scale,
+            saves: &mut self.saves,
+            norm: self.integrator.options().norm,
+            field,
+            p,
+            bars,
+            event: event.map(|e| AtEvent::new(e, n)),
+            p_bar,
+            recomputed: 0,
+        };
+        let swept = catch(|| {
+            sweep(&mut self.tape, &mut pass);
+            pass.tr.finish(pass.field, t0, &self.y_start, p, pass.p_bar);
+        });
+        let recomputed = pass.recomputed;
+        let swept = swept.and_then(|()| pass.event.as_ref().map_or(Ok(()), AtEvent::finish));
+        swept.inspect_err(|_| self.tape.clear())?;
+        start_bar(bars, t0, &self.tr.lambda, y0_bar);
+        Ok(OdeCounts {
             evals: self.tr.evals,
             pullbacks: self.tr.pullbacks,
-            recomputed: self.recomputed,
+            recomputed,
             accepted: steps as u64,
             ..OdeCounts::default()
-        }
+        })
     }
 
     /// Runs the frozen steps of the last forward pass from another start or with other parameters: the program whose derivative `reverse` is.
@@ -202,12 +222,9 @@ impl<T: Scalar> Adjoint<T> {
         y0: &[T],
         times: &[T],
     ) -> Result<Replay<T>, OdeError> {
-        let n = self.dim * self.batch;
-        self.tape.check(n)?;
+        self.tape.check(self.tr.st.y0.len(), false)?;
         check_len("the field's state", field.dim(), self.dim)?;
-        check_len("the start", y0.len(), n)?;
-        check_save_points(times, self.tape.t[0], self.tape.t_next[self.tape.len() - 1])?;
-        check_len("the parameter vector", p.len(), field.n_params())?;
+        check_replay(&self.tape, (self.tr.st.y0.len(), field.n_params()), p, y0, times)?;
         catch(|| self.replay_steps(field, p, y0, times))
     }
 
@@ -218,23 +235,19 @@ impl<T: Scalar> Adjoint<T> {
         y0: &[T],
         times: &[T],
     ) -> Replay<T> {
-        let n = self.dim * self.batch;
-        let mut out = Replay { saved: vec![T::ZERO; n * times.len()], ..Replay::default() };
-        for (i, _) in times.iter().enumerate().filter(|(_, t)| **t == self.tape.t[0]) {
-            out.saved[i * n..][..n].copy_from_slice(y0);
-        }
+        let n = y0.len();
+        let mut out = Replay::begin(&self.tape, y0, times);
         self.tr.st.keep.clear();
         self.tr.st.y0.copy_from_slice(y0);
         let norm = self.integrator.options().norm;
         for j in 0..self.tape.len() {
             let (t, h) = self.tape.step(j);
-            self.stages_of(field, p, j, true);
+            self.tr.run(field, (t, h), p, true);
             let (erk, st) = (&self.tr.erk, &mut self.tr.st);
             out.error.push(erk.error(norm, &self.scale, h, st));
             out.stiffness.push(erk.stiffness(h, st));
-            self.find_saves(times, j);
+            find_saves(&self.tape, times, j, &mut self.saves);
             for &(theta, i) in &self.saves {
-                let (erk, st) = (&self.tr.erk, &mut self.tr.st);
                 let to = &mut out.saved[i * n..][..n];
                 if theta == T::ONE {
                     to.copy_from_slice(&st.y1);
@@ -243,164 +256,78 @@ impl<T: Scalar> Adjoint<T> {
                     erk.interpolate(theta, h, st, to);
                 }
             }
-            self.tr.st.y0.copy_from_slice(&self.tr.st.y1);
+            std::mem::swap(&mut st.y0, &mut st.y1);
         }
         out.y1 = self.tr.st.y0.clone();
         out
     }
-
-    fn check<F: Pullback<T>>(
-        &self,
-        field: &F,
-        p: &[T],
-        bars: &Bars<'_, T>,
-        y0_bar: &[T],
-        p_bar: &[T],
-    ) -> Result<(), OdeError> {
-        let n = self.dim * self.batch;
-        self.tape.check(n)?;
-        check_len("the field's state", field.dim(), self.dim)?;
-        check_len("the parameter vector", p.len(), field.n_params())?;
-        check_len("p_bar", p_bar.len(), p.len())?;
-        check_len("y0_bar", y0_bar.len(), n)?;
-        let steps = self.tape.len();
-        for (what, len, want) in [
-            ("the bar of y(t1)", bars.y1.len(), n),
-            ("the bar of the error estimates", bars.error.len(), steps),
-            ("the bar of the stiffness estimates", bars.stiffness.len(), steps),
-        ] {
-            if len != 0 {
-                check_len(what, len, want)?;
-            }
-        }
-        check_len("the bar of the saved states", bars.saved.len(), n * bars.times.len())?;
-        check_save_points(bars.times, self.tape.t[0], self.tape.t_next[steps - 1])
-    }
-
-    /// Reverses steps a..b, y_a in `slot`, with `spare` slots left.
-    fn segment<F: Pullback<T>>(
-        &mut self,
-        sweep: &mut Sweep<'_, '_, T, F>,
-        a: usize,
-        b: usize,
-        slot: usize,
-        spare: usize,
-    ) {
-        if b - a == 1 || spare == 0 {
-            for j in (a..b).rev() {
-                self.load(slot);
-                self.advance(sweep, a, j);
-                self.reverse_step(sweep, j);
-            }
-            return;
-        }
-        let m = a + split(b - a, spare + 1);
-        self.load(slot);
-        self.advance(sweep, a, m);
-        let middle = self.tape.take_slot();
-        self.tape.slots[middle].copy_from_slice(&self.tr.st.y0);
-        self.segment(sweep, m, b, middle, spare - 1);
-        self.tape.free.push(middle);
-        self.segment(sweep, a, m, slot, spare);
-    }
-
-    fn load(&mut self, slot: usize) {
-        self.tr.st.y0.copy_from_slice(&self.tape.slots[slot]);
-    }
-
-    /// st.y0 from y_a to y_b.
-    fn advance<F: Pullback<T>>(&mut self, sweep: &mut Sweep<'_, '_, T, F>, a: usize, b: usize) {
-        if a == b {
-            return;
-        }
-        let keep = std::mem::take(&mut self.tr.st.keep);
-        for j in a..b {
-            self.stages_of(sweep.field, sweep.p, j, j == a);
-            std::mem::swap(&mut self.tr.st.y0, &mut self.tr.st.y1);
-        }
-        self.recomputed += (b - a) as u64;
-        self.tr.st.keep = keep;
-    }
-
-    /// All stages of step j from st.y0; unless `first`, the last stage of the step before is k_0.
-    fn stages_of<F: VectorField<T>>(&mut self, field: &mut F, p: &[T], j: usize, first: bool) {
-        let (t, h) = self.tape.step(j);
-        let (erk, st) = (&self.tr.erk, &mut self.tr.st);
-        let (n, s) = (st.y0.len(), erk.tab.stages);
-        if first {
-            erk.eval_stage(field, 0, t, T::ZERO, p, st);
-        } else {
-            st.k.copy_within((s - 1) * n..s * n, 0);
-        }
-        erk.step(field, t, h, p, st);
-        erk.finish(field, t, h, p, st);
-        self.tr.evals += (s - 1 + first as usize) as u64;
-    }
-
-    /// Save points inside step j: (theta, index).
-    fn find_saves(&mut self, times: &[T], j: usize) {
-        let (t, h) = self.tape.step(j);
-        let end = self.tape.t_next[j];
-        self.saves.clear();
-        let forward = h > T::ZERO;
-        let first = times.partition_point(|&x| if forward { x <= t } else { x >= t });
-        for (i, &x) in times.iter().enumerate().skip(first) {
-            if (forward && x > end) || (!forward && x < end) {
-                break;
-            }
-            self.saves.push((if x == end { T::ONE } else { (x - t) / h }, i));
-        }
-    }
-
-    /// Transposes step j, whose start is in st.y0.
-    fn reverse_step<F: Pullback<T>>(&mut self, sweep: &mut Sweep<'_, '_, T, F>, j: usize) {
-        let (t, h) = self.tape.step(j);
-        let stored = self.tape.memory() == Memory::Stages;
-        if stored {
-            self.swap_stages(j);
-            self.swap_end(j);
-            self.tr.st.dense = false;
-        } else {
-            self.stages_of(sweep.field, sweep.p, j, true);
-            self.recomputed += 1;
-        }
-        self.find_saves(sweep.bars.times, j);
-        let pick = |x: &[T]| x.get(j).copied().unwrap_or(T::ZERO);
-        let saves = std::mem::take(&mut self.saves);
-        let bars = StepBars {
-            error: pick(sweep.bars.error),
-            stiffness: pick(sweep.bars.stiffness),
-            saves: &saves,
-            save_bars: sweep.bars.saved,
-        };
-        let norm = self.integrator.options().norm;
-        self.tr.reverse(sweep.field, (t, h), sweep.p, norm, &self.scale, &bars, sweep.p_bar);
-        self.saves = saves;
-        if stored {
-            self.swap_end(j);
-            self.swap_stages(j);
-        }
-    }
-
-    /// The end of step j is the start of the next, or the final state.
-    fn swap_end(&mut self, j: usize) {
-        let end = match self.tape.held.get(j + 1) {
-            Some(&(_, slot)) => &mut self.tape.slots[slot],
-            None => &mut self.y_final,
-        };
-        std::mem::swap(&mut self.tr.st.y1, end);
-    }
-
-    fn swap_stages(&mut self, j: usize) {
-        std::mem::swap(&mut self.tr.st.k, &mut self.tape.stages[j].k);
-        std::mem::swap(&mut self.tr.st.keep, &mut self.tape.stages[j].keep);
-    }
 }
 
-/// What stays the same during one reverse sweep.
-struct Sweep<'a, 'b, T, F> {
+/// One reverse sweep.
+struct Pass<'a, 'b, T, F> {
+    tr: &'a mut Transposed<T>,
+    /// Under Memory::Stages: the end of the last step.
+    y_final: &'a mut Vec<T>,
+    scale: &'a Scale<T>,
+    saves: &'a mut Vec<(T, usize)>,
+    norm: Norm,
     field: &'a mut F,
     p: &'a [T],
     bars: &'a Bars<'b, T>,
+    event: Option<AtEvent<'a, T>>,
     p_bar: &'a mut [T],
+    recomputed: u64,
+}
+
+impl<T: Scalar, F: Pullback<T>> Pass<'_, '_, T, F> {
+    /// Exchanges stages and end of step j with what is stored; the end is the start of the next step, or the final state.
+    fn swap_stored(&mut self, tape: &mut Tape<T>, j: usize) {
+        let st = &mut self.tr.st;
+        std::mem::swap(&mut st.k, &mut tape.stages[j].k);
+        std::mem::swap(&mut st.keep, &mut tape.stages[j].keep);
+        let end = match tape.held.get(j + 1) {
+            Some(&(_, slot)) => &mut tape.slots[slot],
+            None => &mut *self.y_final,
+        };
+        std::mem::swap(&mut st.y1, end);
+        st.dense = false;
+    }
+}
+
+impl<T: Scalar, F: Pullback<T>> Steps<T> for Pass<'_, '_, T, F> {
+    fn state(&mut self) -> &mut Vec<T> {
+        &mut self.tr.st.y0
+    }
+    fn advance(&mut self, tape: &Tape<T>, a: usize, b: usize) {
+        let keep = std::mem::take(&mut self.tr.st.keep);
+        for j in a..b {
+            self.tr.run(self.field, tape.step(j), self.p, j == a);
+            std::mem::swap(&mut self.tr.st.y0, &mut self.tr.st.y1);
+        }
+        self.tr.st.keep = keep;
+        self.recomputed += (b - a) as u64;
+    }
+    fn reverse(&mut self, tape: &mut Tape<T>, j: usize) {
+        let at = tape.step(j);
+        let stored = tape.memory() == Memory::Stages;
+        if stored {
+            self.swap_stored(tape, j);
+        } else {
+            self.tr.run(self.field, at, self.p, true);
+            self.recomputed += 1;
+        }
+        find_saves(tape, self.bars.times, j, self.saves);
+        let mut end = None;
+        if let Some(event) = self.event.as_mut().filter(|_| j + 1 == tape.len()) {
+            let (theta, Transposed { erk, st, lambda, .. }) = (tape.end_of(j), &mut *self.tr);
+            erk.prepare_dense(self.field, at.0, at.1, self.p, st);
+            end = Some((theta, event.fix_time(|v| erk.rate(theta, at.1, st, v), lambda, self.p_bar)));
+        }
+        let (error, stiffness) = estimate_bars(self.bars, j);
+        let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
+        self.tr.reverse(self.field, at, self.p, self.norm, self.scale, &bars, self.p_bar);
+        if stored {
+            self.swap_stored(tape, j);
+        }
+    }
 }

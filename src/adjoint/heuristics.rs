@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use crate::linalg::Scalar;
+use crate::ode::internal::check_len;
 use crate::ode::{OdeError, Start, Step, StepSink};
 
 /// What is looked at in every step.
@@ -67,7 +68,8 @@ impl Term {
     }
 }
 
-/// E_j, S_j and h_j of every accepted step, and the bars of what is made of them; a sink. Buffers are kept for the next pass.
+/// E_j, S_j and h_j of every accepted step, and the bars of what is made of them; a sink. Of a step that an event
+/// ended, they are those of the whole step. Buffers are kept for the next pass.
 #[derive(Debug, Clone)]
 pub struct Heuristics<T> {
     error: Vec<T>,
@@ -123,11 +125,14 @@ impl<T: Scalar> Heuristics<T> {
         &self.stiffness_bar
     }
     /// Replaces what was recorded, as the frozen program with other parameters gives it ([`Adjoint::replay`](super::Adjoint::replay)).
-    pub fn set(&mut self, error: &[T], stiffness: &[T]) {
-        self.error.copy_from_slice(error);
+    pub fn set(&mut self, error: &[T], stiffness: &[T]) -> Result<(), OdeError> {
+        check_len("the error estimates", error.len(), self.error.len())?;
         if self.with_stiffness {
+            check_len("the stiffness estimates", stiffness.len(), self.stiffness.len())?;
             self.stiffness.copy_from_slice(stiffness);
         }
+        self.error.copy_from_slice(error);
+        Ok(())
     }
     /// Whether S_j is recorded.
     pub(crate) fn wants_stiffness(&self) -> bool {
@@ -157,13 +162,16 @@ impl<T: Scalar> Heuristics<T> {
         self.stiffness_bar.fill(T::ZERO);
     }
 
-    /// R of a term; `weight` dR is ADDED to the bars.
-    pub fn add(&mut self, term: &Term, weight: f64) -> f64 {
+    /// R of a term; `weight` dR is ADDED to the bars. An error if the term needs the stiffness estimates and they are not recorded.
+    pub fn add(&mut self, term: &Term, weight: f64) -> Result<f64, OdeError> {
         let steps = self.h.len();
         let stiff = term.heuristic == Heuristic::Stiffness;
-        assert!(!stiff || self.with_stiffness, "the stiffness estimate was not recorded");
+        if stiff && !self.with_stiffness {
+            let what = "a stiffness term needs the stiffness estimates: make the heuristics with them";
+            return Err(OdeError::Mismatch { what: what.to_string() });
+        }
         if steps == 0 {
-            return 0.0;
+            return Ok(0.0);
         }
         let q = if stiff { &self.stiffness } else { &self.error };
         let factor = |j: usize| if term.times_step { self.h[j].f64().abs() } else { 1.0 };
@@ -181,13 +189,13 @@ impl<T: Scalar> Heuristics<T> {
             let top = (0..steps).fold(0, |m, j| if one(j).0 > one(m).0 { j } else { m });
             let (value, slope) = one(top);
             bar[top] += T::of(weight * slope);
-            return value;
+            return Ok(value);
         }
         let share = if term.aggregate == Aggregate::Mean { 1.0 / steps as f64 } else { 1.0 };
         for (j, bar) in bar.iter_mut().enumerate() {
             *bar += T::of(weight * share * one(j).1);
         }
-        share * (0..steps).map(|j| one(j).0).sum::<f64>()
+        Ok(share * (0..steps).map(|j| one(j).0).sum::<f64>())
     }
 }
 
@@ -313,15 +321,15 @@ mod tests {
     #[test]
     fn values_and_bars_by_hand() {
         let mut h = recorded();
-        assert!((h.add(&Term::error(Aggregate::Sum), 2.0) - (0.05 + 0.18 + 0.08)).abs() < 1e-15);
+        assert!((h.add(&Term::error(Aggregate::Sum), 2.0).unwrap() - (0.05 + 0.18 + 0.08)).abs() < 1e-15);
         assert_eq!(h.error_bar(), [0.2, 0.4, 0.8]);
         h.clear_bars();
-        assert!((h.add(&Term::error_squared(), 1.0) - (0.25 + 0.81 + 0.04)).abs() < 1e-15);
+        assert!((h.add(&Term::error_squared(), 1.0).unwrap() - (0.25 + 0.81 + 0.04)).abs() < 1e-15);
         assert_eq!(h.error_bar(), [1.0, 1.8, 0.4]);
-        assert_eq!(h.add(&Term::stiffness(Aggregate::Max), 7.0), 4.0);
+        assert_eq!(h.add(&Term::stiffness(Aggregate::Max), 7.0).unwrap(), 4.0);
         assert_eq!(h.stiffness_bar(), [0.0, 0.0, 2.0]);
         let mean = Term { times_step: true, ..Term::stiffness(Aggregate::Mean) };
-        assert!((h.add(&mean, 0.0) - (0.2 + 0.2 + 1.6) / 3.0).abs() < 1e-15);
+        assert!((h.add(&mean, 0.0).unwrap() - (0.2 + 0.2 + 1.6) / 3.0).abs() < 1e-15);
     }
 
     #[test]

@@ -40,6 +40,18 @@
 //! ([`LinearizePullback`](crate::ode::LinearizePullback)). In place of U_i and R_i the untransformed increments K_i = sum_j (Gamma^-1)_ij U_j and
 //! sum_i gamma_ij R_i are used, whose sum is the same without its cancellation.
 //!
+//! # Terminal events
+//!
+//! A pass that an event g(t, y, p) = 0 ended at t_e, theta of the last step, has the results y_e = y(t_e) and t_e. With v = dy/dt of the
+//! interpolant there and, at fixed theta, dy of the state there, the condition gives dt_e = -(g_y' dy + g_p' dp) / (g_t + g_y' v), hence
+//!
+//! ```text
+//! a = (y_e_bar' v + t_e_bar) / (g_t + g_y' v),   bar of the state at theta: y_e_bar - a g_y,   p_bar -= a g_p
+//! ```
+//!
+//! ([`EventBars`], [`Adjoint::reverse_event`]); then the last step is transposed as one with a save point at theta. Events that change the state or end a step before
+//! the last are refused: the steps behind them begin at a time that moves, and the derivative with respect to that is not one of the frozen steps.
+//!
 //! # Memory
 //!
 //! A [`Tape`] records (t, h) of every step and states as its [`Memory`] says. What is missing is computed again by the same
@@ -63,10 +75,13 @@ mod tape;
 pub use gradient::{Adjoint, Bars, Replay};
 pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
 pub use stiff::StiffAdjoint;
+pub use sweep::EventBars;
 pub use tape::{Memory, Tape};
 
 /// What the adjoint of stochastic steps shares with that of ordinary ones.
 pub(crate) mod internal {
     pub(crate) use super::reverse::norm_bars;
-    pub(crate) use super::sweep::{Steps, find_saves, sweep};
+    pub(crate) use super::sweep::{
+        Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
+    };
 }

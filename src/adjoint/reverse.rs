@@ -2,7 +2,7 @@
 
 use crate::linalg::Scalar;
 use crate::ode::internal::{Erk, Row, Scale, Stages, add_scaled, combine, combine_zero, scaled_norm};
-use crate::ode::{Norm, Pullback};
+use crate::ode::{Norm, Pullback, VectorField};
 
 /// A tableau by columns, and the bars of one step.
 #[derive(Debug, Clone)]
@@ -37,6 +37,16 @@ pub(crate) struct StepBars<'a, T> {
     /// Save points inside the step: (theta, index of the bar's column).
     pub saves: &'a [(T, usize)],
     pub save_bars: &'a [T],
+    /// In a step that an event ended: its theta and the bar of the state there.
+    pub end: Option<(T, &'a [T])>,
+}
+
+impl<'a, T: Scalar> StepBars<'a, T> {
+    /// (theta, bar of the state there), states of length n.
+    pub fn states(&self, n: usize) -> impl Iterator<Item = (T, &'a [T])> + use<'a, T> {
+        let bars = self.save_bars;
+        self.saves.iter().map(move |&(theta, i)| (theta, &bars[i * n..][..n])).chain(self.end)
+    }
 }
 
 impl<T: Scalar> Transposed<T> {
@@ -76,6 +86,20 @@ impl<T: Scalar> Transposed<T> {
         }
     }
 
+    /// All stages of a step from st.y0; unless `first`, the last stage of the step before is k_0.
+    pub fn run<F: VectorField<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], first: bool) {
+        let (erk, st) = (&self.erk, &mut self.st);
+        let (n, s) = (st.y0.len(), erk.tab.stages);
+        if first {
+            erk.eval_stage(f, 0, t, T::ZERO, p, st);
+        } else {
+            st.k.copy_within((s - 1) * n..s * n, 0);
+        }
+        erk.step(f, t, h, p, st);
+        erk.finish(f, t, h, p, st);
+        self.evals += (s - 1 + first as usize) as u64;
+    }
+
     /// One step back: `st` holds y0, y1 and all stages of the step. Updates `lambda` and `handed`, adds to `p_bar`.
     #[allow(clippy::too_many_arguments)]
     pub fn reverse<F: Pullback<T>>(
@@ -100,7 +124,7 @@ impl<T: Scalar> Transposed<T> {
             self.reverse_error(norm, scale, h, bars.error);
         }
         let stiff = bars.stiffness != T::ZERO && self.reverse_stiffness(h, bars.stiffness);
-        if !bars.saves.is_empty() {
+        if bars.states(n).next().is_some() {
             self.reverse_saves(f, (t, h), p, bars, p_bar);
         }
         for i in (1..s).rev() {
@@ -233,7 +257,7 @@ impl<T: Scalar> Transposed<T> {
         p_bar: &mut [T],
     ) {
         let (n, s, all) = (self.lambda.len(), self.erk.tab.stages, self.erk.c.len());
-        let inside = bars.saves.iter().any(|&(theta, _)| theta != T::ONE);
+        let inside = bars.states(n).any(|(theta, _)| theta != T::ONE);
         if inside && !self.st.dense {
             self.evals += (all - s) as u64;
             self.erk.prepare_dense(f, t, h, p, &mut self.st);
@@ -246,8 +270,7 @@ impl<T: Scalar> Transposed<T> {
                 }
             }
         }
-        for &(theta, column) in bars.saves {
-            let v = &bars.save_bars[column * n..][..n];
+        for (theta, v) in bars.states(n) {
             add_scaled(&mut self.lambda, theta, v);
             if theta == T::ONE {
                 continue;

@@ -3,10 +3,13 @@
 use super::gradient::{Bars, Replay};
 use super::reverse::StepBars;
 use super::rosenbrock::RosTransposed;
-use super::sweep::{Steps, find_saves, sweep};
+use super::sweep::{
+    AtEvent, EventBars, Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar,
+    sweep,
+};
 use super::tape::{Memory, Tape};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Rosenbrock, Scale, catch, check_len, check_save_points};
+use crate::ode::internal::{Rosenbrock, Scale, catch, check_len};
 use crate::ode::{
     Linearize, LinearizePullback, Norm, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau, StepSink,
     StiffIntegrator, VectorField,
@@ -43,7 +46,6 @@ pub struct StiffAdjoint<T: Scalar> {
     tr: RosTransposed<T>,
     scale: Scale<T>,
     dim: usize,
-    batch: usize,
     saves: Vec<(T, usize)>,
 }
 
@@ -62,7 +64,6 @@ impl<T: Scalar> StiffAdjoint<T> {
             tr: RosTransposed::new(Rosenbrock::new(method), dim, batch),
             scale: options.scale(dim, batch)?,
             dim,
-            batch,
             saves: vec![],
         })
     }
@@ -100,27 +101,46 @@ impl<T: Scalar> StiffAdjoint<T> {
         y0_bar: &mut [T],
         p_bar: &mut [T],
     ) -> Result<OdeCounts, OdeError> {
-        self.check(field, p, bars, y0_bar, p_bar)?;
-        let (n, steps) = (self.dim * self.batch, self.tape.len());
-        self.tr.lambda.fill(T::ZERO);
-        if !bars.y1.is_empty() {
-            self.tr.lambda.copy_from_slice(bars.y1);
-        }
-        self.tr.counts = OdeCounts { accepted: steps as u64, ..OdeCounts::default() };
-        let norm = self.integrator.options().norm;
+        self.reverse_to(field, p, bars, None, y0_bar, p_bar)
+    }
+
+    /// As [`Adjoint::reverse_event`](super::Adjoint::reverse_event).
+    pub fn reverse_event<F: LinearizePullback<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        event: &EventBars<'_, T>,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> Result<OdeCounts, OdeError> {
+        self.reverse_to(field, p, bars, Some(event), y0_bar, p_bar)
+    }
+
+    fn reverse_to<F: LinearizePullback<T>>(
+        &mut self,
+        field: &mut F,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        event: Option<&EventBars<'_, T>>,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> Result<OdeCounts, OdeError> {
+        let n = self.tr.st.y0.len();
+        self.tape.check(n, event.is_some())?;
+        check_len("the field's state", field.dim(), self.dim)?;
+        check_reverse(&self.tape, (n, field.n_params()), p, bars, y0_bar, p_bar)?;
+        event.map_or(Ok(()), |e| e.check(n, p.len()))?;
+        end_bar(bars, &mut self.tr.lambda);
+        self.tr.counts = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };
+        let (t0, norm) = (self.tape.t[0], self.integrator.options().norm);
         let (tr, scale, saves) = (&mut self.tr, &self.scale, &mut self.saves);
-        let mut pass = Pass { tr, scale, saves, norm, field, p, bars, p_bar };
-        catch(|| sweep(&mut self.tape, &mut pass)).inspect_err(|_| self.tape.clear())?;
-        y0_bar.copy_from_slice(&self.tr.lambda);
-        let t0 = self.tape.t[0];
-        for (i, _) in bars.times.iter().enumerate().filter(|(_, t)| **t == t0) {
-            for (y, b) in y0_bar.iter_mut().zip(&bars.saved[i * n..][..n]) {
-                *y += *b;
-            }
-        }
-        if !matches!(self.tape.memory(), Memory::Stages | Memory::States) {
-            self.tape.clear();
-        }
+        let event = event.map(|e| AtEvent::new(e, n));
+        let mut pass = Pass { tr, scale, saves, norm, field, p, bars, event, p_bar };
+        let swept = catch(|| sweep(&mut self.tape, &mut pass));
+        let swept = swept.and_then(|()| pass.event.as_ref().map_or(Ok(()), AtEvent::finish));
+        swept.inspect_err(|_| self.tape.clear())?;
+        start_bar(bars, t0, &self.tr.lambda, y0_bar);
         Ok(self.tr.counts)
     }
 
@@ -132,21 +152,15 @@ impl<T: Scalar> StiffAdjoint<T> {
         y0: &[T],
         times: &[T],
     ) -> Result<Replay<T>, OdeError> {
-        let n = self.dim * self.batch;
-        self.tape.check(n)?;
+        self.tape.check(self.tr.st.y0.len(), false)?;
         check_len("the field's state", field.dim(), self.dim)?;
-        check_len("the start", y0.len(), n)?;
-        check_len("the parameter vector", p.len(), field.n_params())?;
-        check_save_points(times, self.tape.t[0], self.tape.t_next[self.tape.len() - 1])?;
+        check_replay(&self.tape, (self.tr.st.y0.len(), field.n_params()), p, y0, times)?;
         catch(|| self.replay_steps(field, p, y0, times))
     }
 
     fn replay_steps<F: Linearize<T>>(&mut self, field: &mut F, p: &[T], y0: &[T], times: &[T]) -> Replay<T> {
-        let n = self.dim * self.batch;
-        let mut out = Replay { saved: vec![T::ZERO; n * times.len()], ..Replay::default() };
-        for (i, _) in times.iter().enumerate().filter(|(_, t)| **t == self.tape.t[0]) {
-            out.saved[i * n..][..n].copy_from_slice(y0);
-        }
+        let n = y0.len();
+        let mut out = Replay::begin(&self.tape, y0, times);
         self.tr.st.y0.copy_from_slice(y0);
         let norm = self.integrator.options().norm;
         for j in 0..self.tape.len() {
@@ -168,34 +182,6 @@ impl<T: Scalar> StiffAdjoint<T> {
         out.y1 = self.tr.st.y0.clone();
         out
     }
-
-    fn check<F: VectorField<T>>(
-        &self,
-        field: &F,
-        p: &[T],
-        bars: &Bars<'_, T>,
-        y0_bar: &[T],
-        p_bar: &[T],
-    ) -> Result<(), OdeError> {
-        let n = self.dim * self.batch;
-        self.tape.check(n)?;
-        check_len("the field's state", field.dim(), self.dim)?;
-        check_len("the parameter vector", p.len(), field.n_params())?;
-        check_len("p_bar", p_bar.len(), p.len())?;
-        check_len("y0_bar", y0_bar.len(), n)?;
-        let steps = self.tape.len();
-        for (what, len, want) in [
-            ("the bar of y(t1)", bars.y1.len(), n),
-            ("the bar of the error estimates", bars.error.len(), steps),
-            ("the bar of the stiffness estimates", bars.stiffness.len(), steps),
-        ] {
-            if len != 0 {
-                check_len(what, len, want)?;
-            }
-        }
-        check_len("the bar of the saved states", bars.saved.len(), n * bars.times.len())?;
-        check_save_points(bars.times, self.tape.t[0], self.tape.t_next[steps - 1])
-    }
 }
 
 /// One reverse sweep.
@@ -207,11 +193,12 @@ struct Pass<'a, 'b, T: Scalar, F> {
     field: &'a mut F,
     p: &'a [T],
     bars: &'a Bars<'b, T>,
+    event: Option<AtEvent<'a, T>>,
     p_bar: &'a mut [T],
 }
 
 impl<T: Scalar, F: LinearizePullback<T>> Steps<T> for Pass<'_, '_, T, F> {
-    fn state(&mut self) -> &mut [T] {
+    fn state(&mut self) -> &mut Vec<T> {
         &mut self.tr.st.y0
     }
     fn advance(&mut self, tape: &Tape<T>, a: usize, b: usize) {
@@ -223,8 +210,7 @@ impl<T: Scalar, F: LinearizePullback<T>> Steps<T> for Pass<'_, '_, T, F> {
     }
     fn reverse(&mut self, tape: &mut Tape<T>, j: usize) {
         let at = tape.step(j);
-        let pick = |x: &[T]| x.get(j).copied().unwrap_or(T::ZERO);
-        let (error, stiffness) = (pick(self.bars.error), pick(self.bars.stiffness));
+        let (error, stiffness) = estimate_bars(self.bars, j);
         let stored = tape.memory() == Memory::Stages;
         if stored {
             std::mem::swap(&mut self.tr.st.u, &mut tape.stages[j].k);
@@ -234,7 +220,12 @@ impl<T: Scalar, F: LinearizePullback<T>> Steps<T> for Pass<'_, '_, T, F> {
             self.tr.counts.recomputed += 1;
         }
         find_saves(tape, self.bars.times, j, self.saves);
-        let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved };
+        let mut end = None;
+        if let Some(event) = self.event.as_mut().filter(|_| j + 1 == tape.len()) {
+            let (theta, RosTransposed { ros, st, lambda, .. }) = (tape.end_of(j), &mut *self.tr);
+            end = Some((theta, event.fix_time(|v| ros.rate(theta, at.1, st, v), lambda, self.p_bar)));
+        }
+        let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
         self.tr.reverse(self.field, at, self.p, self.norm, self.scale, &bars, self.p_bar);
         if stored {
             std::mem::swap(&mut self.tr.st.u, &mut tape.stages[j].k);

@@ -42,6 +42,8 @@ pub struct Tape<T> {
     pub(crate) stages: Vec<StoredStages<T>>,
     stride: usize,
     pub(crate) n: usize,
+    /// Share of the last step that counts: one, unless an event ended it.
+    theta_end: T,
     broken: bool,
     peak_slots: usize,
 }
@@ -64,6 +66,7 @@ impl<T: Scalar> Tape<T> {
             stages: vec![],
             stride: 1,
             n: 0,
+            theta_end: T::ONE,
             broken: false,
             peak_slots: 0,
         })
@@ -88,15 +91,21 @@ impl<T: Scalar> Tape<T> {
     pub fn peak_states(&self) -> usize {
         self.peak_slots
     }
-    /// Bytes of all buffers, times included.
+    /// Bytes of all buffers, times and indices included.
     pub fn bytes(&self) -> usize {
         let states: usize = self.slots.iter().map(Vec::capacity).sum();
         let stages: usize = self.stages.iter().map(|s| s.k.capacity() + s.keep.capacity()).sum();
-        (states + stages + self.t.capacity() + self.h.capacity() + self.t_next.capacity()) * size_of::<T>()
+        let times = self.t.capacity() + self.h.capacity() + self.t_next.capacity();
+        let indices =
+            self.held.capacity() * size_of::<(usize, usize)>() + self.free.capacity() * size_of::<usize>();
+        (states + stages + times) * size_of::<T>() + indices
     }
-    pub(crate) fn check(&self, n: usize) -> Result<(), OdeError> {
+    /// Whether the steps can be transposed or run again; with `event`, through the terminal event that ended the pass.
+    pub(crate) fn check(&self, n: usize, event: bool) -> Result<(), OdeError> {
         let what = if self.broken {
-            "the tape has an event that shortened a step or changed the state: its discrete adjoint is not defined here"
+            "an event changed the state or ended a step before the last: the discrete adjoint goes through terminal events only, so integrate the parts between events one by one"
+        } else if !self.is_empty() && !event && self.theta_end != T::ONE {
+            "a terminal event ended the last step, and its time depends on the start and the parameters: give its derivatives to reverse_event"
         } else if self.is_empty() {
             "the tape has no step: run the forward pass with it first, and once for every reverse sweep"
         } else if self.n != n {
@@ -123,12 +132,24 @@ impl<T: Scalar> Tape<T> {
         self.peak_slots = self.peak_slots.max(self.slots.len() - self.free.len());
         slot
     }
-    /// Slots that the reverse sweep may still take.
-    pub(crate) fn spare(&self) -> usize {
+    /// Whether every state is held.
+    pub(crate) fn keeps_states(&self) -> bool {
+        matches!(self.memory, Memory::Stages | Memory::States)
+    }
+    /// Share of step j that counts.
+    pub(crate) fn end_of(&self, j: usize) -> T {
+        if j + 1 == self.len() { self.theta_end } else { T::ONE }
+    }
+    /// First and last time.
+    pub(crate) fn span(&self) -> (T, T) {
+        (self.t[0], self.t_next[self.len() - 1])
+    }
+    /// Slots that the reverse sweep may still take, `added` of those in use being its own.
+    pub(crate) fn spare(&self, added: usize) -> usize {
         let used = self.slots.len() - self.free.len();
         match self.memory {
             Memory::Stages | Memory::States => 0,
-            Memory::Every(k) => k - 1,
+            Memory::Every(k) => (k - 1).saturating_sub(added),
             Memory::Checkpoints(c) => c.saturating_sub(used),
         }
     }
@@ -161,7 +182,7 @@ impl<T: Scalar> Tape<T> {
         self.free.clear();
         self.free.extend((0..self.slots.len()).rev());
         self.stride = if let Memory::Every(k) = self.memory { k } else { 1 };
-        self.broken = false;
+        (self.theta_end, self.broken) = (T::ONE, false);
         self.peak_slots = 0;
     }
 
@@ -191,7 +212,8 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
     }
 
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
-        self.broken |= step.is_shortened() || step.is_changed();
+        self.broken |= self.theta_end != T::ONE || step.is_changed();
+        self.theta_end = step.theta_end;
         self.record(step.t0(), step.h(), step.t1(), step.y0());
         ControlFlow::Continue(())
     }

@@ -8,6 +8,7 @@ use super::integrator::Integrator;
 use super::options::Options;
 use super::report::{OdeCounts, OdeReport};
 use super::sinks::{SaveAt, check_save_points};
+use super::stiff::{Linearize, RosenbrockTableau, StiffIntegrator};
 use super::tableau::Tableau;
 use crate::linalg::Scalar;
 
@@ -20,26 +21,33 @@ pub enum Params<'a, T> {
     Each(&'a [T]),
 }
 
+impl<'a, T> Params<'a, T> {
+    /// Those of a trajectory.
+    pub(crate) fn of(self, trajectory: usize, n_params: usize) -> &'a [T] {
+        match self {
+            Params::Shared(p) => p,
+            Params::Each(p) => &p[trajectory * n_params..][..n_params],
+        }
+    }
+}
+
 /// What came out of an ensemble; trajectory i is number i of the input whatever the number of threads.
 #[derive(Debug, Clone)]
-pub struct Ensemble<T> {
+pub struct Ensemble<T, R = OdeReport> {
     /// Final states, dim x count.
     pub y1: Vec<T>,
     /// States at the save points, dim x saves x count; NaN where a trajectory ended early.
     pub saved: Vec<T>,
     /// One report a trajectory.
-    pub reports: Vec<OdeReport>,
+    pub reports: Vec<R>,
 }
 
 impl<T> Ensemble<T> {
     /// Sum of all counts.
     pub fn counts(&self) -> OdeCounts {
-        self.reports.iter().fold(OdeCounts::default(), |mut s, r| {
-            s.evals += r.counts.evals;
-            s.accepted += r.counts.accepted;
-            s.rejected += r.counts.rejected;
-            s.not_finite += r.counts.not_finite;
-            s
+        self.reports.iter().fold(OdeCounts::default(), |mut sum, r| {
+            sum += r.counts;
+            sum
         })
     }
     /// Trajectories that did not reach the end.
@@ -47,9 +55,6 @@ impl<T> Ensemble<T> {
         self.reports.iter().enumerate().filter(|(_, r)| !r.ok())
     }
 }
-
-/// Trajectories handed to one thread at a time.
-const CHUNK: usize = 16;
 
 /// Integrates every column of `y0` (dim x count) on its own, in rayon's current pool. Each trajectory is computed by one thread with the same
 /// operations in the same order, so the result does not depend on the number of threads. `make` makes a field for a thread.
@@ -67,11 +72,81 @@ where
     F: VectorField<T>,
     M: Fn() -> F + Sync,
 {
-    let probe = make();
-    let (dim, np) = (probe.dim(), probe.n_params());
-    drop(probe);
-    let count = check_ensemble(method, options, dim, np, span, y0, params, save_at)?;
-    let width = dim * save_at.len();
+    let (dim, np) = sizes(&make());
+    Integrator::<T>::new(method, dim, 1, options)?;
+    check_ensemble((dim, np), span, y0, params, save_at)?;
+    each_trajectory(
+        (dim, y0),
+        save_at,
+        || Ok((make(), Integrator::new(method, dim, 1, options)?)),
+        |(field, integrator), i, y0, y1, save| {
+            let report = integrator.run(field, span, y0, params.of(i, np), save)?;
+            y1.copy_from_slice(integrator.y());
+            Ok(report)
+        },
+    )
+}
+
+/// As [`solve_ensemble`] for stiff problems, with the Rosenbrock steps of a [`StiffIntegrator`].
+///
+/// ```
+/// use costate::ode::{FnField, Options, Params, RODAS5P, WithJacobian, solve_stiff_ensemble};
+/// // y' = -p (y - cos t) - sin t, y(0) = 1: y = cos t, from hardly stiff to very stiff.
+/// let make = || {
+///     let f = FnField::new(1, 1, |t: f64, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * (y[0] - t.cos()) - t.sin());
+///     WithJacobian::new(f, |_t, _y: &[f64], p: &[f64], jac: &mut [f64]| jac[0] = -p[0])
+/// };
+/// let rates = [1.0, 1e3, 1e6, 1e9];
+/// let o = Options::tolerances(1e-6, 1e-6);
+/// let s = solve_stiff_ensemble(&RODAS5P, &o, make, (0.0, 2.0), &[1.0; 4], Params::Each(&rates), &[1.0])?;
+/// assert!(s.failed().count() == 0 && s.saved.iter().all(|y| (y - 1f64.cos()).abs() < 1e-5));
+/// # Ok::<(), costate::ode::OdeError>(())
+/// ```
+pub fn solve_stiff_ensemble<T, F, M>(
+    method: &'static RosenbrockTableau,
+    options: &Options,
+    make: M,
+    span: (T, T),
+    y0: &[T],
+    params: Params<'_, T>,
+    save_at: &[T],
+) -> Result<Ensemble<T>, OdeError>
+where
+    T: Scalar,
+    F: Linearize<T>,
+    M: Fn() -> F + Sync,
+{
+    let (dim, np) = sizes(&make());
+    StiffIntegrator::<T>::new(method, dim, 1, options)?;
+    check_ensemble((dim, np), span, y0, params, save_at)?;
+    each_trajectory(
+        (dim, y0),
+        save_at,
+        || Ok((make(), StiffIntegrator::new(method, dim, 1, options)?)),
+        |(field, integrator), i, y0, y1, save| {
+            let report = integrator.run(field, span, y0, params.of(i, np), save)?;
+            y1.copy_from_slice(integrator.y());
+            Ok(report)
+        },
+    )
+}
+
+fn sizes<T: Scalar, F: VectorField<T>>(field: &F) -> (usize, usize) {
+    (field.dim(), field.n_params())
+}
+
+/// Trajectories handed to one thread at a time.
+const CHUNK: usize = 16;
+
+/// Runs every column of `y0` in rayon's current pool: `run(worker, i, y0, y1, save)` integrates trajectory i and writes its end. `make` makes a
+/// worker for a thread. The input is checked already.
+pub(crate) fn each_trajectory<T: Scalar, W, R: Send>(
+    (dim, y0): (usize, &[T]),
+    save_at: &[T],
+    make: impl Fn() -> Result<W, OdeError> + Sync,
+    run: impl Fn(&mut W, usize, &[T], &mut [T], &mut SaveAt<T>) -> Result<R, OdeError> + Sync,
+) -> Result<Ensemble<T, R>, OdeError> {
+    let (count, width) = (y0.len() / dim, dim * save_at.len());
     let mut out = Ensemble {
         y1: vec![T::ZERO; y0.len()],
         saved: vec![T::ZERO; width * count],
@@ -81,32 +156,23 @@ where
     let mut none = vec![T::ZERO; if width == 0 { count } else { 0 }];
     let saved: &mut [T] = if width == 0 { &mut none } else { &mut out.saved };
     let w = width.max(1);
-    let parts: Vec<Result<Vec<OdeReport>, OdeError>> = y0
+    let parts: Vec<Result<Vec<R>, OdeError>> = y0
         .par_chunks(CHUNK * dim)
         .zip(out.y1.par_chunks_mut(CHUNK * dim))
         .zip(saved.par_chunks_mut(CHUNK * w))
         .enumerate()
         .map_init(
-            || (make(), Integrator::<T>::new(method, dim, 1, options), SaveAt::new(save_at)),
-            |(field, integrator, save), (chunk, ((y0, y1), saved))| {
-                let integrator = integrator.as_mut().map_err(|e| e.clone())?;
-                let mut reports = Vec::with_capacity(CHUNK);
+            || (make(), SaveAt::new(save_at)),
+            |(worker, save), (chunk, ((y0, y1), saved))| {
+                let worker = worker.as_mut().map_err(|e| e.clone())?;
                 let columns =
                     y0.chunks_exact(dim).zip(y1.chunks_exact_mut(dim)).zip(saved.chunks_exact_mut(w));
+                let mut reports = Vec::with_capacity(CHUNK);
                 for (i, ((y0, y1), saved)) in columns.enumerate() {
-                    let p = match params {
-                        Params::Shared(p) => p,
-                        Params::Each(p) => &p[(chunk * CHUNK + i) * np..][..np],
-                    };
-                    let report = if width == 0 {
-                        integrator.run(field, span, y0, p, &mut ())?
-                    } else {
-                        let report = integrator.run(field, span, y0, p, save)?;
+                    reports.push(run(worker, chunk * CHUNK + i, y0, y1, save)?);
+                    if width > 0 {
                         saved.copy_from_slice(save.states());
-                        report
-                    };
-                    y1.copy_from_slice(integrator.y());
-                    reports.push(report);
+                    }
                 }
                 Ok(reports)
             },
@@ -118,19 +184,12 @@ where
     Ok(out)
 }
 
-/// The number of trajectories, or what is wrong with the input.
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn check_ensemble<T: Scalar>(
-    method: &'static Tableau,
-    options: &Options,
-    dim: usize,
-    n_params: usize,
-    span: (T, T),
+/// The number of trajectories, or what is wrong with starts and parameters.
+pub(crate) fn check_starts<T: Scalar>(
+    (dim, n_params): (usize, usize),
     y0: &[T],
     params: Params<'_, T>,
-    save_at: &[T],
 ) -> Result<usize, OdeError> {
-    Integrator::<T>::new(method, dim, 1, options)?;
     if y0.is_empty() || !y0.len().is_multiple_of(dim) {
         return Err(OdeError::Length {
             what: "the start of an ensemble",
@@ -150,6 +209,18 @@ pub(crate) fn check_ensemble<T: Scalar>(
             check_finite("the parameter matrix", p)?;
         }
     }
+    Ok(count)
+}
+
+/// As [`check_starts`], with span and save points.
+pub(crate) fn check_ensemble<T: Scalar>(
+    sizes: (usize, usize),
+    span: (T, T),
+    y0: &[T],
+    params: Params<'_, T>,
+    save_at: &[T],
+) -> Result<usize, OdeError> {
+    let count = check_starts(sizes, y0, params)?;
     check_span(span)?;
     check_save_points(save_at, span.0, span.1)?;
     Ok(count)

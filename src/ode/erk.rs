@@ -221,8 +221,18 @@ impl<T: Scalar> Erk<T> {
     /// theta (1 - theta) q_i(theta).
     #[inline]
     pub fn dense_weight(&self, i: usize, theta: T) -> T {
-        let q = &self.q[i * self.degree..][..self.degree];
-        theta * (T::ONE - theta) * q.iter().rev().fold(T::ZERO, |s, &c| s * theta + c)
+        self.dense_bubble(i, theta).0
+    }
+    /// The same and its derivative.
+    #[inline]
+    fn dense_bubble(&self, i: usize, theta: T) -> (T, T) {
+        kernels::bubble(self.q[i * self.degree..][..self.degree].iter().copied(), theta)
+    }
+    /// out <- dy/dt at t + theta h of the interpolant, whose stages must be there.
+    pub fn rate(&self, theta: T, h: T, st: &Stages<T>, out: &mut [T]) {
+        let n = st.y0.len();
+        let terms = (0..self.c.len()).map(|i| (h * self.dense_bubble(i, theta).1, &st.k[i * n..][..n]));
+        kernels::interpolant_rate(h, (&st.y0, &st.y1), terms, out);
     }
 
     /// out <- y(t + theta h); the interpolant's stages must be there.

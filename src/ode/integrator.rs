@@ -247,11 +247,13 @@ impl<T: Scalar> Integrator<T> {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
-        self.set_start(span, y0, sinks)?;
-        let keep = if sinks.wants_keep() { field.keep_len(self.batch) * self.erk.tab.stages } else { 0 };
-        self.st.keep.resize(keep, T::ZERO);
-        // A panic of the user's field becomes an error: all storage here is overwritten by the next run.
-        catch(|| self.drive(field, span, p, sinks))
+        // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
+        catch(|| {
+            self.set_start(span, y0, sinks)?;
+            let keep = if sinks.wants_keep() { field.keep_len(self.batch) * self.erk.tab.stages } else { 0 };
+            self.st.keep.resize(keep, T::ZERO);
+            Ok(self.drive(field, span, p, sinks))
+        })?
     }
 
     pub(crate) fn set_start<S: StepSink<T>>(
@@ -406,20 +408,8 @@ impl<T: Scalar> Integrator<T> {
     ) -> (ControlFlow<()>, bool, T) {
         let check = d.stiffness_due();
         let mut body = ErkBody { erk: &self.erk, st: &mut self.st, field, p };
-        let mut step = Step {
-            body: &mut body,
-            t: d.t,
-            h,
-            t_next,
-            theta_end: T::ONE,
-            err: d.err,
-            index: d.counts.accepted,
-            stiffness: None,
-            y_end: &mut self.y_end,
-            y_next: &mut self.y_next,
-            changed: false,
-            counts: &mut d.counts,
-        };
+        let room = (&mut self.y_end[..], &mut self.y_next);
+        let mut step = Step::new(&mut body, (d.t, h, t_next), d.err, d.counts.accepted, room, &mut d.counts);
         let flow = sinks.accepted(&mut step);
         if check {
             let s = step.stiffness();
@@ -532,7 +522,8 @@ impl<T: Scalar> FirstStep<'_, T> {
         let m = d1.max(d2);
         let h1 =
             if m <= 1e-15 { (h0 * 1e-3).max(1e-6) } else { (0.01 / m).powf(1.0 / (error_order + 1) as f64) };
-        let h = if d2.is_finite() { (100.0 * h0).min(h1) } else { 0.1 * h0 };
+        // A derivative whose norm overflows says nothing either.
+        let h = if m.is_finite() && d2.is_finite() { (100.0 * h0).min(h1) } else { 0.1 * h0 };
         sign * T::of(h.max(resolved).min(cap).max(options.min_step))
     }
 }

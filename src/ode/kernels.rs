@@ -330,6 +330,27 @@ fn finish<T: Scalar>(norm: Norm, sum: T, n: usize) -> T {
     }
 }
 
+/// w = theta (1 - theta) q(theta), and dw/dtheta; q by ascending powers.
+#[inline(always)]
+pub(crate) fn bubble<T: Scalar>(q: impl DoubleEndedIterator<Item = T>, theta: T) -> (T, T) {
+    let (value, slope) = q.rev().fold((T::ZERO, T::ZERO), |(s, d), c| (s * theta + c, d * theta + s));
+    let hill = theta * (T::ONE - theta);
+    (hill * value, (T::ONE - theta - theta) * value + hill * slope)
+}
+
+/// out <- dy/dt at theta of y = (1 - theta) y0 + theta y1 + sum_i w_i x_i, from the pairs (dw_i/dtheta, x_i).
+pub(crate) fn interpolant_rate<'a, T: Scalar>(
+    h: T,
+    (y0, y1): (&[T], &[T]),
+    terms: impl Iterator<Item = (T, &'a [T])>,
+    out: &mut [T],
+) {
+    for ((o, &a), &b) in out.iter_mut().zip(y0).zip(y1) {
+        *o = (b - a) / h;
+    }
+    terms.for_each(|(w, x)| add_scaled(out, w / h, x));
+}
+
 /// Sum of squares of (a_i - b_i).
 pub(crate) fn distance2<T: Scalar>(a: &[T], b: &[T]) -> T {
     let n = a.len();

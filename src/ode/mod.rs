@@ -46,8 +46,8 @@
 //!
 //! The stages of stiff methods are in [`RosenbrockTableau`]; their error, control, limits, sinks and report are the same.
 //!
-//! Batches share one step: y is n x batch, column-major, and E is one number. For a step per trajectory use [`solve_ensemble`], or
-//! [`solve_lanes`] for a field written as a [`LaneField`]: several times faster for cheap fields, the same bits.
+//! Batches share one step: y is n x batch, column-major, and E is one number. For a step per trajectory use [`solve_ensemble`] or
+//! [`solve_stiff_ensemble`], or [`solve_lanes`] for a field written as a [`LaneField`]: several times faster for cheap fields, the same bits.
 //!
 //! # Example
 //!
@@ -79,7 +79,7 @@ mod stiff;
 mod tableau;
 mod tableau_data;
 
-pub use ensemble::{Ensemble, Params, solve_ensemble};
+pub use ensemble::{Ensemble, Params, solve_ensemble, solve_stiff_ensemble};
 pub use error::OdeError;
 pub use events::{AtEvent, Crossing, Events, Occurrence};
 pub use field::{FnField, FnPullback, Pullback, VectorField};
@@ -100,6 +100,7 @@ pub use tableau_data::{BS32, DOP853, DP54, TSIT54, VERN76};
 
 /// What the adjoint shares with the forward pass.
 pub(crate) mod internal {
+    pub(crate) use super::ensemble::{check_starts, each_trajectory};
     pub(crate) use super::erk::{Erk, Stages};
     pub(crate) use super::error::{catch, check_finite, check_len};
     pub(crate) use super::kernels::{

@@ -32,7 +32,8 @@ pub fn solve_lanes<T: Scalar, F: LaneField<T>>(
     save_at: &[T],
 ) -> Result<Ensemble<T>, OdeError> {
     let dim = field.dim();
-    let count = check_ensemble(method, options, dim, field.n_params(), span, y0, params, save_at)?;
+    Integrator::<T>::new(method, dim, 1, options)?;
+    let count = check_ensemble((dim, field.n_params()), span, y0, params, save_at)?;
     let width = dim * save_at.len();
     let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();
     let parts: Vec<Result<Part<T>, OdeError>> = starts
@@ -71,11 +72,7 @@ struct Task<'a, T, F> {
 
 impl<T: Scalar, F: LaneField<T>> Task<'_, T, F> {
     fn p(&self, trajectory: usize) -> &[T] {
-        let np = self.field.n_params();
-        match self.params {
-            Params::Shared(p) => p,
-            Params::Each(p) => &p[trajectory * np..][..np],
-        }
+        self.params.of(trajectory, self.field.n_params())
     }
 }
 

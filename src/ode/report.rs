@@ -22,6 +22,36 @@ pub enum OdeStop {
     NotFinite,
 }
 
+impl OdeStop {
+    /// What happened and where; as an error if no advice follows. `names`: what may not be finite, with its verb, and who may stop the integration.
+    pub(crate) fn opening(
+        self,
+        (field, who): (&str, &str),
+        (t, h): (f64, f64),
+        (accepted, rejected): (u64, u64),
+    ) -> Result<String, String> {
+        let steps = format!("{accepted} steps and {rejected} rejections");
+        let at = format!("t = {t:.6e}");
+        match self {
+            OdeStop::Finished => Err(format!("finished at {at} after {steps}")),
+            OdeStop::Stopped => Err(format!("stopped by {who} at {at} after {steps}")),
+            OdeStop::StartNotFinite => {
+                Err(format!("{field} not finite at the start, {at}: check the start and the parameters"))
+            }
+            OdeStop::SolverFailed => Err(format!(
+                "the implicit equations could not be solved at {at} after {steps}: check that the Jacobian belongs to the field, and that the field is finite there"
+            )),
+            OdeStop::NotFinite => {
+                Ok(format!("the fixed step {h:.3e} met values that are not finite at {at} after {steps}"))
+            }
+            OdeStop::MaxSteps => {
+                Ok(format!("reached the limit of steps at {at}: {steps}, last step {h:.3e}"))
+            }
+            OdeStop::StepUnderflow => Ok(format!("the step fell to {h:.3e} at {at} after {steps}")),
+        }
+    }
+}
+
 /// What it took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct OdeCounts {
@@ -41,6 +71,21 @@ pub struct OdeCounts {
     pub pullbacks: u64,
     /// Steps computed again (adjoint only).
     pub recomputed: u64,
+}
+
+impl std::ops::AddAssign for OdeCounts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { evals, accepted, rejected, not_finite, jacobians, factorizations, pullbacks, recomputed } =
+            other;
+        self.evals += evals;
+        self.accepted += accepted;
+        self.rejected += rejected;
+        self.not_finite += not_finite;
+        self.jacobians += jacobians;
+        self.factorizations += factorizations;
+        self.pullbacks += pullbacks;
+        self.recomputed += recomputed;
+    }
 }
 
 /// The answer; the final state is the integrator's [`y`](super::Integrator::y).
@@ -73,30 +118,10 @@ impl OdeReport {
     /// One or two sentences for people: where, how stiff, what to try.
     pub fn message(&self) -> String {
         let OdeCounts { accepted, rejected, not_finite, .. } = self.counts;
-        let steps = format!("{accepted} steps and {rejected} rejections");
-        let at = format!("t = {:.6e}", self.t);
-        let head = match self.stop {
-            OdeStop::Finished => return format!("finished at {at} after {steps}"),
-            OdeStop::Stopped => return format!("stopped by an event or a sink at {at} after {steps}"),
-            OdeStop::StartNotFinite => {
-                return format!(
-                    "the field is not finite at the start, {at}: check the start and the parameters"
-                );
-            }
-            OdeStop::NotFinite => {
-                format!("the fixed step {:.3e} met values that are not finite at {at} after {steps}", self.h)
-            }
-            OdeStop::MaxSteps => {
-                format!("reached the limit of steps at {at}: {steps}, last step {:.3e}", self.h)
-            }
-            OdeStop::SolverFailed => {
-                return format!(
-                    "the implicit equations could not be solved at {at} after {steps}: check that the Jacobian belongs to the field, and that the field is finite there"
-                );
-            }
-            OdeStop::StepUnderflow => {
-                format!("the step fell to {:.3e} at {at} after {steps}", self.h)
-            }
+        let names = ("the field is", "an event or a sink");
+        let head = match self.stop.opening(names, (self.t, self.h), (accepted, rejected)) {
+            Ok(head) => head,
+            Err(all) => return all,
         };
         let limit = self.stability;
         let advice = match self.stiffness {

@@ -195,6 +195,22 @@ pub struct Step<'a, T: Scalar> {
     pub(crate) counts: &'a mut OdeCounts,
 }
 
+impl<'a, T: Scalar> Step<'a, T> {
+    /// A step from t to t_next, of length h, that no sink has seen yet; in `room` go the states that events make.
+    pub(crate) fn new(
+        body: &'a mut dyn StepBody<T>,
+        (t, h, t_next): (T, T, T),
+        err: T,
+        index: u64,
+        room: (&'a mut [T], &'a mut Vec<T>),
+        counts: &'a mut OdeCounts,
+    ) -> Self {
+        let (y_end, y_next) = room;
+        let (theta_end, stiffness, changed) = (T::ONE, None, false);
+        Self { body, t, h, t_next, theta_end, err, index, stiffness, y_end, y_next, changed, counts }
+    }
+}
+
 impl<T: Scalar> Step<'_, T> {
     /// Number of this step among the accepted ones, from 0.
     pub fn index(&self) -> u64 {

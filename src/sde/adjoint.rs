@@ -4,17 +4,19 @@ use std::ops::ControlFlow;
 
 use super::brownian::{Brownian, BrownianPath};
 use super::field::{Diffusion, DiffusionPullback, Noise, Sde};
-use super::integrator::SdeIntegrator;
+use super::integrator::{SdeIntegrator, check_noise};
 use super::method::SdeMethod;
 use super::options::SdeOptions;
 use super::report::{SdeCounts, SdeReport};
 use super::reverse::SdeTransposed;
 use super::sinks::{SdeBuffers, SdeSink, SdeStep};
 use super::srk::{SdeStages, Srk};
-use crate::adjoint::internal::{Steps, find_saves, sweep};
+use crate::adjoint::internal::{
+    Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
+};
 use crate::adjoint::{Bars, Memory, Replay, Tape};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Scale, catch, check_len, check_save_points, scaled_norm};
+use crate::ode::internal::{Scale, catch, check_len, scaled_norm};
 use crate::ode::{Norm, OdeError, Pullback, Start, VectorField};
 
 /// A differentiable stochastic solve: [`forward`](Self::forward) integrates and records, [`reverse`](Self::reverse) transposes what was done.
@@ -174,11 +176,11 @@ impl<T: Scalar> SdeAdjoint<T> {
         sinks: &mut S,
     ) -> Result<SdeReport, OdeError> {
         // After an error there is nothing to transpose, not even an earlier pass.
-        self.tape.h.clear();
+        self.tape.clear();
         let mut recorder = Recorder(&mut self.tape, &mut self.record);
         let report = self.integrator.run(sde, span, y0, p, brownian, &mut (sinks, &mut recorder));
         if report.is_err() {
-            self.tape.h.clear();
+            self.tape.clear();
         }
         report
     }
@@ -194,13 +196,13 @@ impl<T: Scalar> SdeAdjoint<T> {
         y0_bar: &mut [T],
         p_bar: &mut [T],
     ) -> Result<SdeCounts, OdeError> {
-        self.check(sde, p, bars, y0_bar, p_bar)?;
+        self.tape.check(self.integrator.srk.n(), false)?;
+        self.check_equation(sde)?;
         let (n, t0) = (self.integrator.srk.n(), self.tape.t[0]);
+        check_reverse(&self.tape, (n, sde.n_params()), p, bars, y0_bar, p_bar)?;
+        self.check_saves(bars.times)?;
         self.integrator.srk.resize_keep(sde, true, &mut self.tr.st);
-        self.tr.lambda.fill(T::ZERO);
-        if !bars.y1.is_empty() {
-            self.tr.lambda.copy_from_slice(bars.y1);
-        }
+        end_bar(bars, &mut self.tr.lambda);
         self.tr.pullbacks = 0;
         let counts = SdeCounts { accepted: self.tape.len() as u64, ..SdeCounts::default() };
         let SdeIntegrator { srk, path, scale, options, .. } = &mut self.integrator;
@@ -218,17 +220,10 @@ impl<T: Scalar> SdeAdjoint<T> {
             counts,
         };
         let swept = catch(|| sweep(&mut self.tape, &mut pass));
-        let mut counts = pass.counts;
-        if swept.is_err() || !matches!(self.tape.memory(), Memory::Stages | Memory::States) {
-            self.tape.h.clear();
-        }
-        swept?;
-        counts.pullbacks = self.tr.pullbacks;
-        y0_bar.copy_from_slice(&self.tr.lambda);
-        for (i, _) in bars.times.iter().enumerate().filter(|(_, t)| **t == t0) {
-            y0_bar.iter_mut().zip(&bars.saved[i * n..][..n]).for_each(|(y, b)| *y += *b);
-        }
-        Ok(counts)
+        let counts = pass.counts;
+        swept.inspect_err(|_| self.tape.clear())?;
+        start_bar(bars, t0, &self.tr.lambda, y0_bar);
+        Ok(SdeCounts { pullbacks: self.tr.pullbacks, ..counts })
     }
 
     /// Runs the frozen steps of the last forward pass, with the same increments, from another start or with other parameters: the program
@@ -240,10 +235,9 @@ impl<T: Scalar> SdeAdjoint<T> {
         y0: &[T],
         times: &[T],
     ) -> Result<Replay<T>, OdeError> {
-        let n = self.integrator.srk.n();
-        self.tape.check(n)?;
-        check_len("the start", y0.len(), n)?;
-        check_len("the parameter vector", p.len(), sde.n_params())?;
+        self.tape.check(self.integrator.srk.n(), false)?;
+        self.check_equation(sde)?;
+        check_replay(&self.tape, (self.integrator.srk.n(), sde.n_params()), p, y0, times)?;
         self.check_saves(times)?;
         catch(|| self.replay_steps(sde, p, y0, times))
     }
@@ -255,15 +249,12 @@ impl<T: Scalar> SdeAdjoint<T> {
         y0: &[T],
         times: &[T],
     ) -> Replay<T> {
-        let n = self.integrator.srk.n();
-        let mut out = Replay { saved: vec![T::ZERO; n * times.len()], ..Replay::default() };
+        let n = y0.len();
+        let mut out = Replay::begin(&self.tape, y0, times);
         let SdeIntegrator { srk, path, scale, options, .. } = &mut self.integrator;
         let st = &mut self.tr.st;
         srk.resize_keep(sde, false, st);
         st.y0.copy_from_slice(y0);
-        for (i, _) in times.iter().enumerate().filter(|(_, t)| **t == self.tape.t[0]) {
-            out.saved[i * n..][..n].copy_from_slice(y0);
-        }
         for j in 0..self.tape.len() {
             let (t, h) = self.tape.step(j);
             noise_from_path(srk, path, self.record.ticks[j], h, st);
@@ -281,42 +272,15 @@ impl<T: Scalar> SdeAdjoint<T> {
         out
     }
 
-    fn check<F: Pullback<T>, G: DiffusionPullback<T>>(
-        &self,
-        sde: &Sde<F, G>,
-        p: &[T],
-        bars: &Bars<'_, T>,
-        y0_bar: &[T],
-        p_bar: &[T],
-    ) -> Result<(), OdeError> {
-        let (n, steps) = (self.integrator.srk.n(), self.tape.len());
-        self.tape.check(n)?;
-        check_len("the drift's state", sde.drift.dim(), self.integrator.srk.dim)?;
-        check_len(
-            "the diffusion's g",
-            sde.diffusion.noise().len(sde.dim()),
-            self.integrator.srk.g_len() / self.integrator.srk.batch,
-        )?;
-        check_len("the parameter vector", p.len(), sde.n_params())?;
-        check_len("p_bar", p_bar.len(), p.len())?;
-        check_len("y0_bar", y0_bar.len(), n)?;
-        for (what, len, want) in [
-            ("the bar of y(t1)", bars.y1.len(), n),
-            ("the bar of the error estimates", bars.error.len(), steps),
-            ("the bar of the stiffness estimates", bars.stiffness.len(), steps),
-        ] {
-            if len != 0 {
-                check_len(what, len, want)?;
-            }
-        }
-        check_len("the bar of the saved states", bars.saved.len(), n * bars.times.len())?;
-        self.check_saves(bars.times)
+    fn check_equation<F: VectorField<T>, G: Diffusion<T>>(&self, sde: &Sde<F, G>) -> Result<(), OdeError> {
+        let srk = &self.integrator.srk;
+        check_len("the drift's state", sde.drift.dim(), srk.dim)?;
+        check_noise(srk.method, srk.noise, &sde.diffusion)
     }
 
     /// Every time must be t0 or the end of a step.
     fn check_saves(&self, times: &[T]) -> Result<(), OdeError> {
         let (t0, ends) = (self.tape.t[0], &self.tape.t_next);
-        check_save_points(times, t0, ends[ends.len() - 1])?;
         for (i, &t) in times.iter().enumerate() {
             let j = ends.partition_point(|&end| end < t);
             if t != t0 && ends.get(j) != Some(&t) {
@@ -367,7 +331,7 @@ impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Pass<'_, '_, T, F, G> {
 }
 
 impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Steps<T> for Pass<'_, '_, T, F, G> {
-    fn state(&mut self) -> &mut [T] {
+    fn state(&mut self) -> &mut Vec<T> {
         &mut self.tr.st.y0
     }
 
@@ -403,8 +367,7 @@ impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Steps<T> for Pass<'_, '
         } else {
             self.step((t, h));
         }
-        let pick = |x: &[T]| x.get(j).copied().unwrap_or(T::ZERO);
-        let estimates = (pick(self.bars.error), pick(self.bars.stiffness));
+        let estimates = estimate_bars(self.bars, j);
         self.tr.reverse(self.srk, self.sde, (t, h), self.p, self.error, estimates, self.p_bar);
         if stored {
             self.record.stored[j].swap(&mut self.tr.st, stages);

@@ -50,7 +50,8 @@ pub struct Brownian {
 }
 
 impl Brownian {
-    /// The paths of a seed.
+    /// The paths of a seed. With a fixed step they depend on the step, too (one cell a step): to run different steps, or fixed and adaptive ones, on the
+    /// same paths, give [`with_cells`](Self::with_cells).
     pub fn new(seed: u64) -> Self {
         Self { seed, first_trajectory: 0, interval: None, cells: None, depth: 24 }
     }
@@ -194,11 +195,17 @@ impl BrownianPath {
         self.position
     }
 
-    /// Increments w and space-time Levy areas H, each width x batch, from the position to the tick nearest t, which becomes the position.
-    pub fn advance(&mut self, t: f64) -> (&[f64], &[f64]) {
-        self.look(self.tick_of(t));
+    /// Increments w and space-time Levy areas H, each width x batch, from the position to the tick nearest t, which becomes the position. An error
+    /// if t is before the position or after the end of the interval: the path stays where it is.
+    pub fn advance(&mut self, t: f64) -> Result<(&[f64], &[f64]), OdeError> {
+        let (target, end) = (self.tick_of(t), self.time_of(self.cells << self.depth));
+        if !(target >= self.position && t <= end + self.tick) {
+            let must = "from the path's position to the end of its interval";
+            return Err(OdeError::Option { option: "t", value: t, must });
+        }
+        self.look(target);
         self.accept();
-        (&self.w, &self.area)
+        Ok((&self.w, &self.area))
     }
 
     /// w and H from the position to a later tick; the position stays.

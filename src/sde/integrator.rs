@@ -98,11 +98,13 @@ impl<T: Scalar> SdeIntegrator<T> {
         self.check(sde, span, y0, p)?;
         let span64 = (span.0.f64(), span.1.f64());
         self.path.set(&self.with_grid(brownian, span64), span64)?;
-        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.srk.dim })?;
-        self.srk.resize_keep(sde, sinks.wants_keep(), &mut self.st);
-        self.st.y0.copy_from_slice(y0);
-        // A panic of the user's functions becomes an error: all storage here is overwritten by the next run.
-        catch(|| self.drive(sde, span64, p, sinks))
+        // A panic of the user's functions or sinks becomes an error: all storage here is overwritten by the next run.
+        catch(|| {
+            sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.srk.dim })?;
+            self.srk.resize_keep(sde, sinks.wants_keep(), &mut self.st);
+            self.st.y0.copy_from_slice(y0);
+            Ok(self.drive(sde, span64, p, sinks))
+        })?
     }
 
     /// With a fixed step and no cells given: one cell a step.
@@ -176,7 +178,7 @@ impl<T: Scalar> SdeIntegrator<T> {
             d.h = self.first_step(&d);
         }
         let mut stop = self.steps(sde, p, sinks, &mut d);
-        let early = stop == OdeStop::StepUnderflow && d.counts.accepted == 0;
+        let early = matches!(stop, OdeStop::StepUnderflow | OdeStop::NotFinite) && d.counts.accepted == 0;
         if early && !self.start_is_finite(sde, p, &mut d) {
             stop = OdeStop::StartNotFinite;
         }
@@ -280,7 +282,7 @@ impl<T: Scalar> SdeIntegrator<T> {
                 d.counts.rejected += 1;
                 d.counts.not_finite += !d.err.is_finite() as u64;
                 if fixed {
-                    return OdeStop::StepUnderflow;
+                    return OdeStop::NotFinite;
                 }
                 d.h = h * d.control.rejected(&self.options.controller, k, d.err);
                 continue;
@@ -355,7 +357,7 @@ impl<T: Scalar> SdeIntegrator<T> {
 }
 
 /// Whether the method may be used with this diffusion.
-fn check_noise<T: Scalar, G: Diffusion<T>>(
+pub(crate) fn check_noise<T: Scalar, G: Diffusion<T>>(
     method: &SdeMethod,
     noise: Noise,
     diffusion: &G,

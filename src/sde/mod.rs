@@ -18,8 +18,10 @@
 //! | moments by many paths, low accuracy | [`EULER_MARUYAMA`] | weak 1 | fixed |
 //!
 //! Diagonal noise has its order if g_i depends on t and y_i only; where it depends on other components, as in most neural SDEs, all methods here have
-//! order 1/2 in the worst case, because the Levy areas of pairs of motions are not simulated. Measured weak orders on geometric Brownian motion:
-//! Euler-Maruyama and Milstein 1, SRIW1 2, SOSRI and SOSRI2 between 1.5 and 2.
+//! order 1/2 in the worst case, because the Levy areas of pairs of motions are not simulated. Weak orders on geometric Brownian motion,
+//! by quadrature: Euler-Maruyama and Milstein 1, SRIW1 2. SOSRI and SOSRI2, for which 2 is often quoted, have 1.5 in the limit: the conditions of strong
+//! order 1.5, which their published coefficients satisfy to rounding, leave a term c h^(5/2) in the mean of a step's error (SRIW1 has none); it is small,
+//! so 1.6 to 1.8 is what one sees.
 //!
 //! # Steps
 //!

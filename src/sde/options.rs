@@ -12,7 +12,7 @@ pub struct SdeOptions {
     /// Norm of the scaled error.
     pub norm: Norm,
     /// Step-size controller; its exponents are divided by the method's `control_order`. The default is that of Rackauckas and Nie:
-    /// proportional-integral with beta1 = 7/(10 order), beta2 = 2/(5 order), growth at most 9/8.
+    /// proportional-integral with beta1 = 7/(10 order), beta2 = 2/(5 order), safety factor 0.9, growth at most 9/8.
     pub controller: Controller,
     /// Weight of the drift's part E1 in the error estimate; the method's own if absent.
     pub delta: Option<f64>,
@@ -52,7 +52,8 @@ impl SdeOptions {
     pub fn tolerances(rtol: impl Into<Tolerance>, atol: impl Into<Tolerance>) -> Self {
         Self { rtol: rtol.into(), atol: atol.into(), ..Self::default() }
     }
-    /// Defaults without error control, step h > 0.
+    /// Defaults without error control, step h > 0. Runs of one seed with different steps follow different paths unless the
+    /// [`Brownian`](super::Brownian) has its cells given.
     pub fn fixed(h: f64) -> Self {
         Self { fixed_step: Some(h), ..Self::default() }
     }

@@ -23,6 +23,19 @@ pub struct SdeCounts {
     pub recomputed: u64,
 }
 
+impl std::ops::AddAssign for SdeCounts {
+    fn add_assign(&mut self, other: Self) {
+        let Self { drift, diffusion, accepted, rejected, not_finite, pullbacks, recomputed } = other;
+        self.drift += drift;
+        self.diffusion += diffusion;
+        self.accepted += accepted;
+        self.rejected += rejected;
+        self.not_finite += not_finite;
+        self.pullbacks += pullbacks;
+        self.recomputed += recomputed;
+    }
+}
+
 /// The answer; the final state is the integrator's [`y`](super::SdeIntegrator::y).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct SdeReport {
@@ -51,20 +64,10 @@ impl SdeReport {
     /// One or two sentences for people: where, how stiff, what to try.
     pub fn message(&self) -> String {
         let SdeCounts { accepted, rejected, not_finite, .. } = self.counts;
-        let steps = format!("{accepted} steps and {rejected} rejections");
-        let at = format!("t = {:.6e}", self.t);
-        let head = match self.stop {
-            OdeStop::Finished => return format!("finished at {at} after {steps}"),
-            OdeStop::Stopped => return format!("stopped by a sink at {at} after {steps}"),
-            OdeStop::StartNotFinite => {
-                return format!(
-                    "drift or diffusion is not finite at the start, {at}: check the start and the parameters"
-                );
-            }
-            OdeStop::MaxSteps => {
-                format!("reached the limit of steps at {at}: {steps}, last step {:.3e}", self.h)
-            }
-            _ => format!("gave up with a step of {:.3e} at {at} after {steps}", self.h),
+        let names = ("drift or diffusion is", "a sink");
+        let head = match self.stop.opening(names, (self.t, self.h), (accepted, rejected)) {
+            Ok(head) => head,
+            Err(all) => return all,
         };
         let advice = if !self.error.is_finite() {
             format!(

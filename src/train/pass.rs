@@ -406,7 +406,7 @@ impl<T: Scalar> OdePass<T> {
         }
         let Some((term, scope)) = penalty.term() else { return Ok(0.0) };
         if scope == Scope::Global {
-            return Ok(self.heuristics.add(&term, weight));
+            return Ok(self.heuristics.add(&term, weight)?);
         }
         if !self.sample.found() {
             return Ok(0.0);
@@ -420,7 +420,7 @@ impl<T: Scalar> OdePass<T> {
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
         }
-        let value = self.local_heuristics.add(&term, weight);
+        let value = self.local_heuristics.add(&term, weight)?;
         let bars = Bars {
             error: self.local_heuristics.error_bar(),
             stiffness: self.local_heuristics.stiffness_bar(),

@@ -35,20 +35,20 @@ fn frozen(pass: &mut OdePass<f64>, field: &mut Field, now: &Progress, y0: &[f64]
     let r = pass.adjoint.replay(field, p, y0, &TIMES).unwrap();
     let mut loss = data_loss(&r.y1, &r.saved, None);
     let mut heuristics = pass.heuristics.clone();
-    heuristics.set(&r.error, &r.stiffness);
+    heuristics.set(&r.error, &r.stiffness).unwrap();
     let times = pass.points.times().to_vec();
     let steps: Vec<f64> = heuristics.steps().to_vec();
     for penalty in pass.penalties.clone() {
         let weight = penalty.weight().at(now);
         loss += weight
             * match (penalty.term(), penalty.path()) {
-                (Some((term, Scope::Global)), _) => heuristics.add(&term, 0.0),
+                (Some((term, Scope::Global)), _) => heuristics.add(&term, 0.0).unwrap(),
                 (Some((term, _)), _) => {
                     let y = pass.sample.y.clone();
                     let r = pass.local.replay(field, p, &y, &[]).unwrap();
                     let mut local = pass.local_heuristics.clone();
-                    local.set(&r.error, &r.stiffness);
-                    local.add(&term, 0.0)
+                    local.set(&r.error, &r.stiffness).unwrap();
+                    local.add(&term, 0.0).unwrap()
                 }
                 (_, Some(path)) => {
                     let r = pass.adjoint.replay(field, p, y0, &times).unwrap();

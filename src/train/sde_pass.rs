@@ -150,7 +150,7 @@ impl<T: Scalar> SdePass<T> {
     ) -> Result<f64, TrainError> {
         let Some((term, scope)) = penalty.term() else { return Ok(0.0) };
         if scope == Scope::Global {
-            return Ok(self.heuristics.add(&term, weight));
+            return Ok(self.heuristics.add(&term, weight)?);
         }
         let (t, h) = (self.sample.t, self.sample.h);
         if !self.sample.found() || t + h == t {
@@ -162,7 +162,7 @@ impl<T: Scalar> SdePass<T> {
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
         }
-        let value = self.local_heuristics.add(&term, weight);
+        let value = self.local_heuristics.add(&term, weight)?;
         let bars = Bars {
             error: self.local_heuristics.error_bar(),
             stiffness: self.local_heuristics.stiffness_bar(),

@@ -30,7 +30,7 @@ fn data_loss(y1: &[f64], saved: &[f64], bars: Option<LossBars<'_, f64>>) -> f64 
 }
 
 fn set(h: &mut Heuristics<f64>, r: &Replay<f64>) {
-    h.set(&r.error, &r.stiffness);
+    h.set(&r.error, &r.stiffness).unwrap();
 }
 
 fn frozen(pass: &mut SdePass<f64>, y0: &[f64], p: &[f64]) -> f64 {
@@ -42,13 +42,13 @@ fn frozen(pass: &mut SdePass<f64>, y0: &[f64], p: &[f64]) -> f64 {
     for penalty in pass.penalties.clone() {
         let (term, scope) = penalty.term().unwrap();
         let value = if scope == Scope::Global {
-            heuristics.add(&term, 0.0)
+            heuristics.add(&term, 0.0).unwrap()
         } else {
             let y = pass.sample.y.clone();
             let r = pass.local.replay(&mut sde, p, &y, &[]).unwrap();
             let mut local = pass.local_heuristics.clone();
             set(&mut local, &r);
-            local.add(&term, 0.0)
+            local.add(&term, 0.0).unwrap()
         };
         loss += penalty.weight().at(&Progress::default()) * value;
     }

@@ -130,7 +130,7 @@ impl<T: Scalar> Auto<T> {
                 (options.first_step, options.max_steps) = (first_step, left);
                 self.explicit.run(field, (t, t1), &start, p, &mut watch)?
             };
-            add(&mut total, &report.counts);
+            total += report.counts;
             t = T::of(report.t);
             let y = if watch.stiff { self.stiff.y() } else { self.explicit.y() };
             start.copy_from_slice(y);
@@ -140,7 +140,8 @@ impl<T: Scalar> Auto<T> {
             if switch && t != t1 {
                 watch.stiff = !watch.stiff;
                 self.switches.push(Switch { t: report.t, to_stiff: watch.stiff, size: watch.size });
-                first_step = Some(report.h.abs()).filter(|h| *h > 0.0);
+                // A step that shrank away would be too short for the implicit method too: it chooses its own.
+                first_step = Some(report.h.abs()).filter(|h| *h > 0.0 && !shrunk);
                 continue;
             }
             if switch && !shrunk {
@@ -152,16 +153,6 @@ impl<T: Scalar> Auto<T> {
             return Ok(report);
         }
     }
-}
-
-fn add(total: &mut OdeCounts, part: &OdeCounts) {
-    total.evals += part.evals;
-    total.accepted += part.accepted;
-    total.rejected += part.rejected;
-    total.not_finite += part.not_finite;
-    total.jacobians += part.jacobians;
-    total.factorizations += part.factorizations;
-    total.pullbacks += part.pullbacks;
 }
 
 /// Passes the steps on to the user's sinks and ends a part of the integration where the method should change.

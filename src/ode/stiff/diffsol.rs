@@ -113,9 +113,11 @@ impl Diffsol {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
-        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
-        self.y.copy_from_slice(y0);
-        catch(|| self.solve(field, span, p, sinks))?
+        catch(|| {
+            sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
+            self.y.copy_from_slice(y0);
+            self.solve(field, span, p, sinks)
+        })?
     }
 
     fn solve<F: Linearize<f64>, S: StepSink<f64>>(
@@ -233,20 +235,8 @@ impl<F: Linearize<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
                     (0..n).for_each(|i| out[i] = if known { value[i] } else { f64::NAN });
                 },
             };
-            let mut step = Step {
-                body: &mut body,
-                t,
-                h,
-                t_next,
-                theta_end: 1.0,
-                err: 0.0,
-                index: accepted,
-                stiffness: None,
-                y_end: &mut y_end,
-                y_next: &mut y_next,
-                changed: false,
-                counts: &mut counts,
-            };
+            let room = (&mut y_end[..], &mut y_next);
+            let mut step = Step::new(&mut body, (t, h, t_next), 0.0, accepted, room, &mut counts);
             let flow = sinks.accepted(&mut step);
             let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
             let moved = changed || shortened;

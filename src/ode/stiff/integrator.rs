@@ -76,10 +76,12 @@ impl<T: Scalar> StiffIntegrator<T> {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
-        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
-        self.st.y0.copy_from_slice(y0);
-        // A panic of the user's field becomes an error: all storage here is overwritten by the next run.
-        catch(|| self.drive(field, span, p, sinks))
+        // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
+        catch(|| {
+            sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
+            self.st.y0.copy_from_slice(y0);
+            Ok(self.drive(field, span, p, sinks))
+        })?
     }
 
     fn drive<F: Linearize<T>, S: StepSink<T>>(
@@ -101,7 +103,7 @@ impl<T: Scalar> StiffIntegrator<T> {
         let order = self.ros.tab.error_order;
         d.h = first.choose(field, &self.options, &self.scale, order, (t0, t1), p, &mut d.counts);
         let stop = self.steps(field, p, sinks, &mut d);
-        if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow) {
+        if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow) && d.counts.jacobians > 0 {
             let radius = self.ros.radius(&self.st);
             d.stiffness = Some(radius).filter(|r| r.is_finite() && *r > T::ZERO);
         }
@@ -158,20 +160,8 @@ impl<T: Scalar> StiffIntegrator<T> {
         t_next: T,
     ) -> ControlFlow<()> {
         let mut body = RosBody { ros: &self.ros, st: &self.st };
-        let mut step = Step {
-            body: &mut body,
-            t: d.t,
-            h,
-            t_next,
-            theta_end: T::ONE,
-            err: d.err,
-            index: d.counts.accepted,
-            stiffness: None,
-            y_end: &mut self.y_end,
-            y_next: &mut self.y_next,
-            changed: false,
-            counts: &mut d.counts,
-        };
+        let room = (&mut self.y_end[..], &mut self.y_next);
+        let mut step = Step::new(&mut body, (d.t, h, t_next), d.err, d.counts.accepted, room, &mut d.counts);
         let flow = sinks.accepted(&mut step);
         d.stiffness = step.stiffness.or(d.stiffness);
         let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());

@@ -124,8 +124,24 @@ fn rate<T: Scalar, F: VectorField<T> + ?Sized>(
 
 /// Passes everything but the linearization on to the field inside.
 macro_rules! forward_field {
-    ($name:ident<F $(, $g:ident)?>) => {
-        impl<T: Scalar, F: VectorField<T> $(, $g: FnMut(T, &[T], &[T], &mut [T]))?> VectorField<T> for $name<F $(, $g)?> {
+    ($name:ident<$($g:ident),*>) => {
+        impl<$($g),*> $name<$($g),*> {
+            /// f does not depend on t: df/dt = 0.
+            pub fn autonomous(mut self) -> Self {
+                self.autonomous = true;
+                self
+            }
+        }
+        forward_field!(@ $name<$($g),*>, [$($g),*]);
+    };
+    (@ $type:ty, [F, T]) => {
+        forward_field!(@ $type);
+    };
+    (@ $type:ty, [F, $j:ident]) => {
+        forward_field!(@ $type, $j);
+    };
+    (@ $type:ty $(, $j:ident)?) => {
+        impl<T: Scalar, F: VectorField<T> $(, $j)?> VectorField<T> for $type {
             fn dim(&self) -> usize {
                 self.field.dim()
             }
@@ -136,6 +152,10 @@ macro_rules! forward_field {
             fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
                 self.field.eval(t, y, p, dy);
             }
+            #[inline(always)]
+            fn eval_one(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
+                self.field.eval_one(t, y, p, dy);
+            }
             fn keep_len(&self, batch: usize) -> usize {
                 self.field.keep_len(batch)
             }
@@ -143,9 +163,22 @@ macro_rules! forward_field {
                 self.field.eval_keep(t, y, p, dy, keep);
             }
         }
-        impl<T: Scalar, F: Pullback<T> $(, $g: FnMut(T, &[T], &[T], &mut [T]))?> Pullback<T> for $name<F $(, $g)?> {
+        impl<T: Scalar, F: Pullback<T> $(, $j)?> Pullback<T> for $type {
             fn pullback(&mut self, t: T, y: &[T], p: &[T], w: &[T], y_bar: &mut [T], p_bar: &mut [T]) {
                 self.field.pullback(t, y, p, w, y_bar, p_bar);
+            }
+            fn pullback_kept(
+                &mut self,
+                t: T,
+                y: &[T],
+                p: &[T],
+                dy: &[T],
+                keep: &[T],
+                w: &[T],
+                y_bar: &mut [T],
+                p_bar: &mut [T],
+            ) {
+                self.field.pullback_kept(t, y, p, dy, keep, w, y_bar, p_bar);
             }
         }
     };
@@ -181,11 +214,6 @@ impl<F, J> WithJacobian<F, J> {
         J: FnMut(T, &[T], &[T], &mut [T]),
     {
         Self { field, jacobian, autonomous: false }
-    }
-    /// f does not depend on t: df/dt = 0.
-    pub fn autonomous(mut self) -> Self {
-        self.autonomous = true;
-        self
     }
 }
 
@@ -235,37 +263,9 @@ impl<T: Scalar, F: Pullback<T>> FromPullback<F, T> {
         let p_bar = vec![T::ZERO; field.n_params()];
         Self { field, autonomous: false, w: vec![], row: vec![], p_bar }
     }
-    /// f does not depend on t: df/dt = 0.
-    pub fn autonomous(mut self) -> Self {
-        self.autonomous = true;
-        self
-    }
 }
 
-impl<T: Scalar, F: VectorField<T>> VectorField<T> for FromPullback<F, T> {
-    fn dim(&self) -> usize {
-        self.field.dim()
-    }
-    fn n_params(&self) -> usize {
-        self.field.n_params()
-    }
-    #[inline(always)]
-    fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
-        self.field.eval(t, y, p, dy);
-    }
-    fn keep_len(&self, batch: usize) -> usize {
-        self.field.keep_len(batch)
-    }
-    fn eval_keep(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T], keep: &mut [T]) {
-        self.field.eval_keep(t, y, p, dy, keep);
-    }
-}
-
-impl<T: Scalar, F: Pullback<T>> Pullback<T> for FromPullback<F, T> {
-    fn pullback(&mut self, t: T, y: &[T], p: &[T], w: &[T], y_bar: &mut [T], p_bar: &mut [T]) {
-        self.field.pullback(t, y, p, w, y_bar, p_bar);
-    }
-}
+forward_field!(FromPullback<F, T>);
 
 impl<T: Scalar, F: Pullback<T>> Linearize<T> for FromPullback<F, T> {
     fn linearize(&mut self, at: &Point<'_, T>, jac: &mut [T], dfdt: &mut [T], counts: &mut OdeCounts) {
@@ -310,25 +310,9 @@ impl<T: Scalar, F: VectorField<T>> Differences<F, T> {
     pub fn new(field: F) -> Self {
         Self { field, autonomous: false, y: vec![], f: vec![], delta: vec![] }
     }
-    /// f does not depend on t: df/dt = 0.
-    pub fn autonomous(mut self) -> Self {
-        self.autonomous = true;
-        self
-    }
 }
 
-impl<T: Scalar, F: VectorField<T>> VectorField<T> for Differences<F, T> {
-    fn dim(&self) -> usize {
-        self.field.dim()
-    }
-    fn n_params(&self) -> usize {
-        self.field.n_params()
-    }
-    #[inline(always)]
-    fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
-        self.field.eval(t, y, p, dy);
-    }
-}
+forward_field!(Differences<F, T>);
 
 impl<T: Scalar, F: VectorField<T>> Linearize<T> for Differences<F, T> {
     fn linearize(&mut self, at: &Point<'_, T>, jac: &mut [T], dfdt: &mut [T], counts: &mut OdeCounts) {

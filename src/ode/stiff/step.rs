@@ -370,8 +370,18 @@ impl<T: Scalar> Rosenbrock<T> {
     /// theta (1 - theta) sum_m q_mj theta^m.
     #[inline]
     pub fn dense_weight(&self, j: usize, theta: T) -> T {
-        let sum = (0..self.degree).rev().fold(T::ZERO, |s, m| s * theta + self.q[m * self.s + j]);
-        theta * (T::ONE - theta) * sum
+        self.dense_bubble(j, theta).0
+    }
+    /// The same and its derivative.
+    #[inline]
+    fn dense_bubble(&self, j: usize, theta: T) -> (T, T) {
+        kernels::bubble((0..self.degree).map(|m| self.q[m * self.s + j]), theta)
+    }
+    /// out <- dy/dt at t + theta h of the interpolant.
+    pub fn rate(&self, theta: T, h: T, st: &RosStages<T>, out: &mut [T]) {
+        let terms =
+            st.u.chunks_exact(st.y0.len()).enumerate().map(|(j, u)| (self.dense_bubble(j, theta).1, u));
+        kernels::interpolant_rate(h, (&st.y0, &st.y1), terms, out);
     }
 
     /// out <- y(t + theta h).
