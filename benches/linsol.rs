@@ -113,7 +113,7 @@ fn every_solver(c: &mut Criterion) {
     let mut a = symmetric(12, &t);
     let (b, mut x) = (vec![1.0; 12], vec![0.0; 12]);
     for kind in LinearSolverKind::ALL {
-        let mut solver = build(kind, 1);
+        let mut solver = build(kind, 1, 1);
         group.bench_function(kind.as_str(), |bench| {
             bench.iter(|| factor_and_solve(&mut *solver, &mut a, &b, &mut x, 1e-6));
         });

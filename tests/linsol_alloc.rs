@@ -91,7 +91,7 @@ fn the_counter_counts() {
 fn warm_solves_do_not_allocate() {
     for kind in LinearSolverKind::ALL {
         for n in [6, 200] {
-            let (_, solve) = allocations(&mut *build(kind, 1), &mut matrix(n));
+            let (_, solve) = allocations(&mut *build(kind, 1, 1), &mut matrix(n));
             assert_eq!(solve, 0, "{kind} n = {n}");
         }
     }
@@ -101,7 +101,7 @@ fn warm_solves_do_not_allocate() {
 fn warm_preparation_does_not_allocate_but_where_libraries_do() {
     for kind in LinearSolverKind::ALL {
         for n in [6, 200] {
-            let (prepare, _) = allocations(&mut *build(kind, 1), &mut matrix(n));
+            let (prepare, _) = allocations(&mut *build(kind, 1, 1), &mut matrix(n));
             // The small eigenvalue problem of the sketch is faer's.
             if kind != LinearSolverKind::SketchedKrylov {
                 assert_eq!(prepare, 0, "{kind} n = {n}");

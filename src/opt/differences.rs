@@ -104,9 +104,10 @@ impl Model<'_> {
             let Some(hessian) = self.hessian() else { return Ok(()) };
             for &j in group {
                 let (down, up) = self.room(j, x[j], step);
-                for p in hessian.col_ptr[j]..hessian.col_ptr[j + 1] {
-                    let i = hessian.row_idx[p];
-                    out[p] = (d.plus[i] - d.minus[i]) / ((x[j] + up) - (x[j] - down));
+                let entries = hessian.col_ptr[j]..hessian.col_ptr[j + 1];
+                let width = (x[j] + up) - (x[j] - down);
+                for (o, &i) in out[entries.clone()].iter_mut().zip(&hessian.row_idx[entries]) {
+                    *o = (d.plus[i] - d.minus[i]) / width;
                 }
                 d.x[j] = x[j];
             }
