@@ -522,3 +522,23 @@ fn a_stiff_ensemble_does_not_depend_on_the_number_of_threads() {
     assert!(bad(&o, &y0, Params::Shared(pr.p), &[2e3]).contains("outside the span"));
     assert!(bad(&Options::tolerances(-1.0, 1.0), &y0, Params::Shared(pr.p), &[]).contains("rtol"));
 }
+
+#[test]
+fn between_very_stiff_steps_the_longest_step_rules_the_error() {
+    // As the documents of StiffIntegrator say: the ends are exact, the interpolant is not controlled.
+    let mut f = WithJacobian::new(
+        FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            dy[0] = -1e9 * (y[0] - t.cos()) - t.sin()
+        }),
+        |_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = -1e9,
+    );
+    for (max_step, inside) in [(f64::INFINITY, 1e-3), (0.1, 1e-7)] {
+        let o = Options { max_step, ..Options::tolerances(1e-6, 1e-6) };
+        let times: Vec<f64> = (0..=40).map(|i| 0.05 * i as f64).collect();
+        let s = solve_stiff(&mut f, &RODAS5P, &o, (0.0, 2.0), &[1.0], &[], &times).unwrap();
+        let worst =
+            times.iter().enumerate().map(|(i, t)| (s.state(i)[0] - t.cos()).abs()).fold(0.0, f64::max);
+        println!("{max_step}: {worst:.1e} between, {:.1e} at the end", (s.y1[0] - 2f64.cos()).abs());
+        assert!(worst < inside && (s.y1[0] - 2f64.cos()).abs() < 1e-10);
+    }
+}

@@ -18,6 +18,11 @@ use crate::linalg::Scalar;
 /// A Rosenbrock method with its storage: made once, used for any number of integrations; no allocation per step. It takes the same options,
 /// sinks and events as [`Integrator`](crate::ode::Integrator) and answers with the same report.
 ///
+/// Between the steps a very stiff solution may be far less accurate than at their ends: there the methods are exact for what is forced, the error estimate
+/// sees nothing, and the steps grow as long as the forcing's own scale, which the interpolant does not resolve. For y' = -1e9 (y - cos t) - sin t at 1e-6 six steps reach t = 2
+/// with an error of 3e-12, but between them it is up to 5e-4. Where save points, events or dense output count, set [`Options::max_step`] to a tenth of the
+/// forcing's scale: with 0.1 the error there is at most 2e-8.
+///
 /// Storage: (2 stages + 6 + 2 dim) times the length of the state.
 #[derive(Debug, Clone)]
 pub struct StiffIntegrator<T: Scalar> {
