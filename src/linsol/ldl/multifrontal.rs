@@ -15,6 +15,8 @@ use super::NAME;
 use super::front::{Pivot, Thresholds, Work, axpy, eliminate};
 use super::symbolic::{Node, ROOT, Symbolic};
 
+/// Mean length of runs from which a child is summed run by run.
+const LONG_RUN: usize = 8;
 /// Multiplications between looks at the stop token.
 const PATIENCE: f64 = 1e6;
 
@@ -38,6 +40,25 @@ struct Left {
     delayed: usize,
 }
 
+/// Rows of a child that follow each other in its parent's front, too.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    child: usize,
+    parent: usize,
+    len: usize,
+}
+
+fn find_runs(map: &[u32], runs: &mut Vec<Run>) {
+    runs.clear();
+    for (child, &parent) in map.iter().enumerate() {
+        let parent = parent as usize;
+        match runs.last_mut() {
+            Some(run) if run.parent + run.len == parent => run.len += 1,
+            _ => runs.push(Run { child, parent, len: 1 }),
+        }
+    }
+}
+
 pub(super) struct Multifrontal {
     pub symbolic: Symbolic,
     factor: Vec<f64>,
@@ -48,6 +69,8 @@ pub(super) struct Multifrontal {
     front: Vec<f64>,
     /// Place in the front of each row of a child.
     map: Vec<u32>,
+    /// The same where neighbours stay neighbours.
+    runs: Vec<Run>,
     work: Work,
     /// Right-hand side by positions, and the rows of a block.
     x: Vec<f64>,
@@ -75,6 +98,7 @@ impl Multifrontal {
             left: Vec::new(),
             front: Vec::new(),
             map: Vec::new(),
+            runs: Vec::new(),
             work: Work::default(),
             x: vec![0.0; n],
             local: Vec::new(),
@@ -194,6 +218,8 @@ impl Multifrontal {
             before += own as u32;
             let n = self.map.len();
             let left = &self.stack[start..start + n * n];
+            find_runs(&self.map, &mut self.runs);
+            let whole = self.runs.len() * LONG_RUN <= n;
             for j in 0..n {
                 let pj = self.map[j] as usize;
                 let column = &left[j * n + j..(j + 1) * n];
@@ -202,6 +228,16 @@ impl Multifrontal {
                     for (v, &pi) in column.iter().zip(&self.map[j..]) {
                         let (pi, pj) = (pi as usize, pj);
                         self.front[pi.min(pj) * size + pi.max(pj)] += v;
+                    }
+                } else if whole {
+                    let to = &mut self.front[pj * size..(pj + 1) * size];
+                    for run in &self.runs {
+                        let (from, end) = (run.child.max(j), run.child + run.len);
+                        if from < end {
+                            let at = run.parent + (from - run.child);
+                            let to = &mut to[at..at + (end - from)];
+                            to.iter_mut().zip(&column[from - j..end - j]).for_each(|(t, v)| *t += v);
+                        }
                     }
                 } else {
                     let to = &mut self.front[pj * size..(pj + 1) * size];
