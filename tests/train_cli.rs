@@ -98,6 +98,7 @@ fn a_run_leaves_log_weights_summary_and_plots() {
         "mean_step",
         "mean_error",
         "max_stiffness",
+        "tape_bytes",
         "gradient_norm",
         "rate",
         "forward_seconds",

@@ -2,14 +2,13 @@
 
 use std::time::Instant;
 
-use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::config::Config;
 use super::error::TrainError;
 use super::pass::{LossBars, OdePass, PassStats, Problem};
 use super::schedule::Progress;
-use super::task::{Curve, Evaluation, Split, Task};
+use super::task::{Curve, Evaluation, Split, Task, jittered};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Chain, MapField, Mlp, Params, Power, squared_error};
 use crate::ode::{FnField, Integrator, Options, SaveAt, VERN76, VectorField, solve};
@@ -76,16 +75,6 @@ impl<T: Scalar> SpiralOde<T> {
         })
     }
 
-    /// STEER where states are saved: every save time after the start moves by up to `steer` half intervals; the span ends at the last.
-    fn jittered(&self, rng: &mut StdRng) -> Vec<T> {
-        let half = 0.5 * self.steer * self.end.f64() / (self.times.len() - 1) as f64;
-        let mut moved: Vec<T> = self.times.clone();
-        for t in &mut moved[1..] {
-            *t = T::of(t.f64() + half * (2.0 * rng.random::<f64>() - 1.0));
-        }
-        moved
-    }
-
     fn predict(&mut self, p: &[T], times: &[T]) -> Result<(Vec<T>, crate::ode::OdeReport), TrainError> {
         let mut save = SaveAt::new(times);
         let start = START.map(T::of);
@@ -117,9 +106,9 @@ impl<T: Scalar> Task<T> for SpiralOde<T> {
         rng: &mut StdRng,
         gradient: &mut [T],
     ) -> Result<(PassStats, Option<f64>), TrainError> {
-        let times = if self.steer > 0.0 { self.jittered(rng) } else { self.times.clone() };
+        let times = jittered(&self.times, self.steer, rng);
         let start = START.map(T::of);
-        let end = if self.steer > 0.0 { times[times.len() - 1] } else { self.end };
+        let end = times[times.len() - 1];
         let problem = Problem { span: (T::ZERO, end), y0: &start, p, times: &times };
         let target = &self.target;
         let mut loss = |_: &[T], saved: &[T], bars: LossBars<'_, T>| {

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Deserialize;
 
-use costate::Error;
-use costate::train::{Config, TrainStop};
+use costate::train::{Config, TrainStop, checkpoint};
 
 use super::super::output::{self, Output};
 use super::super::{Failure, Outcome, SOLVED, STOPPED, interrupt};
@@ -75,8 +74,7 @@ pub fn run(args: &CompareArgs, out: &mut Output) -> Outcome {
     let text = table(&config, &args.config, args.seeds, &rows);
     out.print(format_args!("{text}"));
     if let Some(path) = &args.table {
-        std::fs::write(path, &text)
-            .map_err(|source| Error::Io { path: path.display().to_string(), source })?;
+        checkpoint::write_file(path, text.as_bytes())?;
     }
     let complete = rows.iter().all(|(_, runs)| runs.iter().all(|r| r.test.is_some()));
     Ok(if complete { SOLVED } else { STOPPED })

@@ -187,7 +187,7 @@ fn finish<T: Scalar>(
     plots::curves(folder, &rows)?;
     let path = folder.join("summary.json");
     let text = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
-    fs::write(&path, text).map_err(|source| TrainError::Io { path: path.display().to_string(), source })?;
+    checkpoint::write_file(&path, text.as_bytes())?;
     Ok(summary)
 }
 
