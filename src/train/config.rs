@@ -421,6 +421,11 @@ impl Config {
             return Err(TrainError::config(what));
         }
         for (i, v) in self.variants.iter().enumerate() {
+            if v.name.contains(',') {
+                let what =
+                    format!("variant {:?}: names are listed with commas, so they must not hold one", v.name);
+                return Err(TrainError::config(what));
+            }
             if self.variants[..i].iter().any(|w| w.name == v.name) {
                 return Err(TrainError::config(format!("variant {:?} is there twice", v.name)));
             }

@@ -73,13 +73,17 @@ fn frozen(pass: &mut OdePass<f64>, field: &mut Field, now: &Progress, y0: &[f64]
 }
 
 fn check(name: &str, penalties: &[Penalty], tol: f64) {
+    let options = Options { max_step: 0.4, ..Options::tolerances(3e-4, 1e-4) };
+    check_with(&options, name, penalties, tol);
+}
+
+fn check_with(options: &Options, name: &str, penalties: &[Penalty], tol: f64) {
     let mut field = field();
     let (batch, n) = (3, 2);
     let (y0, p) = (wave(n * batch, 0.9), wave(field.n_params(), 1.7));
-    let options = Options { max_step: 0.4, ..Options::tolerances(3e-4, 1e-4) };
     let now = Progress { step: 3, epoch: 1, epochs: 4 };
     for memory in [Memory::Stages, Memory::States] {
-        let mut pass = OdePass::new(&TSIT54, (n, batch), &options, memory, penalties, true).unwrap();
+        let mut pass = OdePass::new(&TSIT54, (n, batch), options, memory, penalties, true).unwrap();
         let (mut yb, mut pb) = (vec![0.0; y0.len()], vec![0.0; p.len()]);
         let problem = Problem { span: SPAN, y0: &y0, p: &p, times: &TIMES };
         let mut rng = StdRng::seed_from_u64(5);
@@ -140,7 +144,9 @@ fn local_solver_heuristics() {
 fn expected_steps() {
     for scope in [Scope::Global, Scope::LocalBiased, Scope::LocalUnbiased] {
         let penalty = Penalty::ExpectedSteps { weight: Schedule::constant(0.7), scope };
-        check(&format!("expected steps {scope:?}"), &[penalty], 1e-7);
+        // Steps with errors near the tolerance: of a small E the root amplifies the rounding in the differences.
+        let options = Options { fixed_step: Some(0.375), ..Options::tolerances(3e-5, 3e-5) };
+        check_with(&options, &format!("expected steps {scope:?}"), &[penalty], 1e-7);
     }
 }
 
@@ -166,14 +172,14 @@ fn expected_steps_and_their_gradient_do_not_depend_on_the_steps_taken() {
         let options = Options { fixed_step: Some(h), ..Options::tolerances(1e-9, 1e-9) };
         count_steps(&options, Scope::Global, 1)
     };
-    let (coarse, middle, fine) = (at(0.02), at(0.01), at(0.005));
+    let (coarse, middle, fine) = (at(0.04), at(0.02), at(0.01));
     let ((a, _, ga), (b, _, gb), (c, _, gc)) = (&coarse, &middle, &fine);
     assert!((a - b).abs() < 0.01 * b && (b - c).abs() < 0.6 * (a - b).abs(), "{a} {b} {c}");
     let away = |x: &[f64], y: &[f64]| {
         let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
         norm(&mut x.iter().zip(y).map(|(x, y)| x - y)) / norm(&mut y.iter().copied())
     };
-    assert!(away(ga, gb) < 0.02 && away(gb, gc) < 0.6 * away(ga, gb), "{} {}", away(ga, gb), away(gb, gc));
+    assert!(away(ga, gb) < 0.05 && away(gb, gc) < 0.6 * away(ga, gb), "{} {}", away(ga, gb), away(gb, gc));
     // The controller keeps E below 1 by its safety factor: it takes somewhat more steps.
     let (n, taken, _) = count_steps(&Options::tolerances(1e-9, 1e-9), Scope::Global, 1);
     assert!((n - c).abs() < 0.1 * c && taken as f64 > n && (taken as f64) < 1.5 * n, "{n} {c} {taken}");

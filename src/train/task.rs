@@ -74,7 +74,7 @@ impl Evaluation {
 
 /// Samples 0..count in batches of `size`; the last may be smaller.
 pub(super) fn batches(count: usize, size: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
-    let size = size.min(count.max(1));
+    let size = size.max(1);
     (0..count.div_ceil(size)).map(move |b| b * size..((b + 1) * size).min(count))
 }
 

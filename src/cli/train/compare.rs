@@ -10,7 +10,7 @@ use costate::train::{Config, TrainStop, checkpoint};
 
 use super::super::output::{self, Output};
 use super::super::{Failure, Outcome, SOLVED, STOPPED, interrupt};
-use super::run::{Order, Scores};
+use super::run::{Order, Scores, fingerprint};
 use super::{config, slug};
 
 /// Arguments of `compare`.
@@ -36,6 +36,7 @@ pub struct CompareArgs {
 #[derive(Debug, Deserialize)]
 struct Done {
     stop: String,
+    config: Option<String>,
     steps: u64,
     train_seconds: f64,
     train: Option<Scores>,
@@ -90,6 +91,10 @@ fn execute(
     let summary = folder.join("summary.json");
     let read = || -> Option<Done> { serde_json::from_str(&std::fs::read_to_string(&summary).ok()?).ok() };
     if let Some(done) = read().filter(|d| d.stop != "interrupted") {
+        if done.config.as_ref().is_some_and(|c| *c != fingerprint(config)) {
+            let what = "this run had another configuration; remove it, or choose another folder with --out";
+            return Err(Failure(format!("{}: {what}", folder.display())));
+        }
         return Ok(Some(done));
     }
     let resume = folder.join("checkpoint.safetensors").exists();
