@@ -116,6 +116,7 @@ fn maps() -> Vec<(&'static str, Box<dyn Jets<f64>>)> {
         ("power", Box::new(Power { dim: 2, exponent: 3 })),
         ("elementwise", Box::new(Elementwise { dim: 2, activation: Sigmoid })),
         ("square", Box::new(Power { dim: 2, exponent: 2 })),
+        ("one", Box::new(Power { dim: 2, exponent: 0 })),
         ("chain", Box::new(cubic.clone())),
         ("pieces", Box::new(Parallel::new(cubic, 1, 2))),
     ]

@@ -20,9 +20,15 @@
 //! ```
 //!
 //! steps. The steps that were taken are only the quadrature of an integral that does not contain them: to leading order neither N nor its gradient
-//! depends on h_j, and the gradient at frozen h_j is that of the number of steps. Its share is dN = sum_j (1/k) E_j^(1/k) dlog E_j: every step counts alike,
-//! at any tolerance, so a weight is a price per step. R_E has no such limit: on the controller's own steps E_j is nearly the same whatever the parameters,
-//! so the value of sum E_j |h_j| hardly moves, and its frozen gradient, (1/n) sum_j E_j |h_j| dlog E_j for the mean, fades like 1/n^2 for n steps.
+//! depends on h_j, and the gradient at frozen h_j is that of the number of steps, dN = sum_j (1/k) E_j^(1/k) dlog E_j. A weight is the price of a step, at
+//! any tolerance. On steps of equal errors, as a controller makes them, the other heuristics have gradients of the same direction but other sizes,
+//!
+//! ```text
+//! sum E_j^2:  2 E^2 sum_j dlog E_j,    mean E_j |h_j|:  (E T / n^2) sum_j dlog E_j  (n steps of length T / n)
+//! ```
+//!
+//! the first depending on where the controller keeps E, the second fading as the steps become many; and neither value, on the controller's own steps,
+//! says what the solution costs. For stochastic methods k is the order that their controller uses.
 //!
 //! A controller lengthens a step at most tenfold: at E_j < 10^-k a step counts as 0.1, and has no derivative; so E_j = 0 is safe.
 

@@ -251,6 +251,9 @@ impl<T: Scalar> Jets<T> for Power {
     /// d(x^e)_k / dx_j = e (x^(e-1))_(k-j).
     fn jet_backward(&mut self, at: Jet<T>, of: JetPass<'_, T>, bars: JetBars<'_, T>) {
         let (n, e) = (self.dim * at.batch, self.exponent as usize);
+        if e == 0 {
+            return;
+        }
         for i in 0..n {
             for j in 0..=at.k {
                 let slope = T::of(e as f64) * power(e - 1, at.k - j, of.x, n, i);
