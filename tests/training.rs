@@ -220,7 +220,8 @@ fn memory_policies_give_the_same_bits_and_keep_their_budget() {
     };
     let (params, stages) = run("\"stages\"");
     let state = 784 * 30 * 4;
-    assert!(stages.iter().all(|(bytes, steps)| *bytes > 4 * steps * state));
+    // The state and four stages; the last batch of an epoch has 20 columns, not 30.
+    assert!(stages.iter().all(|(bytes, steps)| *bytes > 3 * steps * state));
     for memory in ["\"states\"", "{ every = 3 }", "{ checkpoints = 3 }"] {
         let states = |steps: usize| match memory {
             "\"states\"" => steps,
