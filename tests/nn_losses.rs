@@ -116,6 +116,7 @@ fn maps() -> Vec<(&'static str, Box<dyn Jets<f64>>)> {
         ("power", Box::new(Power { dim: 2, exponent: 3 })),
         ("elementwise", Box::new(Elementwise { dim: 2, activation: Sigmoid })),
         ("square", Box::new(Power { dim: 2, exponent: 2 })),
+        ("one", Box::new(Power { dim: 2, exponent: 0 })),
         ("chain", Box::new(cubic.clone())),
         ("pieces", Box::new(Parallel::new(cubic, 1, 2))),
     ]
@@ -184,7 +185,9 @@ fn transposed_taylor_coefficients() {
         let mut sb = vec![0.0; store.len()];
         for order in (0..k).rev() {
             let at = Jet { k: order, orders: k, batch, t: time.0, dt: time.1 };
-            map.jet_backward(at, &x, &p, &y, &store, &mut yb, &mut xb, &mut sb, &mut pb);
+            let of = JetPass { x: &x, p: &p, y: &y, store: &store };
+            let bars = JetBars { x: &mut xb, p: &mut pb, y: &mut yb, store: &mut sb };
+            map.jet_backward(at, of, bars);
         }
         // The bar of y_k must be complete before order k is done: for a map alone it is w plus what its own lower orders got.
         differences(name, &x, &xb, 2e-8, |x| dot(&w, &forward(&mut *map, k, time, x, &p).0));

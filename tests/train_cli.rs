@@ -98,6 +98,7 @@ fn a_run_leaves_log_weights_summary_and_plots() {
         "mean_step",
         "mean_error",
         "max_stiffness",
+        "tape_bytes",
         "gradient_norm",
         "rate",
         "forward_seconds",
@@ -266,4 +267,7 @@ fn variants_are_compared_in_a_table() {
     let before = fs::metadata(&log).unwrap().modified().unwrap();
     assert_eq!(expect(run(&args), 0), text);
     assert_eq!(before, fs::metadata(&log).unwrap().modified().unwrap());
+    // But not passed off as runs of another configuration.
+    folder.write("c.toml", &(spiral(20, 5, 10) + variants));
+    assert!(refused(&args).contains("had another configuration"));
 }

@@ -201,6 +201,48 @@ fn a_run_that_goes_on_from_a_checkpoint_has_the_same_bits() {
 }
 
 #[test]
+fn memory_policies_give_the_same_bits_and_keep_their_budget() {
+    let run = |memory: &str| {
+        let text = DIGITS
+            .replace("steer = 0.3", &format!("memory = {memory}\nmethod = \"bs32\""))
+            .replace("1e-4", "1e-6");
+        let config = config(&text);
+        let (mut state, mut bytes) = (fresh::<f32>(&config), vec![]);
+        let stop = train(&mut *task::<f32>(&config), &config.train, &mut state, &mut |event, _| {
+            if let TrainEvent::Step(r) = event {
+                assert!(r.pass.accepted >= 8, "{}", r.pass.accepted);
+                bytes.push((r.pass.tape_bytes, r.pass.accepted as usize));
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        assert_eq!(stop.unwrap(), TrainStop::Finished);
+        (state.params, bytes)
+    };
+    let (params, stages) = run("\"stages\"");
+    let state = 784 * 30 * 4;
+    // The state and four stages; the last batch of an epoch has 20 columns, not 30.
+    assert!(stages.iter().all(|(bytes, steps)| *bytes > 3 * steps * state));
+    for memory in ["\"states\"", "{ every = 3 }", "{ checkpoints = 3 }"] {
+        let states = |steps: usize| match memory {
+            "\"states\"" => steps,
+            "{ every = 3 }" => steps.div_ceil(3) + 2,
+            _ => 3,
+        };
+        let (same, passes) = run(memory);
+        assert!(same == params, "{memory}: other bits");
+        let mut most = 0;
+        for (bytes, steps) in passes {
+            // Buffers stay: the longest pass so far counts. Times and step sizes come on top, in vectors that double.
+            most = steps.max(most);
+            assert!(
+                bytes <= states(most) * state + 64 * most + 1024,
+                "{memory}: {bytes} bytes, {steps} steps"
+            );
+        }
+    }
+}
+
+#[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let config = config(DIGITS);
     let run = |threads| {

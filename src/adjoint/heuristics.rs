@@ -4,11 +4,33 @@
 //! the method's stability interval, a [`Term`] is
 //!
 //! ```text
-//! R = A_j q_j (|h_j|),   q_j = E_j,  E_j^2  or  S_j / s,   A = sum, mean or max over the accepted steps
+//! R = A_j q_j (|h_j|),   q_j = E_j,  E_j^2,  E_j^(1/k)  or  S_j / s,   A = sum, mean or max over the accepted steps
 //! ```
 //!
 //! and its bars are dR/dE_j, dR/dS_j; at the maximum, those of the first largest step. The factor |h_j| is optional.
 //! The published definitions differ between text and code: as coded, R_E = mean E_j |h_j| and R_S = max S_j / s without h.
+//!
+//! # Expected steps
+//!
+//! Let E = C(t) h^k, to leading order, be the error of a step of length h from t (k = 5 for a 5(4) pair; C is divided by the tolerances). An ideal
+//! controller takes the step at which E = 1, h*(t) = C(t)^(-1/k), and so
+//!
+//! ```text
+//! N = int dt / h*(t) = int C(t)^(1/k) dt  ~  sum_j |h_j| C_j^(1/k) = sum_j E_j^(1/k)
+//! ```
+//!
+//! steps. The steps that were taken are only the quadrature of an integral that does not contain them: to leading order neither N nor its gradient
+//! depends on h_j, and the gradient at frozen h_j is that of the number of steps, dN = sum_j (1/k) E_j^(1/k) dlog E_j. A weight is the price of a step, at
+//! any tolerance. On steps of equal errors, as a controller makes them, the other heuristics have gradients of the same direction but other sizes,
+//!
+//! ```text
+//! sum E_j^2:  2 E^2 sum_j dlog E_j,    mean E_j |h_j|:  (E T / n^2) sum_j dlog E_j  (n steps of length T / n)
+//! ```
+//!
+//! the first depending on where the controller keeps E, the second fading as the steps become many; and neither value, on the controller's own steps,
+//! says what the solution costs. For stochastic methods k is the order that their controller uses.
+//!
+//! A controller lengthens a step at most tenfold: at E_j < 10^-k a step counts as 0.1, and has no derivative; so E_j = 0 is safe.
 
 use std::ops::ControlFlow;
 
@@ -26,6 +48,8 @@ pub enum Heuristic {
     Error,
     /// E_j^2.
     ErrorSquared,
+    /// E_j^(1/k), at least 0.1: the steps that an ideal controller takes in place of step j.
+    ExpectedSteps,
     /// S_j / s.
     Stiffness,
 }
@@ -62,6 +86,10 @@ impl Term {
     pub const fn error_squared() -> Self {
         Self { heuristic: Heuristic::ErrorSquared, aggregate: Aggregate::Sum, times_step: false }
     }
+    /// N = sum E_j^(1/k).
+    pub const fn expected_steps() -> Self {
+        Self { heuristic: Heuristic::ExpectedSteps, aggregate: Aggregate::Sum, times_step: false }
+    }
     /// R_S = max, mean or sum of S_j / s.
     pub const fn stiffness(aggregate: Aggregate) -> Self {
         Self { heuristic: Heuristic::Stiffness, aggregate, times_step: false }
@@ -79,12 +107,16 @@ pub struct Heuristics<T> {
     stiffness_bar: Vec<T>,
     with_stiffness: bool,
     stability: f64,
+    error_power: f64,
 }
 
+/// The shortest an accepted step may count: controllers lengthen steps at most tenfold.
+const LEAST_STEP: f64 = 0.1;
+
 impl<T: Scalar> Heuristics<T> {
-    /// `stability` is s, the size of the method's stability interval ([`Tableau::stability`](crate::ode::Tableau)). The stiffness estimate, one more pass
-    /// over the state a step, is computed only if wanted.
-    pub fn new(stability: f64, with_stiffness: bool) -> Self {
+    /// `stability` is s, the size of the method's stability interval ([`Tableau::stability`](crate::ode::Tableau)); `error_power` is k where E_j behaves like h^k
+    /// (the tableau's `error_order` + 1). The stiffness estimate, one more pass over the state a step, is computed only if wanted.
+    pub fn new(stability: f64, error_power: f64, with_stiffness: bool) -> Self {
         let none = Vec::new;
         Self {
             error: none(),
@@ -94,6 +126,7 @@ impl<T: Scalar> Heuristics<T> {
             stiffness_bar: none(),
             with_stiffness,
             stability,
+            error_power,
         }
     }
     /// Number of accepted steps.
@@ -181,6 +214,14 @@ impl<T: Scalar> Heuristics<T> {
             match term.heuristic {
                 Heuristic::Error => (q * f, f),
                 Heuristic::ErrorSquared => (q * q * f, 2.0 * q * f),
+                Heuristic::ExpectedSteps => {
+                    let steps = q.powf(1.0 / self.error_power);
+                    if steps > LEAST_STEP {
+                        (steps * f, steps / (self.error_power * q) * f)
+                    } else {
+                        (LEAST_STEP * f, 0.0)
+                    }
+                }
                 Heuristic::Stiffness => (q * f / self.stability, f / self.stability),
             }
         };
@@ -269,6 +310,14 @@ impl<T: Scalar> LocalSample<T> {
         (self.t, self.h) = (t, h);
         self.y.copy_from_slice(y);
     }
+    /// For how many steps the sample stands, of `accepted` on the way from t0: a sum over the steps is, in expectation, this times the sample's value
+    /// (without bias, for values proportional to h).
+    pub fn weight(&self, accepted: usize, t0: T) -> f64 {
+        match self.rule {
+            SampleRule::Biased(_) => accepted as f64,
+            SampleRule::Unbiased(_) => ((self.t1 - t0) / self.h).f64().abs(),
+        }
+    }
     /// Whether a step was sampled.
     pub fn found(&self) -> bool {
         self.h != T::ZERO
@@ -309,7 +358,7 @@ mod tests {
     use super::*;
 
     fn recorded() -> Heuristics<f64> {
-        let mut h = Heuristics::new(3.5, true);
+        let mut h = Heuristics::new(3.5, 5.0, true);
         h.error = vec![0.5, 0.9, 0.2];
         h.stiffness = vec![7.0, 3.5, 14.0];
         h.h = vec![-0.1, -0.2, -0.4];
@@ -326,6 +375,11 @@ mod tests {
         h.clear_bars();
         assert!((h.add(&Term::error_squared(), 1.0).unwrap() - (0.25 + 0.81 + 0.04)).abs() < 1e-15);
         assert_eq!(h.error_bar(), [1.0, 1.8, 0.4]);
+        h.clear_bars();
+        h.error = vec![0.5, 0.0, 1e-6];
+        assert!((h.add(&Term::expected_steps(), 2.0).unwrap() - (0.5f64.powf(0.2) + 0.2)).abs() < 1e-15);
+        assert!((h.error_bar()[0] - 0.4 * 0.5f64.powf(-0.8)).abs() < 1e-15);
+        assert_eq!(h.error_bar()[1..], [0.0, 0.0]);
         assert_eq!(h.add(&Term::stiffness(Aggregate::Max), 7.0).unwrap(), 4.0);
         assert_eq!(h.stiffness_bar(), [0.0, 0.0, 2.0]);
         let mean = Term { times_step: true, ..Term::stiffness(Aggregate::Mean) };

@@ -25,19 +25,33 @@ pub trait Jets<T: Scalar>: Map<T> {
     fn jet_forward(&mut self, at: Jet<T>, x: &[T], p: &[T], y: &mut [T], store: &mut [T]);
     /// The transpose of `jet_forward` for the same k; to be called for k descending. Reads the bar of y_k, ADDS to the bars of y_0..y_(k-1)
     /// (inside activations lower orders meet again), of x_0..x_k and of p. `store_bar` starts as zeros.
-    #[allow(clippy::too_many_arguments)]
-    fn jet_backward(
-        &mut self,
-        at: Jet<T>,
-        x: &[T],
-        p: &[T],
-        y: &[T],
-        store: &[T],
-        y_bar: &mut [T],
-        x_bar: &mut [T],
-        store_bar: &mut [T],
-        p_bar: &mut [T],
-    );
+    fn jet_backward(&mut self, at: Jet<T>, of: JetPass<'_, T>, bars: JetBars<'_, T>);
+}
+
+/// What the forward calls were given and gave.
+#[derive(Debug, Clone, Copy)]
+pub struct JetPass<'a, T> {
+    /// Coefficients of the input.
+    pub x: &'a [T],
+    /// Parameters.
+    pub p: &'a [T],
+    /// Coefficients of the output.
+    pub y: &'a [T],
+    /// The map's own.
+    pub store: &'a [T],
+}
+
+/// Derivatives of a number with respect to the same.
+#[derive(Debug)]
+pub struct JetBars<'a, T> {
+    /// Added to.
+    pub x: &'a mut [T],
+    /// Added to.
+    pub p: &'a mut [T],
+    /// Read at order k, added to below.
+    pub y: &'a mut [T],
+    /// The map's own.
+    pub store: &'a mut [T],
 }
 
 /// Which coefficient of how many, and the time.
@@ -53,6 +67,17 @@ pub struct Jet<T> {
     pub t: T,
     /// dt/ds: 1 along a solution, 0 for a directional derivative.
     pub dt: T,
+}
+
+impl<T: Scalar> Jet<T> {
+    /// t_k.
+    pub(super) fn time(&self) -> T {
+        match self.k {
+            0 => self.t,
+            1 => self.dt,
+            _ => T::ZERO,
+        }
+    }
 }
 
 /// (alpha, beta, gamma), or none for piecewise linear activations.
@@ -160,18 +185,7 @@ impl<T: Scalar> Jets<T> for Mlp<T> {
         }
     }
 
-    fn jet_backward(
-        &mut self,
-        at: Jet<T>,
-        x: &[T],
-        p: &[T],
-        y: &[T],
-        store: &[T],
-        y_bar: &mut [T],
-        x_bar: &mut [T],
-        store_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
+    fn jet_backward(&mut self, at: Jet<T>, of: JetPass<'_, T>, bars: JetBars<'_, T>) {
         let Jet { k, orders, batch, .. } = at;
         let mut end = self.n_params();
         for l in (0..self.layers().len()).rev() {
@@ -179,17 +193,17 @@ impl<T: Scalar> Jets<T> for Mlp<T> {
             let (ni, no) = (layer.inputs * batch, layer.outputs * batch);
             end -= layer.n_params();
             let from = self.jet_offset(l, batch, orders);
-            let (before, here) = store.split_at(from);
-            let (before_bar, here_bar) = store_bar.split_at_mut(from);
+            let (before, here) = of.store.split_at(from);
+            let (before_bar, here_bar) = bars.store.split_at_mut(from);
             let (a, z) = here.split_at(no * orders);
             let (a_bar, z_bar) = here_bar.split_at_mut(no * orders);
             if l + 1 == self.layers().len() {
-                activate_bar(layer.activation, k, no, a, y, a_bar, y_bar);
+                activate_bar(layer.activation, k, no, a, of.y, a_bar, bars.y);
             } else {
                 activate_bar(layer.activation, k, no, a, z, a_bar, z_bar);
             }
             let (input, input_bar) = if l == 0 {
-                (x, &mut *x_bar)
+                (of.x, &mut *bars.x)
             } else {
                 let z = before.len() - ni * orders;
                 (&before[z..], &mut before_bar[z..])
@@ -198,10 +212,10 @@ impl<T: Scalar> Jets<T> for Mlp<T> {
                 l,
                 at,
                 &input[k * ni..][..ni],
-                &p[end..],
+                &of.p[end..],
                 &a_bar[k * no..][..no],
                 &mut input_bar[k * ni..][..ni],
-                &mut p_bar[end..],
+                &mut bars.p[end..],
             );
         }
     }
@@ -235,22 +249,15 @@ impl<T: Scalar> Jets<T> for Power {
         }
     }
     /// d(x^e)_k / dx_j = e (x^(e-1))_(k-j).
-    fn jet_backward(
-        &mut self,
-        at: Jet<T>,
-        x: &[T],
-        _: &[T],
-        _: &[T],
-        _: &[T],
-        y_bar: &mut [T],
-        x_bar: &mut [T],
-        _: &mut [T],
-        _: &mut [T],
-    ) {
+    fn jet_backward(&mut self, at: Jet<T>, of: JetPass<'_, T>, bars: JetBars<'_, T>) {
         let (n, e) = (self.dim * at.batch, self.exponent as usize);
+        if e == 0 {
+            return;
+        }
         for i in 0..n {
             for j in 0..=at.k {
-                x_bar[j * n + i] += y_bar[at.k * n + i] * T::of(e as f64) * power(e - 1, at.k - j, x, n, i);
+                let slope = T::of(e as f64) * power(e - 1, at.k - j, of.x, n, i);
+                bars.x[j * n + i] += bars.y[at.k * n + i] * slope;
             }
         }
     }
@@ -263,19 +270,8 @@ impl<T: Scalar> Jets<T> for Elementwise {
     fn jet_forward(&mut self, at: Jet<T>, x: &[T], _: &[T], y: &mut [T], _: &mut [T]) {
         activate(self.activation, at.k, self.dim * at.batch, x, y);
     }
-    fn jet_backward(
-        &mut self,
-        at: Jet<T>,
-        x: &[T],
-        _: &[T],
-        y: &[T],
-        _: &[T],
-        y_bar: &mut [T],
-        x_bar: &mut [T],
-        _: &mut [T],
-        _: &mut [T],
-    ) {
-        activate_bar(self.activation, at.k, self.dim * at.batch, x, y, x_bar, y_bar);
+    fn jet_backward(&mut self, at: Jet<T>, of: JetPass<'_, T>, bars: JetBars<'_, T>) {
+        activate_bar(self.activation, at.k, self.dim * at.batch, of.x, of.y, bars.x, bars.y);
     }
 }
 
@@ -291,25 +287,16 @@ impl<T: Scalar, A: Jets<T>, B: Jets<T>> Jets<T> for Chain<A, B, T> {
         self.a.jet_forward(at, x, pa, mid, sa);
         self.b.jet_forward(at, mid, pb, y, sb);
     }
-    fn jet_backward(
-        &mut self,
-        at: Jet<T>,
-        x: &[T],
-        p: &[T],
-        y: &[T],
-        store: &[T],
-        y_bar: &mut [T],
-        x_bar: &mut [T],
-        store_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
+    fn jet_backward(&mut self, at: Jet<T>, of: JetPass<'_, T>, bars: JetBars<'_, T>) {
         let (na, nm) = (self.a.jet_len(at.batch, at.orders), self.a.outputs() * at.batch * at.orders);
-        let ((sa, rest), (sa_bar, rest_bar)) = (store.split_at(na), store_bar.split_at_mut(na));
+        let ((sa, rest), (sa_bar, rest_bar)) = (of.store.split_at(na), bars.store.split_at_mut(na));
         let ((mid, sb), (mid_bar, sb_bar)) = (rest.split_at(nm), rest_bar.split_at_mut(nm));
-        let (pa, pb) = p.split_at(self.a.n_params());
-        let (pa_bar, pb_bar) = p_bar.split_at_mut(self.a.n_params());
-        self.b.jet_backward(at, mid, pb, y, sb, y_bar, mid_bar, sb_bar, pb_bar);
-        self.a.jet_backward(at, x, pa, mid, sa, mid_bar, x_bar, sa_bar, pa_bar);
+        let (pa, pb) = of.p.split_at(self.a.n_params());
+        let (pa_bar, pb_bar) = bars.p.split_at_mut(self.a.n_params());
+        let of_b = JetPass { x: mid, p: pb, y: of.y, store: sb };
+        self.b.jet_backward(at, of_b, JetBars { x: &mut *mid_bar, p: pb_bar, y: bars.y, store: sb_bar });
+        let of_a = JetPass { x: of.x, p: pa, y: mid, store: sa };
+        self.a.jet_backward(at, of_a, JetBars { x: bars.x, p: pa_bar, y: mid_bar, store: sa_bar });
     }
 }
 
@@ -321,18 +308,7 @@ impl<T: Scalar, M: Jets<T> + Clone + Send> Jets<T> for Parallel<M, T> {
     fn jet_forward(&mut self, at: Jet<T>, x: &[T], p: &[T], y: &mut [T], store: &mut [T]) {
         self.inner().jet_forward(at, x, p, y, store);
     }
-    fn jet_backward(
-        &mut self,
-        at: Jet<T>,
-        x: &[T],
-        p: &[T],
-        y: &[T],
-        store: &[T],
-        y_bar: &mut [T],
-        x_bar: &mut [T],
-        store_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
-        self.inner().jet_backward(at, x, p, y, store, y_bar, x_bar, store_bar, p_bar);
+    fn jet_backward(&mut self, at: Jet<T>, of: JetPass<'_, T>, bars: JetBars<'_, T>) {
+        self.inner().jet_backward(at, of, bars);
     }
 }

@@ -224,11 +224,7 @@ impl<T: Scalar> Mlp<T> {
             a,
             self.threads,
         );
-        let slope = match at.k {
-            0 => at.t,
-            1 => at.dt,
-            _ => T::ZERO,
-        };
+        let slope = at.time();
         for a in a.chunks_exact_mut(outputs) {
             if time {
                 a.iter_mut().zip(rest).for_each(|(a, w)| *a += slope * *w);
@@ -251,11 +247,7 @@ impl<T: Scalar> Mlp<T> {
     ) {
         let Layer { inputs, outputs, time, .. } = self.layers[l];
         let (w, (w_bar, rest)) = (&p[..inputs * outputs], p_bar.split_at_mut(inputs * outputs));
-        let slope = match at.k {
-            0 => at.t,
-            1 => at.dt,
-            _ => T::ZERO,
-        };
+        let slope = at.time();
         for a in a_bar.chunks_exact(outputs) {
             if time {
                 rest.iter_mut().zip(a).for_each(|(b, a)| *b += slope * *a);

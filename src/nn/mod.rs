@@ -32,14 +32,14 @@ mod params;
 mod poly;
 mod tanh;
 
-pub(crate) use params::{Array, ArrayFile, write_arrays};
+pub(crate) use params::{Array, ArrayFile, write_arrays, write_atomically};
 
 pub use activation::Activation;
 pub use chain::{Chain, MapField};
 pub use dual::DualField;
 pub use formula::{Formula, FormulaField};
 pub use gru::Gru;
-pub use jets::{Jet, Jets, MAX_ORDERS, factorial};
+pub use jets::{Jet, JetBars, JetPass, Jets, MAX_ORDERS, factorial};
 pub use loss::{gaussian_nll, kl_standard_normal, softmax_cross_entropy, squared_error};
 pub use mlp::{Layer, Mlp};
 pub use num_dual::{Dual, DualNum};

@@ -72,6 +72,24 @@ impl<T: Scalar, S: StepSink<T> + ?Sized> StepSink<T> for &mut S {
     }
 }
 
+/// A sink that may be absent.
+impl<T: Scalar, S: StepSink<T>> StepSink<T> for Option<S> {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        self.as_mut().map_or(Ok(()), |s| s.start(start))
+    }
+    fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        self.as_mut().map_or(ControlFlow::Continue(()), |s| s.accepted(step))
+    }
+    fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
+        if let Some(s) = self {
+            s.retain(buffers);
+        }
+    }
+    fn wants_keep(&self) -> bool {
+        self.as_ref().is_some_and(|s| s.wants_keep())
+    }
+}
+
 macro_rules! tuple_sink {
     ($($name:ident . $i:tt),+) => {
         impl<T: Scalar, $($name: StepSink<T>),+> StepSink<T> for ($($name,)+) {

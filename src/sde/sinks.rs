@@ -123,6 +123,27 @@ impl<T: Scalar, S: SdeSink<T> + ?Sized> SdeSink<T> for &mut S {
     }
 }
 
+/// A sink that may be absent.
+impl<T: Scalar, S: SdeSink<T>> SdeSink<T> for Option<S> {
+    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        self.as_mut().map_or(Ok(()), |s| s.start(start))
+    }
+    fn next_stop(&self, t: T) -> Option<T> {
+        self.as_ref().and_then(|s| s.next_stop(t))
+    }
+    fn accepted(&mut self, step: &mut SdeStep<'_, T>) -> ControlFlow<()> {
+        self.as_mut().map_or(GO, |s| s.accepted(step))
+    }
+    fn retain(&mut self, stages: &mut SdeBuffers<'_, T>) {
+        if let Some(s) = self {
+            s.retain(stages);
+        }
+    }
+    fn wants_keep(&self) -> bool {
+        self.as_ref().is_some_and(|s| s.wants_keep())
+    }
+}
+
 macro_rules! tuple_sink {
     ($($name:ident . $i:tt),+) => {
         impl<T: Scalar, $($name: SdeSink<T>),+> SdeSink<T> for ($($name,)+) {

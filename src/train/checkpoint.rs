@@ -9,7 +9,7 @@ use std::path::Path;
 use super::error::TrainError;
 use super::trainer::State;
 use crate::linalg::Scalar;
-use crate::nn::{Array, ArrayFile, ParamsError, write_arrays};
+use crate::nn::{Array, ArrayFile, ParamsError, write_arrays, write_atomically};
 
 /// Prefix of the optimizer's arrays.
 const OPTIMIZER: &str = "optimizer.";
@@ -72,6 +72,11 @@ pub fn read<T: Scalar>(path: &Path, state: &mut State<T>, fingerprint: &str) -> 
     state.optimizer.state().into_iter().zip(vectors).for_each(|((_, v), copy)| *v = copy);
     *state.optimizer.count() = count;
     Ok(())
+}
+
+/// Writes a file that is there completely or not at all, whenever the process or the machine stops.
+pub fn write_file(path: &Path, data: &[u8]) -> Result<(), TrainError> {
+    write_atomically(path, data).map_err(|source| TrainError::Io { path: path.display().to_string(), source })
 }
 
 /// A hash of a text (FNV-1a, 64 bits), to recognize a configuration.

@@ -242,10 +242,11 @@ pub struct SolverConfig {
     pub atol: f64,
     /// Limit on attempted steps; default 10000.
     pub max_steps: u64,
-    /// What is stored for the reverse sweep: "stages" (fastest), "states", or { checkpoints = N } (at most N states); default "stages".
+    /// What is stored for the reverse sweep: "stages" (fastest), "states", { every = K } (every K-th state) or
+    /// { checkpoints = N } (at most N states); gradients have the same bits. Default "stages".
     pub memory: MemoryConfig,
     /// STEER (Ghosh et al. 2020): the end time of a training pass is uniform in end +- steer; where states are saved, each save time
-    /// is moved by up to `steer` half intervals instead; default 0.
+    /// is moved by up to `steer` half intervals instead, at most 1; default 0.
     pub steer: f64,
     /// Record the stiffness estimate of every step even if no penalty needs it; default true.
     pub record_stiffness: bool,
@@ -273,6 +274,8 @@ pub enum MemoryConfig {
     Stages,
     /// States.
     States,
+    /// Every K-th state.
+    Every(usize),
     /// At most so many states.
     Checkpoints(usize),
 }
@@ -301,6 +304,7 @@ impl SolverConfig {
         match self.memory {
             MemoryConfig::Stages => Memory::Stages,
             MemoryConfig::States => Memory::States,
+            MemoryConfig::Every(k) => Memory::Every(k),
             MemoryConfig::Checkpoints(n) => Memory::Checkpoints(n),
         }
     }
@@ -402,6 +406,14 @@ impl Config {
         if !(steer >= 0.0 && steer.is_finite()) {
             return Err(TrainError::config(format!("solver.steer is {steer}, it must be at least zero")));
         }
+        // Beyond, save times could change places, or the end come before the start.
+        let (most, allowed) = match self.task {
+            TaskConfig::MnistOde { .. } => ("below 1", steer < 1.0),
+            _ => ("at most 1", steer <= 1.0),
+        };
+        if !allowed {
+            return Err(TrainError::config(format!("solver.steer is {steer}, it must be {most} here")));
+        }
         self.task.check()?;
         let problem = t.rate.problem("train.rate").or_else(|| self.optimizer.problem());
         let problem = problem.or_else(|| self.penalties.iter().find_map(Penalty::problem));
@@ -409,6 +421,11 @@ impl Config {
             return Err(TrainError::config(what));
         }
         for (i, v) in self.variants.iter().enumerate() {
+            if v.name.contains(',') {
+                let what =
+                    format!("variant {:?}: names are listed with commas, so they must not hold one", v.name);
+                return Err(TrainError::config(what));
+            }
             if self.variants[..i].iter().any(|w| w.name == v.name) {
                 return Err(TrainError::config(format!("variant {:?} is there twice", v.name)));
             }

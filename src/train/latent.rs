@@ -13,17 +13,15 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rand::RngExt;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::config::{Config, TaskConfig};
 use super::error::TrainError;
-use super::mnist::of_size;
 use super::pass::{LossBars, OdePass, PassStats, Problem};
 use super::schedule::Progress;
 use super::series::{FEATURES, Series, TIMES};
-use super::task::{Evaluation, Split, Task};
+use super::task::{Evaluation, Split, Task, batches, jittered, of_size};
 use crate::linalg::Scalar;
 use crate::nn::{
     Activation, Chain, Elementwise, Gru, Map, MapField, Mlp, Params, gaussian_nll, kl_standard_normal,
@@ -110,11 +108,7 @@ impl<T: Scalar> LatentOde<T> {
         })
     }
     fn series(&self, split: Split) -> &Series {
-        &self.splits[match split {
-            Split::Train => 0,
-            Split::Validation => 1,
-            Split::Test => 2,
-        }]
+        &self.splits[split.index()]
     }
     fn parts(&self) -> Parts {
         let gru = self.gru.n_params();
@@ -192,16 +186,6 @@ impl<T: Scalar> LatentOde<T> {
             }
         }
     }
-
-    /// STEER: save times after the start move by up to `steer` half intervals.
-    fn jittered(&self, rng: &mut StdRng) -> Vec<T> {
-        let half = 0.5 * self.config.solver.steer / (TIMES - 1) as f64;
-        let mut moved = self.times.clone();
-        for t in &mut moved[1..] {
-            *t = T::of(t.f64() + half * (2.0 * rng.random::<f64>() - 1.0));
-        }
-        moved
-    }
 }
 
 impl<T: Scalar> Task<T> for LatentOde<T> {
@@ -230,7 +214,7 @@ impl<T: Scalar> Task<T> for LatentOde<T> {
         let (batch, n, parts) = (samples.len(), self.latent, self.parts());
         self.load(Split::Train, samples);
         self.encode(batch, &p[..parts.gru]);
-        let times = if self.config.solver.steer > 0.0 { self.jittered(rng) } else { self.times.clone() };
+        let times = jittered(&self.times, self.config.solver.steer, rng);
         let p_head = &p[parts.gru..parts.head];
         let mut keep = vec![T::ZERO; self.head.keep_len(batch)];
         let mut code = vec![T::ZERO; 2 * n * batch];
@@ -289,13 +273,12 @@ impl<T: Scalar> Task<T> for LatentOde<T> {
     }
     fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError> {
         let (count, n, parts) = (self.series(split).len(), self.latent, self.parts());
-        let size = self.config.train.batch.min(count.max(1));
-        let batches = count.div_ceil(size);
-        let mut e = Evaluation { predict_seconds: f64::INFINITY, ..Evaluation::default() };
+        let size = self.config.train.batch.min(count);
+        let batches = batches(count, size);
+        let (mut e, share) = (Evaluation::begin(), 1.0 / batches.len() as f64);
         let (mut sum, mut observed) = (0.0, 0.0);
-        for b in 0..batches {
-            let samples: Vec<usize> = (b * size..((b + 1) * size).min(count)).collect();
-            let batch = samples.len();
+        for range in batches {
+            let (batch, samples) = (range.len(), range.collect::<Vec<_>>());
             self.load(split, &samples);
             let begun = Instant::now();
             self.encode(batch, &p[..parts.gru]);
@@ -316,16 +299,13 @@ impl<T: Scalar> Task<T> for LatentOde<T> {
             }
             let mut y = vec![T::ZERO; self.x.len()];
             self.decoder.forward(T::ZERO, save.states(), &p[parts.field..], &mut y, &mut []);
-            if batch == size {
-                e.predict_seconds = e.predict_seconds.min(begun.elapsed().as_secs_f64());
-            }
+            e.time(begun, batch == size);
             for ((y, x), m) in y.iter().zip(&self.x).zip(&self.mask) {
                 sum += m.f64() * (y.f64() - x.f64()).powi(2);
                 observed += m.f64();
             }
-            e.nfe += report.counts.evals as f64 / batches as f64;
-            e.accepted += report.counts.accepted as f64 / batches as f64;
-            e.rejected += report.counts.rejected as f64 / batches as f64;
+            let c = &report.counts;
+            e.add(share, (c.evals, c.accepted, c.rejected));
         }
         e.loss = sum / observed.max(1.0);
         Ok(e)

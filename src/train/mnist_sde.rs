@@ -8,15 +8,15 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::config::{Config, TaskConfig};
-use super::data::{Images, Stream, generator};
+use super::data::{Stream, generator};
+use super::digits::{DigitData, classify};
 use super::error::TrainError;
-use super::mnist::{gather, images, of_size};
 use super::pass::{LossBars, PassStats, Problem};
 use super::schedule::Progress;
 use super::sde_pass::SdePass;
-use super::task::{Evaluation, Split, Task};
+use super::task::{Evaluation, Split, Task, batches, of_size};
 use crate::linalg::Scalar;
-use crate::nn::{Activation, Map, MapField, Mlp, Params, softmax_cross_entropy};
+use crate::nn::{Activation, Map, MapField, Mlp, Params};
 use crate::sde::{Brownian, MapDiffusion, Noise, Sde, SdeIntegrator};
 
 type Equation<T> = Sde<MapField<Mlp<T>, T>, MapDiffusion<Mlp<T>, T>>;
@@ -25,7 +25,7 @@ type Equation<T> = Sde<MapField<Mlp<T>, T>, MapDiffusion<Mlp<T>, T>>;
 #[derive(Debug)]
 pub struct MnistSde<T: Scalar> {
     config: Config,
-    splits: [Images; 3],
+    data: DigitData<T>,
     state: usize,
     trajectories: usize,
     embed: Mlp<T>,
@@ -35,11 +35,9 @@ pub struct MnistSde<T: Scalar> {
     sde: Equation<T>,
     passes: Vec<(usize, SdePass<T>)>,
     integrators: Vec<(usize, SdeIntegrator<T>)>,
-    x: Vec<T>,
     x_bar: Vec<T>,
     y0: Vec<T>,
     y0_bar: Vec<T>,
-    labels: Vec<usize>,
 }
 
 impl<T: Scalar> MnistSde<T> {
@@ -50,48 +48,37 @@ impl<T: Scalar> MnistSde<T> {
                 "the task is not a classification of digits by a stochastic equation",
             ));
         };
-        let splits = images(&config.task, base)?;
+        let data = DigitData::new(&config.task, base)?;
         let drift = Mlp::dense(&[state, hidden, state], Activation::Tanh, Activation::Identity, false)?;
         let diffusion = Mlp::linear(state, state)?;
         let noise = MapDiffusion::new(diffusion.clone(), Noise::Diagonal)?;
         Ok(Self {
             sde: Sde::new(MapField::new(drift.clone())?, noise)?,
-            embed: Mlp::linear(splits[0].pixels, state)?,
+            embed: Mlp::linear(data.pixels(), state)?,
             head: Mlp::linear(state, 10)?,
             drift,
             diffusion,
             state,
             trajectories: test_trajectories,
-            splits,
+            data,
             config: config.clone(),
             passes: vec![],
             integrators: vec![],
-            x: vec![],
             x_bar: vec![],
             y0: vec![],
             y0_bar: vec![],
-            labels: vec![],
         })
-    }
-    fn images(&self, split: Split) -> &Images {
-        &self.splits[match split {
-            Split::Train => 0,
-            Split::Validation => 1,
-            Split::Test => 2,
-        }]
     }
     /// Where the equation's and the head's parameters begin.
     fn cuts(&self) -> (usize, usize) {
         let first = self.embed.n_params();
         (first, first + self.drift.n_params() + self.diffusion.n_params())
     }
-    /// x, labels and y0 of these samples.
+    /// These samples become the batch, and y0 their start.
     fn load(&mut self, split: Split, samples: impl Iterator<Item = usize>, p: &[T]) {
-        let (mut x, mut labels) = (std::mem::take(&mut self.x), std::mem::take(&mut self.labels));
-        gather(self.images(split), samples, &mut x, &mut labels);
-        self.y0.resize(self.state * labels.len(), T::ZERO);
-        self.embed.forward(T::ZERO, &x, &p[..self.cuts().0], &mut self.y0, &mut []);
-        (self.x, self.labels) = (x, labels);
+        self.data.load(split, samples);
+        self.y0.resize(self.state * self.data.labels.len(), T::ZERO);
+        self.embed.forward(T::ZERO, &self.data.x, &p[..self.cuts().0], &mut self.y0, &mut []);
     }
 }
 
@@ -105,10 +92,10 @@ impl<T: Scalar> Task<T> for MnistSde<T> {
         params
     }
     fn samples(&self) -> usize {
-        self.splits[0].len()
+        self.data.len(Split::Train)
     }
     fn split_len(&self, split: Split) -> usize {
-        self.images(split).len()
+        self.data.len(split)
     }
     fn gradient(
         &mut self,
@@ -129,32 +116,30 @@ impl<T: Scalar> Task<T> for MnistSde<T> {
         let (g_embed, rest) = gradient.split_at_mut(a);
         let (g_sde, g_head) = rest.split_at_mut(b - a);
         let problem = Problem { span: (T::ZERO, T::ONE), y0: &self.y0, p: &p[a..b], times: &[] };
-        let (head, labels, p_head) = (&mut self.head, &self.labels, &p[b..]);
+        let (head, labels, p_head) = (&mut self.head, &self.data.labels, &p[b..]);
         let mut correct = 0;
         let mut loss = |y1: &[T], _: &[T], bars: LossBars<'_, T>| {
-            let (mut z, mut z_bar) = (vec![T::ZERO; 10 * batch], vec![T::ZERO; 10 * batch]);
-            head.forward(T::ZERO, y1, p_head, &mut z, &mut []);
-            let (value, right) = softmax_cross_entropy(&z, labels, 1.0 / batch as f64, Some(&mut z_bar));
+            let (value, right) =
+                classify(head, y1, p_head, labels, 1.0 / batch as f64, Some((bars.y1, &mut *g_head)));
             correct = right;
-            head.backward(T::ZERO, y1, p_head, &z, &[], &z_bar, bars.y1, g_head);
             value
         };
         self.y0_bar.resize(self.y0.len(), T::ZERO);
         let stats = pass.run(&mut self.sde, &problem, now, rng, &mut loss, &mut self.y0_bar, g_sde)?;
-        self.x_bar.resize(self.x.len(), T::ZERO);
-        let (x, bar, x_bar) = (&self.x, &self.y0_bar, &mut self.x_bar);
+        self.x_bar.resize(self.data.x.len(), T::ZERO);
+        let (x, bar, x_bar) = (&self.data.x, &self.y0_bar, &mut self.x_bar);
         self.embed.backward(T::ZERO, x, &p[..a], &self.y0, &[], bar, x_bar, g_embed);
         Ok((stats, Some(correct as f64 / batch as f64)))
     }
     fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError> {
-        let count = self.images(split).len();
-        let size = self.config.train.batch.min(count.max(1));
-        let (batches, (a, b)) = (count.div_ceil(size), self.cuts());
-        let (mut e, mut correct) =
-            (Evaluation { predict_seconds: f64::INFINITY, ..Evaluation::default() }, 0);
+        let count = self.data.len(split);
+        let size = self.config.train.batch.min(count);
+        let (batches, (a, b)) = (batches(count, size), self.cuts());
+        let (mut e, mut correct) = (Evaluation::begin(), 0);
         let mut rng = generator(split as u64, Stream::Data, 0);
-        for k in 0..batches {
-            let range = k * size..((k + 1) * size).min(count);
+        let share = 1.0 / self.trajectories as f64;
+        let part = share / batches.len() as f64;
+        for range in batches {
             let batch = range.len();
             self.load(split, range, p);
             let begun = Instant::now();
@@ -164,7 +149,6 @@ impl<T: Scalar> Task<T> for MnistSde<T> {
                 SdeIntegrator::new(method, Noise::Diagonal, self.state, batch, &options)
             })?;
             let mut mean = vec![T::ZERO; self.state * batch];
-            let share = 1.0 / self.trajectories as f64;
             for _ in 0..self.trajectories {
                 let path = Brownian::new(rng.random());
                 let span = (T::ZERO, T::ONE);
@@ -174,17 +158,11 @@ impl<T: Scalar> Task<T> for MnistSde<T> {
                 }
                 // The head is affine: the mean of the logits is the logits of the mean.
                 mean.iter_mut().zip(integrator.y()).for_each(|(m, y)| *m += T::of(share) * *y);
-                let part = share / batches as f64;
-                e.nfe += part * report.counts.drift as f64;
-                e.accepted += part * report.counts.accepted as f64;
-                e.rejected += part * report.counts.rejected as f64;
+                e.add(part, (report.counts.drift, report.counts.accepted, report.counts.rejected));
             }
-            let mut z = vec![T::ZERO; 10 * batch];
-            self.head.forward(T::ZERO, &mean, &p[b..], &mut z, &mut []);
-            if batch == size {
-                e.predict_seconds = e.predict_seconds.min(begun.elapsed().as_secs_f64());
-            }
-            let (loss, right) = softmax_cross_entropy(&z, &self.labels, 1.0 / count as f64, None);
+            let (labels, p_head) = (&self.data.labels, &p[b..]);
+            let (loss, right) = classify(&mut self.head, &mean, p_head, labels, 1.0 / count as f64, None);
+            e.time(begun, batch == size);
             e.loss += loss;
             correct += right;
         }

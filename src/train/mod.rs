@@ -20,6 +20,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+mod digits;
 mod error;
 mod latent;
 mod mnist;

@@ -68,6 +68,14 @@ pub enum Penalty {
         #[serde(default)]
         scope: Scope,
     },
+    /// Expected steps, sum E_j^(1/k): the weight is the price of a step, whatever the tolerance.
+    ExpectedSteps {
+        /// Its weight.
+        weight: Schedule,
+        /// Global or local; default global. A local sample is multiplied by the number of steps it stands for.
+        #[serde(default)]
+        scope: Scope,
+    },
     /// R_S: S_j / stability size.
     Stiffness {
         /// Its weight.
@@ -120,6 +128,7 @@ impl Penalty {
         match self {
             Self::Error { weight, .. }
             | Self::ErrorSquared { weight, .. }
+            | Self::ExpectedSteps { weight, .. }
             | Self::Stiffness { weight, .. }
             | Self::Taylor { weight, .. }
             | Self::Kinetic { weight }
@@ -135,6 +144,7 @@ impl Penalty {
             Self::ErrorSquared { aggregate, times_step, scope, .. } => {
                 (Heuristic::ErrorSquared, aggregate, times_step, scope)
             }
+            Self::ExpectedSteps { scope, .. } => return Some((Term::expected_steps(), scope)),
             Self::Stiffness { aggregate, times_step, scope, .. } => {
                 (Heuristic::Stiffness, aggregate, times_step, scope)
             }
@@ -183,6 +193,8 @@ pub struct PassStats {
     pub mean_error: f64,
     /// Largest S_j, if recorded.
     pub max_stiffness: Option<f64>,
+    /// Bytes of the tape: what the reverse sweep needs of the forward pass.
+    pub tape_bytes: usize,
     /// Seconds of the forward pass.
     pub forward_seconds: f64,
     /// Seconds of penalties and reverse sweep.
@@ -274,12 +286,13 @@ impl<T: Scalar> OdePass<T> {
         // A fixed step longer than any span: one step, to its end.
         let one = Options { fixed_step: Some(1e30), ..options.clone() };
         let n = dim * batch;
+        let recorder = |stiff| Heuristics::new(method.stability, (method.error_order + 1) as f64, stiff);
         Ok(Self {
             adjoint: Adjoint::new(method, dim, batch, options, memory)?,
             local: Adjoint::new(method, dim, batch, &one, Memory::Stages)?,
-            local_heuristics: Heuristics::new(method.stability, wants(|s| s != Scope::Global)),
+            local_heuristics: recorder(wants(|s| s != Scope::Global)),
             sample: LocalSample::new(SampleRule::Biased(0)),
-            heuristics: Heuristics::new(method.stability, stiffness || wants(|s| s == Scope::Global)),
+            heuristics: recorder(stiffness || wants(|s| s == Scope::Global)),
             save: SaveAt::new(&[]),
             save_times: vec![],
             points: EveryStep::new(),
@@ -300,10 +313,6 @@ impl<T: Scalar> OdePass<T> {
     /// Heuristics of the last pass.
     pub fn heuristics(&self) -> &Heuristics<T> {
         &self.heuristics
-    }
-    /// Bytes of the tape.
-    pub fn tape_bytes(&self) -> usize {
-        self.adjoint.tape().bytes()
     }
 
     /// Solves, asks `loss(y1, saved, bars)` for the data loss and its derivatives, adds the penalties, and goes back: sets `y0_bar`, ADDS to `p_bar`.
@@ -346,6 +355,7 @@ impl<T: Scalar> OdePass<T> {
             stiffness: self.heuristics.stiffness_bar(),
         };
         self.adjoint.reverse(field, problem.p, &bars, y0_bar, p_bar)?;
+        stats.tape_bytes = self.adjoint.tape().bytes();
         stats.reverse_seconds = begun.elapsed().as_secs_f64();
         Ok(stats)
     }
@@ -374,9 +384,9 @@ impl<T: Scalar> OdePass<T> {
             });
         }
         let path = self.penalties.iter().any(|p| p.path().is_some());
-        let mut sample = scope.map(|_| &mut self.sample);
-        let mut points = path.then_some(&mut self.points);
-        let mut sinks = (&mut self.save, &mut self.heuristics, Maybe(&mut sample), Maybe(&mut points));
+        let sample = scope.map(|_| &mut self.sample);
+        let points = path.then_some(&mut self.points);
+        let mut sinks = (&mut self.save, &mut self.heuristics, sample, points);
         let report = self.adjoint.forward(field, problem.span, problem.y0, problem.p, &mut sinks)?;
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
@@ -420,7 +430,11 @@ impl<T: Scalar> OdePass<T> {
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
         }
-        let value = self.local_heuristics.add(&term, weight)?;
+        let share = match term.heuristic {
+            Heuristic::ExpectedSteps => self.sample.weight(self.heuristics.len(), problem.span.0),
+            _ => 1.0,
+        };
+        let value = share * self.local_heuristics.add(&term, share * weight)?;
         let bars = Bars {
             error: self.local_heuristics.error_bar(),
             stiffness: self.local_heuristics.stiffness_bar(),
@@ -467,18 +481,6 @@ impl<T: Scalar> OdePass<T> {
         next.bars.extend_from_slice(&self.merged.bars[from * n..]);
         self.merged = next;
         total
-    }
-}
-
-/// A sink that may be absent.
-struct Maybe<'a, S>(&'a mut Option<S>);
-
-impl<T: Scalar, S: crate::ode::StepSink<T>> crate::ode::StepSink<T> for Maybe<'_, S> {
-    fn start(&mut self, start: &crate::ode::Start<'_, T>) -> Result<(), OdeError> {
-        self.0.as_mut().map_or(Ok(()), |s| s.start(start))
-    }
-    fn accepted(&mut self, step: &mut crate::ode::Step<'_, T>) -> std::ops::ControlFlow<()> {
-        self.0.as_mut().map_or(std::ops::ControlFlow::Continue(()), |s| s.accepted(step))
     }
 }
 

@@ -30,6 +30,10 @@ fn data_loss(y1: &[f64], saved: &[f64], bars: Option<LossBars<'_, f64>>) -> f64 
     a + saved.iter().zip(&ws).map(|(y, w)| w * y.sin()).sum::<f64>()
 }
 
+fn penalty_counts_steps(penalty: &Penalty) -> bool {
+    matches!(penalty, Penalty::ExpectedSteps { .. })
+}
+
 /// The frozen program's loss at other parameters or another start: same steps, same sample.
 fn frozen(pass: &mut OdePass<f64>, field: &mut Field, now: &Progress, y0: &[f64], p: &[f64]) -> f64 {
     let r = pass.adjoint.replay(field, p, y0, &TIMES).unwrap();
@@ -48,7 +52,8 @@ fn frozen(pass: &mut OdePass<f64>, field: &mut Field, now: &Progress, y0: &[f64]
                     let r = pass.local.replay(field, p, &y, &[]).unwrap();
                     let mut local = pass.local_heuristics.clone();
                     local.set(&r.error, &r.stiffness).unwrap();
-                    local.add(&term, 0.0).unwrap()
+                    let steps = pass.sample.weight(heuristics.len(), SPAN.0);
+                    local.add(&term, 0.0).unwrap() * if penalty_counts_steps(&penalty) { steps } else { 1.0 }
                 }
                 (_, Some(path)) => {
                     let r = pass.adjoint.replay(field, p, y0, &times).unwrap();
@@ -68,13 +73,17 @@ fn frozen(pass: &mut OdePass<f64>, field: &mut Field, now: &Progress, y0: &[f64]
 }
 
 fn check(name: &str, penalties: &[Penalty], tol: f64) {
+    let options = Options { max_step: 0.4, ..Options::tolerances(3e-4, 1e-4) };
+    check_with(&options, name, penalties, tol);
+}
+
+fn check_with(options: &Options, name: &str, penalties: &[Penalty], tol: f64) {
     let mut field = field();
     let (batch, n) = (3, 2);
     let (y0, p) = (wave(n * batch, 0.9), wave(field.n_params(), 1.7));
-    let options = Options { max_step: 0.4, ..Options::tolerances(3e-4, 1e-4) };
     let now = Progress { step: 3, epoch: 1, epochs: 4 };
     for memory in [Memory::Stages, Memory::States] {
-        let mut pass = OdePass::new(&TSIT54, (n, batch), &options, memory, penalties, true).unwrap();
+        let mut pass = OdePass::new(&TSIT54, (n, batch), options, memory, penalties, true).unwrap();
         let (mut yb, mut pb) = (vec![0.0; y0.len()], vec![0.0; p.len()]);
         let problem = Problem { span: SPAN, y0: &y0, p: &p, times: &TIMES };
         let mut rng = StdRng::seed_from_u64(5);
@@ -105,6 +114,7 @@ fn with(kind: Heuristic, aggregate: Aggregate, times_step: bool, scope: Scope) -
     match kind {
         Heuristic::Error => Penalty::Error { weight, aggregate, times_step, scope },
         Heuristic::ErrorSquared => Penalty::ErrorSquared { weight, aggregate, times_step, scope },
+        Heuristic::ExpectedSteps => Penalty::ExpectedSteps { weight, scope },
         Heuristic::Stiffness => Penalty::Stiffness { weight, aggregate, times_step, scope },
     }
 }
@@ -127,6 +137,57 @@ fn local_solver_heuristics() {
         for scope in [Scope::LocalBiased, Scope::LocalUnbiased] {
             check(&format!("{kind:?} {scope:?}"), &[with(kind, Aggregate::Mean, true, scope)], 1e-7);
         }
+    }
+}
+
+#[test]
+fn expected_steps() {
+    for scope in [Scope::Global, Scope::LocalBiased, Scope::LocalUnbiased] {
+        let penalty = Penalty::ExpectedSteps { weight: Schedule::constant(0.7), scope };
+        // Steps with errors near the tolerance: of a small E the root amplifies the rounding in the differences.
+        let options = Options { fixed_step: Some(0.375), ..Options::tolerances(3e-5, 3e-5) };
+        check_with(&options, &format!("expected steps {scope:?}"), &[penalty], 1e-7);
+    }
+}
+
+/// One pass with the expected steps as the only penalty: its value, the steps taken, and the gradient.
+fn count_steps(options: &Options, scope: Scope, seed: u64) -> (f64, u64, Vec<f64>) {
+    let mut field = field();
+    let (y0, p) = (wave(6, 0.9), wave(field.n_params(), 1.7));
+    let penalty = Penalty::ExpectedSteps { weight: Schedule::constant(1.0), scope };
+    let mut pass = OdePass::new(&TSIT54, (2, 3), options, Memory::States, &[penalty], false).unwrap();
+    let problem = Problem { span: SPAN, y0: &y0, p: &p, times: &[] };
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; p.len()]);
+    let mut zero = |_: &[f64], _: &[f64], _: LossBars<'_, f64>| 0.0;
+    let now = Progress::default();
+    let stats = pass.run(&mut field, &problem, &now, &mut rng, &mut zero, &mut yb, &mut pb).unwrap();
+    (stats.penalties[0], stats.accepted, pb)
+}
+
+#[test]
+fn expected_steps_and_their_gradient_do_not_depend_on_the_steps_taken() {
+    // N = int C^(1/5) dt: the error of the quadrature is of first order in h, and so halves.
+    let at = |h: f64| {
+        let options = Options { fixed_step: Some(h), ..Options::tolerances(1e-9, 1e-9) };
+        count_steps(&options, Scope::Global, 1)
+    };
+    let (coarse, middle, fine) = (at(0.04), at(0.02), at(0.01));
+    let ((a, _, ga), (b, _, gb), (c, _, gc)) = (&coarse, &middle, &fine);
+    assert!((a - b).abs() < 0.01 * b && (b - c).abs() < 0.6 * (a - b).abs(), "{a} {b} {c}");
+    let away = |x: &[f64], y: &[f64]| {
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
+        norm(&mut x.iter().zip(y).map(|(x, y)| x - y)) / norm(&mut y.iter().copied())
+    };
+    assert!(away(ga, gb) < 0.05 && away(gb, gc) < 0.6 * away(ga, gb), "{} {}", away(ga, gb), away(gb, gc));
+    // The controller keeps E below 1 by its safety factor: it takes somewhat more steps.
+    let (n, taken, _) = count_steps(&Options::tolerances(1e-9, 1e-9), Scope::Global, 1);
+    assert!((n - c).abs() < 0.1 * c && taken as f64 > n && (taken as f64) < 1.5 * n, "{n} {c} {taken}");
+    // The local forms estimate the same number.
+    for scope in [Scope::LocalBiased, Scope::LocalUnbiased] {
+        let options = Options::tolerances(1e-9, 1e-9);
+        let mean = (0..200).map(|s| count_steps(&options, scope, s).0).sum::<f64>() / 200.0;
+        assert!((mean - n).abs() < 0.1 * n, "{scope:?}: {mean} {n}");
     }
 }
 

@@ -11,7 +11,7 @@
 //! r is computed in Taylor mode ([`Jets`]) and differentiated by the transpose of that: the gradient is exact for the frozen steps.
 
 use crate::linalg::Scalar;
-use crate::nn::{Jet, Jets, MAX_ORDERS, factorial};
+use crate::nn::{Jet, JetBars, JetPass, Jets, MAX_ORDERS, factorial};
 
 /// What is integrated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +101,9 @@ impl<T: Scalar> PathPenalty<T> {
                     self.y_bar[k * n + i] += share * self.x_bar[(k + 1) * n + i];
                 }
             }
-            let (y_bar, x_bar, s_bar) = (&mut self.y_bar, &mut self.x_bar, &mut self.store_bar);
-            map.jet_backward(*jet, &self.x, p, &self.y, &self.store, y_bar, x_bar, s_bar, p_bar);
+            let of = JetPass { x: &self.x, p, y: &self.y, store: &self.store };
+            let (x, y, store) = (&mut self.x_bar[..], &mut self.y_bar[..], &mut self.store_bar[..]);
+            map.jet_backward(*jet, of, JetBars { x, p: &mut *p_bar, y, store });
         }
         y_out.iter_mut().zip(&self.x_bar[..n]).for_each(|(a, b)| *a += *b);
         value

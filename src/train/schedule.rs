@@ -29,6 +29,15 @@ pub enum Schedule {
         /// After the last.
         to: f64,
     },
+    /// `from` while e / EPOCHS < `begin`, then linearly to `to`, reached in the last epoch.
+    Ramp {
+        /// At first.
+        from: f64,
+        /// In the last epoch.
+        to: f64,
+        /// Share of training before it changes, at least 0 and below 1.
+        begin: f64,
+    },
     /// `to` + (`from` - `to`) (1 + cos(pi e / EPOCHS)) / 2.
     Cosine {
         /// In the first epoch.
@@ -61,6 +70,11 @@ impl Schedule {
             Self::Constant { value } => value,
             Self::InverseDecay { from, decay } => from / (1.0 + decay * (now.step + 1) as f64),
             Self::Exponential { from, to } => from * (to / from).powf(share),
+            Self::Ramp { from, to, begin } => {
+                let first = (begin * now.epochs as f64).ceil();
+                let length = (now.epochs as f64 - first).max(1.0);
+                from + (to - from) * ((now.epoch as f64 + 1.0 - first) / length).clamp(0.0, 1.0)
+            }
             Self::Cosine { from, to } => {
                 to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
             }
@@ -75,7 +89,10 @@ impl Schedule {
             Self::Exponential { .. } => {
                 return Some(format!("{name}: an exponential schedule needs positive ends"));
             }
-            Self::Cosine { from, to } => [from, to],
+            Self::Ramp { begin, .. } if !(0.0..1.0).contains(&begin) => {
+                return Some(format!("{name}: a ramp's begin is {begin}, it must be at least 0 and below 1"));
+            }
+            Self::Cosine { from, to } | Self::Ramp { from, to, .. } => [from, to],
         };
         let ok = values.iter().all(|v| v.is_finite() && *v >= 0.0);
         (!ok).then(|| {
@@ -101,7 +118,7 @@ struct Read;
 impl<'de> Visitor<'de> for Read {
     type Value = Schedule;
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a number or a table with `kind`: constant, inverse_decay, exponential or cosine")
+        f.write_str("a number or a table with `kind`: constant, inverse_decay, exponential, ramp or cosine")
     }
     fn visit_f64<E: Error>(self, value: f64) -> Result<Schedule, E> {
         Ok(Schedule::Constant { value })
@@ -119,12 +136,14 @@ impl<'de> Visitor<'de> for Read {
             Constant { value: f64 },
             InverseDecay { from: f64, decay: f64 },
             Exponential { from: f64, to: f64 },
+            Ramp { from: f64, to: f64, begin: f64 },
             Cosine { from: f64, to: f64 },
         }
         Ok(match Table::deserialize(MapAccessDeserializer::new(map))? {
             Table::Constant { value } => Schedule::Constant { value },
             Table::InverseDecay { from, decay } => Schedule::InverseDecay { from, decay },
             Table::Exponential { from, to } => Schedule::Exponential { from, to },
+            Table::Ramp { from, to, begin } => Schedule::Ramp { from, to, begin },
             Table::Cosine { from, to } => Schedule::Cosine { from, to },
         })
     }
@@ -146,6 +165,11 @@ mod tests {
         assert_eq!(anneal.at(&at(7, 0)), 100.0);
         assert!((anneal.at(&at(0, 5)) - 100.0 * (-(10.0f64.ln() / 10.0) * 5.0).exp()).abs() < 1e-12);
         assert!((anneal.at(&at(0, 10)) - 10.0).abs() < 1e-12);
+        let ramp = Schedule::Ramp { from: 0.0, to: 3.0, begin: 0.7 };
+        assert_eq!([0, 6, 7, 8, 9].map(|e| ramp.at(&at(0, e))), [0.0, 0.0, 1.0, 2.0, 3.0]);
+        assert!(
+            Schedule::Ramp { from: 0.0, to: 3.0, begin: 1.0 }.problem("w").unwrap().contains("begin is 1")
+        );
         let cosine = Schedule::Cosine { from: 3e-3, to: 1e-4 };
         assert_eq!(cosine.at(&at(0, 0)), 3e-3);
         assert!(

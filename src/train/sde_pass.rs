@@ -56,14 +56,14 @@ impl<T: Scalar> SdePass<T> {
         }
         // One step, to the end of whatever span.
         let one = SdeOptions { fixed_step: Some(1e30), ..options.clone() };
-        let (stability, wanted) = (method.stability, method.stiffness.is_some());
+        let recorder = || Heuristics::new(method.stability, method.control_order, method.stiffness.is_some());
         let n = dim * batch;
         Ok(Self {
             adjoint: SdeAdjoint::new(method, noise, dim, batch, options, memory)?,
             local: SdeAdjoint::new(method, noise, dim, batch, &one, Memory::Stages)?,
-            local_heuristics: Heuristics::new(stability, wanted),
+            local_heuristics: recorder(),
             sample: LocalSample::new(SampleRule::Biased(0)),
-            heuristics: Heuristics::new(stability, wanted),
+            heuristics: recorder(),
             penalties: penalties.to_vec(),
             y1_bar: vec![T::ZERO; n],
             saved_bar: vec![],
@@ -92,8 +92,8 @@ impl<T: Scalar> SdePass<T> {
         let unbiased = scope == Some(Scope::LocalUnbiased);
         self.sample.set_rule(if unbiased { SampleRule::Unbiased(at) } else { SampleRule::Biased(seed) });
         let mut save = SaveAt::new(problem.times);
-        let mut sample = scope.map(|_| &mut self.sample);
-        let mut sinks = (&mut save, &mut self.heuristics, Maybe(&mut sample));
+        let sample = scope.map(|_| &mut self.sample);
+        let mut sinks = (&mut save, &mut self.heuristics, sample);
         let report = self.adjoint.forward(
             sde,
             problem.span,
@@ -122,7 +122,7 @@ impl<T: Scalar> SdePass<T> {
         let penalties = std::mem::take(&mut self.penalties);
         for penalty in &penalties {
             let weight = penalty.weight().at(now);
-            let value = self.penalty(sde, problem.p, penalty, weight, other, p_bar)?;
+            let value = self.penalty(sde, problem, penalty, weight, other, p_bar)?;
             stats.loss += weight * value;
             stats.penalties.push(value);
         }
@@ -135,6 +135,7 @@ impl<T: Scalar> SdePass<T> {
             stiffness: self.heuristics.stiffness_bar(),
         };
         self.adjoint.reverse(sde, problem.p, &bars, y0_bar, p_bar)?;
+        stats.tape_bytes = self.adjoint.bytes();
         stats.reverse_seconds = begun.elapsed().as_secs_f64();
         Ok(stats)
     }
@@ -142,7 +143,7 @@ impl<T: Scalar> SdePass<T> {
     fn penalty<F: Pullback<T>, G: DiffusionPullback<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
-        p: &[T],
+        problem: &Problem<'_, T>,
         penalty: &Penalty,
         weight: f64,
         seed: u64,
@@ -158,17 +159,21 @@ impl<T: Scalar> SdePass<T> {
         }
         let path = Brownian::new(seed).over(t.f64(), (t + h).f64()).with_cells(1);
         let heuristics = &mut self.local_heuristics;
-        let report = self.local.forward(sde, (t, t + h), &self.sample.y, p, &path, heuristics)?;
+        let report = self.local.forward(sde, (t, t + h), &self.sample.y, problem.p, &path, heuristics)?;
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
         }
-        let value = self.local_heuristics.add(&term, weight)?;
+        let share = match term.heuristic {
+            Heuristic::ExpectedSteps => self.sample.weight(self.heuristics.len(), problem.span.0),
+            _ => 1.0,
+        };
+        let value = share * self.local_heuristics.add(&term, share * weight)?;
         let bars = Bars {
             error: self.local_heuristics.error_bar(),
             stiffness: self.local_heuristics.stiffness_bar(),
             ..Bars::default()
         };
-        self.local.reverse(sde, p, &bars, &mut self.scratch, p_bar)?;
+        self.local.reverse(sde, problem.p, &bars, &mut self.scratch, p_bar)?;
         Ok(value)
     }
 }
@@ -204,21 +209,6 @@ impl<T: Scalar> SdeSink<T> for LocalSample<T> {
             self.set(step.t0(), step.h(), step.y0());
         }
         ControlFlow::Continue(())
-    }
-}
-
-/// A sink that may be absent.
-struct Maybe<'a, S>(&'a mut Option<S>);
-
-impl<T: Scalar, S: SdeSink<T>> SdeSink<T> for Maybe<'_, S> {
-    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
-        self.0.as_mut().map_or(Ok(()), |s| s.start(start))
-    }
-    fn next_stop(&self, t: T) -> Option<T> {
-        self.0.as_ref().and_then(|s| s.next_stop(t))
-    }
-    fn accepted(&mut self, step: &mut SdeStep<'_, T>) -> ControlFlow<()> {
-        self.0.as_mut().map_or(ControlFlow::Continue(()), |s| s.accepted(step))
     }
 }
 

@@ -48,7 +48,9 @@ fn frozen(pass: &mut SdePass<f64>, y0: &[f64], p: &[f64]) -> f64 {
             let r = pass.local.replay(&mut sde, p, &y, &[]).unwrap();
             let mut local = pass.local_heuristics.clone();
             set(&mut local, &r);
-            local.add(&term, 0.0).unwrap()
+            let steps = matches!(penalty, Penalty::ExpectedSteps { .. });
+            let share = if steps { pass.sample.weight(heuristics.len(), 0.0) } else { 1.0 };
+            share * local.add(&term, 0.0).unwrap()
         };
         loss += penalty.weight().at(&Progress::default()) * value;
     }
@@ -91,7 +93,9 @@ fn all_penalties() {
         let error = Penalty::Error { weight, aggregate, times_step: true, scope };
         let squared = Penalty::ErrorSquared { weight, aggregate, times_step: false, scope };
         let stiff = Penalty::Stiffness { weight, aggregate: Aggregate::Max, times_step: false, scope };
+        let steps = Penalty::ExpectedSteps { weight, scope };
         check(&format!("error {scope:?}"), &SOSRI, &[error]);
+        check(&format!("expected steps {scope:?}"), &SOSRI, &[steps]);
         check(&format!("squared {scope:?}"), &SOSRI, &[squared]);
         check(&format!("stiffness {scope:?}"), &SOSRI2, &[stiff]);
         check(&format!("all {scope:?}"), &SOSRI2, &[error, squared, stiff]);

@@ -1,5 +1,9 @@
 //! What a training run needs to know of what is learned.
 
+use std::ops::Range;
+use std::time::Instant;
+
+use rand::RngExt;
 use rand::rngs::StdRng;
 use serde::Serialize;
 
@@ -21,6 +25,17 @@ pub enum Split {
     Test,
 }
 
+impl Split {
+    /// Its place in a list of the three.
+    pub(super) fn index(self) -> usize {
+        match self {
+            Self::Train => 0,
+            Self::Validation => 1,
+            Self::Test => 2,
+        }
+    }
+}
+
 /// What an evaluation found; no penalties, no random end times.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Evaluation {
@@ -36,6 +51,59 @@ pub struct Evaluation {
     pub rejected: f64,
     /// Shortest time of one batch, in seconds.
     pub predict_seconds: f64,
+}
+
+impl Evaluation {
+    /// Before the first batch.
+    pub(super) fn begin() -> Self {
+        Self { predict_seconds: f64::INFINITY, ..Self::default() }
+    }
+    /// The time since `begun`, if the batch is a full one.
+    pub(super) fn time(&mut self, begun: Instant, full: bool) {
+        if full {
+            self.predict_seconds = self.predict_seconds.min(begun.elapsed().as_secs_f64());
+        }
+    }
+    /// One solution: `share` of (evaluations, accepted, rejected) is added to the means.
+    pub(super) fn add(&mut self, share: f64, (nfe, accepted, rejected): (u64, u64, u64)) {
+        self.nfe += share * nfe as f64;
+        self.accepted += share * accepted as f64;
+        self.rejected += share * rejected as f64;
+    }
+}
+
+/// Samples 0..count in batches of `size`; the last may be smaller.
+pub(super) fn batches(count: usize, size: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    let size = size.max(1);
+    (0..count.div_ceil(size)).map(move |b| b * size..((b + 1) * size).min(count))
+}
+
+/// The entry of this batch size, made if absent.
+pub(super) fn of_size<A, E>(
+    list: &mut Vec<(usize, A)>,
+    batch: usize,
+    make: impl FnOnce() -> Result<A, E>,
+) -> Result<&mut A, E> {
+    let at = match list.iter().position(|(b, _)| *b == batch) {
+        Some(at) => at,
+        None => {
+            list.push((batch, make()?));
+            list.len() - 1
+        }
+    };
+    Ok(&mut list[at].1)
+}
+
+/// STEER where states are saved: every time after the first moves by up to `steer` half intervals; the span ends at the last.
+pub(super) fn jittered<T: Scalar>(times: &[T], steer: f64, rng: &mut StdRng) -> Vec<T> {
+    let mut moved = times.to_vec();
+    if let (Some(last), true) = (times.last(), steer > 0.0) {
+        let half = 0.5 * steer * last.f64() / (times.len() - 1) as f64;
+        for t in &mut moved[1..] {
+            *t = T::of(t.f64() + half * (2.0 * rng.random::<f64>() - 1.0));
+        }
+    }
+    moved
 }
 
 /// A line of a plot: name and points.

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Deserialize;
 
-use costate::Error;
-use costate::train::{Config, TrainStop};
+use costate::train::{Config, TrainStop, checkpoint};
 
 use super::super::output::{self, Output};
 use super::super::{Failure, Outcome, SOLVED, STOPPED, interrupt};
-use super::run::{Order, Scores};
+use super::run::{Order, Scores, fingerprint};
 use super::{config, slug};
 
 /// Arguments of `compare`.
@@ -37,6 +36,7 @@ pub struct CompareArgs {
 #[derive(Debug, Deserialize)]
 struct Done {
     stop: String,
+    config: Option<String>,
     steps: u64,
     train_seconds: f64,
     train: Option<Scores>,
@@ -75,8 +75,7 @@ pub fn run(args: &CompareArgs, out: &mut Output) -> Outcome {
     let text = table(&config, &args.config, args.seeds, &rows);
     out.print(format_args!("{text}"));
     if let Some(path) = &args.table {
-        std::fs::write(path, &text)
-            .map_err(|source| Error::Io { path: path.display().to_string(), source })?;
+        checkpoint::write_file(path, text.as_bytes())?;
     }
     let complete = rows.iter().all(|(_, runs)| runs.iter().all(|r| r.test.is_some()));
     Ok(if complete { SOLVED } else { STOPPED })
@@ -92,6 +91,10 @@ fn execute(
     let summary = folder.join("summary.json");
     let read = || -> Option<Done> { serde_json::from_str(&std::fs::read_to_string(&summary).ok()?).ok() };
     if let Some(done) = read().filter(|d| d.stop != "interrupted") {
+        if done.config.as_ref().is_some_and(|c| *c != fingerprint(config)) {
+            let what = "this run had another configuration; remove it, or choose another folder with --out";
+            return Err(Failure(format!("{}: {what}", folder.display())));
+        }
         return Ok(Some(done));
     }
     let resume = folder.join("checkpoint.safetensors").exists();

@@ -117,6 +117,9 @@ name = "plain"
             ("\"spiral_ode\"", "\"spiral_ode\"\npoints = 1", "task.points is 1"),
             ("\"adam\"", "\"adam\"\nbeta1 = 1.0", "beta1 is 1"),
             ("\"plain\"", "\"plain\"\nsteer = -1.0", "solver.steer is -1"),
+            ("\"plain\"", "\"plain, too\"", "must not hold one"),
+            ("\"plain\"", "\"plain\"\nsteer = 1.5", "it must be at most 1"),
+            ("weight = 100", "weight = { kind = \"ramp\", from = 0, to = 1, begin = 1 }", "begin is 1"),
         ] {
             let config = parse(&GOOD.replace(from, to)).unwrap();
             let error = config.check().unwrap_err().to_string();

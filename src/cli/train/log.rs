@@ -1,12 +1,12 @@
 //! The run's log: one JSON object a line, flushed per line; cut back to the checkpoint when a run goes on.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use costate::train::{TrainError, TrainEvent};
+use costate::train::{TrainError, TrainEvent, checkpoint};
 
 /// An open log.
 #[derive(Debug)]
@@ -29,9 +29,7 @@ impl Log {
                 .filter(|(v, _)| v["step"].as_u64().is_some_and(|s| s <= step))
                 .map(|(_, line)| line + "\n")
                 .collect();
-            let beside = path.with_extension("jsonl.partial");
-            fs::write(&beside, kept.concat()).map_err(io(&beside))?;
-            fs::rename(&beside, path).map_err(io(path))?;
+            checkpoint::write_file(path, kept.concat().as_bytes())?;
         } else {
             File::create(path).map_err(io(path))?;
         }

@@ -3,9 +3,11 @@
 use std::ops::Range;
 use std::path::Path;
 
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 use serde_json::Value;
 
+use costate::train::checkpoint::write_file;
 use costate::train::{Curve, TrainError};
 
 /// Loss, evaluations, step size and time of prediction against the step.
@@ -17,18 +19,21 @@ pub fn curves(folder: &Path, rows: &[(Value, String)]) -> Result<(), TrainError>
             .collect()
     };
     let line = |name: &str, points| Curve { name: name.into(), points, joined: true };
-    let mut loss =
-        vec![line("loss with penalties", of("step", "loss")), line("data loss", of("step", "data_loss"))];
+    let (all, data) = (of("step", "loss"), of("step", "data_loss"));
+    let mut loss = vec![];
+    if all != data {
+        loss.push(line("loss with penalties", all));
+    }
+    loss.push(line("data loss", data));
     let validation = of("validation", "loss");
     if !validation.is_empty() {
         loss.push(line("validation", validation));
     }
-    let positive = loss.iter().flat_map(|c| &c.points).all(|p| p.1 > 0.0);
-    draw(&folder.join("loss.svg"), "loss", "step", &loss, positive)?;
+    draw(&folder.join("loss.svg"), "loss", "step", &loss, true)?;
     let nfe = [line("evaluations", of("step", "nfe")), line("rejected steps", of("step", "rejected"))];
     draw(&folder.join("nfe.svg"), "evaluations of the field a pass", "step", &nfe, false)?;
     let h = [line("mean step", of("step", "mean_step"))];
-    draw(&folder.join("step_size.svg"), "mean step size", "step", &h, true)?;
+    draw(&folder.join("step_size.svg"), "mean step size", "step", &h, false)?;
     let seconds =
         [line("forward", of("step", "forward_seconds")), line("reverse", of("step", "reverse_seconds"))];
     draw(&folder.join("seconds.svg"), "seconds a pass", "step", &seconds, false)
@@ -41,21 +46,28 @@ pub fn fit(path: &Path, curves: &[Curve]) -> Result<(), TrainError> {
 
 fn draw(path: &Path, title: &str, x: &str, curves: &[Curve], log: bool) -> Result<(), TrainError> {
     let log = log && curves.iter().flat_map(|c| &c.points).all(|p| p.1 > 0.0);
+    let finite = |p: &(f64, f64)| p.0.is_finite() && p.1.is_finite();
     let shown: Vec<Curve> = curves
         .iter()
-        .map(|c| {
-            let finite = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite();
-            let scale = |p: &(f64, f64)| if log { (p.0, p.1.log10()) } else { *p };
-            Curve { points: c.points.iter().filter(finite).map(scale).collect(), ..c.clone() }
-        })
+        .map(|c| Curve { points: c.points.iter().copied().filter(finite).collect(), ..c.clone() })
+        .filter(|c| !c.points.is_empty())
         .collect();
-    if shown.iter().all(|c| c.points.is_empty()) {
+    if shown.is_empty() {
         return Ok(());
     }
-    render(path, title, x, &shown, log).map_err(|e| TrainError::Io {
+    let ys = shown.iter().flat_map(|c| &c.points).map(|p| p.1);
+    let drawn = if log {
+        // The margin on the logarithms.
+        let ends = range(ys.map(f64::ln));
+        render(title, x, &shown, (ends.start.exp()..ends.end.exp()).log_scale())
+    } else {
+        render(title, x, &shown, range(ys))
+    };
+    let text = drawn.map_err(|e| TrainError::Io {
         path: path.display().to_string(),
         source: std::io::Error::other(e.to_string()),
-    })
+    })?;
+    write_file(path, text.as_bytes())
 }
 
 /// The range of values with a margin.
@@ -65,35 +77,92 @@ fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     a - margin..b + margin
 }
 
-fn render(
-    path: &Path,
-    title: &str,
-    x: &str,
-    curves: &[Curve],
-    log: bool,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let all = || curves.iter().flat_map(|c| &c.points);
-    let root = SVGBackend::new(path, (800, 500)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .margin(15)
-        .x_label_area_size(40)
-        .y_label_area_size(70)
-        .caption(title, ("sans-serif", 20))
-        .build_cartesian_2d(range(all().map(|p| p.0)), range(all().map(|p| p.1)))?;
-    let label = |v: &f64| if log { format!("{:.1e}", 10f64.powf(*v)) } else { format!("{v:.4}") };
-    chart.configure_mesh().x_desc(x).y_label_formatter(&label).draw()?;
-    for (curve, color) in curves.iter().zip([BLUE, RED, GREEN, MAGENTA].into_iter().cycle()) {
-        let series = if curve.joined {
-            chart.draw_series(LineSeries::new(curve.points.iter().copied(), color.stroke_width(2)))?
-        } else {
-            chart.draw_series(curve.points.iter().map(|p| Circle::new(*p, 3, color.filled())))?
-        };
-        series
-            .label(&curve.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
+/// A tick's number, without zeros that say nothing.
+fn tick(v: &f64) -> String {
+    if *v == 0.0 {
+        return "0".into();
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
-    root.present()?;
-    Ok(())
+    // Ten significant digits: ticks are sums, 0.30000000000000004.
+    let digits = format!("{v:.9e}");
+    let rounded: f64 = digits.parse().unwrap_or(*v);
+    if (1e-3..1e5).contains(&rounded.abs()) { format!("{rounded}") } else { format!("{rounded:e}") }
+}
+
+const SIZE: (u32, u32) = (800, 500);
+const COLORS: [RGBColor; 4] = [BLUE, RED, GREEN, MAGENTA];
+
+/// The plot as SVG, its legend in a line of its own under the title, where it covers no curve.
+fn render<Y>(title: &str, x: &str, curves: &[Curve], y: Y) -> Result<String, Box<dyn std::error::Error>>
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
+{
+    let mut text = String::new();
+    {
+        let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let (top, below) = root.split_vertically(55);
+        top.draw(&Text::new(title.to_string(), (70, 10), ("sans-serif", 20)))?;
+        let mut left = 70;
+        for (curve, color) in curves.iter().zip(COLORS.into_iter().cycle()) {
+            if curve.joined {
+                top.draw(&PathElement::new([(left, 44), (left + 20, 44)], color.stroke_width(2)))?;
+            } else {
+                top.draw(&Circle::new((left + 10, 44), 3, color.filled()))?;
+            }
+            top.draw(&Text::new(curve.name.clone(), (left + 26, 37), ("sans-serif", 14)))?;
+            left += 50 + 8 * curve.name.chars().count() as i32;
+        }
+        let xs = range(curves.iter().flat_map(|c| &c.points).map(|p| p.0));
+        let mut chart = ChartBuilder::on(&below)
+            .margin(15)
+            .x_label_area_size(40)
+            .y_label_area_size(60)
+            .build_cartesian_2d(xs, y)?;
+        chart
+            .configure_mesh()
+            .x_desc(x)
+            .light_line_style(WHITE)
+            .x_label_formatter(&tick)
+            .y_label_formatter(&tick)
+            .draw()?;
+        for (curve, color) in curves.iter().zip(COLORS.into_iter().cycle()) {
+            if curve.joined {
+                chart.draw_series(LineSeries::new(curve.points.iter().copied(), color))?;
+            } else {
+                chart.draw_series(curve.points.iter().map(|p| Circle::new(*p, 3, color.filled())))?;
+            }
+        }
+        below.present()?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_short() {
+        let shown = [0.0, 30.0, 0.1 + 0.2, -2.5, 1e-5, 2e6, 1400.0].map(|v| tick(&v));
+        assert_eq!(shown, ["0", "30", "0.3", "-2.5", "1e-5", "2e6", "1400"]);
+    }
+
+    #[test]
+    fn the_legend_stands_above_the_curves() {
+        let curve = |name: &str| Curve {
+            name: name.into(),
+            points: (1..50).map(|i| (i as f64, 1.0 / i as f64)).collect(),
+            joined: true,
+        };
+        let ends = (0.01..1.5).log_scale();
+        let text = render("loss", "step", &[curve("first"), curve("second")], ends).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let at = |name: &str| {
+            let i = lines.iter().position(|l| l.trim() == name).unwrap();
+            let y = lines[i - 1].split("y=\"").nth(1).unwrap().split('"').next().unwrap();
+            y.parse::<f64>().unwrap()
+        };
+        assert!(at("first") < 55.0 && at("second") < 55.0 && at("step") > 400.0);
+    }
 }

@@ -33,6 +33,8 @@ pub struct Order<'a> {
 pub struct Summary {
     #[serde(flatten)]
     pub stop: TrainStop,
+    /// [`fingerprint`] of the configuration.
+    pub config: String,
     pub steps: u64,
     /// Sum over the steps, of all parts of an interrupted run.
     pub train_seconds: f64,
@@ -165,6 +167,7 @@ fn finish<T: Scalar>(
         if r.0["event"] == "step" { r.0["seconds"].as_f64().unwrap_or(0.0) } else { 0.0 }
     };
     let mut summary = Summary {
+        config: fingerprint(order.config),
         steps: state.step,
         train_seconds: rows.iter().map(seconds).sum(),
         parameters: state.params.values().len(),
@@ -187,7 +190,7 @@ fn finish<T: Scalar>(
     plots::curves(folder, &rows)?;
     let path = folder.join("summary.json");
     let text = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
-    fs::write(&path, text).map_err(|source| TrainError::Io { path: path.display().to_string(), source })?;
+    checkpoint::write_file(&path, text.as_bytes())?;
     Ok(summary)
 }
 

@@ -26,6 +26,10 @@ pub(super) const ROOT: u32 = u32::MAX;
 /// A merged node of so many columns may have such a share of zeros.
 const MERGE: [(u32, f64); 3] = [(4, 1.0), (16, 0.6), (48, 0.1)];
 const MERGE_ANY: f64 = 0.05;
+/// A child that hands up at least LARGE rows is merged where that costs fewer multiplications than it saves sums, up to a share of zeros.
+const LARGE: f64 = 100.0;
+const MERGE_LARGE: f64 = 0.4;
+const WORTH: f64 = 15.0;
 
 /// A node of the assembly tree: its front has `ncols` columns of its own, then `rows`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -428,7 +432,10 @@ fn merged(n: usize, a: Analysis) -> Symbolic {
         let total = zeros[c] + zeros[p] + added;
         let share = total / (kf * f - 0.5 * kf * (kf - 1.0));
         let limit = MERGE.iter().find(|(most, _)| k <= *most).map_or(MERGE_ANY, |m| m.1);
-        if added == 0.0 || share <= limit {
+        // What the child would hand up; summing an entry costs as much as WORTH multiplications.
+        let passed = f64::from(front[c] - ncols[c]);
+        let cheap = passed >= LARGE && added * f <= WORTH * passed * passed && share <= MERGE_LARGE;
+        if added == 0.0 || share <= limit || cheap {
             into[c] = p as u32;
             (ncols[p], zeros[p]) = (k, total);
             front[p] += ncols[c];

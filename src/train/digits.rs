@@ -1,0 +1,89 @@
+//! Digits: the three splits, the batch at hand, and a linear classifier.
+
+use std::path::Path;
+
+use super::config::TaskConfig;
+use super::data::Images;
+use super::error::TrainError;
+use super::task::Split;
+use crate::linalg::Scalar;
+use crate::nn::{Map, Mlp, softmax_cross_entropy};
+
+/// Images of the splits, and pixels in [0, 1] and labels of the batch at hand.
+#[derive(Debug)]
+pub(super) struct DigitData<T> {
+    splits: [Images; 3],
+    pub x: Vec<T>,
+    pub labels: Vec<usize>,
+}
+
+impl<T: Scalar> DigitData<T> {
+    /// Reads or generates them; a relative folder starts at `base`.
+    pub fn new(task: &TaskConfig, base: &Path) -> Result<Self, TrainError> {
+        Ok(Self { splits: images(task, base)?, x: vec![], labels: vec![] })
+    }
+    pub fn pixels(&self) -> usize {
+        self.splits[0].pixels
+    }
+    pub fn len(&self, split: Split) -> usize {
+        self.splits[split.index()].len()
+    }
+    /// These samples become the batch.
+    pub fn load(&mut self, split: Split, samples: impl Iterator<Item = usize>) {
+        let images = &self.splits[split.index()];
+        self.x.clear();
+        self.labels.clear();
+        let scale = T::of(1.0 / 255.0);
+        for s in samples {
+            let pixels = &images.data[s * images.pixels..][..images.pixels];
+            self.x.extend(pixels.iter().map(|v| scale * T::of(*v as f64)));
+            self.labels.push(images.labels[s] as usize);
+        }
+    }
+}
+
+/// Training, validation and test images; a relative folder starts at `base`.
+fn images(task: &TaskConfig, base: &Path) -> Result<[Images; 3], TrainError> {
+    let Some(d) = task.digits() else {
+        return Err(TrainError::config("the task is not a classification of digits"));
+    };
+    // Generated data are the same for every seed of the run.
+    let (all, tests) = match d.folder {
+        None => (Images::generated(d.train, 0, 0), Images::generated(d.test, d.train as u64, 0)),
+        Some(folder) => {
+            let folder = base.join(folder);
+            let all = Images::read(&folder, d.train_files)?;
+            let tests = if d.train_files == d.test_files {
+                all.part(d.train, d.test, "test")?
+            } else {
+                Images::read(&folder, d.test_files)?.part(0, d.test, "test")?
+            };
+            (all.part(0, d.train, "training")?, tests)
+        }
+    };
+    if tests.pixels != all.pixels {
+        let what = format!("training images have {} pixels, test images {}", all.pixels, tests.pixels);
+        return Err(TrainError::config(what));
+    }
+    let kept = d.train - d.validation;
+    Ok([all.part(0, kept, "training")?, all.part(kept, d.validation, "validation")?, tests])
+}
+
+/// `share` x the sum of cross entropies of logits linear in y, and the number of right answers. With bars, the derivatives with respect to y and the
+/// classifier's parameters are ADDED.
+pub(super) fn classify<T: Scalar>(
+    head: &mut Mlp<T>,
+    y: &[T],
+    p: &[T],
+    labels: &[usize],
+    share: f64,
+    bars: Option<(&mut [T], &mut [T])>,
+) -> (f64, usize) {
+    let mut z = vec![T::ZERO; 10 * labels.len()];
+    head.forward(T::ZERO, y, p, &mut z, &mut []);
+    let Some((y_bar, p_bar)) = bars else { return softmax_cross_entropy(&z, labels, share, None) };
+    let mut z_bar = vec![T::ZERO; z.len()];
+    let found = softmax_cross_entropy(&z, labels, share, Some(&mut z_bar));
+    head.backward(T::ZERO, y, p, &z, &[], &z_bar, y_bar, p_bar);
+    found
+}
