@@ -181,7 +181,7 @@ fn wrapped_fields_hand_on_what_was_kept() {
 #[test]
 fn a_stiffness_term_without_stiffness_estimates_is_an_error() {
     // Was a failed assertion.
-    let mut h = Heuristics::<f64>::new(3.5, 0.2, false);
+    let mut h = Heuristics::<f64>::new(3.5, 5.0, false);
     let mut it = Integrator::new(&TSIT54, 1, 1, &Options::default()).unwrap();
     it.run(&mut growth(), (0.0, 1.0), &[1.0], &[-1.0], &mut h).unwrap();
     let e = h.add(&Term::stiffness(Aggregate::Max), 1.0).unwrap_err().to_string();
