@@ -128,3 +128,24 @@ fn minima_are_told_from_saddles() {
     let report = solve(&mut problem(1.0, &least), &Options::default(), &mut Silent).unwrap();
     assert_eq!(report.second_order, None);
 }
+
+#[test]
+fn a_slow_difference_is_stopped() {
+    let n = 100;
+    let mut problem = Problem::new("slow", n)
+        .start(&vec![1.0; n])
+        .objective(|x| x.iter().map(|v| v.powi(4)).sum())
+        .gradient(|x, g| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            g.iter_mut().zip(x).for_each(|(g, x)| *g = 4.0 * x.powi(3));
+        })
+        .hessian(|_, _, _, _| unreachable!("values are not asked for"))
+        .build()
+        .unwrap();
+    // One Hessian takes two seconds.
+    let options = Options { hessian: HessianModel::Differences, time_limit: Some(0.2), ..Options::default() };
+    let clock = std::time::Instant::now();
+    let report = solve(&mut problem, &options, &mut Silent).unwrap();
+    assert_eq!(report.stop, costate::StopReason::TimeLimit, "{}", report.message);
+    assert!(clock.elapsed().as_secs_f64() < 1.0, "{:?}", clock.elapsed());
+}

@@ -94,6 +94,9 @@ impl Model<'_> {
         out.fill(0.0);
         d.x.copy_from_slice(x);
         for group in &d.groups {
+            if self.stop.check().is_some() {
+                return Err(BadEvaluation { function: "differences of gradients were stopped".into() });
+            }
             for (sign, side) in [(1.0, &mut d.plus), (-1.0, &mut d.minus)] {
                 for &j in group {
                     let (down, up) = self.room(j, x[j], step);

@@ -161,7 +161,7 @@ fn choose_linear_solver(model: &Model<'_>, options: &Options) -> Result<(LinearS
 
 impl<'a> Engine<'a> {
     fn new(
-        model: Model<'a>,
+        mut model: Model<'a>,
         first: FirstPoint,
         options: &'a Options,
         observer: &'a mut dyn Observer,
@@ -178,6 +178,7 @@ impl<'a> Engine<'a> {
             flag: options.stop.flag.clone(),
             deadline: [deadline, options.stop.deadline].into_iter().flatten().min(),
         };
+        model.stop = stop.clone();
         let zeros = |k: usize| vec![0.0; k];
         Self {
             kkt: KktMatrix::new(&model),

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::linalg::{LinOp, SparseMatrix, Storage, norm_inf};
 use crate::nlp::{EvalError, Nlp, Pattern};
+use crate::observe::StopToken;
 use crate::report::Counts;
 
 use super::differences::HessianDifferences;
@@ -115,6 +116,8 @@ pub(super) struct Model<'a> {
     differences: Option<HessianDifferences>,
     pub counts: Counts,
     pub seconds: f64,
+    /// Seen between the gradients of a difference.
+    pub stop: StopToken,
     /// A function panicked: nothing is evaluated any more.
     pub panicked: Option<String>,
 }
@@ -147,6 +150,7 @@ impl<'a> Model<'a> {
             differences: None,
             counts: Counts::default(),
             seconds: 0.0,
+            stop: StopToken::default(),
             panicked: None,
         };
         if hessian_model == HessianModel::Differences {
