@@ -7,7 +7,8 @@
 //!     [ J         -I  ] [ r  ] = [ -c ]
 //! ```
 //!
-//! which has inertia (n, m, 0) exactly if the quadratic model is convex; otherwise W is dropped (Gauss-Newton).
+//! which has inertia (n, m, 0) exactly if the quadratic model is convex; otherwise W is dropped (Gauss-Newton), or, for data fits that
+//! have normal equations, mu is raised.
 //! D holds the largest squared column norms of J so far (More 1978). The damping mu follows the ratio of actual to
 //! predicted reduction (Nielsen 1999).
 //!
@@ -366,8 +367,10 @@ impl Engine<'_> {
         }
         self.regularization.t = violation.damping;
         let direct = self.is_direct();
+        // Along the curved valleys of data fits more damping leads further than Gauss-Newton steps, and there it is cheap.
+        let convex_only = self.normal.is_some();
         for hessian in [true, false] {
-            if hessian && !direct {
+            if hessian && !direct || !hessian && convex_only {
                 continue;
             }
             let system = System::Feasibility { hessian };
