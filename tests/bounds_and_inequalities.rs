@@ -595,12 +595,12 @@ fn bounds_are_relaxed_only_if_allowed() {
         .unwrap();
     let strict = solve(&mut problem, &Options::default(), &mut Silent).unwrap();
     assert!(strict.solved() && largest.get() <= 1.0, "{} {}", strict.message, largest.get());
-    let options = Options { bound_relaxation: 1e-4, ..Options::default() };
+    let options = Options { relax_bounds: 1e-4, ..Options::default() };
     let relaxed = solve(&mut problem, &options, &mut Silent).unwrap();
     assert!(relaxed.x[0] > 1.0 + 0.9e-4 && largest.get() <= 1.0 + 1e-4, "{:?}", relaxed.x);
     // The residuals are those of the original bounds.
     assert_relative_eq!(relaxed.primal, relaxed.x[0] - 1.0, epsilon = 1e-12);
-    let options = Options { bound_relaxation: 1.0, ..Options::default() };
+    let options = Options { relax_bounds: 1.0, ..Options::default() };
     let error = solve(&mut problem, &options, &mut Silent).unwrap_err();
-    assert!(error.to_string().contains("bound_relaxation"), "{error}");
+    assert!(error.to_string().contains("relax_bounds"), "{error}");
 }

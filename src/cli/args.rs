@@ -117,7 +117,7 @@ impl SolverArgs {
             hessian: self.hessian,
             second_order: self.second_order,
             threads: self.threads,
-            bound_relaxation: self.relax_bounds,
+            relax_bounds: self.relax_bounds,
             tolerance: variant.tolerance,
             max_iterations: self.max_iter,
             max_evaluations: self.max_eval,

@@ -151,7 +151,7 @@ pub struct Options {
     pub threads: usize,
     /// Bounds of the variables may be violated by this times max(1, |bound|); 0: never, not even while solving. Ipopt allows
     /// 1e-8. Points of a feasible set without interior may have multipliers only so.
-    pub bound_relaxation: f64,
+    pub relax_bounds: f64,
     /// Where to begin instead of the problem's start: a point near the solution, with multipliers.
     pub warm_start: Option<WarmStart>,
     /// Asks the solver to stop from outside.
@@ -176,7 +176,7 @@ impl Default for Options {
             scaling: true,
             second_order: false,
             threads: 1,
-            bound_relaxation: 0.0,
+            relax_bounds: 0.0,
             warm_start: None,
             stop: StopToken::default(),
         }
@@ -242,10 +242,10 @@ impl Options {
                 what: "found 0, expected at least 1".into(),
             });
         }
-        if !(0.0..=1e-2).contains(&self.bound_relaxation) {
+        if !(0.0..=1e-2).contains(&self.relax_bounds) {
             return Err(Error::Option {
-                option: "bound_relaxation".into(),
-                what: format!("found {}, expected a number from 0 to 0.01", self.bound_relaxation),
+                option: "relax_bounds".into(),
+                what: format!("found {}, expected a number from 0 to 0.01", self.relax_bounds),
             });
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::nlp::{EvalError, INFINITE_BOUND, Nlp, NlpMeta, Pattern};
 use crate::report::Report;
 
 /// Slack bounds are relaxed by this times max(1, |bound|), so that feasible sets without interior can be approached.
-/// The bounds of the variables are relaxed only where the user allows it (`Options::bound_relaxation`).
+/// The bounds of the variables are relaxed only where the user allows it (`Options::relax_bounds`).
 const RELAXATION: f64 = 1e-8;
 /// The start keeps this distance from its bounds, absolute and relative to their distance.
 const PUSH: f64 = 1e-2;
@@ -81,7 +81,7 @@ impl<'a> Standard<'a> {
             meta: NlpMeta::default(),
             jacobian: Gather::default(),
             hessian: Gather::default(),
-            relaxation: options.bound_relaxation,
+            relaxation: options.relax_bounds,
             other: vec![0.0; n],
             product: vec![0.0; n],
             inner,
