@@ -204,10 +204,9 @@ macro_rules! work_precision {
             s.y.last().unwrap().to_vec()
         });
         for (order, methods, peers) in
-            [(5, $ours5, [("ode_solvers", &dp), ("differential-equations", &de5)]), (8, $ours8, [("ode_solvers", &d8), ("differential-equations", &de8)])]
+            [(5, $ours5 as &[&'static Tableau], [("ode_solvers", &dp), ("differential-equations", &de5)]), (8, $ours8, [("ode_solvers", &d8), ("differential-equations", &de8)])]
         {
-            for tab in methods {
-                let tab: &'static Tableau = tab;
+            for &tab in methods {
                 let mut field = FnField::new($n, pr.p.len(), $field);
                 // As the peers: everything is made anew for each integration.
                 let ours = sweep(&format!("costate {}", tab.name), &exact, &grid, |tol| {
@@ -462,8 +461,22 @@ fn main() {
             return lorenz_table();
         }
         let all = !std::env::args().any(|a| a == "--explicit");
-        work_precision!(LV, lotka_volterra, 2, [1e-4, 1e-6, 1e-8], [&TSIT54, &DP54], [&DOP853, &VERN76]);
-        work_precision!(PLEIADES, pleiades, 28, [1e-6, 1e-9], [&TSIT54, &DP54], [&DOP853, &VERN76]);
+        work_precision!(
+            LV,
+            lotka_volterra,
+            2,
+            [1e-4, 1e-6, 1e-8],
+            &[&TSIT54, &DP54],
+            &[&VERN87, &DOP853, &VERN76]
+        );
+        work_precision!(
+            PLEIADES,
+            pleiades,
+            28,
+            [1e-6, 1e-9],
+            &[&TSIT54, &DP54],
+            &[&VERN87, &DOP853, &VERN76]
+        );
         if all {
             lorenz_table();
             neural_table();

@@ -60,9 +60,16 @@ fn gradient(
     (solver, yb, pb, counts)
 }
 
-/// Looser for the high orders: S is a quotient of differences that vanish with h^5 and more, and rounding is divided by them.
+/// Looser for the high orders: S is a quotient of differences that vanish with h^5 and more, and rounding is divided by them; so
+/// is rounding in E, by the tolerances, and Verner's order 8 has weights up to 118.
 fn options_for(tab: &Tableau, norm: Norm) -> Options {
-    if tab.order < 7 { options(norm) } else { Options { fixed_step: Some(1.0), ..options(norm) } }
+    match (tab.order, tab.name) {
+        (..7, _) => options(norm),
+        (_, "vern87") => {
+            Options { fixed_step: Some(2.0), rtol: vec![0.1, 0.3].into(), atol: 0.01.into(), ..options(norm) }
+        }
+        _ => Options { fixed_step: Some(1.0), ..options(norm) },
+    }
 }
 
 #[test]

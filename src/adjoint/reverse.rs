@@ -1,7 +1,7 @@
 //! The transpose of one step.
 
 use crate::linalg::Scalar;
-use crate::ode::internal::{Erk, Row, Scale, Stages, add_scaled, combine, combine_zero, scaled_norm};
+use crate::ode::internal::{Erk, Rows, Scale, Stages, add_scaled, combine, combine_zero, scaled_norm};
 use crate::ode::{Norm, Pullback, VectorField};
 
 /// A tableau by columns, and the bars of one step.
@@ -10,10 +10,10 @@ pub(crate) struct Transposed<T> {
     pub erk: Erk<T>,
     pub st: Stages<T>,
     /// Column i: (l, a_li) over the stages l of the step; then the same with the error rows as further "stages".
-    columns: Vec<Row<T>>,
-    columns_e: Vec<Row<T>>,
+    columns: Rows<T>,
+    columns_e: Rows<T>,
     /// Ones over stages 1..s-1.
-    ones: Row<T>,
+    ones: Rows<T>,
     /// G_l at l n; the bars of the error rows u behind them.
     g_bars: Vec<T>,
     /// Contributions to K_i besides the columns, where `direct[i]`.
@@ -51,7 +51,7 @@ impl<'a, T: Scalar> StepBars<'a, T> {
 
 impl<T: Scalar> Transposed<T> {
     pub fn new(erk: Erk<T>, n: usize) -> Self {
-        let (s, all, errs) = (erk.tab.stages, erk.c.len(), erk.err.len());
+        let (s, all, errs) = (erk.tab.stages, erk.c.len(), erk.tab.e.len());
         let column = |i: usize, with_error: bool| {
             let mut dense = vec![0.0; all + errs];
             for (l, d) in dense.iter_mut().enumerate().take(s).skip(i + 1) {
@@ -62,15 +62,14 @@ impl<T: Scalar> Transposed<T> {
                     *d = row.get(i).copied().unwrap_or(0.0);
                 }
             }
-            Row::new(&dense)
+            dense
         };
-        let columns = (0..s).map(|i| column(i, false)).collect();
-        let columns_e = (0..s).map(|i| column(i, true)).collect();
+        let columns = |with_error| Rows::new(&(0..s).map(|i| column(i, with_error)).collect::<Vec<_>>());
         let ones: Vec<f64> = (0..s).map(|l| (l > 0) as u8 as f64).collect();
         Self {
-            columns,
-            columns_e,
-            ones: Row::new(&ones),
+            columns: columns(false),
+            columns_e: columns(true),
+            ones: Rows::new(&[ones]),
             g_bars: vec![T::ZERO; (all + errs) * n],
             k_direct: vec![T::ZERO; all * n],
             direct: vec![false; all],
@@ -136,14 +135,14 @@ impl<T: Scalar> Transposed<T> {
                 if !(stiff && i + 2 == s) {
                     self.g_bars[i * n..][..n].fill(T::ZERO);
                 }
-                combine(&mut self.st.g, &self.st.y0, h, &self.erk.rows[i], &self.st.k);
+                combine(&mut self.st.g, &self.st.y0, h, self.erk.row(i), &self.st.k);
             }
             self.pull(f, i, t, h, p, p_bar);
         }
         self.gather(0, h, with_error);
         self.handed.copy_from_slice(&self.k_bar);
         self.has_handed = true;
-        combine(&mut self.lambda, &self.y0_direct, T::ONE, &self.ones, &self.g_bars);
+        combine(&mut self.lambda, &self.y0_direct, T::ONE, self.ones.row(0), &self.g_bars);
     }
 
     /// At the very start k_0 = f(t0, y0) has no step before it.
@@ -156,7 +155,7 @@ impl<T: Scalar> Transposed<T> {
     /// k_bar <- K_i.
     fn gather(&mut self, i: usize, h: T, with_error: bool) {
         let n = self.lambda.len();
-        let column = if with_error { &self.columns_e[i] } else { &self.columns[i] };
+        let column = if with_error { self.columns_e.row(i) } else { self.columns.row(i) };
         combine_zero(&mut self.k_bar, h, column, &self.g_bars);
         if self.direct[i] {
             add_scaled(&mut self.k_bar, T::ONE, &self.k_direct[i * n..][..n]);
@@ -186,12 +185,12 @@ impl<T: Scalar> Transposed<T> {
     fn reverse_error(&mut self, norm: Norm, scale: &Scale<T>, h: T, e_bar: T) {
         let (n, all) = (self.lambda.len(), self.erk.c.len());
         let mut values = [T::ZERO; 2];
-        for (r, value) in values.iter_mut().enumerate().take(self.erk.err.len()) {
+        for (r, value) in values.iter_mut().enumerate().take(self.erk.tab.e.len()) {
             let u = &mut self.g_bars[(all + r) * n..][..n];
-            combine_zero(u, h, &self.erk.err[r], &self.st.k);
+            combine_zero(u, h, self.erk.error_row(r), &self.st.k);
             *value = scaled_norm(norm, scale, &self.st.y0, &self.st.y1, u);
         }
-        let bars = if self.erk.err.len() == 2 {
+        let bars = if self.erk.tab.e.len() == 2 {
             // E = a^2 / sqrt(d), d = a^2 + b^2 / 100.
             let (a, b, c) = (values[0], values[1], T::of(0.01));
             let d = a * a + c * b * b;
@@ -205,7 +204,7 @@ impl<T: Scalar> Transposed<T> {
         } else {
             [e_bar, T::ZERO]
         };
-        for (r, &bar) in bars.iter().enumerate().take(self.erk.err.len()) {
+        for (r, &bar) in bars.iter().enumerate().take(self.erk.tab.e.len()) {
             self.reverse_norm(norm, scale, r, values[r], bar);
         }
     }
@@ -287,13 +286,13 @@ impl<T: Scalar> Transposed<T> {
             return;
         }
         for i in (s..all).rev() {
-            combine(&mut self.st.g, &self.st.y0, h, &self.erk.rows[i], &self.st.k);
+            combine(&mut self.st.g, &self.st.y0, h, self.erk.row(i), &self.st.k);
             self.k_bar.copy_from_slice(&self.k_direct[i * n..][..n]);
             self.g_bars[i * n..][..n].fill(T::ZERO);
             self.pull(f, i, t, h, p, p_bar);
             let g_bar = &self.g_bars[i * n..][..n];
             add_scaled(&mut self.y0_direct, T::ONE, g_bar);
-            for (j, a) in self.erk.rows[i].iter() {
+            for (j, a) in self.erk.row(i).iter() {
                 add_scaled(&mut self.k_direct[j * n..][..n], h * a, g_bar);
             }
         }
@@ -313,29 +312,35 @@ pub(crate) fn norm_bars<T: Scalar>(
     if value == T::ZERO || bar == T::ZERO {
         return u.fill(T::ZERO);
     }
-    let tolerances = |i: usize| match scale {
-        Scale::One { atol, rtol } => (*atol, *rtol),
-        Scale::Each { atol, rtol } => (atol[i], rtol[i]),
+    // sc, rtol and whether |y0| is the larger.
+    let at = |i: usize| {
+        let (atol, rtol) = match scale {
+            Scale::One { atol, rtol } => (*atol, *rtol),
+            Scale::Each { atol, rtol } => (atol[i], rtol[i]),
+        };
+        let (a0, a1) = (y0[i].abs(), y1[i].abs());
+        (atol + rtol * if a0 > a1 { a0 } else { a1 }, rtol, a0 > a1)
     };
     let count = T::of(u.len() as f64);
-    let mut found = false;
+    // The first of the largest.
+    let mut top = (T::ZERO, 0);
+    for (i, u) in u.iter().enumerate() {
+        let v = (*u / at(i).0).abs();
+        top = if v > top.0 { (v, i) } else { top };
+    }
     for (i, u) in u.iter_mut().enumerate() {
-        let (a0, a1) = (y0[i].abs(), y1[i].abs());
-        let (atol, rtol) = tolerances(i);
-        let sc = atol + rtol * if a0 > a1 { a0 } else { a1 };
+        let (sc, rtol, from_y0) = at(i);
         let v = *u / sc;
         // dE/dv.
         let dv = match norm {
             Norm::Rms => v / (count * value),
-            Norm::Max if !found && v.abs() == value => {
-                found = true;
-                if v > T::ZERO { T::ONE } else { -T::ONE }
-            }
-            Norm::Max => T::ZERO,
+            Norm::Max if i != top.1 => T::ZERO,
+            Norm::Max if v > T::ZERO => T::ONE,
+            Norm::Max => -T::ONE,
         };
         *u = bar * dv / sc;
         let scale_bar = -bar * dv * v / sc * rtol;
-        let (y, target) = if a0 > a1 { (y0[i], &mut y0_bar[i]) } else { (y1[i], &mut y1_bar[i]) };
+        let (y, target) = if from_y0 { (y0[i], &mut y0_bar[i]) } else { (y1[i], &mut y1_bar[i]) };
         *target += if y < T::ZERO { -scale_bar } else { scale_bar };
     }
 }

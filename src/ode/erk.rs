@@ -1,7 +1,7 @@
 //! One explicit Runge-Kutta step: stages, error estimate, stiffness estimate, interpolant.
 
 use super::field::VectorField;
-use super::kernels::{self, Norm, Row, Scale};
+use super::kernels::{self, Norm, Row, Rows, Scale};
 use super::short::{self, by_shape};
 use super::tableau::Tableau;
 use crate::linalg::Scalar;
@@ -11,8 +11,8 @@ use crate::linalg::Scalar;
 pub(crate) struct Erk<T> {
     pub tab: &'static Tableau,
     pub c: Vec<T>,
-    pub rows: Vec<Row<T>>,
-    pub err: Vec<Row<T>>,
+    /// Those of a for all stages, then those of e.
+    rows: Rows<T>,
     pub dense: short::Dense<T>,
     /// q_i(theta), `degree` coefficients a stage.
     pub q: Vec<T>,
@@ -40,9 +40,11 @@ impl<T: Scalar> Erk<T> {
     pub fn new(tab: &'static Tableau) -> Self {
         let degree = tab.q.iter().map(|r| r.len()).max().unwrap_or(0);
         let s = tab.stages;
-        let (mut a, mut e) = (vec![T::ZERO; s * s], vec![T::ZERO; s * tab.e.len()]);
         let fill = |to: &mut [T], row: &[f64]| to.iter_mut().zip(row).for_each(|(t, &w)| *t = T::of(w));
-        a.chunks_exact_mut(s).zip(tab.a).for_each(|(to, row)| fill(to, row));
+        let (mut a, mut e) = (vec![T::ZERO; s * (s - 1) / 2], vec![T::ZERO; s * tab.e.len()]);
+        for (i, row) in tab.a.iter().enumerate().take(s) {
+            fill(short::row_mut(&mut a, i), row);
+        }
         e.chunks_exact_mut(s).zip(tab.e).for_each(|(to, row)| fill(to, row));
         let mut q = vec![T::ZERO; degree * tab.c.len()];
         q.chunks_exact_mut(degree).zip(tab.q).for_each(|(to, row)| fill(to, row));
@@ -51,11 +53,21 @@ impl<T: Scalar> Erk<T> {
             tab,
             dense,
             c: tab.c.iter().map(|&c| T::of(c)).collect(),
-            rows: tab.a.iter().map(|r| Row::new(r)).collect(),
-            err: tab.e.iter().map(|r| Row::new(r)).collect(),
+            rows: Rows::chained(tab.a, tab.e),
             q,
             degree,
         }
+    }
+
+    /// Row of a for stage i.
+    #[inline(always)]
+    pub fn row(&self, i: usize) -> Row<'_, T> {
+        self.rows.row(i)
+    }
+    /// Row r of e.
+    #[inline(always)]
+    pub fn error_row(&self, r: usize) -> Row<'_, T> {
+        self.rows.row(self.c.len() + r)
     }
 
     /// Room for a state of length n; `keep_len` numbers kept a stage.
@@ -105,16 +117,16 @@ impl<T: Scalar> Erk<T> {
         let s = self.tab.stages;
         st.dense = false;
         for i in 1..s - 1 {
-            kernels::combine(&mut st.g, &st.y0, h, &self.rows[i], &st.k);
+            kernels::combine(&mut st.g, &st.y0, h, self.row(i), &st.k);
             self.eval_stage(f, i, t, h, p, st);
         }
-        kernels::combine(&mut st.y1, &st.y0, h, &self.rows[s - 1], &st.k);
+        kernels::combine(&mut st.y1, &st.y0, h, self.row(s - 1), &st.k);
         if self.tab.error_uses_last {
             self.eval_stage(f, s - 1, t, h, p, st);
         }
     }
 
-    /// [`step`](Self::step) and its scaled error; the same numbers by a kernel of its own where the state is short.
+    /// [`step`](Self::step) and the square of its scaled error; the same numbers by a kernel of its own where the state is short.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     pub fn attempt<F: VectorField<T> + ?Sized>(
@@ -133,7 +145,7 @@ impl<T: Scalar> Erk<T> {
             });
         }
         self.step(f, t, h, p, st);
-        self.error(norm, scale, h, st)
+        self.error_square(norm, scale, h, st)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -177,22 +189,24 @@ impl<T: Scalar> Erk<T> {
         kernels::all_finite(&st.k[(s - 1) * n..][..n])
     }
 
-    /// The scaled error E. With two rows e5, e3 (Dormand-Prince 8): E = E5^2 / sqrt(E5^2 + 0.01 E3^2).
-    #[inline]
+    /// The scaled error E.
     pub fn error(&self, norm: Norm, scale: &Scale<T>, h: T, st: &Stages<T>) -> T {
-        let of = |row| kernels::error_norm(norm, scale, &st.y0, &st.y1, h, row, &st.k);
-        let e5 = of(&self.err[0]);
-        match self.err.get(1) {
-            None => e5,
-            Some(row) => short::combined(e5, of(row)),
-        }
+        self.error_square(norm, scale, h, st).sqrt()
+    }
+
+    /// E^2: the control of the step does not wait for the root. With two rows e5, e3 (Dormand-Prince 8): E5^4 / (E5^2 + 0.01 E3^2).
+    #[inline]
+    fn error_square(&self, norm: Norm, scale: &Scale<T>, h: T, st: &Stages<T>) -> T {
+        let of = |row| kernels::error_square(norm, scale, &st.y0, &st.y1, h, row, &st.k);
+        let e5 = of(self.error_row(0));
+        if self.tab.e.len() == 1 { e5 } else { short::combined(e5, of(self.error_row(1))) }
     }
 
     /// Shampine's estimate of the dominant eigenvalue, |k_(s-1) - k_(s-2)| / |y1 - g_(s-2)|; both stages are at t + h
     /// (for Bogacki-Shampine at t + 3h/4 and t + h: a rough estimate). Zero if the denominator is.
     pub fn stiffness(&self, h: T, st: &mut Stages<T>) -> T {
         let (s, n) = (self.tab.stages, st.y0.len());
-        kernels::combine(&mut st.g, &st.y0, h, &self.rows[s - 2], &st.k);
+        kernels::combine(&mut st.g, &st.y0, h, self.row(s - 2), &st.k);
         let num = kernels::distance2(&st.k[(s - 1) * n..][..n], &st.k[(s - 2) * n..][..n]);
         let den = kernels::distance2(&st.y1, &st.g);
         let r = (num / den).sqrt();
@@ -212,7 +226,7 @@ impl<T: Scalar> Erk<T> {
             return;
         }
         for i in self.tab.stages..self.tab.c.len() {
-            kernels::combine(&mut st.g, &st.y0, h, &self.rows[i], &st.k);
+            kernels::combine(&mut st.g, &st.y0, h, self.row(i), &st.k);
             self.eval_stage(f, i, t, h, p, st);
         }
         st.dense = true;

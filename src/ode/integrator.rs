@@ -106,10 +106,10 @@ impl<T: Scalar> Drive<T> {
         Ok((if last { left } else { self.h }, last))
     }
 
-    /// Whether the attempt with error e is accepted.
+    /// Whether the attempt is accepted, from the square of its error.
     #[inline(always)]
-    pub fn passes(lim: &Limits<T>, e: f64) -> bool {
-        e <= 1.0 || (lim.fixed && e.is_finite())
+    pub fn passes(lim: &Limits<T>, square: f64) -> bool {
+        square <= 1.0 || (lim.fixed && square.is_finite())
     }
 
     /// After a rejected attempt.
@@ -123,14 +123,14 @@ impl<T: Scalar> Drive<T> {
         if self.t + self.h == self.t { Err(OdeStop::StepUnderflow) } else { Ok(()) }
     }
 
-    /// After an accepted attempt: plans the next step and returns the end of this one.
+    /// After an accepted attempt with this square of its error: plans the next step and returns the end of this one.
     #[inline(always)]
-    pub fn advance(&mut self, lim: &Limits<T>, h: T, last: bool, e: f64) -> T {
+    pub fn advance(&mut self, lim: &Limits<T>, h: T, last: bool, square: f64) -> T {
         if !lim.fixed {
             let limit = if self.control.rejected { 1.0 } else { f64::INFINITY };
-            let mut factor = self.control.accepted(&lim.controller, lim.k, e);
+            let mut factor = self.control.accepted(&lim.controller, lim.k, square);
             if lim.near_rounding
-                && let Some(f) = self.observed.factor(&lim.controller, lim.k, h.f64(), e)
+                && let Some(f) = self.observed.factor(&lim.controller, lim.k, h.f64(), square.sqrt())
             {
                 factor = f.min(limit);
             }
@@ -342,25 +342,24 @@ impl<T: Scalar> Integrator<T> {
                 self.erk.eval_stage(field, 0, d.t, T::ZERO, p, &mut self.st);
                 (d.need_k0, d.counts.evals) = (false, d.counts.evals + 1);
             }
-            d.err = self.erk.attempt(field, d.t, h, p, self.options.norm, &self.scale, &mut self.st);
+            let square = self.erk.attempt(field, d.t, h, p, self.options.norm, &self.scale, &mut self.st);
+            d.err = square.sqrt();
             d.counts.evals += per_step;
-            let mut e = d.err.f64();
-            let mut good = Drive::passes(&lim, e);
+            let mut good = Drive::passes(&lim, square.f64());
             if good && late {
                 d.counts.evals += 1;
                 good = self.erk.finish(field, d.t, h, p, &mut self.st);
                 if !good {
-                    e = f64::NAN;
-                    d.err = T::of(e);
+                    d.err = T::of(f64::NAN);
                 }
             }
             if !good {
-                match d.reject(&lim, h, e) {
+                match d.reject(&lim, h, d.err.f64()) {
                     Ok(()) => continue,
                     Err(stop) => return stop,
                 }
             }
-            let t_next = d.advance(&lim, h, last, e);
+            let t_next = d.advance(&lim, h, last, square.f64());
             if self.accept(field, p, sinks, d, h, t_next).is_break() {
                 return OdeStop::Stopped;
             }

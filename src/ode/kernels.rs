@@ -10,43 +10,56 @@ use crate::linalg::Scalar;
 const LONG: usize = 128;
 /// Most terms of a combination.
 pub(crate) const MAX_TERMS: usize = 16;
-/// Longest row, zeros included (the columns of a transposed step have the error rows as further entries).
-const MAX_LENGTH: usize = 18;
 
-/// A row of a tableau, sum_j w_j k_j, sparse and (for short states) dense. No storage of its own on the heap: making a method is cheap.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Row<T> {
-    idx: [u8; MAX_TERMS],
-    w: [T; MAX_TERMS],
-    terms: usize,
-    dense: [T; MAX_LENGTH],
-    length: usize,
+/// Sparse rows of weights, in three pieces of storage however many they are: making a method is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows<T> {
+    idx: Vec<u8>,
+    w: Vec<T>,
+    /// End of each row in `idx` and `w`.
+    ends: Vec<u16>,
 }
 
-impl<T: Scalar> Row<T> {
-    pub fn new(row: &[f64]) -> Self {
-        let mut r = Self {
-            idx: [0; MAX_TERMS],
-            w: [T::ZERO; MAX_TERMS],
-            terms: 0,
-            dense: [T::ZERO; MAX_LENGTH],
-            length: 0,
-        };
-        for (j, &w) in row.iter().enumerate().filter(|(_, w)| **w != 0.0) {
-            (r.idx[r.terms], r.w[r.terms]) = (j as u8, T::of(w));
-            r.terms += 1;
-            r.dense[j] = T::of(w);
-            r.length = j + 1;
+/// sum_j w_j k_j over the terms that are not zero.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row<'a, T> {
+    idx: &'a [u8],
+    w: &'a [T],
+}
+
+impl<T: Scalar> Rows<T> {
+    pub fn new<R: AsRef<[f64]>>(rows: &[R]) -> Self {
+        Self::chained::<R, R>(rows, &[])
+    }
+    /// The rows of both lists.
+    pub fn chained<R: AsRef<[f64]>, Q: AsRef<[f64]>>(rows: &[R], more: &[Q]) -> Self {
+        let lists = || rows.iter().map(|r| r.as_ref()).chain(more.iter().map(|r| r.as_ref()));
+        let all = lists().flatten().filter(|x| **x != 0.0).count();
+        let (mut idx, mut w, mut ends) =
+            (vec![0; all + 1], vec![T::ZERO; all + 1], Vec::with_capacity(rows.len() + more.len()));
+        let mut terms = 0;
+        for row in lists() {
+            // Every entry is written, and kept if it is not zero: no branch to mispredict.
+            for (j, &x) in row.iter().enumerate() {
+                (idx[terms], w[terms]) = (j as u8, T::of(x));
+                terms += (x != 0.0) as usize;
+            }
+            ends.push(terms as u16);
         }
-        r
+        Self { idx, w, ends }
     }
-    /// The terms that are not zero: (j, w_j).
+    #[inline(always)]
+    pub fn row(&self, i: usize) -> Row<'_, T> {
+        let (from, to) = (if i == 0 { 0 } else { self.ends[i - 1] as usize }, self.ends[i] as usize);
+        Row { idx: &self.idx[from..to], w: &self.w[from..to] }
+    }
+}
+
+impl<T: Scalar> Row<'_, T> {
+    /// (j, w_j).
+    #[inline(always)]
     pub fn iter(&self) -> impl Iterator<Item = (usize, T)> + '_ {
-        self.idx.iter().zip(&self.w).take(self.terms).map(|(&j, &w)| (j as usize, w))
-    }
-    /// All weights up to the last one that is not zero.
-    fn dense(&self) -> &[T] {
-        &self.dense[..self.length]
+        self.idx.iter().zip(self.w).map(|(&j, &w)| (j as usize, w))
     }
 }
 
@@ -76,7 +89,7 @@ macro_rules! by_terms {
 
 /// out <- y + h sum_j w_j k_j, with stage j of `k` at j n.
 #[inline]
-pub(crate) fn combine<T: Scalar>(out: &mut [T], y: &[T], h: T, row: &Row<T>, k: &[T]) {
+pub(crate) fn combine<T: Scalar>(out: &mut [T], y: &[T], h: T, row: Row<T>, k: &[T]) {
     match out.len() {
         1 => return combine_short::<T, 1>(out, y, h, row, k),
         2 => return combine_short::<T, 2>(out, y, h, row, k),
@@ -84,15 +97,15 @@ pub(crate) fn combine<T: Scalar>(out: &mut [T], y: &[T], h: T, row: &Row<T>, k: 
         4 => return combine_short::<T, 4>(out, y, h, row, k),
         _ => {}
     }
-    by_terms!(row.terms, combine_n, out, y, h, row, k)
+    by_terms!(row.idx.len(), combine_n, out, y, h, row, k)
 }
 
-/// For short states no index is looked up and no short loop is entered.
+/// For short states no short loop is entered.
 #[inline(always)]
-fn combine_short<T: Scalar, const N: usize>(out: &mut [T], y: &[T], h: T, row: &Row<T>, k: &[T]) {
+fn combine_short<T: Scalar, const N: usize>(out: &mut [T], y: &[T], h: T, row: Row<T>, k: &[T]) {
     let mut g: [T; N] = std::array::from_fn(|i| y[i]);
-    for (w, k) in row.dense().iter().zip(k.chunks_exact(N)) {
-        let w = h * *w;
+    for (j, w) in row.iter() {
+        let (w, k) = (h * w, &k[j * N..][..N]);
         for i in 0..N {
             g[i] += w * k[i];
         }
@@ -101,13 +114,13 @@ fn combine_short<T: Scalar, const N: usize>(out: &mut [T], y: &[T], h: T, row: &
 }
 
 #[inline(always)]
-fn terms<'a, T: Scalar, const K: usize>(h: T, row: &Row<T>, k: &'a [T], n: usize) -> ([&'a [T]; K], [T; K]) {
+fn terms<'a, T: Scalar, const K: usize>(h: T, row: Row<T>, k: &'a [T], n: usize) -> ([&'a [T]; K], [T; K]) {
     let (idx, w) = (&row.idx[..K], &row.w[..K]);
     (std::array::from_fn(|j| &k[idx[j] as usize * n..][..n]), std::array::from_fn(|j| h * w[j]))
 }
 
 #[inline(always)]
-fn combine_n<T: Scalar, const K: usize>(out: &mut [T], y: &[T], h: T, row: &Row<T>, k: &[T]) {
+fn combine_n<T: Scalar, const K: usize>(out: &mut [T], y: &[T], h: T, row: Row<T>, k: &[T]) {
     let n = out.len();
     let (ks, w) = terms::<T, K>(h, row, k, n);
     let y = &y[..n];
@@ -128,12 +141,12 @@ fn combine_n<T: Scalar, const K: usize>(out: &mut [T], y: &[T], h: T, row: &Row<
 
 /// u <- h sum_j w_j k_j.
 #[inline]
-pub(crate) fn combine_zero<T: Scalar>(out: &mut [T], h: T, row: &Row<T>, k: &[T]) {
-    by_terms!(row.terms, combine_zero_n, out, h, row, k)
+pub(crate) fn combine_zero<T: Scalar>(out: &mut [T], h: T, row: Row<T>, k: &[T]) {
+    by_terms!(row.idx.len(), combine_zero_n, out, h, row, k)
 }
 
 #[inline(always)]
-fn combine_zero_n<T: Scalar, const K: usize>(out: &mut [T], h: T, row: &Row<T>, k: &[T]) {
+fn combine_zero_n<T: Scalar, const K: usize>(out: &mut [T], h: T, row: Row<T>, k: &[T]) {
     let n = out.len();
     let (ks, w) = terms::<T, K>(h, row, k, n);
     vectorized(
@@ -218,28 +231,28 @@ fn reduce<T: Scalar>(n: usize, norm: Norm, v: impl Fn(usize) -> T) -> T {
     }
 }
 
-/// Norm of h sum_j w_j k_j relative to the scale at (y0, y1).
+/// Square of the norm of h sum_j w_j k_j relative to the scale at (y0, y1).
 #[inline]
-pub(crate) fn error_norm<T: Scalar>(
+pub(crate) fn error_square<T: Scalar>(
     norm: Norm,
     scale: &Scale<T>,
     y0: &[T],
     y1: &[T],
     h: T,
-    row: &Row<T>,
+    row: Row<T>,
     k: &[T],
 ) -> T {
-    by_terms!(row.terms, error_norm_n, norm, scale, y0, y1, h, row, k)
+    by_terms!(row.idx.len(), error_square_n, norm, scale, y0, y1, h, row, k)
 }
 
 #[inline(always)]
-fn error_norm_n<T: Scalar, const K: usize>(
+fn error_square_n<T: Scalar, const K: usize>(
     norm: Norm,
     scale: &Scale<T>,
     y0: &[T],
     y1: &[T],
     h: T,
-    row: &Row<T>,
+    row: Row<T>,
     k: &[T],
 ) -> T {
     let n = y0.len();
@@ -265,44 +278,40 @@ fn error_norm_n<T: Scalar, const K: usize>(
             )
         },
     );
-    finish(norm, sum, n)
+    square(norm, sum, n)
 }
 
 /// Norm of x relative to the scale at (y0, y1).
 pub(crate) fn scaled_norm<T: Scalar>(norm: Norm, scale: &Scale<T>, y0: &[T], y1: &[T], x: &[T]) -> T {
     let n = y0.len();
     let (y1, x) = (&y1[..n], &x[..n]);
-    finish(
-        norm,
-        vectorized(
-            n,
-            #[inline(always)]
-            || {
-                scaled(
-                    norm,
-                    scale,
-                    y0,
-                    y1,
-                    #[inline(always)]
-                    |i| x[i],
-                )
-            },
-        ),
+    let sum = vectorized(
         n,
-    )
+        #[inline(always)]
+        || {
+            scaled(
+                norm,
+                scale,
+                y0,
+                y1,
+                #[inline(always)]
+                |i| x[i],
+            )
+        },
+    );
+    square(norm, sum, n).sqrt()
 }
 
 #[inline(always)]
 fn scaled<T: Scalar>(norm: Norm, scale: &Scale<T>, y0: &[T], y1: &[T], u: impl Fn(usize) -> T) -> T {
     let n = y0.len();
     let y1 = &y1[..n];
-    // 0 y1 is zero unless y1 overflowed, which must not pass as a tiny relative error.
     match scale {
         Scale::One { atol, rtol } => reduce(
             n,
             norm,
             #[inline(always)]
-            |i| u(i) / (*atol + *rtol * larger(y0[i], y1[i])) + T::ZERO * y1[i],
+            |i| u(i) * weight(*atol, *rtol, y0[i], y1[i]),
         ),
         Scale::Each { atol, rtol } => {
             let (atol, rtol) = (&atol[..n], &rtol[..n]);
@@ -310,10 +319,17 @@ fn scaled<T: Scalar>(norm: Norm, scale: &Scale<T>, y0: &[T], y1: &[T], u: impl F
                 n,
                 norm,
                 #[inline(always)]
-                |i| u(i) / (atol[i] + rtol[i] * larger(y0[i], y1[i])) + T::ZERO * y1[i],
+                |i| u(i) * weight(atol[i], rtol[i], y0[i], y1[i]),
             )
         }
     }
+}
+
+/// 1 / sc of a component: a reciprocal does not wait for the last stage, as a division would.
+#[inline(always)]
+fn weight<T: Scalar>(atol: T, rtol: T, y0: T, y1: T) -> T {
+    // 0 y1 is zero unless y1 overflowed, which must not pass as a tiny relative error.
+    T::ONE / (atol + rtol * larger(y0, y1)) + T::ZERO * y1
 }
 
 #[inline(always)]
@@ -323,10 +339,10 @@ fn larger<T: Scalar>(a: T, b: T) -> T {
 }
 
 #[inline(always)]
-fn finish<T: Scalar>(norm: Norm, sum: T, n: usize) -> T {
+fn square<T: Scalar>(norm: Norm, sum: T, n: usize) -> T {
     match norm {
-        Norm::Rms => (sum / T::of(n as f64)).sqrt(),
-        Norm::Max => sum,
+        Norm::Rms => sum / T::of(n as f64),
+        Norm::Max => sum * sum,
     }
 }
 

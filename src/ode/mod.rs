@@ -78,6 +78,7 @@ mod step;
 mod stiff;
 mod tableau;
 mod tableau_data;
+mod tableau_eight;
 
 pub use ensemble::{Ensemble, Params, solve_ensemble, solve_stiff_ensemble};
 pub use error::OdeError;
@@ -96,7 +97,8 @@ pub use stiff::{
     RODAS4, RODAS5P, RosenbrockTableau, StiffIntegrator, Switch, WithJacobian, solve_stiff,
 };
 pub use tableau::Tableau;
-pub use tableau_data::{BS32, DOP853, DP54, TSIT54, VERN76};
+pub use tableau_data::{BS32, DP54, TSIT54, VERN76};
+pub use tableau_eight::{DOP853, VERN87};
 
 /// What the adjoint shares with the forward pass.
 pub(crate) mod internal {
@@ -104,7 +106,7 @@ pub(crate) mod internal {
     pub(crate) use super::erk::{Erk, Stages};
     pub(crate) use super::error::{catch, check_finite, check_len};
     pub(crate) use super::kernels::{
-        Row, Scale, add_scaled, all_finite, combine, combine_zero, distance2, scaled_norm, vectorized,
+        Rows, Scale, add_scaled, all_finite, combine, combine_zero, distance2, scaled_norm, vectorized,
     };
     pub(crate) use super::options::ControlState;
     pub(crate) use super::sinks::check_save_points;

@@ -231,7 +231,7 @@ impl<T: Scalar> Pack<T> {
         Ok(())
     }
 
-    /// The attempted step of all lanes, last stage included: the scaled errors.
+    /// The attempted step of all lanes, last stage included: the squares of the scaled errors.
     #[inline(always)]
     fn attempt<F: LaneField<T>>(&mut self, field: &F) -> Lanes<T> {
         let erk = self.one.erk();
@@ -252,31 +252,29 @@ impl<T: Scalar> Pack<T> {
 
     /// Accepts or rejects the attempt of lane l as the integrator would.
     #[inline(always)]
-    fn judge<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, error: T) -> bool {
+    fn judge<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, square: T) -> bool {
         let Some(track) = &mut self.tracks[l] else { return false };
         let (d, tab) = (&mut track.drive, self.one.erk().tab);
         let late = !tab.error_uses_last as u64;
-        d.err = error;
+        d.err = square.sqrt();
         d.counts.evals += tab.stages as u64 - 1 - late;
-        let mut e = error.f64();
-        let mut good = Drive::passes(&self.lim, e);
+        let mut good = Drive::passes(&self.lim, square.f64());
         if good && late == 1 {
             d.counts.evals += 1;
             let last = self.k.len() - self.n;
             good = self.k[last..].iter().all(|k| k.0[l].is_finite());
             if !good {
-                e = f64::NAN;
-                d.err = T::of(e);
+                d.err = T::of(f64::NAN);
             }
         }
         if !good {
-            if let Err(stop) = d.reject(&self.lim, track.h, e) {
+            if let Err(stop) = d.reject(&self.lim, track.h, d.err.f64()) {
                 self.finish(task, l, stop);
                 self.h.0[l] = T::ZERO;
             }
             return false;
         }
-        let t_next = d.advance(&self.lim, track.h, track.last, e);
+        let t_next = d.advance(&self.lim, track.h, track.last, square.f64());
         if d.stiffness_due() || track.save.reaches(d.t, t_next) {
             self.show(task, l, t_next);
         }

@@ -7,7 +7,7 @@ use crate::linalg::Scalar;
 /// Longest state with a kernel of its own.
 pub(crate) const SHORT: usize = 4;
 
-/// What a step needs of its method, rows dense: a_ij at i s + j, error rows one after another.
+/// What a step needs of its method, rows dense: a_ij, j < i, at i (i - 1) / 2 + j, error rows one after another.
 #[derive(Debug, Clone)]
 pub(crate) struct Dense<T> {
     pub a: Vec<T>,
@@ -15,11 +15,20 @@ pub(crate) struct Dense<T> {
     pub uses_last: bool,
 }
 
+/// Row i of the a of [`Dense`].
+#[inline(always)]
+fn row<T>(a: &[T], i: usize) -> &[T] {
+    &a[i * i.saturating_sub(1) / 2..][..i]
+}
+pub(crate) fn row_mut<T>(a: &mut [T], i: usize) -> &mut [T] {
+    &mut a[i * i.saturating_sub(1) / 2..][..i]
+}
+
 /// Evaluates `$call` with constants N and S for the lengths and numbers of stages that have a kernel (each costs compile time
 /// for every field), else `$otherwise`.
 macro_rules! by_shape {
     ($n:expr, $s:expr, $otherwise:expr, |$N:ident, $S:ident| $call:expr) => {
-        by_shape!(@ $n, $s, $otherwise, $N, $S, $call, [2 7, 3 7, 4 7, 2 11, 3 11, 4 11, 2 13, 3 13, 4 13])
+        by_shape!(@ $n, $s, $otherwise, $N, $S, $call, [2 7, 3 7, 4 7, 2 11, 3 11, 4 11, 2 13, 3 13, 4 13, 2 14, 3 14, 4 14])
     };
     (@ $n:expr, $s:expr, $otherwise:expr, $N:ident, $S:ident, $call:expr, [$($nn:literal $ss:literal),*]) => {
         match ($n, $s) {
@@ -33,7 +42,7 @@ pub(crate) use by_shape;
 /// Repeats a statement for each constant below a bound: written out, so that arrays stay in registers.
 macro_rules! each {
     ($i:ident < $bound:ident: $body:block) => {
-        each!(@ $i, $bound, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12)
+        each!(@ $i, $bound, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
     };
     ($i:ident < $bound:ident <= 4: $body:block) => {
         each!(@ $i, $bound, $body, 0 1 2 3)
@@ -58,7 +67,7 @@ fn stage<T: Scalar, E: Lane<T>, const N: usize, const S: usize, const I: usize>(
     skip: bool,
 ) -> [E; N] {
     let mut g = *y0;
-    let row = &m.a[I * S..][..I];
+    let row = row(&m.a, I);
     each!(J < I: {
         let w = h * E::splat(row[J]);
         each!(M < N <= 4: {
@@ -71,7 +80,7 @@ fn stage<T: Scalar, E: Lane<T>, const N: usize, const S: usize, const I: usize>(
     g
 }
 
-/// An attempted step from y0 and k_0: all stages (the last one only if the error estimate uses it), y1 and the scaled error E.
+/// An attempted step from y0 and k_0: all stages (the last one only if the error estimate uses it), y1 and the square of the scaled error E.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn attempt<T: Scalar, E: Lane<T>, const N: usize, const S: usize>(
@@ -92,23 +101,21 @@ pub(crate) fn attempt<T: Scalar, E: Lane<T>, const N: usize, const S: usize>(
             }
         )* };
     }
-    stages!(1 2 3 4 5 6 7 8 9 10 11 12);
+    stages!(1 2 3 4 5 6 7 8 9 10 11 12 13);
     let e5 = error::<T, E, N, S>(m, 0, norm, scale, th.1, y0, &y1, k);
     if m.e.len() == S {
         return (y1, e5);
     }
-    // Two estimates: E = E5^2 / sqrt(E5^2 + 0.01 E3^2), zero where both are.
     let e3 = error::<T, E, N, S>(m, 1, norm, scale, th.1, y0, &y1, k);
     (y1, combined(e5, e3))
 }
 
-/// E5^2 / sqrt(E5^2 + 0.01 E3^2); zero where both are.
+/// Two estimates: E^2 = E5^4 / (E5^2 + 0.01 E3^2) from the squares of E5 and E3; zero where both are.
 #[inline(always)]
 pub(crate) fn combined<T: Scalar, E: Lane<T>>(e5: E, e3: E) -> E {
-    let d = e5 * e5 + E::of(0.01) * e3 * e3;
-    // A zero denominator belongs to a zero numerator.
-    let root = d.sqrt().map(|r| if r == T::ZERO { T::ONE } else { r });
-    e5 * e5 / root
+    // A zero denominator belongs to a zero numerator. The quotient is at most one: no overflow.
+    let d = (e5 + E::of(0.01) * e3).map(|d| if d == T::ZERO { T::ONE } else { d });
+    e5 * (e5 / d)
 }
 
 #[inline(always)]
@@ -142,7 +149,7 @@ fn error<T: Scalar, E: Lane<T>, const N: usize, const S: usize>(
             for i in 0..N {
                 s[i] = v[i] * v[i];
             }
-            (((s[0] + s[1]) + (s[2] + s[3])) / E::of(N as f64)).sqrt()
+            ((s[0] + s[1]) + (s[2] + s[3])) / E::of(N as f64)
         }
         Norm::Max => {
             // A NaN would be lost in the maximum.
@@ -151,7 +158,7 @@ fn error<T: Scalar, E: Lane<T>, const N: usize, const S: usize>(
                 big = big.larger(v.abs());
                 bad = bad + zero * v;
             }
-            big + bad
+            (big + bad) * (big + bad)
         }
     }
 }
@@ -176,7 +183,7 @@ pub(crate) fn attempt_any<T: Scalar, E: Lane<T>>(
     for (i, &ci) in c.iter().enumerate().take(s).skip(1) {
         let (before, ki) = k.split_at_mut(i * n);
         for (r, (y1, y0)) in y1.iter_mut().zip(y0).enumerate() {
-            *y1 = weighted(*y0, h, &m.a[i * s..][..i], r, n, before);
+            *y1 = weighted(*y0, h, row(&m.a, i), r, n, before);
         }
         f(t + E::splat(ci) * h, y1, &mut ki[..n]);
     }
@@ -196,9 +203,9 @@ pub(crate) fn attempt_any<T: Scalar, E: Lane<T>>(
         match norm {
             Norm::Rms => {
                 let sum = (a + e) + (b + f) + ((c + g) + (d + h));
-                (sum / E::of(n as f64)).sqrt()
+                sum / E::of(n as f64)
             }
-            Norm::Max => big + bad,
+            Norm::Max => (big + bad) * (big + bad),
         }
     };
     if m.e.len() == s { of(0) } else { combined(of(0), of(1)) }
@@ -225,6 +232,6 @@ fn scaled<T: Scalar, E: Lane<T>>(scale: &Scale<T>, i: usize, u: E, y0: E, y1: E)
         Scale::Each { atol, rtol } => (atol[i], rtol[i]),
     };
     let sc = E::splat(atol) + E::splat(rtol) * y0.abs().larger(y1.abs());
-    // 0 y1 is zero unless y1 overflowed, which must not pass as a tiny relative error.
-    u / sc + E::splat(T::ZERO) * y1
+    // As in the kernels of longer states.
+    u * (E::splat(T::ONE) / sc + E::splat(T::ZERO) * y1)
 }

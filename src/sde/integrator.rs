@@ -288,7 +288,7 @@ impl<T: Scalar> SdeIntegrator<T> {
                 continue;
             }
             self.path.accept();
-            let factor = d.control.accepted(&self.options.controller, k, d.err);
+            let factor = d.control.accepted(&self.options.controller, k, d.err * d.err);
             if !fixed {
                 let next = h * factor;
                 // A step cut short by a save point must not shrink the plan.

@@ -4,7 +4,7 @@ use super::field::{Diffusion, Noise, Sde};
 use super::method::{SdeMethod, Suits};
 use crate::linalg::Scalar;
 use crate::ode::VectorField;
-use crate::ode::internal::{Row, add_scaled, combine, combine_zero};
+use crate::ode::internal::{Rows, add_scaled, combine, combine_zero};
 
 /// A method in the precision of the computation, rows sparse.
 #[derive(Debug, Clone)]
@@ -16,13 +16,13 @@ pub(crate) struct Srk<T> {
     pub batch: usize,
     pub c0: Vec<T>,
     pub c1: Vec<T>,
-    pub a0: Vec<Row<T>>,
-    pub a1: Vec<Row<T>>,
-    pub b0: Vec<Row<T>>,
-    pub b1: Vec<Row<T>>,
-    pub alpha: Row<T>,
-    pub beta: [Row<T>; 4],
-    pub e1: Row<T>,
+    pub a0: Rows<T>,
+    pub a1: Rows<T>,
+    pub b0: Rows<T>,
+    pub b1: Rows<T>,
+    pub alpha: Rows<T>,
+    pub beta: Rows<T>,
+    pub e1: Rows<T>,
     pub delta: T,
     /// m where Milstein's method meets matrix noise, else 0: see [`Srk::column_step`].
     pub columns: usize,
@@ -61,7 +61,6 @@ pub(crate) struct SdeStages<T> {
 
 impl<T: Scalar> Srk<T> {
     pub fn new(method: &'static SdeMethod, noise: Noise, dim: usize, batch: usize, delta: f64) -> Self {
-        let rows = |a: &[&[f64]]| a.iter().map(|r| Row::new(r)).collect::<Vec<_>>();
         let in_use = |i: usize, lists: &[&[f64]], tables: &[&[&[f64]]]| {
             let at = |r: &[f64]| r.get(i).is_some_and(|&v| v != 0.0);
             lists.iter().any(|r| at(r)) || tables.iter().any(|t| t.iter().any(|r| at(r)))
@@ -76,13 +75,13 @@ impl<T: Scalar> Srk<T> {
             batch,
             c0: method.c0.iter().map(|&c| T::of(c)).collect(),
             c1: method.c1.iter().map(|&c| T::of(c)).collect(),
-            a0: rows(method.a0),
-            a1: rows(method.a1),
-            b0: rows(method.b0),
-            b1: rows(method.b1),
-            alpha: Row::new(method.alpha),
-            beta: method.beta.map(Row::new),
-            e1: Row::new(method.e1),
+            a0: Rows::new(method.a0),
+            a1: Rows::new(method.a1),
+            b0: Rows::new(method.b0),
+            b1: Rows::new(method.b1),
+            alpha: Rows::new(&[method.alpha]),
+            beta: Rows::new(&method.beta),
+            e1: Rows::new(&[method.e1]),
             delta: T::of(delta),
             columns: match noise {
                 Noise::Matrix(m) if method.suits == Suits::Commutative => m,
@@ -167,18 +166,18 @@ impl<T: Scalar> Srk<T> {
 
     /// arg <- H0_i.
     pub fn drift_argument(&self, i: usize, h: T, st: &mut SdeStages<T>) {
-        combine(&mut st.arg, &st.y0, h, &self.a0[i], &st.k);
+        combine(&mut st.arg, &st.y0, h, self.a0.row(i), &st.k);
         if self.with_b0[i] {
-            combine_zero(&mut st.sum, T::ONE, &self.b0[i], &st.g);
+            combine_zero(&mut st.sum, T::ONE, self.b0.row(i), &st.g);
             self.noise.apply(self.dim, &st.sum, &st.x[2], &mut st.arg);
         }
     }
 
     /// arg <- H1_i.
     pub fn diffusion_argument(&self, i: usize, h: T, st: &mut SdeStages<T>) {
-        combine(&mut st.arg, &st.y0, h, &self.a1[i], &st.k);
+        combine(&mut st.arg, &st.y0, h, self.a1.row(i), &st.k);
         if self.with_b1[i] {
-            combine_zero(&mut st.sum, h.sqrt(), &self.b1[i], &st.g);
+            combine_zero(&mut st.sum, h.sqrt(), self.b1.row(i), &st.g);
             add_scaled(&mut st.arg, T::ONE, &st.sum);
         }
     }
@@ -276,7 +275,7 @@ impl<T: Scalar> Srk<T> {
 
     /// arg <- y + h k_0 + sqrt(h) G e_j.
     pub fn column_argument(&self, j: usize, h: T, st: &mut SdeStages<T>) {
-        combine(&mut st.arg, &st.y0, h, &self.a1[1], &st.k);
+        combine(&mut st.arg, &st.y0, h, self.a1.row(1), &st.k);
         let (n, root) = (self.dim, h.sqrt());
         for (y, g) in st.arg.chunks_exact_mut(n).zip(st.g.chunks_exact(n * self.columns)) {
             add_scaled(y, root, &g[j * n..][..n]);
@@ -306,13 +305,13 @@ impl<T: Scalar> Srk<T> {
 
     /// E2 and y1 from the stages.
     pub fn finish(&self, h: T, st: &mut SdeStages<T>) {
-        combine(&mut st.y1, &st.y0, h, &self.alpha, &st.k);
+        combine(&mut st.y1, &st.y0, h, self.alpha.row(0), &st.k);
         st.e2.fill(T::ZERO);
         if self.columns > 0 {
             return self.finish_columns(h, st);
         }
-        for (m, row) in self.beta.iter().enumerate().filter(|(m, _)| self.with_beta[*m]) {
-            combine_zero(&mut st.sum, T::ONE, row, &st.g);
+        for m in (0..4).filter(|&m| self.with_beta[m]) {
+            combine_zero(&mut st.sum, T::ONE, self.beta.row(m), &st.g);
             let to = if m < 2 { &mut st.y1 } else { &mut st.e2 };
             self.noise.apply(self.dim, &st.sum, &st.x[m], to);
         }
@@ -323,7 +322,7 @@ impl<T: Scalar> Srk<T> {
 
     /// u = delta E1 + E2 into `arg`.
     pub fn error(&self, h: T, st: &mut SdeStages<T>) {
-        combine(&mut st.arg, &st.e2, self.delta * h, &self.e1, &st.k);
+        combine(&mut st.arg, &st.e2, self.delta * h, self.e1.row(0), &st.k);
     }
 
     /// S = |k_j - k_i| / |H0_j - H0_i|, leaving H0_i in `e2` (E2 is lost) and H0_j in `arg`. Zero if there is none.

@@ -7,7 +7,7 @@ use super::optimizer::OptimizerConfig;
 use super::pass::{Penalty, Scope};
 use super::schedule::Schedule;
 use crate::adjoint::Memory;
-use crate::ode::{BS32, DOP853, DP54, Options, TSIT54, Tableau, VERN76};
+use crate::ode::{Options, Tableau};
 use crate::sde::{SOSRI, SOSRI2, SRIW1, SdeMethod, SdeOptions};
 
 /// Everything about a run.
@@ -234,7 +234,7 @@ fn piece() -> usize {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SolverConfig {
-    /// bs32, dp54, tsit54, vern76 or dop853; default tsit54. For stochastic tasks sosri, sosri2, sriw1; default sosri.
+    /// bs32, dp54, tsit54, vern76, dop853 or vern87; default tsit54. For stochastic tasks sosri, sosri2, sriw1; default sosri.
     pub method: Option<String>,
     /// Relative tolerance; default 1.4e-8.
     pub rtol: f64,
@@ -283,9 +283,7 @@ pub enum MemoryConfig {
 impl SolverConfig {
     /// The method by name.
     pub fn tableau(&self) -> Result<&'static Tableau, TrainError> {
-        named(self.method.as_deref().unwrap_or("tsit54"), &[&BS32, &DP54, &TSIT54, &VERN76, &DOP853], |t| {
-            t.name
-        })
+        named(self.method.as_deref().unwrap_or("tsit54"), &Tableau::all(), |t| t.name)
     }
     /// The stochastic method by name; those for diagonal noise that estimate their error.
     pub fn sde_method(&self) -> Result<&'static SdeMethod, TrainError> {

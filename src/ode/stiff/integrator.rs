@@ -140,13 +140,13 @@ impl<T: Scalar> StiffIntegrator<T> {
                 T::of(f64::NAN)
             };
             let e = d.err.f64();
-            if !Drive::passes(&lim, e) {
+            if !Drive::passes(&lim, e * e) {
                 match d.reject(&lim, h, e) {
                     Ok(()) => continue,
                     Err(stop) => return stop,
                 }
             }
-            let t_next = d.advance(&lim, h, last, e);
+            let t_next = d.advance(&lim, h, last, e * e);
             if self.accept(sinks, d, h, t_next).is_break() {
                 return OdeStop::Stopped;
             }
