@@ -1,15 +1,12 @@
 //! Loops over the state: stage combinations and scaled norms.
 //!
-//! The number of terms is a compile-time constant behind one `match`, so the inner loop is free of indices. Long vectors run under the widest
-//! instruction set of the machine (pulp); no fused multiply-add is used, so elementwise results do not depend on it. Sums do not either:
-//! they always use eight partial sums.
+//! A block of components at a time, its sums in registers, under the widest instruction set of the machine (pulp); no fused
+//! multiply-add is used, so elementwise results do not depend on it. Sums do not either: they always use eight partial sums.
 
 use crate::linalg::Scalar;
 
 /// From this length on, instruction-set dispatch pays.
-const LONG: usize = 128;
-/// Most terms of a combination.
-pub(crate) const MAX_TERMS: usize = 16;
+const LONG: usize = 8;
 
 /// Sparse rows of weights, in three pieces of storage however many they are: making a method is cheap.
 #[derive(Debug, Clone)]
@@ -75,93 +72,77 @@ pub(crate) fn any_length<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-macro_rules! by_terms {
-    ($terms:expr, $f:ident, $($arg:expr),*) => {
-        match $terms {
-            0 => $f::<T, 0>($($arg),*), 1 => $f::<T, 1>($($arg),*), 2 => $f::<T, 2>($($arg),*), 3 => $f::<T, 3>($($arg),*),
-            4 => $f::<T, 4>($($arg),*), 5 => $f::<T, 5>($($arg),*), 6 => $f::<T, 6>($($arg),*), 7 => $f::<T, 7>($($arg),*),
-            8 => $f::<T, 8>($($arg),*), 9 => $f::<T, 9>($($arg),*), 10 => $f::<T, 10>($($arg),*), 11 => $f::<T, 11>($($arg),*),
-            12 => $f::<T, 12>($($arg),*), 13 => $f::<T, 13>($($arg),*), 14 => $f::<T, 14>($($arg),*), 15 => $f::<T, 15>($($arg),*),
-            _ => $f::<T, MAX_TERMS>($($arg),*),
-        }
-    };
-}
-
 /// out <- y + h sum_j w_j k_j, with stage j of `k` at j n.
 #[inline]
 pub(crate) fn combine<T: Scalar>(out: &mut [T], y: &[T], h: T, row: Row<T>, k: &[T]) {
-    match out.len() {
-        1 => return combine_short::<T, 1>(out, y, h, row, k),
-        2 => return combine_short::<T, 2>(out, y, h, row, k),
-        3 => return combine_short::<T, 3>(out, y, h, row, k),
-        4 => return combine_short::<T, 4>(out, y, h, row, k),
-        _ => {}
-    }
-    by_terms!(row.idx.len(), combine_n, out, y, h, row, k)
-}
-
-/// For short states no short loop is entered.
-#[inline(always)]
-fn combine_short<T: Scalar, const N: usize>(out: &mut [T], y: &[T], h: T, row: Row<T>, k: &[T]) {
-    let mut g: [T; N] = std::array::from_fn(|i| y[i]);
-    for (j, w) in row.iter() {
-        let (w, k) = (h * w, &k[j * N..][..N]);
-        for i in 0..N {
-            g[i] += w * k[i];
-        }
-    }
-    out[..N].copy_from_slice(&g);
-}
-
-#[inline(always)]
-fn terms<'a, T: Scalar, const K: usize>(h: T, row: Row<T>, k: &'a [T], n: usize) -> ([&'a [T]; K], [T; K]) {
-    let (idx, w) = (&row.idx[..K], &row.w[..K]);
-    (std::array::from_fn(|j| &k[idx[j] as usize * n..][..n]), std::array::from_fn(|j| h * w[j]))
-}
-
-#[inline(always)]
-fn combine_n<T: Scalar, const K: usize>(out: &mut [T], y: &[T], h: T, row: Row<T>, k: &[T]) {
-    let n = out.len();
-    let (ks, w) = terms::<T, K>(h, row, k, n);
-    let y = &y[..n];
-    vectorized(
-        n,
-        #[inline(always)]
-        || {
-            for i in 0..n {
-                let mut s = y[i];
-                for j in 0..K {
-                    s += w[j] * ks[j][i];
-                }
-                out[i] = s;
-            }
-        },
-    );
+    combine_onto(out, Some(y), h, row, k);
 }
 
 /// u <- h sum_j w_j k_j.
 #[inline]
 pub(crate) fn combine_zero<T: Scalar>(out: &mut [T], h: T, row: Row<T>, k: &[T]) {
-    by_terms!(row.idx.len(), combine_zero_n, out, h, row, k)
+    combine_onto(out, None, h, row, k);
 }
 
 #[inline(always)]
-fn combine_zero_n<T: Scalar, const K: usize>(out: &mut [T], h: T, row: Row<T>, k: &[T]) {
-    let n = out.len();
-    let (ks, w) = terms::<T, K>(h, row, k, n);
-    vectorized(
-        n,
-        #[inline(always)]
-        || {
-            for i in 0..n {
-                let mut s = T::ZERO;
-                for j in 0..K {
-                    s += w[j] * ks[j][i];
+fn combine_onto<T: Scalar>(out: &mut [T], y: Option<&[T]>, h: T, row: Row<T>, k: &[T]) {
+    match out.len() {
+        1 => combine_block::<T, 1>(out, y, h, row, k, 0),
+        2 => combine_block::<T, 2>(out, y, h, row, k, 0),
+        3 => combine_block::<T, 3>(out, y, h, row, k, 0),
+        4 => combine_block::<T, 4>(out, y, h, row, k, 0),
+        n => any_length(
+            #[inline(always)]
+            || {
+                let mut i = 0;
+                while i + 32 <= n {
+                    combine_block::<T, 32>(out, y, h, row, k, i);
+                    i += 32;
                 }
-                out[i] = s;
-            }
-        },
-    );
+                while i + 8 <= n {
+                    combine_block::<T, 8>(out, y, h, row, k, i);
+                    i += 8;
+                }
+                if i + 4 <= n {
+                    combine_block::<T, 4>(out, y, h, row, k, i);
+                    i += 4;
+                }
+                while i < n {
+                    combine_block::<T, 1>(out, y, h, row, k, i);
+                    i += 1;
+                }
+            },
+        ),
+    }
+}
+
+/// B components from i on: their sums stay in registers.
+#[inline(always)]
+fn combine_block<T: Scalar, const B: usize>(
+    out: &mut [T],
+    y: Option<&[T]>,
+    h: T,
+    row: Row<T>,
+    k: &[T],
+    i: usize,
+) {
+    let mut s = [T::ZERO; B];
+    if let Some(y) = y {
+        s.copy_from_slice(&y[i..i + B]);
+    }
+    accumulate(&mut s, h, row, k, out.len(), i);
+    out[i..i + B].copy_from_slice(&s);
+}
+
+/// s += h sum_j w_j k_j for components i.. of n, in this order.
+#[inline(always)]
+fn accumulate<T: Scalar>(s: &mut [T], h: T, row: Row<T>, k: &[T], n: usize, i: usize) {
+    for (j, w) in row.iter() {
+        let (w, k) = (h * w, &k[j * n + i..][..s.len()]);
+        for (s, k) in s.iter_mut().zip(k) {
+            *s += w * *k;
+        }
+    }
 }
 
 /// y <- y + a x.
@@ -197,40 +178,6 @@ pub enum Norm {
     Max,
 }
 
-/// Reduces v_i = x(i) / scale_i over the components: (sum of squares or maximum). NaN and infinity propagate, also those of y1.
-#[inline(always)]
-fn reduce<T: Scalar>(n: usize, norm: Norm, v: impl Fn(usize) -> T) -> T {
-    let mut acc = [T::ZERO; 8];
-    let main = n - n % 8;
-    match norm {
-        Norm::Rms => {
-            for i0 in (0..main).step_by(8) {
-                for (l, a) in acc.iter_mut().enumerate() {
-                    let x = v(i0 + l);
-                    *a += x * x;
-                }
-            }
-            for i in main..n {
-                let x = v(i);
-                acc[i - main] += x * x;
-            }
-            (acc[0] + acc[4]) + (acc[1] + acc[5]) + ((acc[2] + acc[6]) + (acc[3] + acc[7]))
-        }
-        Norm::Max => {
-            let mut big = T::ZERO;
-            for i in 0..n {
-                let x = v(i).abs();
-                if x > big {
-                    big = x;
-                } else if x.is_nan() {
-                    return x;
-                }
-            }
-            big
-        }
-    }
-}
-
 /// Square of the norm of h sum_j w_j k_j relative to the scale at (y0, y1).
 #[inline]
 pub(crate) fn error_square<T: Scalar>(
@@ -242,85 +189,111 @@ pub(crate) fn error_square<T: Scalar>(
     row: Row<T>,
     k: &[T],
 ) -> T {
-    by_terms!(row.idx.len(), error_square_n, norm, scale, y0, y1, h, row, k)
-}
-
-#[inline(always)]
-fn error_square_n<T: Scalar, const K: usize>(
-    norm: Norm,
-    scale: &Scale<T>,
-    y0: &[T],
-    y1: &[T],
-    h: T,
-    row: Row<T>,
-    k: &[T],
-) -> T {
     let n = y0.len();
-    let y1 = &y1[..n];
-    let (ks, w) = terms::<T, K>(h, row, k, n);
-    let sum = vectorized(
-        n,
+    scaled_square(
+        norm,
+        scale,
+        y0,
+        y1,
         #[inline(always)]
-        || {
-            scaled(
-                norm,
-                scale,
-                y0,
-                y1,
-                #[inline(always)]
-                |i| {
-                    let mut s = T::ZERO;
-                    for j in 0..K {
-                        s += w[j] * ks[j][i];
-                    }
-                    s
-                },
-            )
-        },
-    );
-    square(norm, sum, n)
+        |i, u| accumulate(u, h, row, k, n, i),
+    )
 }
 
 /// Norm of x relative to the scale at (y0, y1).
 pub(crate) fn scaled_norm<T: Scalar>(norm: Norm, scale: &Scale<T>, y0: &[T], y1: &[T], x: &[T]) -> T {
+    scaled_square(
+        norm,
+        scale,
+        y0,
+        y1,
+        #[inline(always)]
+        |i, u| u.copy_from_slice(&x[i..i + u.len()]),
+    )
+    .sqrt()
+}
+
+/// Square of the norm of v_i = u_i / scale_i; `u` adds components i.. to zeros. Values that are not finite propagate, also those of y1.
+#[inline(always)]
+fn scaled_square<T: Scalar>(
+    norm: Norm,
+    scale: &Scale<T>,
+    y0: &[T],
+    y1: &[T],
+    u: impl Fn(usize, &mut [T]),
+) -> T {
     let n = y0.len();
-    let (y1, x) = (&y1[..n], &x[..n]);
-    let sum = vectorized(
+    let v = reduce(
+        n,
+        norm,
+        #[inline(always)]
+        |i, v| {
+            u(i, v);
+            weigh(scale, v, i, y0, y1);
+        },
+    );
+    match norm {
+        Norm::Rms => v / T::of(n as f64),
+        Norm::Max => v * v,
+    }
+}
+
+/// Sum of the squares of v, or its largest magnitude; `v` writes components i.. over zeros. NaN and infinity propagate.
+#[inline(always)]
+fn reduce<T: Scalar>(n: usize, norm: Norm, v: impl Fn(usize, &mut [T])) -> T {
+    vectorized(
         n,
         #[inline(always)]
         || {
-            scaled(
-                norm,
-                scale,
-                y0,
-                y1,
-                #[inline(always)]
-                |i| x[i],
-            )
+            let main = n - n % 8;
+            let mut acc = [T::ZERO; 8];
+            for i in (0..main).step_by(8) {
+                let mut block = [T::ZERO; 8];
+                v(i, &mut block);
+                take(norm, &mut acc, &block);
+            }
+            for i in main..n {
+                let mut one = [T::ZERO; 1];
+                v(i, &mut one);
+                take(norm, &mut acc[i - main..], &one);
+            }
+            let [a, b, c, d, e, f, g, h] = acc;
+            match norm {
+                Norm::Rms => (a + e) + (b + f) + ((c + g) + (d + h)),
+                // NaN if one is.
+                Norm::Max => acc.iter().fold(T::ZERO, |m, &x| if m > x || m.is_nan() { m } else { x }),
+            }
         },
-    );
-    square(norm, sum, n).sqrt()
+    )
 }
 
 #[inline(always)]
-fn scaled<T: Scalar>(norm: Norm, scale: &Scale<T>, y0: &[T], y1: &[T], u: impl Fn(usize) -> T) -> T {
-    let n = y0.len();
-    let y1 = &y1[..n];
+fn take<T: Scalar>(norm: Norm, acc: &mut [T], v: &[T]) {
+    for (a, &v) in acc.iter_mut().zip(v) {
+        *a = match norm {
+            Norm::Rms => *a + v * v,
+            // Once NaN, always NaN.
+            Norm::Max if *a > v.abs() || a.is_nan() => *a,
+            Norm::Max => v.abs(),
+        };
+    }
+}
+
+/// v <- v / sc for components i.. .
+#[inline(always)]
+fn weigh<T: Scalar>(scale: &Scale<T>, v: &mut [T], i: usize, y0: &[T], y1: &[T]) {
+    let (y0, y1) = (&y0[i..][..v.len()], &y1[i..][..v.len()]);
     match scale {
-        Scale::One { atol, rtol } => reduce(
-            n,
-            norm,
-            #[inline(always)]
-            |i| u(i) * weight(*atol, *rtol, y0[i], y1[i]),
-        ),
+        Scale::One { atol, rtol } => {
+            for (l, v) in v.iter_mut().enumerate() {
+                *v *= weight(*atol, *rtol, y0[l], y1[l]);
+            }
+        }
         Scale::Each { atol, rtol } => {
-            let (atol, rtol) = (&atol[..n], &rtol[..n]);
-            reduce(
-                n,
-                norm,
-                #[inline(always)]
-                |i| u(i) * weight(atol[i], rtol[i], y0[i], y1[i]),
-            )
+            let (atol, rtol) = (&atol[i..][..v.len()], &rtol[i..][..v.len()]);
+            for (l, v) in v.iter_mut().enumerate() {
+                *v *= weight(atol[l], rtol[l], y0[l], y1[l]);
+            }
         }
     }
 }
@@ -336,14 +309,6 @@ fn weight<T: Scalar>(atol: T, rtol: T, y0: T, y1: T) -> T {
 fn larger<T: Scalar>(a: T, b: T) -> T {
     let (a, b) = (a.abs(), b.abs());
     if a > b { a } else { b }
-}
-
-#[inline(always)]
-fn square<T: Scalar>(norm: Norm, sum: T, n: usize) -> T {
-    match norm {
-        Norm::Rms => sum / T::of(n as f64),
-        Norm::Max => sum * sum,
-    }
 }
 
 /// w = theta (1 - theta) q(theta), and dw/dtheta; q by ascending powers.
@@ -369,20 +334,31 @@ pub(crate) fn interpolant_rate<'a, T: Scalar>(
 
 /// Sum of squares of (a_i - b_i).
 pub(crate) fn distance2<T: Scalar>(a: &[T], b: &[T]) -> T {
-    let n = a.len();
-    let b = &b[..n];
-    vectorized(
-        n,
+    reduce(
+        a.len(),
+        Norm::Rms,
         #[inline(always)]
-        || reduce(n, Norm::Rms, |i| a[i] - b[i]),
+        |i, v| {
+            let (a, b) = (&a[i..][..v.len()], &b[i..][..v.len()]);
+            for (l, v) in v.iter_mut().enumerate() {
+                *v = a[l] - b[l];
+            }
+        },
     )
 }
 
 /// Whether every entry is finite.
 pub(crate) fn all_finite<T: Scalar>(x: &[T]) -> bool {
-    vectorized(
+    let zeros = reduce(
         x.len(),
+        Norm::Rms,
         #[inline(always)]
-        || reduce(x.len(), Norm::Rms, |i| T::ZERO * x[i]),
-    ) == T::ZERO
+        |i, v| {
+            let x = &x[i..][..v.len()];
+            for (l, v) in v.iter_mut().enumerate() {
+                *v = T::ZERO * x[l];
+            }
+        },
+    );
+    zeros == T::ZERO
 }
