@@ -12,7 +12,8 @@
 //! | as above, to compare with other codes | [`DP54`] | the classical pair |
 //! | rough solutions, rtol above 1e-3, fields with kinks | [`BS32`] | three evaluations a step |
 //! | smooth, rtol 1e-8 to 1e-13, cheap field | [`VERN76`] | order 7; ten evaluations a step, sixteen with dense output |
-//! | smooth, rtol below 1e-8, long orbits | [`DOP853`] | order 8; twelve evaluations a step, fifteen with dense output |
+//! | smooth, rtol below 1e-5, long orbits | [`VERN87`] | order 8, error constant 22 times smaller than the next; thirteen evaluations a step, sixteen with dense output; f64 |
+//! | as above, rtol below 1e-12, or dense output below 1e-11 | [`DOP853`] | order 8 with small weights: less rounding; twelve evaluations a step, fifteen with dense output |
 //! | [`OdeReport::stiff_at`] is set, or the message says stiff | none of these | a stiff method |
 //!
 //! Stiff problems (fast decay that has died out limits the step of an explicit method) need the Jacobian df/dy:

@@ -290,7 +290,9 @@ pub static DOP853: Tableau = Tableau {
     stability: 6.3936,
 };
 
-/// Verner 8(7), "efficient": thirteen stages; the interpolant needs three more.
+/// Verner 8(7), "efficient": thirteen stages; the interpolant needs three more. Its leading error coefficients have norm 2.8e-7, those of
+/// [`DOP853`] 6.3e-6; its weights are large (98 in sum of magnitudes, up to 118 in the stages), so rounding is 1e-14 |h f| a step, and
+/// that of the interpolant, whose coefficients cancel, up to 1e-11 |h f|.
 pub static VERN87: Tableau = Tableau {
     name: "vern87",
     citation: "Verner: Numerically optimal Runge-Kutta pairs with interpolants, Numer. Algorithms 53 (2010) 383-396, efficient 8(7) pair and the first three stages of its interpolant; the interpolant of order 7 is the only one that these stages allow, solved here from its order conditions in 60 digits.",
