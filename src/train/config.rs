@@ -246,7 +246,8 @@ pub struct SolverConfig {
     /// { checkpoints = N } (at most N states); gradients have the same bits. Default "stages".
     pub memory: MemoryConfig,
     /// STEER (Ghosh et al. 2020): the end time of a training pass is uniform in end +- steer; where states are saved, each save time
-    /// is moved by up to `steer` half intervals instead, at most 1; default 0.
+    /// is moved by up to `steer` half intervals instead, at most 1, and compared with the data of the unmoved one. Evaluations take the true times.
+    /// Default 0.
     pub steer: f64,
     /// Record the stiffness estimate of every step even if no penalty needs it; default true.
     pub record_stiffness: bool,
@@ -383,9 +384,6 @@ impl Config {
     pub fn check(&self) -> Result<(), TrainError> {
         if self.task.is_stochastic() {
             self.solver.sde_method()?;
-            if self.solver.steer > 0.0 {
-                return Err(TrainError::config("solver.steer is for tasks without noise"));
-            }
         } else {
             self.solver.tableau()?;
         }
@@ -408,7 +406,7 @@ impl Config {
         }
         // Beyond, save times could change places, or the end come before the start.
         let (most, allowed) = match self.task {
-            TaskConfig::MnistOde { .. } => ("below 1", steer < 1.0),
+            TaskConfig::MnistOde { .. } | TaskConfig::MnistSde { .. } => ("below 1", steer < 1.0),
             _ => ("at most 1", steer <= 1.0),
         };
         if !allowed {

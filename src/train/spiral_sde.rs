@@ -5,6 +5,16 @@
 //! ```
 //!
 //! learned by du = (W2 tanh(W1 u^3 + b1) + b2) dt + diag(W3 u + b3) dW. (The 2021 paper prints the other sign of the coupling; its data have this one.)
+//!
+//! STEER. With save times t_i + d_i, d_i uniform in +- steer half intervals, the loss compares mean and variance over the trajectories at t_i + d_i
+//! with the data's moments at t_i. All trajectories of a pass share the d_i: were each to have its own, the spread of the times would
+//! add to the variance. Over the passes the loss is, for the mean m and the same for the variance,
+//!
+//! ```text
+//! E (m(t + d) - m_data)^2 = (E m(t + d) - m_data)^2 + var m(t + d),    var m(t + d) ~ m'(t)^2 var d
+//! ```
+//!
+//! so what is fitted is the moments' average over an interval, and the last term is a price on how fast they change. Evaluations take the true times.
 
 use std::path::Path;
 use std::time::Instant;
@@ -18,7 +28,7 @@ use super::error::TrainError;
 use super::pass::{LossBars, PassStats, Problem};
 use super::schedule::Progress;
 use super::sde_pass::SdePass;
-use super::task::{Curve, Evaluation, Split, Task};
+use super::task::{Curve, Evaluation, Split, Task, jittered};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Chain, MapField, Mlp, Params, Power};
 use crate::ode::{FnField, SaveAt};
@@ -130,6 +140,7 @@ pub struct SpiralSde<T: Scalar> {
     times: Vec<T>,
     target: Vec<f64>,
     trajectories: usize,
+    steer: f64,
     y0: Vec<T>,
     bar: Vec<T>,
 }
@@ -163,6 +174,7 @@ impl<T: Scalar> SpiralSde<T> {
             times: times.iter().map(|t| T::of(*t)).collect(),
             target,
             trajectories: *trajectories,
+            steer: config.solver.steer,
             y0: START.repeat(*trajectories).iter().map(|v| T::of(*v)).collect(),
             bar: vec![T::ZERO; 2 * trajectories],
         })
@@ -193,7 +205,9 @@ impl<T: Scalar> Task<T> for SpiralSde<T> {
         rng: &mut StdRng,
         gradient: &mut [T],
     ) -> Result<(PassStats, Option<f64>), TrainError> {
-        let problem = Problem { span: self.span(), y0: &self.y0, p, times: &self.times };
+        let times = jittered(&self.times, self.steer, rng);
+        let span = (T::ZERO, times[times.len() - 1]);
+        let problem = Problem { span, y0: &self.y0, p, times: &times };
         let (target, count) = (&self.target, self.trajectories);
         let mut loss =
             |_: &[T], saved: &[T], bars: LossBars<'_, T>| moment_loss(saved, count, target, Some(bars.saved));

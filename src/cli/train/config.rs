@@ -120,6 +120,12 @@ name = "plain"
             ("\"plain\"", "\"plain, too\"", "must not hold one"),
             ("\"plain\"", "\"plain\"\nsteer = 1.5", "it must be at most 1"),
             ("weight = 100", "weight = { kind = \"ramp\", from = 0, to = 1, begin = 1 }", "begin is 1"),
+            (
+                "\"spiral_ode\"",
+                "\"mnist_sde\"\n[solver]\nsteer = 1.0",
+                "solver.steer is 1, it must be below 1",
+            ),
+            ("\"spiral_ode\"", "\"spiral_sde\"\n[solver]\nsteer = 1.1", "it must be at most 1"),
         ] {
             let config = parse(&GOOD.replace(from, to)).unwrap();
             let error = config.check().unwrap_err().to_string();
