@@ -28,7 +28,7 @@ use super::error::TrainError;
 use super::pass::{LossBars, PassStats, Problem};
 use super::schedule::Progress;
 use super::sde_pass::SdePass;
-use super::task::{Curve, Evaluation, Split, Task, jittered};
+use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Chain, MapField, Mlp, Params, Power};
 use crate::ode::{FnField, SaveAt};
@@ -87,15 +87,16 @@ fn simulate(times: &[f64], paths: usize, seed: u64) -> Result<Vec<f64>, TrainErr
     if !report.ok() {
         return Err(TrainError::Solver { what: report.message() });
     }
-    let n = paths as f64;
-    let moments = |k: usize| {
-        let x = save.state(k);
-        let mean = |c: usize| x.iter().skip(c).step_by(2).sum::<f64>() / n;
-        let m = [mean(0), mean(1)];
-        let var = |c: usize| x.iter().skip(c).step_by(2).map(|v| (v - m[c]).powi(2)).sum::<f64>() / (n - 1.0);
-        [m[0], m[1], var(0), var(1)]
-    };
-    Ok((0..times.len()).flat_map(moments).collect())
+    Ok((0..times.len()).flat_map(|k| moments(save.state(k))).collect())
+}
+
+/// Means and (unbiased) variances of the two components over trajectories.
+fn moments<T: Scalar>(states: &[T]) -> [f64; 4] {
+    let n = (states.len() / 2) as f64;
+    let of = |c: usize| states.iter().skip(c).step_by(2).map(|v| v.f64());
+    let mean = [0, 1].map(|c| of(c).sum::<f64>() / n);
+    let var = [0, 1].map(|c| of(c).map(|v| (v - mean[c]).powi(2)).sum::<f64>() / (n - 1.0));
+    [mean[0], mean[1], var[0], var[1]]
 }
 
 /// Times and moments from a file.
@@ -236,18 +237,34 @@ impl<T: Scalar> Task<T> for SpiralSde<T> {
         }
         Ok(e)
     }
-    fn fit(&mut self, p: &[T]) -> Result<Vec<Curve>, TrainError> {
+    /// Means in the plane, variances over time.
+    fn fit(&mut self, p: &[T]) -> Result<Vec<Plot>, TrainError> {
         let mut save = SaveAt::new(&self.times);
         let (span, path) = (self.span(), Brownian::new(0));
-        self.integrator.run(&mut self.sde, span, &self.y0, p, &path, &mut save)?;
-        let n = self.trajectories as f64;
-        let mean =
-            |k: usize, c: usize| save.state(k).iter().skip(c).step_by(2).map(|v| v.f64()).sum::<f64>() / n;
-        let learned = (0..self.times.len()).map(|k| (mean(k, 0), mean(k, 1))).collect();
-        let data = self.target.chunks_exact(4).map(|m| (m[0], m[1])).collect();
+        let report = self.integrator.run(&mut self.sde, span, &self.y0, p, &path, &mut save)?;
+        if !report.ok() {
+            return Err(TrainError::Solver { what: report.message() });
+        }
+        let learned: Vec<[f64; 4]> = (0..self.times.len()).map(|k| moments(save.state(k))).collect();
+        let data = self.target.as_chunks().0;
+        let of = |rows: &[[f64; 4]], what: &str, joined| {
+            let curve = |name: String, points| Curve { name, points, joined };
+            let over_time = |c: usize| {
+                let points = self.times.iter().zip(rows).map(|(t, m)| (t.f64(), m[1 + c])).collect();
+                curve(format!("u{c}, {what}"), points)
+            };
+            let plane = curve(format!("mean, {what}"), rows.iter().map(|m| (m[0], m[1])).collect());
+            (plane, [over_time(1), over_time(2)])
+        };
+        let ((mean, [a, b]), (data_mean, [c, d])) = (of(&learned, "learned", true), of(data, "data", false));
+        let plot = |name: &str, x: &str, y: &str, curves| Plot {
+            name: name.into(),
+            axes: (x.into(), y.into()),
+            curves,
+        };
         Ok(vec![
-            Curve { name: "mean, learned".into(), points: learned, joined: true },
-            Curve { name: "mean, data".into(), points: data, joined: false },
+            plot("fit", "u1", "u2", vec![mean, data_mean]),
+            plot("fit_variance", "t", "variance", vec![a, b, c, d]),
         ])
     }
 }

@@ -130,6 +130,17 @@ pub struct Curve {
     pub joined: bool,
 }
 
+/// A picture of a fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plot {
+    /// Of its file, without the ending.
+    pub name: String,
+    /// What its axes are.
+    pub axes: (String, String),
+    /// What it shows.
+    pub curves: Vec<Curve>,
+}
+
 /// Data, model and loss of an experiment.
 pub trait Task<T: Scalar> {
     /// The initial parameters.
@@ -149,8 +160,8 @@ pub trait Task<T: Scalar> {
     ) -> Result<(PassStats, Option<f64>), TrainError>;
     /// Loss and cost on a split.
     fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError>;
-    /// Curves that show the fit; none by default.
-    fn fit(&mut self, p: &[T]) -> Result<Vec<Curve>, TrainError> {
+    /// Pictures of the fit; none by default.
+    fn fit(&mut self, p: &[T]) -> Result<Vec<Plot>, TrainError> {
         let _ = p;
         Ok(vec![])
     }

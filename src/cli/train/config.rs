@@ -132,4 +132,43 @@ name = "plain"
             assert!(error.contains(want), "{to}: {error}");
         }
     }
+
+    /// Sections that a block of the documentation does not have.
+    fn completed(block: &str) -> String {
+        let mut text = block.to_string();
+        for (head, section) in [
+            ("[task]", "[task]\nkind = \"spiral_ode\"\n"),
+            ("[train]", "[train]\nepochs = 1\nrate = 1\n"),
+            ("[optimizer]", "[optimizer]\nkind = \"sgd\"\n"),
+        ] {
+            if !block.contains(head) {
+                text += section;
+            }
+        }
+        text
+    }
+
+    /// Every block of the documentation means the same without its keys that are not required, and names all keys there are.
+    #[test]
+    fn documented_defaults() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/training-config.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let blocks: Vec<&str> =
+            text.split("```toml\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
+        assert_eq!(blocks.len(), 5 + 1 + 1 + 5 + 7 + 1);
+        for block in blocks {
+            let kept = |l: &&str| l.starts_with('[') || l.contains("# required");
+            let least = block.lines().filter(kept).collect::<Vec<_>>().join("\n") + "\n";
+            let (full, least) = (parse(&completed(block)).unwrap(), parse(&completed(&least)).unwrap());
+            full.check().unwrap();
+            assert_eq!(full, least, "{block}");
+            let value = serde_json::to_value(&full).unwrap();
+            let section = block.lines().next().unwrap().trim_matches(['[', ']']);
+            let of = if value[section].is_array() { &value[section][0] } else { &value[section] };
+            for key in of.as_object().unwrap().keys() {
+                let named = |l: &str| l.trim_start_matches("# ").split(" = ").next() == Some(key.as_str());
+                assert!(block.lines().any(named), "{section}: {key} is not documented");
+            }
+        }
+    }
 }

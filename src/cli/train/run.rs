@@ -72,7 +72,7 @@ impl Scores {
 
 impl Summary {
     /// For people.
-    pub fn print(&self, out: &mut Output) {
+    pub fn print(&self, folder: &Path, out: &mut Output) {
         let how = match &self.stop {
             TrainStop::Finished => "finished".into(),
             TrainStop::EarlyStop => "stopped early: no better validation loss".into(),
@@ -88,6 +88,7 @@ impl Summary {
                 out.line(format_args!("{name}: {}", s.line()));
             }
         }
+        out.line(format_args!("in {}", folder.display()));
     }
 }
 
@@ -185,9 +186,9 @@ fn finish<T: Scalar>(
         let p = state.params.values().to_vec();
         summary.train = Some(task.evaluate(&p, Split::Train)?.into());
         summary.test = Some(task.evaluate(&p, Split::Test)?.into());
-        plots::fit(&folder.join("fit.svg"), &task.fit(&p)?)?;
+        plots::fit(folder, &task.fit(&p)?)?;
     }
-    plots::curves(folder, &rows)?;
+    plots::curves(folder, &rows, summary.test.as_ref().map(|s| (state.step, s)))?;
     let path = folder.join("summary.json");
     let text = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
     checkpoint::write_file(&path, text.as_bytes())?;
