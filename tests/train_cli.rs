@@ -176,7 +176,7 @@ fn killed_at_any_moment_it_goes_on_with_the_same_bits() {
 fn killed_while_it_writes_a_checkpoint_it_keeps_the_last_one() {
     let folder = Folder::new("writing");
     // A checkpoint of 720 kB after every step: the process writes most of the time.
-    let config = folder.write("spiral.toml", &spiral(400, 6000, 1));
+    let config = folder.write("spiral.toml", &spiral(150, 6000, 1));
     let out = folder.file("out");
     let file = |name: &str| Path::new(&out).join(name);
     let (checkpoint, partial) = (file("checkpoint.safetensors"), file("checkpoint.safetensors.partial"));
@@ -212,7 +212,7 @@ fn killed_while_it_writes_a_checkpoint_it_keeps_the_last_one() {
     fs::write(&partial, b"rubbish").unwrap();
     expect(run(&["train", &config, "--out", &out, "--resume", "-q"]), 0);
     assert!(!partial.exists());
-    assert_eq!(losses(&out).iter().map(|l| l.0).collect::<Vec<_>>(), (1..=400).collect::<Vec<_>>());
+    assert_eq!(losses(&out).iter().map(|l| l.0).collect::<Vec<_>>(), (1..=150).collect::<Vec<_>>());
 }
 
 /// A limit on the size of files stands for a full disk: writing fails after the first bytes.
