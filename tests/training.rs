@@ -338,10 +338,10 @@ fn gradients_of_whole_tasks() {
         if noisy {
             config.penalties.retain(|p| p.term().is_some_and(|t| t.1 == Scope::Global));
             assert_eq!(config.penalties.len(), 1);
-            (config.solver.rtol, config.solver.atol) = (0.05, 0.05);
+            (config.solver.rtol, config.solver.atol) = (Some(0.05), Some(0.05));
         } else {
             config.penalties.clear();
-            (config.solver.rtol, config.solver.atol) = (1e-9, 1e-9);
+            (config.solver.rtol, config.solver.atol) = (Some(1e-9), Some(1e-9));
         }
         let (d, tolerance) = if noisy { (2e-7, 1e-6) } else { (1e-4, 1e-5) };
         let mut task = task::<f64>(&config);
@@ -377,7 +377,7 @@ fn gradients_of_whole_tasks() {
 /// Where the passes of a task with this `steer` end, from the steps they took, and the evaluations of its initial parameters.
 fn ends<T: Scalar>(text: &str, steer: f64) -> (Vec<f64>, Evaluation) {
     let mut config = config(text);
-    (config.solver.steer, config.solver.rtol, config.solver.atol) = (steer, 0.1, 0.1);
+    (config.solver.steer, config.solver.rtol, config.solver.atol) = (steer, Some(0.1), Some(0.1));
     config.penalties.clear();
     let (mut task, state) = (task::<T>(&config), fresh::<T>(&config));
     let (p, now) = (state.params.values(), Progress::default());

@@ -236,10 +236,10 @@ fn piece() -> usize {
 pub struct SolverConfig {
     /// bs32, dp54, tsit54, vern76 or dop853; default tsit54. For stochastic tasks sosri, sosri2, sriw1; default sosri.
     pub method: Option<String>,
-    /// Relative tolerance; default 1.4e-8.
-    pub rtol: f64,
-    /// Absolute tolerance; default 1.4e-8.
-    pub atol: f64,
+    /// Relative tolerance; default 1.4e-8, for stochastic tasks 0.14: those of the 2021 paper's classifications.
+    pub rtol: Option<f64>,
+    /// Absolute tolerance; default as for `rtol`.
+    pub atol: Option<f64>,
     /// Limit on attempted steps; default 10000.
     pub max_steps: u64,
     /// What is stored for the reverse sweep: "stages" (fastest), "states", { every = K } (every K-th state) or
@@ -257,8 +257,8 @@ impl Default for SolverConfig {
     fn default() -> Self {
         Self {
             method: None,
-            rtol: 1.4e-8,
-            atol: 1.4e-8,
+            rtol: None,
+            atol: None,
             max_steps: 10_000,
             memory: MemoryConfig::Stages,
             steer: 0.0,
@@ -292,13 +292,20 @@ impl SolverConfig {
     pub fn sde_method(&self) -> Result<&'static SdeMethod, TrainError> {
         named(self.method.as_deref().unwrap_or("sosri"), &[&SOSRI, &SOSRI2, &SRIW1], |m| m.name)
     }
+    /// Relative and absolute tolerance.
+    pub fn tolerances(&self, stochastic: bool) -> (f64, f64) {
+        let default = if stochastic { 0.14 } else { 1.4e-8 };
+        (self.rtol.unwrap_or(default), self.atol.unwrap_or(default))
+    }
     /// For the stochastic integrator.
     pub fn sde_options(&self) -> SdeOptions {
-        SdeOptions { max_steps: self.max_steps, ..SdeOptions::tolerances(self.rtol, self.atol) }
+        let (rtol, atol) = self.tolerances(true);
+        SdeOptions { max_steps: self.max_steps, ..SdeOptions::tolerances(rtol, atol) }
     }
     /// For the integrator.
     pub fn options(&self) -> Options {
-        Options { max_steps: self.max_steps, ..Options::tolerances(self.rtol, self.atol) }
+        let (rtol, atol) = self.tolerances(false);
+        Options { max_steps: self.max_steps, ..Options::tolerances(rtol, atol) }
     }
     /// For the tape.
     pub fn memory(&self) -> Memory {

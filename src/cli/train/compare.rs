@@ -166,6 +166,7 @@ fn table(config: &Config, path: &Path, seeds: u64, rows: &[(&str, Vec<Done>)]) -
         rows.iter().flat_map(|(_, r)| r).any(|d| d.test.as_ref().is_some_and(|t| t.accuracy.is_some()));
     let columns = columns(classified);
     let mut text = String::new();
+    let (rtol, atol) = config.solver.tolerances(config.task.is_stochastic());
     let steps = rows.first().and_then(|r| r.1.first()).map_or(0, |d| d.steps);
     let _ = writeln!(
         text,
@@ -174,8 +175,8 @@ fn table(config: &Config, path: &Path, seeds: u64, rows: &[(&str, Vec<Done>)]) -
         config.train.epochs,
         config.train.batch,
         method(config),
-        config.solver.rtol,
-        config.solver.atol,
+        rtol,
+        atol,
         config.train.precision,
         if seeds == 1 { "" } else { "s" },
         config.train.seed,

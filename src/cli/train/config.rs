@@ -79,7 +79,9 @@ name = "plain"
     fn defaults_are_filled_in() {
         let config = parse(GOOD).unwrap();
         config.check().unwrap();
-        assert_eq!((config.solver.rtol, config.train.batch, config.penalties.len()), (1.4e-8, 512, 1));
+        assert_eq!((config.train.batch, config.penalties.len()), (512, 1));
+        let tolerances = [false, true].map(|stochastic| config.solver.tolerances(stochastic));
+        assert_eq!(tolerances, [(1.4e-8, 1.4e-8), (0.14, 0.14)]);
         assert!(config.with_variant("plain").unwrap().penalties.is_empty());
         assert!(config.with_variant("plane").unwrap_err().to_string().contains("there are: plain"));
     }

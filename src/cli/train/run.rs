@@ -170,7 +170,8 @@ fn finish<T: Scalar>(
     let mut summary = Summary {
         config: fingerprint(order.config),
         steps: state.step,
-        train_seconds: rows.iter().map(seconds).sum(),
+        // An empty sum is -0.
+        train_seconds: 0.0 + rows.iter().map(seconds).sum::<f64>(),
         parameters: state.params.values().len(),
         train: None,
         test: None,
