@@ -173,4 +173,32 @@ name = "plain"
             }
         }
     }
+
+    /// All examples are valid, and those that compare have a row for every method of the papers that suits their task.
+    #[test]
+    fn examples() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/train");
+        let mut compared = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let config = read(&path).unwrap_or_else(|e| panic!("{}", e.0));
+            if config.variants.is_empty() {
+                continue;
+            }
+            compared += 1;
+            assert_eq!(config.variants[0].name, "vanilla", "{}", path.display());
+            let mut names =
+                vec!["expected steps", "STEER", "R_S", "R_E", "R_E2", "R_S + R_E", "local biased"];
+            names.push("local unbiased");
+            if !config.task.is_stochastic() {
+                names.push("TayNODE");
+            }
+            for name in names {
+                let v = config.variants.iter().find(|v| v.name == name);
+                let v = v.unwrap_or_else(|| panic!("{}: no {name}", path.display()));
+                assert_eq!((v.steer > 0.0, v.penalties.is_empty()), (name == "STEER", name == "STEER"));
+            }
+        }
+        assert_eq!(compared, 5);
+    }
 }
