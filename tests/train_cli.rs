@@ -354,6 +354,24 @@ fn a_loss_that_is_not_finite_says_where_and_what_to_try() {
 }
 
 #[test]
+fn parameters_that_cannot_be_evaluated_are_kept_and_reported() {
+    let folder = Folder::new("unusable");
+    // One step, to parameters whose solution takes three times as many steps, 43.
+    let text = spiral(1, 4, 10).replace("\"adam\"", "\"sgd\"").replace("rate = 0.01", "rate = 10");
+    let text = text.replace("[train]", "max_steps = 20\n[train]");
+    let variants = "[[variant]]\nname = \"far\"\n";
+    let config = folder.write("c.toml", &(text + variants));
+    let out = folder.file("out");
+    let text = expect(run(&["train", &config, "--out", &out]), 1);
+    assert!(text.contains("failed at step 1 (epoch 1, batch 1): training is over, but"), "{text}");
+    let made = |name: &str| Path::new(&out).join(name).exists();
+    assert!(made("final.safetensors") && made("summary.json") && made("loss.svg"));
+    // A comparison goes on and says so.
+    let table = expect(run(&["compare", &config, "--seeds", "1", "--out", &folder.file("runs")]), 1);
+    assert!(table.contains("| far | failed |"), "{table}");
+}
+
+#[test]
 fn variants_are_compared_in_a_table() {
     let folder = Folder::new("compare");
     let variants = "[[variant]]\nname = \"plain\"\n[[variant]]\nname = \"R_E\"\n[[variant.penalty]]\nkind = \"error\"\nweight = 0.1\n[[variant]]\nname = \"STEER\"\nsteer = 0.5\n";

@@ -470,6 +470,56 @@ fn early_stop_and_its_memory() {
     assert_eq!((stop, more.len()), (TrainStop::EarlyStop, 0));
 }
 
+/// Any steps; validations with these results.
+struct Scripted(Vec<Result<f64, &'static str>>);
+
+impl Task<f64> for Scripted {
+    fn params(&self, _: &mut rand::rngs::StdRng) -> costate::nn::Params<f64> {
+        costate::nn::Params::new()
+    }
+    fn samples(&self) -> usize {
+        1
+    }
+    fn split_len(&self, _: Split) -> usize {
+        1
+    }
+    fn gradient(
+        &mut self,
+        _: &[f64],
+        _: &[usize],
+        _: &Progress,
+        _: &mut rand::rngs::StdRng,
+        _: &mut [f64],
+    ) -> Result<(PassStats, Option<f64>), TrainError> {
+        Ok((PassStats::default(), None))
+    }
+    fn evaluate(&mut self, _: &[f64], _: Split) -> Result<Evaluation, TrainError> {
+        match self.0.remove(0) {
+            Ok(loss) => Ok(Evaluation { loss, ..Evaluation::default() }),
+            Err(what) => Err(TrainError::Solver { what: what.into() }),
+        }
+    }
+}
+
+#[test]
+fn validations_that_fail() {
+    let config = config(&SPIRAL.replace("epochs = 40", "epochs = 9\npatience = 2"));
+    let go = |script: Vec<Result<f64, &'static str>>| {
+        let mut task = Scripted(script);
+        let mut state = State::new(&task, &config.optimizer, 0);
+        let stop = train(&mut task, &config.train, &mut state, &mut |_, _| Ok(ControlFlow::Continue(())));
+        (stop.unwrap(), state.step, state.best)
+    };
+    // Not a number is not the best, whenever it comes; it counts as one without improvement.
+    let nan = f64::NAN;
+    let script = vec![Ok(nan), Ok(3.0), Ok(nan), Ok(2.0), Ok(nan), Ok(nan)];
+    assert_eq!(go(script), (TrainStop::EarlyStop, 6, Some(2.0)));
+    let (stop, step, best) = go(vec![Ok(3.0), Err("it stood still")]);
+    let TrainStop::Failed { step: 2, epoch: 2, batch: 1, what, .. } = stop else { panic!("{stop:?}") };
+    assert_eq!((step, best), (2, Some(3.0)));
+    assert!(what.contains("validation: ") && what.contains("it stood still; try"), "{what}");
+}
+
 #[test]
 fn checkpoints_that_do_not_fit_are_refused_and_change_nothing() {
     let folder = Folder::new("misfit");
