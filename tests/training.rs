@@ -246,18 +246,21 @@ fn memory_policies_give_the_same_bits_and_keep_their_budget() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let config = config(DIGITS);
-    let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            let mut state = fresh::<f32>(&config);
-            let (_, losses) = go(&config, &mut state, 4);
-            (losses, state.params)
-        })
-    };
-    let one = run(1);
-    for threads in [2, 5] {
-        assert!(run(threads) == one, "{threads} threads");
+    for text in [DIGITS, SERIES, NOISY_DIGITS] {
+        let config = config(text);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut state = fresh::<f32>(&config);
+                let (_, losses) = go(&config, &mut state, 4);
+                let evaluation = task::<f32>(&config).evaluate(state.params.values(), Split::Test).unwrap();
+                (losses, state.params, evaluation.loss)
+            })
+        };
+        let one = run(1);
+        for threads in [2, 5] {
+            assert!(run(threads) == one, "{threads} threads: {text}");
+        }
     }
 }
 
