@@ -84,7 +84,9 @@ fn a_run_leaves_log_weights_summary_and_plots() {
     for name in ["loss", "nfe", "step_size", "seconds", "fit"] {
         let svg = fs::read_to_string(Path::new(&out).join(format!("{name}.svg"))).unwrap();
         assert!(svg.contains("<svg") && svg.contains("</svg>"), "{name}");
+        assert_eq!(svg.contains("prediction, test"), name == "seconds", "{name}");
     }
+    assert!(text.contains(&out), "{text}");
     let log = losses(&out);
     assert_eq!(log.iter().map(|l| l.0).collect::<Vec<_>>(), (1..=60).collect::<Vec<_>>());
     let first = fs::read_to_string(Path::new(&out).join("log.jsonl")).unwrap();
@@ -169,6 +171,50 @@ fn killed_at_any_moment_it_goes_on_with_the_same_bits() {
     assert_eq!(losses(&whole), losses(&out));
 }
 
+/// Killed while a checkpoint is being written: the file beside it is there, incomplete.
+#[test]
+fn killed_while_it_writes_a_checkpoint_it_keeps_the_last_one() {
+    let folder = Folder::new("writing");
+    // A checkpoint of 720 kB after every step: the process writes most of the time.
+    let config = folder.write("spiral.toml", &spiral(150, 6000, 1));
+    let out = folder.file("out");
+    let file = |name: &str| Path::new(&out).join(name);
+    let (checkpoint, partial) = (file("checkpoint.safetensors"), file("checkpoint.safetensors.partial"));
+    let mut caught = 0;
+    for kill in 0..20 {
+        if caught >= 2 {
+            break;
+        }
+        let mut args = vec!["train", &config, "--out", &out, "-q"];
+        if kill > 0 {
+            args.push("--resume");
+        }
+        let mut child = costate(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let begun = Instant::now();
+        while child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(60) {
+            // Not before the first checkpoint of the run is there.
+            if checkpoint.exists()
+                && begun.elapsed() > Duration::from_millis(20 * (kill % 5))
+                && partial.exists()
+            {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        caught += partial.exists() as u32;
+        // Complete: `eval` reads all of it.
+        let weights = checkpoint.to_str().unwrap();
+        expect(run(&["eval", &config, "--out", &out, "--weights", weights]), 0);
+    }
+    assert!(caught > 0, "never killed between the beginning and the end of a checkpoint");
+    // Rubbish of the right name is overwritten, too.
+    fs::write(&partial, b"rubbish").unwrap();
+    expect(run(&["train", &config, "--out", &out, "--resume", "-q"]), 0);
+    assert!(!partial.exists());
+    assert_eq!(losses(&out).iter().map(|l| l.0).collect::<Vec<_>>(), (1..=150).collect::<Vec<_>>());
+}
+
 /// A limit on the size of files stands for a full disk: writing fails after the first bytes.
 #[cfg(unix)]
 #[test]
@@ -229,6 +275,66 @@ fn bad_input_is_one_sentence() {
     assert!(text.contains("field.0.weight is F64 [2, 4] in the file"), "{text}");
     let text = refused(&["train", &wider, "--out", &out, "--resume"]);
     assert!(text.contains("another configuration"), "{text}");
+    // A checkpoint cut short, by something else than this program.
+    let checkpoint = Path::new(&out).join("checkpoint.safetensors");
+    let bytes = fs::read(&checkpoint).unwrap();
+    fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
+    let text = refused(&["train", &config, "--out", &out, "--resume"]);
+    assert!(text.contains("not a complete safetensors file"), "{text}");
+    // Data of the other tasks.
+    let head = "[train]\nepochs = 1\nrate = 0.1\n[optimizer]\nkind = \"sgd\"\n[task]\n";
+    let write = |name, task: &str| folder.write(name, &format!("{head}{task}"));
+    let moments = write("moments.toml", "kind = \"spiral_sde\"\nmoments = \"absent.csv\"\n");
+    assert!(refused(&["train", &moments]).contains("absent.csv: "));
+    let series = write("series.toml", "kind = \"latent_ode\"\nfolder = \"set-a\"\ntrain = 2\ntest = 1\n");
+    assert!(refused(&["train", &series]).contains("set-a: "));
+    fs::create_dir(folder.file("set-a")).unwrap();
+    assert!(refused(&["train", &series]).contains("no .txt file"));
+    folder.write("set-a/1.txt", "Time,Parameter,Value\n00:07,HR,73\n01:00,H");
+    let text = refused(&["train", &series]);
+    assert!(text.contains("1.txt: line 3: expected time, parameter and value"), "{text}");
+    folder.write("set-a/1.txt", "Time,Parameter,Value\n00:07,HR,73\n01:00,HR,80\n");
+    let text = refused(&["train", &series]);
+    assert!(text.contains("there are 1"), "{text}");
+}
+
+#[test]
+fn tasks_with_files_and_with_noise_run() {
+    let folder = Folder::new("tasks");
+    fs::create_dir(folder.file("set-a")).unwrap();
+    for k in 0..4 {
+        let text =
+            format!("Time,Parameter,Value\n00:00,RecordID,{k}\n00:07,HR,{}\n12:30,Temp,3{k}\n", 70 + k);
+        folder.write(&format!("set-a/{k}.txt"), &text);
+    }
+    folder.write(
+        "moments.csv",
+        "# t mean1 mean2 var1 var2\n0,2,0,0,0\n0.1,1.9,0.8,0.01,0.01\n0.3,1.5,1.5,0.02,0.01\n",
+    );
+    let solver = "[solver]\nrtol = 0.1\natol = 0.1\n";
+    let head = "[train]\nepochs = 3\nbatch = 2\nrate = 0.01\n[optimizer]\nkind = \"adam\"\n";
+    let variant = "[[variant]]\nname = \"STEER\"\nsteer = 0.5\n";
+    for (name, task, pictures) in [
+        ("series", "kind = \"latent_ode\"\nfolder = \"set-a\"\ntrain = 3\ntest = 1\n", &[][..]),
+        (
+            "moments",
+            "kind = \"spiral_sde\"\nmoments = \"moments.csv\"\ntrajectories = 10\n",
+            &["fit", "fit_variance"][..],
+        ),
+        ("noise", "kind = \"mnist_sde\"\ntrain = 12\ntest = 4\nhidden = 8\n", &[]),
+    ] {
+        let config = folder.write(&format!("{name}.toml"), &format!("{solver}{head}{variant}[task]\n{task}"));
+        for args in [&["train", &config][..], &["train", &config, "--variant", "STEER"]] {
+            let out = folder.file(&format!("{name}-{}", args.len()));
+            let text = expect(run(&[args, &["--out", &out]].concat()), 0);
+            assert!(text.contains("finished") && text.contains("test: loss "), "{text}");
+            for name in ["loss", "nfe", "step_size", "seconds"].iter().chain(pictures) {
+                assert!(Path::new(&out).join(format!("{name}.svg")).exists(), "{name}");
+            }
+        }
+        let all = [2, 4].map(|k| losses(&folder.file(&format!("{name}-{k}"))));
+        assert!(all[0].len() == all[1].len() && all[0][0] != all[1][0], "{name}: STEER changed nothing");
+    }
 }
 
 #[test]
@@ -245,6 +351,24 @@ fn a_loss_that_is_not_finite_says_where_and_what_to_try() {
     assert_eq!((&summary["stop"], &summary["samples"]), (&"failed".into(), &serde_json::json!([0])));
     // The last checkpoint is one to go on from.
     assert!(Path::new(&out).join("checkpoint.safetensors").exists());
+}
+
+#[test]
+fn parameters_that_cannot_be_evaluated_are_kept_and_reported() {
+    let folder = Folder::new("unusable");
+    // One step, to parameters whose solution takes three times as many steps, 43.
+    let text = spiral(1, 4, 10).replace("\"adam\"", "\"sgd\"").replace("rate = 0.01", "rate = 10");
+    let text = text.replace("[train]", "max_steps = 20\n[train]");
+    let variants = "[[variant]]\nname = \"far\"\n";
+    let config = folder.write("c.toml", &(text + variants));
+    let out = folder.file("out");
+    let text = expect(run(&["train", &config, "--out", &out]), 1);
+    assert!(text.contains("failed at step 1 (epoch 1, batch 1): training is over, but"), "{text}");
+    let made = |name: &str| Path::new(&out).join(name).exists();
+    assert!(made("final.safetensors") && made("summary.json") && made("loss.svg"));
+    // A comparison goes on and says so.
+    let table = expect(run(&["compare", &config, "--seeds", "1", "--out", &folder.file("runs")]), 1);
+    assert!(table.contains("| far | failed |"), "{table}");
 }
 
 #[test]

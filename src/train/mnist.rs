@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::config::{Config, TaskConfig};
@@ -12,7 +11,7 @@ use super::digits::{DigitData, classify};
 use super::error::TrainError;
 use super::pass::{LossBars, OdePass, PassStats, Problem};
 use super::schedule::Progress;
-use super::task::{Evaluation, Split, Task, batches, of_size};
+use super::task::{Evaluation, Split, Task, batches, of_size, random_end};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Map, MapField, Mlp, Parallel, Params};
 use crate::ode::Integrator;
@@ -85,8 +84,7 @@ impl<T: Scalar> Task<T> for MnistOde<T> {
         let pass = of_size(&mut self.passes, batch, || {
             OdePass::new(method, (dim, batch), &options, memory, penalties, stiff)
         })?;
-        // STEER: a random end time.
-        let end = if steer > 0.0 { 1.0 + steer * (2.0 * rng.random::<f64>() - 1.0) } else { 1.0 };
+        let end = random_end(1.0, steer, rng);
         let (p_field, p_head) = p.split_at(self.net.n_params());
         let (g_field, g_head) = gradient.split_at_mut(self.net.n_params());
         let problem = Problem { span: (T::ZERO, T::of(end)), y0: &self.data.x, p: p_field, times: &[] };

@@ -1,5 +1,6 @@
 //! Digits by a neural SDE: z(0) = W_in x + b_in, dz = (W2 tanh(W1 z + b1) + b2) dt + diag(W3 z + b3) dW on [0, 1], logits a linear map of z(1).
-//! One trajectory a sample in training; predictions are mean logits over several.
+//! One trajectory a sample in training; predictions are mean logits over several. With STEER a training pass, its Brownian path with it, lives on
+//! \[0, T\], T uniform in 1 +- steer; predictions take z(1).
 
 use std::path::Path;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use super::error::TrainError;
 use super::pass::{LossBars, PassStats, Problem};
 use super::schedule::Progress;
 use super::sde_pass::SdePass;
-use super::task::{Evaluation, Split, Task, batches, of_size};
+use super::task::{Evaluation, Split, Task, batches, of_size, random_end};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Map, MapField, Mlp, Params};
 use crate::sde::{Brownian, MapDiffusion, Noise, Sde, SdeIntegrator};
@@ -115,7 +116,8 @@ impl<T: Scalar> Task<T> for MnistSde<T> {
         })?;
         let (g_embed, rest) = gradient.split_at_mut(a);
         let (g_sde, g_head) = rest.split_at_mut(b - a);
-        let problem = Problem { span: (T::ZERO, T::ONE), y0: &self.y0, p: &p[a..b], times: &[] };
+        let end = random_end(1.0, solver.steer, rng);
+        let problem = Problem { span: (T::ZERO, T::of(end)), y0: &self.y0, p: &p[a..b], times: &[] };
         let (head, labels, p_head) = (&mut self.head, &self.data.labels, &p[b..]);
         let mut correct = 0;
         let mut loss = |y1: &[T], _: &[T], bars: LossBars<'_, T>| {

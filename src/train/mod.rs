@@ -48,5 +48,5 @@ pub use schedule::{Progress, Schedule};
 pub use sde_pass::SdePass;
 pub use spiral::SpiralOde;
 pub use spiral_sde::{SpiralSde, moment_loss};
-pub use task::{Curve, Evaluation, Split, Task};
+pub use task::{Curve, Evaluation, Plot, Split, Task};
 pub use trainer::{State, StepRecord, TrainEvent, TrainObserver, TrainStop, train};

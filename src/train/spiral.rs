@@ -8,7 +8,7 @@ use super::config::Config;
 use super::error::TrainError;
 use super::pass::{LossBars, OdePass, PassStats, Problem};
 use super::schedule::Progress;
-use super::task::{Curve, Evaluation, Split, Task, jittered};
+use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Chain, MapField, Mlp, Params, Power, squared_error};
 use crate::ode::{FnField, Integrator, Options, SaveAt, VERN76, VectorField, solve};
@@ -142,12 +142,13 @@ impl<T: Scalar> Task<T> for SpiralOde<T> {
             predict_seconds: seconds,
         })
     }
-    fn fit(&mut self, p: &[T]) -> Result<Vec<Curve>, TrainError> {
+    fn fit(&mut self, p: &[T]) -> Result<Vec<Plot>, TrainError> {
         let times = self.test_times.clone();
         let (states, _) = self.predict(p, &times)?;
         let points = |x: &[T]| x.chunks_exact(2).map(|u| (u[0].f64(), u[1].f64())).collect();
         let curve = |name: &str, x: &[T], joined| Curve { name: name.into(), points: points(x), joined };
-        Ok(vec![curve("learned", &states, true), curve("data", &self.target, false)])
+        let curves = vec![curve("learned", &states, true), curve("data", &self.target, false)];
+        Ok(vec![Plot { name: "fit".into(), axes: ("u1".into(), "u2".into()), curves }])
     }
 }
 

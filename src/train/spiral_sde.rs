@@ -5,6 +5,16 @@
 //! ```
 //!
 //! learned by du = (W2 tanh(W1 u^3 + b1) + b2) dt + diag(W3 u + b3) dW. (The 2021 paper prints the other sign of the coupling; its data have this one.)
+//!
+//! STEER. With save times t_i + d_i, d_i uniform in +- steer half intervals, the loss compares mean and variance over the trajectories at t_i + d_i
+//! with the data's moments at t_i. All trajectories of a pass share the d_i: were each to have its own, the spread of the times would
+//! add to the variance. Over the passes the loss is, for the mean m and the same for the variance,
+//!
+//! ```text
+//! E (m(t + d) - m_data)^2 = (E m(t + d) - m_data)^2 + var m(t + d),    var m(t + d) ~ m'(t)^2 var d
+//! ```
+//!
+//! so what is fitted is the moments' average over an interval, and the last term is a price on how fast they change. Evaluations take the true times.
 
 use std::path::Path;
 use std::time::Instant;
@@ -18,7 +28,7 @@ use super::error::TrainError;
 use super::pass::{LossBars, PassStats, Problem};
 use super::schedule::Progress;
 use super::sde_pass::SdePass;
-use super::task::{Curve, Evaluation, Split, Task};
+use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Chain, MapField, Mlp, Params, Power};
 use crate::ode::{FnField, SaveAt};
@@ -77,15 +87,16 @@ fn simulate(times: &[f64], paths: usize, seed: u64) -> Result<Vec<f64>, TrainErr
     if !report.ok() {
         return Err(TrainError::Solver { what: report.message() });
     }
-    let n = paths as f64;
-    let moments = |k: usize| {
-        let x = save.state(k);
-        let mean = |c: usize| x.iter().skip(c).step_by(2).sum::<f64>() / n;
-        let m = [mean(0), mean(1)];
-        let var = |c: usize| x.iter().skip(c).step_by(2).map(|v| (v - m[c]).powi(2)).sum::<f64>() / (n - 1.0);
-        [m[0], m[1], var(0), var(1)]
-    };
-    Ok((0..times.len()).flat_map(moments).collect())
+    Ok((0..times.len()).flat_map(|k| moments(save.state(k))).collect())
+}
+
+/// Means and (unbiased) variances of the two components over trajectories.
+fn moments<T: Scalar>(states: &[T]) -> [f64; 4] {
+    let n = (states.len() / 2) as f64;
+    let of = |c: usize| states.iter().skip(c).step_by(2).map(|v| v.f64());
+    let mean = [0, 1].map(|c| of(c).sum::<f64>() / n);
+    let var = [0, 1].map(|c| of(c).map(|v| (v - mean[c]).powi(2)).sum::<f64>() / (n - 1.0));
+    [mean[0], mean[1], var[0], var[1]]
 }
 
 /// Times and moments from a file.
@@ -130,6 +141,7 @@ pub struct SpiralSde<T: Scalar> {
     times: Vec<T>,
     target: Vec<f64>,
     trajectories: usize,
+    steer: f64,
     y0: Vec<T>,
     bar: Vec<T>,
 }
@@ -163,6 +175,7 @@ impl<T: Scalar> SpiralSde<T> {
             times: times.iter().map(|t| T::of(*t)).collect(),
             target,
             trajectories: *trajectories,
+            steer: config.solver.steer,
             y0: START.repeat(*trajectories).iter().map(|v| T::of(*v)).collect(),
             bar: vec![T::ZERO; 2 * trajectories],
         })
@@ -193,7 +206,9 @@ impl<T: Scalar> Task<T> for SpiralSde<T> {
         rng: &mut StdRng,
         gradient: &mut [T],
     ) -> Result<(PassStats, Option<f64>), TrainError> {
-        let problem = Problem { span: self.span(), y0: &self.y0, p, times: &self.times };
+        let times = jittered(&self.times, self.steer, rng);
+        let span = (T::ZERO, times[times.len() - 1]);
+        let problem = Problem { span, y0: &self.y0, p, times: &times };
         let (target, count) = (&self.target, self.trajectories);
         let mut loss =
             |_: &[T], saved: &[T], bars: LossBars<'_, T>| moment_loss(saved, count, target, Some(bars.saved));
@@ -222,18 +237,34 @@ impl<T: Scalar> Task<T> for SpiralSde<T> {
         }
         Ok(e)
     }
-    fn fit(&mut self, p: &[T]) -> Result<Vec<Curve>, TrainError> {
+    /// Means in the plane, variances over time.
+    fn fit(&mut self, p: &[T]) -> Result<Vec<Plot>, TrainError> {
         let mut save = SaveAt::new(&self.times);
         let (span, path) = (self.span(), Brownian::new(0));
-        self.integrator.run(&mut self.sde, span, &self.y0, p, &path, &mut save)?;
-        let n = self.trajectories as f64;
-        let mean =
-            |k: usize, c: usize| save.state(k).iter().skip(c).step_by(2).map(|v| v.f64()).sum::<f64>() / n;
-        let learned = (0..self.times.len()).map(|k| (mean(k, 0), mean(k, 1))).collect();
-        let data = self.target.chunks_exact(4).map(|m| (m[0], m[1])).collect();
+        let report = self.integrator.run(&mut self.sde, span, &self.y0, p, &path, &mut save)?;
+        if !report.ok() {
+            return Err(TrainError::Solver { what: report.message() });
+        }
+        let learned: Vec<[f64; 4]> = (0..self.times.len()).map(|k| moments(save.state(k))).collect();
+        let data = self.target.as_chunks().0;
+        let of = |rows: &[[f64; 4]], what: &str, joined| {
+            let curve = |name: String, points| Curve { name, points, joined };
+            let over_time = |c: usize| {
+                let points = self.times.iter().zip(rows).map(|(t, m)| (t.f64(), m[1 + c])).collect();
+                curve(format!("u{c}, {what}"), points)
+            };
+            let plane = curve(format!("mean, {what}"), rows.iter().map(|m| (m[0], m[1])).collect());
+            (plane, [over_time(1), over_time(2)])
+        };
+        let ((mean, [a, b]), (data_mean, [c, d])) = (of(&learned, "learned", true), of(data, "data", false));
+        let plot = |name: &str, x: &str, y: &str, curves| Plot {
+            name: name.into(),
+            axes: (x.into(), y.into()),
+            curves,
+        };
         Ok(vec![
-            Curve { name: "mean, learned".into(), points: learned, joined: true },
-            Curve { name: "mean, data".into(), points: data, joined: false },
+            plot("fit", "u1", "u2", vec![mean, data_mean]),
+            plot("fit_variance", "t", "variance", vec![a, b, c, d]),
         ])
     }
 }

@@ -94,14 +94,27 @@ pub(super) fn of_size<A, E>(
     Ok(&mut list[at].1)
 }
 
-/// STEER where states are saved: every time after the first moves by up to `steer` half intervals; the span ends at the last.
+/// STEER (Ghosh et al. 2020) where only the end counts: an end uniform in end +- steer. Nothing is drawn without it.
+pub(super) fn random_end(end: f64, steer: f64, rng: &mut StdRng) -> f64 {
+    if steer > 0.0 { end + steer * (2.0 * rng.random::<f64>() - 1.0) } else { end }
+}
+
+/// STEER where states are saved: every time after the start, 0, moves by up to `steer` half intervals, and the span ends at the last.
+///
+/// The data stay as they are: what was observed at t_i is compared with the state at the moved time. The interval is the mean one, or
+/// the distance to the nearer neighbour where that is shorter: times keep their order.
 pub(super) fn jittered<T: Scalar>(times: &[T], steer: f64, rng: &mut StdRng) -> Vec<T> {
     let mut moved = times.to_vec();
-    if let (Some(last), true) = (times.last(), steer > 0.0) {
-        let half = 0.5 * steer * last.f64() / (times.len() - 1) as f64;
-        for t in &mut moved[1..] {
-            *t = T::of(t.f64() + half * (2.0 * rng.random::<f64>() - 1.0));
-        }
+    let (Some(last), true) = (times.last(), steer > 0.0) else { return moved };
+    let mean = (last.f64() - times[0].f64()) / (times.len() - 1).max(1) as f64;
+    for (i, t) in moved.iter_mut().enumerate().filter(|(_, t)| **t > T::ZERO) {
+        let before = if i > 0 { times[i - 1].f64() } else { 0.0 };
+        let after = times.get(i + 1).map_or(f64::INFINITY, |t| t.f64());
+        let near = (t.f64() - before).min(after - t.f64());
+        // Equal intervals differ by rounding.
+        let interval = if near < (1.0 - 1e-5) * mean { near } else { mean };
+        let half = 0.5 * steer * interval;
+        *t = T::of(t.f64() + half * (2.0 * rng.random::<f64>() - 1.0));
     }
     moved
 }
@@ -115,6 +128,17 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
     /// Joined by a line, or marked one by one.
     pub joined: bool,
+}
+
+/// A picture of a fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plot {
+    /// Of its file, without the ending.
+    pub name: String,
+    /// What its axes are.
+    pub axes: (String, String),
+    /// What it shows.
+    pub curves: Vec<Curve>,
 }
 
 /// Data, model and loss of an experiment.
@@ -136,9 +160,39 @@ pub trait Task<T: Scalar> {
     ) -> Result<(PassStats, Option<f64>), TrainError>;
     /// Loss and cost on a split.
     fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError>;
-    /// Curves that show the fit; none by default.
-    fn fit(&mut self, p: &[T]) -> Result<Vec<Curve>, TrainError> {
+    /// Pictures of the fit; none by default.
+    fn fit(&mut self, p: &[T]) -> Result<Vec<Plot>, TrainError> {
         let _ = p;
         Ok(vec![])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::data::{Stream, generator};
+    use super::*;
+
+    #[test]
+    fn moved_times_keep_their_order_and_their_start() {
+        let uniform: Vec<f64> = (0..30).map(|i| 1.5 * i as f64 / 29.0).collect();
+        // As a file of moments may have them: no start, unequal intervals.
+        let uneven = vec![0.02, 0.03, 0.5, 0.9, 1.0];
+        let mut rng = generator(1, Stream::Pass, 0);
+        assert_eq!(jittered(&uniform, 0.0, &mut rng), uniform);
+        assert_eq!(rng, generator(1, Stream::Pass, 0));
+        let mut most = [0.0f64; 5];
+        for _ in 0..2000 {
+            let moved = jittered(&uniform, 1.0, &mut rng);
+            assert!(moved[0] == 0.0 && moved.windows(2).all(|t| t[0] <= t[1]), "{moved:?}");
+            let half = 0.75 / 29.0;
+            assert!(moved.iter().zip(&uniform).all(|(m, t)| (m - t).abs() <= half * (1.0 + 1e-12)));
+            let moved = jittered(&uneven, 1.0, &mut rng);
+            assert!(moved[0] > 0.0 && moved.windows(2).all(|t| t[0] <= t[1]), "{moved:?}");
+            (0..5).for_each(|i| most[i] = most[i].max((moved[i] - uneven[i]).abs()));
+        }
+        // Half of the distance to the nearer neighbour, and of the mean interval, 0.245, where that is shorter.
+        for (most, half) in most.into_iter().zip([0.005, 0.005, 0.1225, 0.05, 0.05]) {
+            assert!(most <= half * (1.0 + 1e-12) && most > 0.99 * half, "{most} {half}");
+        }
     }
 }

@@ -185,10 +185,18 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
         let epoch_ends = at as u64 + 1 == per_epoch;
         if epoch_ends && epoch.is_multiple_of(config.validate_every) && task.split_len(Split::Validation) > 0
         {
-            let evaluation = task.evaluate(state.params.values(), Split::Validation)?;
-            let best = state.best.is_none_or(|b| evaluation.loss < b);
+            let evaluation = match task.evaluate(state.params.values(), Split::Validation) {
+                Err(TrainError::Solver { what }) => {
+                    let what = format!("validation: the solver did not reach the end: {what}; {TRY}");
+                    return Ok(failed(what));
+                }
+                other => other?,
+            };
+            // A loss that is not a number is none to compare with.
+            let loss = evaluation.loss;
+            let best = !loss.is_nan() && state.best.is_none_or(|b| loss < b);
             if best {
-                (state.best, state.since_best) = (Some(evaluation.loss), 0);
+                (state.best, state.since_best) = (Some(loss), 0);
             } else {
                 state.since_best += 1;
             }

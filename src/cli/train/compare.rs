@@ -166,17 +166,19 @@ fn table(config: &Config, path: &Path, seeds: u64, rows: &[(&str, Vec<Done>)]) -
         rows.iter().flat_map(|(_, r)| r).any(|d| d.test.as_ref().is_some_and(|t| t.accuracy.is_some()));
     let columns = columns(classified);
     let mut text = String::new();
+    let (rtol, atol) = config.solver.tolerances(config.task.is_stochastic());
     let steps = rows.first().and_then(|r| r.1.first()).map_or(0, |d| d.steps);
     let _ = writeln!(
         text,
-        "`costate compare {}`: {} epochs ({steps} steps), batch {}, {} at rtol {:e}, atol {:e}, {:?}; {seeds} seeds from {}: mean +- sample standard deviation, in brackets the ratio to the first row. NFE and prediction on the test split, a batch. {} processors.\n",
+        "`costate compare {}`: {} epochs ({steps} steps), batch {}, {} at rtol {:e}, atol {:e}, {:?}; {seeds} seed{} from {}: mean +- sample standard deviation, in brackets the ratio to the first row. NFE and prediction on the test split, a batch. {} processors.\n",
         path.display(),
         config.train.epochs,
         config.train.batch,
         method(config),
-        config.solver.rtol,
-        config.solver.atol,
+        rtol,
+        atol,
         config.train.precision,
+        if seeds == 1 { "" } else { "s" },
         config.train.seed,
         std::thread::available_parallelism().map_or(1, |n| n.get()),
     );

@@ -79,7 +79,9 @@ name = "plain"
     fn defaults_are_filled_in() {
         let config = parse(GOOD).unwrap();
         config.check().unwrap();
-        assert_eq!((config.solver.rtol, config.train.batch, config.penalties.len()), (1.4e-8, 512, 1));
+        assert_eq!((config.train.batch, config.penalties.len()), (512, 1));
+        let tolerances = [false, true].map(|stochastic| config.solver.tolerances(stochastic));
+        assert_eq!(tolerances, [(1.4e-8, 1.4e-8), (0.14, 0.14)]);
         assert!(config.with_variant("plain").unwrap().penalties.is_empty());
         assert!(config.with_variant("plane").unwrap_err().to_string().contains("there are: plain"));
     }
@@ -120,10 +122,83 @@ name = "plain"
             ("\"plain\"", "\"plain, too\"", "must not hold one"),
             ("\"plain\"", "\"plain\"\nsteer = 1.5", "it must be at most 1"),
             ("weight = 100", "weight = { kind = \"ramp\", from = 0, to = 1, begin = 1 }", "begin is 1"),
+            (
+                "\"spiral_ode\"",
+                "\"mnist_sde\"\n[solver]\nsteer = 1.0",
+                "solver.steer is 1, it must be below 1",
+            ),
+            ("\"spiral_ode\"", "\"spiral_sde\"\n[solver]\nsteer = 1.1", "it must be at most 1"),
         ] {
             let config = parse(&GOOD.replace(from, to)).unwrap();
             let error = config.check().unwrap_err().to_string();
             assert!(error.contains(want), "{to}: {error}");
         }
+    }
+
+    /// Sections that a block of the documentation does not have.
+    fn completed(block: &str) -> String {
+        let mut text = block.to_string();
+        for (head, section) in [
+            ("[task]", "[task]\nkind = \"spiral_ode\"\n"),
+            ("[train]", "[train]\nepochs = 1\nrate = 1\n"),
+            ("[optimizer]", "[optimizer]\nkind = \"sgd\"\n"),
+        ] {
+            if !block.contains(head) {
+                text += section;
+            }
+        }
+        text
+    }
+
+    /// Every block of the documentation means the same without its keys that are not required, and names all keys there are.
+    #[test]
+    fn documented_defaults() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/training-config.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let blocks: Vec<&str> =
+            text.split("```toml\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
+        assert_eq!(blocks.len(), 5 + 1 + 1 + 5 + 7 + 1);
+        for block in blocks {
+            let kept = |l: &&str| l.starts_with('[') || l.contains("# required");
+            let least = block.lines().filter(kept).collect::<Vec<_>>().join("\n") + "\n";
+            let (full, least) = (parse(&completed(block)).unwrap(), parse(&completed(&least)).unwrap());
+            full.check().unwrap();
+            assert_eq!(full, least, "{block}");
+            let value = serde_json::to_value(&full).unwrap();
+            let section = block.lines().next().unwrap().trim_matches(['[', ']']);
+            let of = if value[section].is_array() { &value[section][0] } else { &value[section] };
+            for key in of.as_object().unwrap().keys() {
+                let named = |l: &str| l.trim_start_matches("# ").split(" = ").next() == Some(key.as_str());
+                assert!(block.lines().any(named), "{section}: {key} is not documented");
+            }
+        }
+    }
+
+    /// All examples are valid, and those that compare have a row for every method of the papers that suits their task.
+    #[test]
+    fn examples() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/train");
+        let mut compared = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let config = read(&path).unwrap_or_else(|e| panic!("{}", e.0));
+            if config.variants.is_empty() {
+                continue;
+            }
+            compared += 1;
+            assert_eq!(config.variants[0].name, "vanilla", "{}", path.display());
+            let mut names =
+                vec!["expected steps", "STEER", "R_S", "R_E", "R_E2", "R_S + R_E", "local biased"];
+            names.push("local unbiased");
+            if !config.task.is_stochastic() {
+                names.push("TayNODE");
+            }
+            for name in names {
+                let v = config.variants.iter().find(|v| v.name == name);
+                let v = v.unwrap_or_else(|| panic!("{}: no {name}", path.display()));
+                assert_eq!((v.steer > 0.0, v.penalties.is_empty()), (name == "STEER", name == "STEER"));
+            }
+        }
+        assert_eq!(compared, 5);
     }
 }

@@ -23,10 +23,11 @@ use super::{Outcome, SOLVED, STOPPED, interrupt};
 pub use compare::{CompareArgs, run as compare};
 pub use eval::{EvalArgs, run as eval};
 
-const AFTER: &str = "In the folder: log.jsonl (one line a step), checkpoint.safetensors (replaced atomically), best.safetensors (with validation
-data), final.safetensors, summary.json, and plots as SVG.
+const AFTER: &str = "In the folder: log.jsonl (one line a step), checkpoint.safetensors (replaced atomically), best.safetensors (with validation data), final.safetensors, summary.json, and plots as SVG: loss, evaluations (nfe), mean step size, seconds, and the fit of the spirals.
 
-Exit codes: 0 finished, 1 stopped otherwise (interrupted, early stop is 0, a loss that is not finite), 2 bad input, 3 internal error.";
+All keys of a configuration and their defaults: docs/training-config.md. Examples: examples/train.
+
+Exit codes: 0 finished or stopped early, 1 interrupted or failed (a loss that is not finite), 2 bad input, 3 internal error.";
 
 /// Arguments that say which run is meant.
 #[derive(Debug, Clone, Args)]
@@ -36,7 +37,7 @@ pub struct RunArgs {
     /// Folder of the run [default: runs/NAME of the configuration, with the variant]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Train with the penalties of this variant of the configuration
+    /// With the penalties and STEER of this variant of the configuration
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
     /// In place of the configuration's seed
@@ -107,7 +108,7 @@ pub fn run(args: &TrainArgs, out: &mut Output) -> Outcome {
     };
     let summary = order.execute()?;
     if !args.quiet {
-        summary.print(out);
+        summary.print(order.folder, out);
     }
     Ok(match summary.stop {
         TrainStop::Finished | TrainStop::EarlyStop => SOLVED,

@@ -8,10 +8,17 @@ use plotters::prelude::*;
 use serde_json::Value;
 
 use costate::train::checkpoint::write_file;
-use costate::train::{Curve, TrainError};
+use costate::train::{Curve, Plot, TrainError};
 
-/// Loss, evaluations, step size and time of prediction against the step.
-pub fn curves(folder: &Path, rows: &[(Value, String)]) -> Result<(), TrainError> {
+use super::run::Scores;
+
+/// Loss, evaluations, step size and seconds against the step; evaluations and seconds of predictions, too: for the validation data during training, for
+/// the test data at the end.
+pub fn curves(
+    folder: &Path,
+    rows: &[(Value, String)],
+    test: Option<(u64, &Scores)>,
+) -> Result<(), TrainError> {
     let of = |event: &str, key: &str| -> Vec<(f64, f64)> {
         rows.iter()
             .filter(|(v, _)| v["event"] == event)
@@ -19,32 +26,44 @@ pub fn curves(folder: &Path, rows: &[(Value, String)]) -> Result<(), TrainError>
             .collect()
     };
     let line = |name: &str, points| Curve { name: name.into(), points, joined: true };
+    let predicted = |key: &str, get: fn(&Scores) -> f64| {
+        let points = test.map(|(step, s)| (step as f64, get(s))).into_iter().collect();
+        let at_end = Curve { name: "test, at the end".into(), points, joined: false };
+        [line("validation", of("validation", key)), at_end]
+    };
     let (all, data) = (of("step", "loss"), of("step", "data_loss"));
     let mut loss = vec![];
     if all != data {
         loss.push(line("loss with penalties", all));
     }
     loss.push(line("data loss", data));
-    let validation = of("validation", "loss");
-    if !validation.is_empty() {
-        loss.push(line("validation", validation));
-    }
-    draw(&folder.join("loss.svg"), "loss", "step", &loss, true)?;
-    let nfe = [line("evaluations", of("step", "nfe")), line("rejected steps", of("step", "rejected"))];
-    draw(&folder.join("nfe.svg"), "evaluations of the field a pass", "step", &nfe, false)?;
+    // Not the test data: the latent ODE's predictions are measured by another loss than the one trained.
+    loss.push(line("validation", of("validation", "loss")));
+    draw(&folder.join("loss.svg"), "loss", ("step", ""), &loss, true)?;
+    let mut nfe =
+        vec![line("evaluations", of("step", "nfe")), line("rejected steps", of("step", "rejected"))];
+    nfe.extend(predicted("nfe", |s| s.nfe));
+    draw(&folder.join("nfe.svg"), "evaluations of the field a pass", ("step", ""), &nfe, false)?;
     let h = [line("mean step", of("step", "mean_step"))];
-    draw(&folder.join("step_size.svg"), "mean step size", "step", &h, false)?;
-    let seconds =
-        [line("forward", of("step", "forward_seconds")), line("reverse", of("step", "reverse_seconds"))];
-    draw(&folder.join("seconds.svg"), "seconds a pass", "step", &seconds, false)
+    draw(&folder.join("step_size.svg"), "mean step size", ("step", ""), &h, false)?;
+    let mut seconds =
+        vec![line("forward", of("step", "forward_seconds")), line("reverse", of("step", "reverse_seconds"))];
+    for mut curve in predicted("predict_seconds", |s| s.predict_seconds) {
+        curve.name = format!("prediction, {}", curve.name);
+        seconds.push(curve);
+    }
+    draw(&folder.join("seconds.svg"), "seconds a batch", ("step", ""), &seconds, false)
 }
 
-/// The fit, in the plane.
-pub fn fit(path: &Path, curves: &[Curve]) -> Result<(), TrainError> {
-    if curves.is_empty() { Ok(()) } else { draw(path, "fit", "u1", curves, false) }
+/// The fit.
+pub fn fit(folder: &Path, plots: &[Plot]) -> Result<(), TrainError> {
+    plots.iter().try_for_each(|plot| {
+        let (file, (x, y)) = (folder.join(format!("{}.svg", plot.name)), &plot.axes);
+        draw(&file, "fit", (x, y), &plot.curves, false)
+    })
 }
 
-fn draw(path: &Path, title: &str, x: &str, curves: &[Curve], log: bool) -> Result<(), TrainError> {
+fn draw(path: &Path, title: &str, axes: (&str, &str), curves: &[Curve], log: bool) -> Result<(), TrainError> {
     let log = log && curves.iter().flat_map(|c| &c.points).all(|p| p.1 > 0.0);
     let finite = |p: &(f64, f64)| p.0.is_finite() && p.1.is_finite();
     let shown: Vec<Curve> = curves
@@ -59,9 +78,9 @@ fn draw(path: &Path, title: &str, x: &str, curves: &[Curve], log: bool) -> Resul
     let drawn = if log {
         // The margin on the logarithms.
         let ends = range(ys.map(f64::ln));
-        render(title, x, &shown, (ends.start.exp()..ends.end.exp()).log_scale())
+        render(title, axes, &shown, (ends.start.exp()..ends.end.exp()).log_scale(), log_tick)
     } else {
-        render(title, x, &shown, range(ys))
+        render(title, axes, &shown, range(ys), tick)
     };
     let text = drawn.map_err(|e| TrainError::Io {
         path: path.display().to_string(),
@@ -88,11 +107,23 @@ fn tick(v: &f64) -> String {
     if (1e-3..1e5).contains(&rounded.abs()) { format!("{rounded}") } else { format!("{rounded:e}") }
 }
 
+/// On a logarithmic axis 1, 2 and 5 of every decade: the others would stand on top of each other.
+fn log_tick(v: &f64) -> String {
+    let first = format!("{v:e}").chars().next();
+    if matches!(first, Some('1' | '2' | '5')) { tick(v) } else { String::new() }
+}
+
 const SIZE: (u32, u32) = (800, 500);
 const COLORS: [RGBColor; 4] = [BLUE, RED, GREEN, MAGENTA];
 
 /// The plot as SVG, its legend in a line of its own under the title, where it covers no curve.
-fn render<Y>(title: &str, x: &str, curves: &[Curve], y: Y) -> Result<String, Box<dyn std::error::Error>>
+fn render<Y>(
+    title: &str,
+    axes: (&str, &str),
+    curves: &[Curve],
+    y: Y,
+    y_tick: fn(&f64) -> String,
+) -> Result<String, Box<dyn std::error::Error>>
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
@@ -121,10 +152,11 @@ where
             .build_cartesian_2d(xs, y)?;
         chart
             .configure_mesh()
-            .x_desc(x)
+            .x_desc(axes.0)
+            .y_desc(axes.1)
             .light_line_style(WHITE)
             .x_label_formatter(&tick)
-            .y_label_formatter(&tick)
+            .y_label_formatter(&y_tick)
             .draw()?;
         for (curve, color) in curves.iter().zip(COLORS.into_iter().cycle()) {
             if curve.joined {
@@ -156,7 +188,8 @@ mod tests {
             joined: true,
         };
         let ends = (0.01..1.5).log_scale();
-        let text = render("loss", "step", &[curve("first"), curve("second")], ends).unwrap();
+        let curves = [curve("first"), curve("second")];
+        let text = render("loss", ("step", "size"), &curves, ends, log_tick).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let at = |name: &str| {
             let i = lines.iter().position(|l| l.trim() == name).unwrap();

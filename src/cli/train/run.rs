@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use costate::linalg::Scalar;
 use costate::train::config::Precision;
 use costate::train::{
-    Config, Evaluation, Split, State, Task, TrainError, TrainEvent, TrainStop, checkpoint, train,
+    Config, Evaluation, Plot, Split, State, Task, TrainError, TrainEvent, TrainStop, checkpoint, train,
 };
 
 use super::super::Failure;
@@ -72,7 +72,7 @@ impl Scores {
 
 impl Summary {
     /// For people.
-    pub fn print(&self, out: &mut Output) {
+    pub fn print(&self, folder: &Path, out: &mut Output) {
         let how = match &self.stop {
             TrainStop::Finished => "finished".into(),
             TrainStop::EarlyStop => "stopped early: no better validation loss".into(),
@@ -88,6 +88,7 @@ impl Summary {
                 out.line(format_args!("{name}: {}", s.line()));
             }
         }
+        out.line(format_args!("in {}", folder.display()));
     }
 }
 
@@ -169,7 +170,8 @@ fn finish<T: Scalar>(
     let mut summary = Summary {
         config: fingerprint(order.config),
         steps: state.step,
-        train_seconds: rows.iter().map(seconds).sum(),
+        // An empty sum is -0.
+        train_seconds: 0.0 + rows.iter().map(seconds).sum::<f64>(),
         parameters: state.params.values().len(),
         train: None,
         test: None,
@@ -183,23 +185,56 @@ fn finish<T: Scalar>(
         }
         state.params.save(&folder.join("final.safetensors"))?;
         let p = state.params.values().to_vec();
-        summary.train = Some(task.evaluate(&p, Split::Train)?.into());
-        summary.test = Some(task.evaluate(&p, Split::Test)?.into());
-        plots::fit(&folder.join("fit.svg"), &task.fit(&p)?)?;
+        // What was trained stays, even if it cannot be evaluated.
+        match evaluate(task, &p) {
+            Ok((train, test, fit)) => {
+                (summary.train, summary.test) = (Some(train), Some(test));
+                plots::fit(folder, &fit)?;
+            }
+            Err(TrainError::Solver { what }) => {
+                summary.stop = unusable(order.config, state.step, task, &what)
+            }
+            Err(other) => return Err(other),
+        }
     }
-    plots::curves(folder, &rows)?;
+    plots::curves(folder, &rows, summary.test.as_ref().map(|s| (state.step, s)))?;
     let path = folder.join("summary.json");
     let text = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
     checkpoint::write_file(&path, text.as_bytes())?;
     Ok(summary)
 }
 
+/// Scores on the data trained on and on the test data, and the fit.
+fn evaluate<T: Scalar>(task: &mut dyn Task<T>, p: &[T]) -> Result<(Scores, Scores, Vec<Plot>), TrainError> {
+    let train = task.evaluate(p, Split::Train)?.into();
+    Ok((train, task.evaluate(p, Split::Test)?.into(), task.fit(p)?))
+}
+
+/// The end of a run whose last step left parameters that cannot be evaluated.
+fn unusable<T: Scalar>(config: &Config, step: u64, task: &dyn Task<T>, what: &str) -> TrainStop {
+    let per_epoch = per_epoch(config, task);
+    TrainStop::Failed {
+        step,
+        epoch: step.div_ceil(per_epoch),
+        batch: step.saturating_sub(1) % per_epoch + 1,
+        samples: vec![],
+        what: format!(
+            "training is over, but the evaluation failed: the solver did not reach the end: {what}; try a smaller learning rate, gradient clipping (train.clip), or looser tolerances"
+        ),
+    }
+}
+
+/// Steps an epoch.
+fn per_epoch<T: Scalar>(config: &Config, task: &dyn Task<T>) -> u64 {
+    task.samples().div_ceil(config.train.batch.min(task.samples()).max(1)) as u64
+}
+
 fn progress<T: Scalar>(order: &Order<'_>, task: &dyn Task<T>, state: &State<T>) -> ProgressBar {
     if order.quiet {
         return ProgressBar::hidden();
     }
-    let per_epoch = task.samples().div_ceil(order.config.train.batch.min(task.samples()).max(1)) as u64;
-    let bar = ProgressBar::new(per_epoch * order.config.train.epochs).with_position(state.step);
+    let all = per_epoch(order.config, task) * order.config.train.epochs;
+    let bar = ProgressBar::new(all).with_position(state.step);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} (left {eta}) {msg}");
     if let Ok(style) = style {
         bar.set_style(style);
