@@ -19,6 +19,10 @@
 //! Because the methods are first-same-as-last, K_0 is handed to the step before, where it joins K_{s-1}: s - 1 pullbacks a step.
 //! E and S are differentiated through stages, states and the tolerance scale; where the scale's maximum or the maximum norm has a kink, the branch that was taken.
 //!
+//! No derivative goes through h_j. What a loss of states gains by it is of the size of the method's error, since the exact solution does not depend
+//! on the steps. For E_j it would be wrong for its purpose: the controller holds E_j near the value it aims at, whatever the parameters, so the
+//! total derivative is that of a constant; what a regularizer needs is how E_j changes at the same step.
+//!
 //! # Stiff problems
 //!
 //! A Rosenbrock step ([`RosenbrockTableau`](crate::ode::RosenbrockTableau)) goes backwards, stage by stage, through
