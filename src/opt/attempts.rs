@@ -8,6 +8,7 @@ use super::interior::Start;
 use super::merit::{Merit, Point};
 use super::model;
 use super::options::Method;
+use crate::linalg::norm2;
 use crate::report::StopReason;
 
 /// Multipliers above this are not used as a start.
@@ -20,6 +21,9 @@ const SHORT_LIMIT: u64 = 600;
 /// Of the remaining time, for an attempt that is not the last; less for the exact augmented Lagrangian, which others follow.
 const SHARE_OF_TIME: f64 = 0.75;
 const SHARE_OF_EXACT: f64 = 0.3;
+
+/// A violation is less than another below this share of it.
+const LESS: f64 = 1.0 - 1e-6;
 
 /// Iterations without halving the residual, for an attempt that is not the last.
 const PATIENCE: u64 = 1000;
@@ -109,7 +113,8 @@ impl Engine<'_> {
         Attempt::list(self)[0].describe()
     }
 
-    /// One attempt after the other from the start until one ends well. If none does, the first certificate counts, or else
+    /// One attempt after the other from the start until one ends well, or two find the same least violation. If none ends well, the first
+    /// certificate counts, also where a limit ended a later attempt that had come no nearer to feasibility, or else
     /// the last end.
     pub fn attempts(&mut self) -> StopReason {
         let mut list = Attempt::list(self);
@@ -128,13 +133,25 @@ impl Engine<'_> {
             self.progress = Progress { residual: f64::INFINITY, iteration: self.iteration };
             let end = self.attempt(attempt);
             (self.attempt_deadline, self.attempt_patience) = (None, u64::MAX);
-            if !gave_up(&end) {
+            let limited = matches!(end, StopReason::TimeLimit | StopReason::MaxEvaluations);
+            if !gave_up(&end) && !limited {
                 return end;
             }
-            if end == StopReason::LocallyInfeasible && certified.is_none() {
+            if let Some((point, ..)) = &certified {
+                let (least, now) = (norm2(&point.c), norm2(&self.current.c));
+                if limited && norm2(&self.best.c) < LESS * least {
+                    return end;
+                }
+                if end == StopReason::LocallyInfeasible && (now - least).abs() <= (1.0 - LESS) * least {
+                    break;
+                }
+            } else if end == StopReason::LocallyInfeasible {
                 certified = Some((self.current.clone(), self.best.clone(), self.best_residuals));
             }
             stop = end;
+            if limited {
+                break;
+            }
             self.iteration_limit = limit;
             if self.out_of_budget().is_some() {
                 break;
