@@ -1,5 +1,7 @@
 //! The optimizer on small problems with known answers, and the gradient of its merit function.
 
+use std::ops::ControlFlow;
+
 use approx::assert_relative_eq;
 
 use super::engine::{Engine, FirstPoint, Residuals};
@@ -8,7 +10,7 @@ use super::model::Model;
 use super::{HessianModel, Options, solve};
 use crate::linsol::LinearSolverKind;
 use crate::nlp::{EvalError, Nlp, NlpMeta, Pattern};
-use crate::observe::Silent;
+use crate::observe::{Event, Silent};
 use crate::report::{PointKind, StopReason};
 
 type Function = fn(&[f64]) -> f64;
@@ -208,6 +210,27 @@ fn infeasible_problem_ends_with_the_constraint_by_index() {
     assert_eq!(report.point, PointKind::LeastSquares);
     assert_eq!(report.worst_constraints[0].0, 0);
     assert_relative_eq!(report.worst_constraints[0].1, 1.0, epsilon = 1e-6);
+}
+
+/// The same least violation by two routes ends the solve; a limit within the second leaves the certificate of the first.
+#[test]
+fn a_certificate_is_believed_the_second_time_and_survives_limits() {
+    let mut attempts = 1;
+    let mut notes = |event: &Event<'_>| {
+        if let Event::Note { text, .. } = event {
+            attempts += text.starts_with("attempt") as u32;
+        }
+        ControlFlow::Continue(())
+    };
+    let report = solve(&mut infeasible(), &Options::default(), &mut notes).unwrap();
+    assert_eq!((&report.stop, attempts), (&StopReason::LocallyInfeasible, 2), "{}", report.message);
+    for less in 1..4 {
+        let max_evaluations = Some(report.counts.constraints - less);
+        let report =
+            solve(&mut infeasible(), &Options { max_evaluations, ..Options::default() }, &mut Silent)
+                .unwrap();
+        assert_eq!(report.stop, StopReason::LocallyInfeasible, "{}", report.message);
+    }
 }
 
 #[test]
