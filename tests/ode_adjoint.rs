@@ -227,6 +227,10 @@ fn checkpoints_keep_the_memory_within_the_budget() {
     };
     let (full, g) = run(Memory::States);
     assert!(full >= 100 * 8 * n as i64);
+    // A hundred steps: ten states, and ten while going back.
+    let (peak, g2) = run(Memory::Every(10));
+    assert!(peak <= 21 * 8 * n as i64 + 20_000, "every tenth: {peak} bytes");
+    assert_eq!(g, g2);
     for c in [4, 8, 16] {
         let (peak, g2) = run(Memory::Checkpoints(c));
         assert!(peak <= (c * 8 * n) as i64 + 20_000, "{c} checkpoints: {peak} bytes");
@@ -271,13 +275,16 @@ fn rejected_steps_leave_no_trace() {
     let weights = Weights::new(6, &TIMES, n);
     let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 3]);
     solver.reverse(&mut field(), &P, &weights.bars(), &mut yb, &mut pb).unwrap();
-    let at = |d: f64| {
-        let p = [P[0] + d, P[1], P[2]];
-        weights.loss(&solver.replay(&mut field(), &p, &Y0, &TIMES).unwrap())
-    };
-    let d = 2e-4;
-    let fd = central(d, at);
-    assert!((fd - pb[0]).abs() < 1e-7 * pb[0].abs(), "{fd} {}", pb[0]);
+    let x: Vec<f64> = Y0.iter().chain(&P).copied().collect();
+    let size = yb.iter().chain(&pb).fold(0.0f64, |m, v| m.max(v.abs()));
+    for (i, g) in yb.iter().chain(&pb).enumerate() {
+        let fd = central(2e-4, |d| {
+            let mut x = x.clone();
+            x[i] += d;
+            weights.loss(&solver.replay(&mut field(), &x[6..], &x[..6], &TIMES).unwrap())
+        });
+        assert!((fd - g).abs() < 1e-7 * size, "{i}: {fd} {g}");
+    }
 }
 
 #[test]
@@ -340,14 +347,23 @@ fn backwards_in_time_and_single_precision() {
 
 #[test]
 fn no_allocation_in_later_passes() {
-    let w = noise(6, 1);
-    for memory in [Memory::Stages, Memory::States, Memory::Every(5), Memory::Checkpoints(4)] {
-        let mut s = Adjoint::new(&TSIT54, 2, 3, &options(Norm::Rms), memory).unwrap();
+    for (tab, memory) in [
+        (&TSIT54, Memory::Stages),
+        (&TSIT54, Memory::States),
+        (&TSIT54, Memory::Every(5)),
+        (&TSIT54, Memory::Checkpoints(4)),
+        (&DOP853, Memory::States),
+        (&VERN87, Memory::States),
+    ] {
+        let mut s = Adjoint::new(tab, 2, 3, &options(Norm::Rms), memory).unwrap();
         let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 3]);
         let mut f = field();
+        s.forward(&mut f, SPAN, &Y0, &P, &mut ()).unwrap();
+        // With save points, E and S.
+        let w = Weights::new(6, &TIMES, s.tape().len());
         let mut pass = || {
             s.forward(&mut f, SPAN, &Y0, &P, &mut ()).unwrap();
-            s.reverse(&mut f, &P, &Bars { y1: &w, ..Bars::default() }, &mut yb, &mut pb).unwrap();
+            s.reverse(&mut f, &P, &w.bars(), &mut yb, &mut pb).unwrap();
         };
         pass();
         let before = allocations();

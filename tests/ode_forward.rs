@@ -206,9 +206,22 @@ fn backwards_and_forwards_return() {
 #[test]
 fn single_precision() {
     let mut f = FnField::new(1, 0, |_, y: &[f32], _: &[f32], dy: &mut [f32]| dy[0] = -y[0]);
-    let s =
-        solve(&mut f, &TSIT54, &Options::tolerances(1e-5, 1e-6), (0.0f32, 1.0), &[1.0], &[], &[]).unwrap();
-    assert!((s.y1[0] - (-1.0f32).exp()).abs() < 1e-5);
+    for tab in Tableau::all() {
+        let o = Options::tolerances(1e-5, 1e-6);
+        let s = solve(&mut f, tab, &o, (0.0f32, 1.0), &[1.0], &[], &[0.4]).unwrap();
+        // Rounding is amplified by the weights.
+        let weights = (0..tab.stages).map(|j| tab.b(j).abs()).sum::<f64>() as f32;
+        let want = 1e-5 * weights.max(1.0);
+        assert!((s.y1[0] - (-1.0f32).exp()).abs() < want, "{}", tab.name);
+        // The interpolant of Verner's order 8 is for double precision.
+        if tab.name != "vern87" {
+            assert!((s.state(0)[0] - (-0.4f32).exp()).abs() < 10.0 * want, "{}", tab.name);
+        }
+        let mut ev = Events::new().when(Crossing::Falling, AtEvent::Stop, |_, y: &[f32]| y[0] - 0.5);
+        let mut it = Integrator::new(tab, 1, 1, &o).unwrap();
+        let r = it.run(&mut f, (0.0f32, 2.0), &[1.0], &[], &mut ev).unwrap();
+        assert!(r.stop == OdeStop::Stopped && (r.t - 2f64.ln()).abs() < 1e-3, "{}: {r:?}", tab.name);
+    }
 }
 
 #[test]
@@ -259,6 +272,23 @@ fn limits_of_the_step() {
     let o = Options { min_step: 0.1, ..Options::tolerances(1e-12, 1e-12) };
     let r = solve(&mut lotka_volterra(), &TSIT54, &o, (0.0, 2.0), &[1.0, 1.0], &p, &[]).unwrap().report;
     assert_eq!(r.stop, OdeStop::StepUnderflow);
+    assert!(r.message().contains("lower min_step"), "{}", r.message());
+}
+
+#[test]
+fn a_rejected_last_step_shrinks_too() {
+    // E = 1.0001 for the whole span as one step: a controller that shrinks by half a percent must not be stretched back to the end.
+    let run = |o: Options| {
+        solve(&mut lotka_volterra(), &TSIT54, &o, (0.0, 0.5), &[1.0, 1.0], &[1.5, 1.0, 3.0, 1.0], &[])
+            .unwrap()
+            .report
+    };
+    let at_one = run(Options { fixed_step: Some(0.5), ..Options::tolerances(1e-6, 1e-6) }).error;
+    let tol = 1e-6 * at_one / 1.0001;
+    let controller = Controller { safety: 0.995, ..Controller::default() };
+    let o = Options { controller, first_step: Some(0.5), max_steps: 100, ..Options::tolerances(tol, tol) };
+    let r = run(o);
+    assert!(r.stop == OdeStop::Finished && r.counts.rejected > 0, "{r:?}");
 }
 
 #[test]

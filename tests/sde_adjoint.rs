@@ -453,3 +453,46 @@ fn bad_input_is_an_error() {
     assert!(s.reverse(&mut sde, &P[..4], &Bars::default(), &mut [0.0; 6], &mut [0.0; 4]).is_err());
     assert!(SdeAdjoint::<f64>::new(&SOSRI, Noise::Diagonal, 2, 3, &o, Memory::Every(0)).is_err());
 }
+
+#[test]
+fn converges_to_the_sensitivities_of_the_exact_solution() {
+    // dy = mu y dt + sigma y dW on one path: y = y0 exp((mu - sigma^2 / 2) t + sigma W), dy/dmu = t y, dy/dsigma = (W - sigma t) y.
+    let (mu, sigma, y0, end) = (0.6, 0.8, 1.3, 1.0);
+    let f = FnPullback::new(
+        1,
+        1,
+        |_: f64, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0],
+        |_: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+            yb[0] += p[0] * w[0];
+            pb[0] += y[0] * w[0];
+        },
+    );
+    let g = FnDiffusion::new(1, 1, Noise::Diagonal, |_: f64, y: &[f64], p: &[f64], g: &mut [f64]| {
+        g[0] = p[0] * y[0]
+    });
+    let g = FnDiffusionPullback::new(
+        g,
+        |_: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+            yb[0] += p[0] * w[0];
+            pb[0] += y[0] * w[0];
+        },
+    );
+    let mut sde = Sde::new(f, g).unwrap();
+    let path = Brownian::new(5).with_cells(1);
+    let w = BrownianPath::new(&path, (0.0, end), 1, 1).unwrap().advance(end).unwrap().0[0];
+    let y = y0 * ((mu - sigma * sigma / 2.0) * end + sigma * w).exp();
+    let exact = [y / y0, end * y, (w - sigma * end) * y];
+    let mut last = f64::INFINITY;
+    for (tol, want) in [(1e-2, 1e-3), (1e-3, 1e-4), (1e-4, 1e-6)] {
+        let o = SdeOptions::tolerances(tol, tol);
+        let mut s = SdeAdjoint::new(&SOSRI, Noise::Diagonal, 1, 1, &o, Memory::States).unwrap();
+        let r = s.forward(&mut sde, (0.0, end), &[y0], &[mu, sigma], &path, &mut ()).unwrap();
+        assert!(r.ok(), "{}", r.message());
+        let (mut yb, mut pb) = ([0.0], [0.0; 2]);
+        s.reverse(&mut sde, &[mu, sigma], &Bars { y1: &[1.0], ..Bars::default() }, &mut yb, &mut pb).unwrap();
+        let error = yb.iter().chain(&pb).zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        println!("tolerance {tol:.0e}: {error:.2e}, {} steps", s.tape().len());
+        assert!(error < want && error < last, "tolerance {tol:.0e}: {yb:?} {pb:?} against {exact:?}");
+        last = error;
+    }
+}

@@ -452,6 +452,105 @@ fn sosri_has_half_orders_in_the_mean() {
     }
 }
 
+/// y1 and the increments of one step of h by the solver itself.
+fn one_step<F: VectorField<f64>, G: Diffusion<f64>>(
+    sde: &mut Sde<F, G>,
+    m: &'static SdeMethod,
+    (y0, p): (f64, &[f64]),
+    h: f64,
+) -> (f64, f64, f64) {
+    let path = Brownian::new(3).with_cells(1);
+    let s = solve_sde(sde, m, &SdeOptions::fixed(h), (0.0, h), &[y0], p, &path, &[]).unwrap();
+    assert_eq!(s.report.counts.accepted, 1);
+    let mut increments = BrownianPath::new(&path, (0.0, h), 1, 1).unwrap();
+    let (w, area) = increments.advance(h).unwrap();
+    (s.y1[0], w[0], h * (w[0] / 2.0 + area[0]))
+}
+
+#[test]
+fn the_steps_of_these_tests_are_the_solvers() {
+    let (mu, sigma, h, y0) = (1.0, 0.5, 0.25, 1.3);
+    for m in [&EULER_MARUYAMA, &MILSTEIN, &SRIW1, &SOSRI, &SOSRI2] {
+        let (y1, i1, i10) = one_step(&mut gbm(), m, (y0, &[mu, sigma]), h);
+        let want = y0 * gbm_factor(m, mu, sigma, h, i1, i10);
+        assert!((y1 - want).abs() < 1e-13, "{}: {y1} {want}", m.name);
+    }
+    for m in [&SRA1, &SOSRA, &SOSRA2] {
+        let (y1, i1, i10) = one_step(&mut ornstein_uhlenbeck(), m, (y0, &[0.8, 0.6]), h);
+        let [r, a, b] = ou_step(m, 0.8, 0.6, h);
+        let want = r * y0 + a * i1 + b * i10;
+        assert!((y1 - want).abs() < 1e-13, "{}: {y1} {want}", m.name);
+    }
+}
+
+/// dy = -theta y dt + sigma dW.
+fn ornstein_uhlenbeck() -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
+    Sde::new(
+        FnField::new(1, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]),
+        FnDiffusion::new(1, 1, Noise::Diagonal, |_, _: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0])
+            .additive(),
+    )
+    .unwrap()
+}
+
+/// [R, A, B] of y1 = R y0 + A I1 + B I10 on the same, from the tableau.
+fn ou_step(m: &SdeMethod, theta: f64, sigma: f64, h: f64) -> [f64; 3] {
+    let at = |r: &[f64], i: usize| r.get(i).copied().unwrap_or(0.0);
+    // Every quantity as its coefficients of (y0, I1, I10).
+    let mut k: Vec<[f64; 3]> = vec![];
+    for i in 0..m.stages() {
+        let mut stage = [1.0, 0.0, 0.0];
+        for (j, k) in k.iter().enumerate() {
+            (0..3).for_each(|c| stage[c] += h * at(m.a0[i], j) * k[c]);
+        }
+        stage[2] += (0..i).map(|j| at(m.b0[i], j)).sum::<f64>() * sigma / h;
+        k.push(stage.map(|v| -theta * v));
+    }
+    let mut y = [1.0, 0.0, 0.0];
+    for (i, k) in k.iter().enumerate() {
+        (0..3).for_each(|c| y[c] += h * at(m.alpha, i) * k[c]);
+        y[1] += at(m.beta[0], i) * sigma;
+        y[2] += at(m.beta[2], i) * sigma / h;
+    }
+    y
+}
+
+#[test]
+fn weak_orders_of_additive_noise() {
+    // E y(1) = y0 exp(-theta), Var y(1) = sigma^2 (1 - exp(-2 theta)) / (2 theta); a step adds Var = A^2 h + A B h^2 + B^2 h^3 / 3.
+    let (theta, sigma) = (0.8f64, 0.6f64);
+    for m in [&SRA1, &SOSRA, &SOSRA2] {
+        let errors = |k: i32| {
+            let n = 1 << k;
+            let h = 1.0 / n as f64;
+            let [r, a, b] = ou_step(m, theta, sigma, h);
+            let added = a * a * h + a * b * h * h + b * b * h.powi(3) / 3.0;
+            let variance = (0..n).fold(0.0, |v, _| r * r * v + added);
+            let exact = sigma * sigma * (1.0 - (-2.0 * theta).exp()) / (2.0 * theta);
+            [(r.powi(n) - (-theta).exp()).abs(), (variance - exact).abs()]
+        };
+        let e: Vec<[f64; 2]> = (3..=7).map(errors).collect();
+        for moment in 0..2 {
+            let p = slope(&e.iter().map(|e| e[moment]).collect::<Vec<_>>());
+            println!("{} weak, moment {}: {p:.3}", m.name, moment + 1);
+            assert!(p > 1.9, "{} moment {}: {p}", m.name, moment + 1);
+        }
+    }
+}
+
+#[test]
+fn euler_maruyama_has_order_one_half_for_noise_that_does_not_commute() {
+    // dy0 = dW0, dy1 = y1 dW0 / 2 + y0 dW1.
+    let mut sde = Sde::new(
+        FnField::new(2, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy.fill(0.0)),
+        FnDiffusion::new(2, 0, Noise::Matrix(2), |_, y: &[f64], _: &[f64], g: &mut [f64]| {
+            g.copy_from_slice(&[1.0, 0.5 * y[1], 0.0, y[0]])
+        }),
+    )
+    .unwrap();
+    check("em", &self_errors(&mut sde, &EULER_MARUYAMA, &[0.5, 1.0], 4..=9), 0.5);
+}
+
 /// y1 / y0 of one step on dy = mu y dt + sigma y dW, written again from the tableau.
 fn gbm_factor(m: &SdeMethod, mu: f64, sigma: f64, h: f64, i1: f64, i10: f64) -> f64 {
     let at = |r: &[f64], i: usize| r.get(i).copied().unwrap_or(0.0);

@@ -196,8 +196,14 @@ fn a_batch_of_copies_is_one_trajectory_and_single_precision_works() {
         dy[0] = -1e3 * (y[0] - t.cos()) - t.sin();
     }));
     let o = Options::tolerances(1e-4, 1e-4);
-    let s = solve_stiff(&mut f, &RODAS4, &o, (0.0, 2.0), &[1.0f32], &[], &[1.0]).unwrap();
-    assert!((s.state(0)[0] - 1f32.cos()).abs() < 1e-3 && s.report.counts.accepted < 60, "{:?}", s.report);
+    for tab in RosenbrockTableau::all() {
+        let s = solve_stiff(&mut f, tab, &o, (0.0, 2.0), &[1.0f32], &[], &[1.0]).unwrap();
+        assert!((s.y1[0] - 2f32.cos()).abs() < 1e-3, "{} {:?}", tab.name, s.report);
+        // Between the steps order 2 of the error is left.
+        let want = if tab.name == "rodas3p" { 1e-2 } else { 1e-3 };
+        assert!((s.state(0)[0] - 1f32.cos()).abs() < want, "{} {:?}", tab.name, s.state(0));
+        assert!(s.report.counts.accepted < 60, "{} {:?}", tab.name, s.report);
+    }
 }
 
 /// y' = -1000 (y - cos t), y(0) on the slow solution y = (1e6 cos t + 1e3 sin t) / (1e6 + 1), zero at pi - atan 1000.
@@ -353,6 +359,45 @@ fn no_allocation_per_step() {
 }
 
 #[test]
+fn auto_does_what_the_others_do() {
+    let auto = || Auto::new(&TSIT54, &RODAS5P, 1, 2, &Options::tolerances(1e-8, 1e-8)).unwrap();
+    let mut decay =
+        Differences::new(FnField::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -y[0]));
+    // Backwards, a batch.
+    let mut it = auto();
+    let r = it.run(&mut decay, (1.0, 0.0), &[1.0, 2.0], &[], &mut ()).unwrap();
+    let e = 1f64.exp();
+    assert!(r.ok() && (it.y()[0] - e).abs() < 1e-6 && (it.y()[1] - 2.0 * e).abs() < 1e-6, "{:?}", it.y());
+    // An event that changes the state, in the stiff part too.
+    let mut stiff = Differences::new(FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        dy[0] = -2e3 * (y[0] - t.cos()) - t.sin()
+    }));
+    let mut it = Auto::new(&TSIT54, &RODAS5P, 1, 1, &Options::tolerances(1e-8, 1e-8)).unwrap();
+    let mut events =
+        Events::new().when(Crossing::Falling, AtEvent::Handle, |_, y: &[f64]| y[0] - 0.5).on_event(|_, y| {
+            y[0] = -1.0;
+            ControlFlow::Continue(())
+        });
+    let r = it.run(&mut stiff, (0.0, 2.0), &[1.0], &[], &mut events).unwrap();
+    assert!(r.ok() && !it.switches().is_empty(), "{r:?}");
+    let t = events.happened()[0].t;
+    assert!(events.happened().len() == 1 && (t - std::f64::consts::FRAC_PI_3).abs() < 1e-3, "{t}");
+    assert!((it.y()[0] - 2f64.cos()).abs() < 1e-6, "{:?}", it.y());
+    // Bad input.
+    let mut it = auto();
+    assert!(it.run(&mut decay, (1.0, 1.0), &[1.0, 2.0], &[], &mut ()).is_err());
+    assert!(it.run(&mut decay, (0.0, 1.0), &[1.0, f64::NAN], &[], &mut ()).is_err());
+    for times in [[0.5, 0.2], [0.5, 1.5]] {
+        assert!(it.run(&mut decay, (0.0, 1.0), &[1.0, 2.0], &[], &mut SaveAt::new(&times)).is_err());
+    }
+    let mut panics = Differences::new(FnField::new(1, 0, |_: f64, _: &[f64], _: &[f64], _: &mut [f64]| {
+        std::panic::panic_any(7)
+    }));
+    let e = it.run(&mut panics, (0.0, 1.0), &[1.0, 2.0], &[], &mut ()).unwrap_err();
+    assert!(matches!(e, OdeError::FieldPanicked { .. }), "{e}");
+}
+
+#[test]
 fn auto_goes_there_and_back_and_sinks_see_one_integration() {
     // Stiff at first, with rate 2000 exp(-t) + 0.5: the explicit method suffices in the end.
     let f = || {
@@ -369,6 +414,20 @@ fn auto_goes_there_and_back_and_sinks_see_one_integration() {
         indices.push(s.index());
         ControlFlow::Continue(())
     });
+    // Interpolants of different degrees in one solution.
+    for (explicit, stiff) in [(&TSIT54, &RODAS5P), (&TSIT54, &RODAS4), (&VERN76, &RODAS5P), (&BS32, &RODAS5P)]
+    {
+        let (mut save, mut dense) = (SaveAt::new(&times), DenseSolution::new());
+        // Low order takes short steps, far from its stability limit.
+        let tol = if explicit.name == "bs32" { 1e-3 } else { 1e-6 };
+        let mut auto = Auto::new(explicit, stiff, 1, 1, &Options::tolerances(tol, tol)).unwrap();
+        let r = auto.run(&mut f, (0.0, 20.0), &[1.5], &[], &mut (&mut save, &mut dense)).unwrap();
+        assert!(r.ok() && auto.switches().len() >= 2, "{} {} {r:?}", explicit.name, stiff.name);
+        for (i, &t) in times.iter().enumerate() {
+            let (a, b) = (dense.at(t).unwrap()[0], save.state(i)[0]);
+            assert!((a - b).abs() < 1e-12, "{} {} at {t}: {a} {b}", explicit.name, stiff.name);
+        }
+    }
     let mut auto = Auto::new(&TSIT54, &RODAS5P, 1, 1, &Options::tolerances(1e-6, 1e-6)).unwrap();
     let r = auto.run(&mut f, (0.0, 20.0), &[1.5], &[], &mut (&mut save, &mut every, watch)).unwrap();
     let s = auto.switches();
@@ -455,6 +514,7 @@ fn diffsol_answers_as_the_others_do() {
         let mut it = Diffsol::new(method, 1, 1, &few).unwrap();
         let r = it.run(&mut relaxation(), (0.0, 3.0), &[0.0], &[], &mut ()).unwrap();
         assert_eq!(r.stop, OdeStop::MaxSteps, "{method:?}");
+        assert!(r.message().contains("stability does not limit"), "{}", r.message());
         let mut f = Differences::new(FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
             dy[0] = (1.0 - t).sqrt() * y[0]
         }));

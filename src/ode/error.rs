@@ -1,6 +1,6 @@
 //! What a caller can get wrong; what a solve finds out is an [`OdeReport`](super::OdeReport).
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Bad input to an integration or its adjoint. Every variant prints as one sentence.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -106,13 +106,13 @@ pub(crate) fn check_len(what: &'static str, found: usize, expected: usize) -> Re
     if found == expected { Ok(()) } else { Err(OdeError::Length { what, found, expected }) }
 }
 
-/// Calls what is the user's; a panic with a text becomes an error. The caller overwrites or drops whatever `f` left half done.
+/// Calls what is the user's; a panic becomes an error. The caller overwrites or drops whatever `f` left half done.
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, OdeError> {
     catch_unwind(AssertUnwindSafe(f)).or_else(|cause| {
         let text = cause.downcast_ref::<&str>().map(|s| s.to_string());
-        match text.or_else(|| cause.downcast_ref::<String>().cloned()) {
-            Some(message) => Err(OdeError::FieldPanicked { message }),
-            None => resume_unwind(cause),
-        }
+        let message = text.or_else(|| cause.downcast_ref::<String>().cloned());
+        Err(OdeError::FieldPanicked {
+            message: message.unwrap_or_else(|| "a value that is not a text".into()),
+        })
     })
 }

@@ -94,7 +94,9 @@ impl<T: Scalar> Drive<T> {
         let left = self.t1 - self.t;
         // Stretch a little rather than leave a sliver; the planned step is kept aside.
         let size = self.h.abs();
-        let reach = if size * lim.stretch > lim.max_step { size } else { size * lim.stretch };
+        // Never after a rejection: the attempt must be shorter than the last.
+        let keep = self.control.rejected || size * lim.stretch > lim.max_step;
+        let reach = if keep { size } else { size * lim.stretch };
         let last = reach >= left.abs();
         let tiny = T::of(16.0) * T::EPSILON * self.t.abs();
         if !last && (size < lim.min_step || size <= tiny) {

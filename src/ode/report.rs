@@ -124,6 +124,7 @@ impl OdeReport {
             Err(all) => return all,
         };
         let limit = self.stability;
+        let more = if self.stop == OdeStop::StepUnderflow { "lower min_step" } else { "raise max_steps" };
         let advice = match self.stiffness {
             _ if self.error.is_nan() || self.error.is_infinite() => format!(
                 "the field is not finite near this point ({not_finite} attempts): the solution may leave its domain or blow up, or a zero tolerance meets a zero of the solution; check the field, or stop before with an event"
@@ -133,13 +134,17 @@ impl OdeReport {
                 s * self.h.abs()
             ),
             Some(s) => format!(
-                "the dominant eigenvalue is about {s:.3e} (h times it {:.2e}, stable up to {limit:.2}), so stability does not limit the step: loosen the tolerances, look for a discontinuity or a singularity (then an event), or raise max_steps",
+                "the dominant eigenvalue is about {s:.3e} (h times it {:.2e}, stable up to {limit:.2}), so stability does not limit the step: loosen the tolerances, look for a discontinuity or a singularity (then an event), or {more}",
                 s * self.h.abs()
             ),
             None if accepted == 0 => {
                 "no step was accepted: loosen the tolerances or give a first_step".to_string()
             }
-            None => "the problem does not look stiff: loosen the tolerances, or raise max_steps".to_string(),
+            // Stiff methods.
+            None if limit.is_infinite() => {
+                format!("stability does not limit the steps of this method: loosen the tolerances, or {more}")
+            }
+            None => format!("the problem does not look stiff: loosen the tolerances, or {more}"),
         };
         format!("{head}; {advice}")
     }

@@ -150,9 +150,11 @@ pub struct DenseSolution<T> {
     starts: Vec<T>,
     steps: Vec<T>,
     ends: Vec<T>,
+    /// y0, y1 and the coefficients of a step, one step after another; an automatic choice mixes methods of different degrees.
     blocks: Vec<T>,
+    /// Ends of the steps' blocks.
+    block_ends: Vec<usize>,
     n: usize,
-    degree: usize,
 }
 
 impl<T: Scalar> Default for DenseSolution<T> {
@@ -164,7 +166,7 @@ impl<T: Scalar> Default for DenseSolution<T> {
 impl<T: Scalar> DenseSolution<T> {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self { starts: vec![], steps: vec![], ends: vec![], blocks: vec![], n: 0, degree: 0 }
+        Self { starts: vec![], steps: vec![], ends: vec![], blocks: vec![], block_ends: vec![], n: 0 }
     }
     /// First and last time, if there was a step.
     pub fn span(&self) -> Option<(T, T)> {
@@ -174,8 +176,8 @@ impl<T: Scalar> DenseSolution<T> {
     pub fn ends(&self) -> &[T] {
         &self.ends
     }
-    /// Polynomial of the step that contains t, and theta.
-    fn locate(&self, t: T) -> Option<(&[T], T)> {
+    /// Block of the step that contains t, its degree (the number of its coefficients), theta and h.
+    fn locate(&self, t: T) -> Option<(&[T], usize, T, T)> {
         let (a, b) = self.span()?;
         let forward = b > a;
         if (forward && (t < a || t > b)) || (!forward && (t > a || t < b)) || !t.is_finite() {
@@ -183,29 +185,28 @@ impl<T: Scalar> DenseSolution<T> {
         }
         // First step whose end is not before t: at an event, the state before it.
         let i = self.ends.partition_point(|&e| if forward { e < t } else { e > t });
-        let len = (self.degree + 2) * self.n;
-        Some((&self.blocks[i * len..][..len], (t - self.starts[i]) / self.steps[i]))
+        let first = if i == 0 { 0 } else { self.block_ends[i - 1] };
+        let block = &self.blocks[first..self.block_ends[i]];
+        Some((block, block.len() / self.n - 2, (t - self.starts[i]) / self.steps[i], self.steps[i]))
     }
     /// out <- y(t); false outside the span.
     pub fn eval(&self, t: T, out: &mut [T]) -> bool {
-        let Some((block, theta)) = self.locate(t) else { return false };
+        let Some((block, degree, theta, _)) = self.locate(t) else { return false };
         let n = self.n;
         for (i, o) in out.iter_mut().enumerate().take(n) {
-            let z = (0..self.degree).rev().fold(T::ZERO, |s, m| s * theta + block[(2 + m) * n + i]);
+            let z = (0..degree).rev().fold(T::ZERO, |s, m| s * theta + block[(2 + m) * n + i]);
             *o = (T::ONE - theta) * block[i] + theta * block[n + i] + theta * (T::ONE - theta) * z;
         }
         true
     }
     /// out <- dy/dt of the interpolant; false outside the span.
     pub fn derivative(&self, t: T, out: &mut [T]) -> bool {
-        let Some((block, theta)) = self.locate(t) else { return false };
+        let Some((block, degree, theta, h)) = self.locate(t) else { return false };
         let n = self.n;
-        let i = self.ends.partition_point(|&e| if self.steps[0] > T::ZERO { e < t } else { e > t });
-        let h = self.steps[i];
         for (i, o) in out.iter_mut().enumerate().take(n) {
             // z and dz/dtheta by Horner.
             let (mut z, mut dz) = (T::ZERO, T::ZERO);
-            for m in (0..self.degree).rev() {
+            for m in (0..degree).rev() {
                 dz = dz * theta + z;
                 z = z * theta + block[(2 + m) * n + i];
             }
@@ -236,16 +237,17 @@ impl<T: Scalar> StepSink<T> for DenseSolution<T> {
         self.steps.clear();
         self.ends.clear();
         self.blocks.clear();
+        self.block_ends.clear();
         Ok(())
     }
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
-        self.degree = step.degree();
         self.starts.push(step.t0());
         self.ends.push(step.t1());
         self.steps.push(step.h());
         let first = self.blocks.len();
-        self.blocks.resize(first + (self.degree + 2) * self.n, T::ZERO);
+        self.blocks.resize(first + (step.degree() + 2) * self.n, T::ZERO);
         step.polynomial(&mut self.blocks[first..]);
+        self.block_ends.push(self.blocks.len());
         GO
     }
 }

@@ -239,8 +239,9 @@ impl<T: Scalar> SdeIntegrator<T> {
                 end
             });
         }
-        // Stretch a little rather than leave a sliver.
-        if d.t + 1.01 * d.h >= stop {
+        // Stretch a little rather than leave a sliver; a rejected step must shrink.
+        let stretch = if d.control.rejected { 1.0 } else { 1.01 };
+        if d.t + stretch * d.h >= stop {
             return Some(end);
         }
         let ticks = d.h / self.path.tick();
