@@ -10,11 +10,8 @@
 //! without a pivot stay behind, for the parent's front. Columns are brought up to date when they are looked at; the rest
 //! of the front is updated once a panel.
 
-use std::sync::Arc;
-
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, MatMut, MatRef, Par};
-use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::observe::StopToken;
@@ -59,10 +56,6 @@ pub(super) struct Work {
     panel: Vec<f64>,
     column: Vec<f64>,
     other: Vec<f64>,
-    /// Of more than one thread.
-    pub pool: Option<Arc<ThreadPool>>,
-    /// D of all fronts so far.
-    pub pivots: Vec<Pivot>,
 }
 
 /// A front in elimination: lower triangle of s x s, column by column.
@@ -107,11 +100,12 @@ pub(super) fn eliminate(
     index: &mut [u32],
     limits: Thresholds,
     all: bool,
-    work: &mut Work,
+    (work, pivots): (&mut Work, &mut Vec<Pivot>),
+    parallel: bool,
     stop: &StopToken,
 ) -> Option<usize> {
     let s = index.len();
-    let Work { panel, column, other, pool, pivots } = work;
+    let Work { panel, column, other } = work;
     let width = if s >= LARGE { WIDE } else { NARROW };
     if panel.len() < width * s {
         panel.resize(width * s, 0.0);
@@ -135,7 +129,7 @@ pub(super) fn eliminate(
             (end, progress) = (p, false);
         }
         if front.k - front.k0 + 2 > width {
-            front.update(pool.as_deref());
+            front.update(parallel);
             if s > 256 && stop.check().is_some() {
                 return None;
             }
@@ -164,7 +158,7 @@ pub(super) fn eliminate(
         // A partner may have been one of the refused.
         (end, progress) = (end.max(front.k), true);
     }
-    front.update(pool.as_deref());
+    front.update(parallel);
     Some(front.k)
 }
 
@@ -177,13 +171,9 @@ impl Front<'_> {
             *o = self.f[i * s + j];
         }
         out[j..s].copy_from_slice(&self.f[j * s + j..(j + 1) * s]);
-        let out = &mut out[k..s];
-        for c in self.k0..k {
-            let w = self.panel[(c - self.k0) * s + j];
-            if w != 0.0 {
-                axpy(-w, &self.f[c * s + k..(c + 1) * s], out);
-            }
-        }
+        let width = k - self.k0;
+        let w = |c: usize| self.panel[c * s + j];
+        subtract(width, w, &self.f[self.k0 * s..k * s], k, &mut out[k..s], s);
     }
 
     #[inline(always)]
@@ -327,7 +317,7 @@ impl Front<'_> {
 
     /// Applies the panel to what is left: F <- F - L (L D)'.
     #[inline(always)]
-    fn update(&mut self, pool: Option<&ThreadPool>) {
+    fn update(&mut self, parallel: bool) {
         let (k, k0, s) = (self.k, self.k0, self.s);
         let (width, rest) = (k - k0, s - k);
         self.k0 = k;
@@ -339,12 +329,8 @@ impl Front<'_> {
         if width * rest * rest < LARGE_UPDATE {
             for (j, column) in left.chunks_exact_mut(s).enumerate() {
                 let j = k + j;
-                for c in 0..width {
-                    let w = self.panel[c * s + j];
-                    if w != 0.0 {
-                        axpy(-w, &l[c * s + j..(c + 1) * s], &mut column[j..]);
-                    }
-                }
+                let w = |c: usize| self.panel[c * s + j];
+                subtract(width, w, l, j, &mut column[j..], s);
             }
             return;
         }
@@ -358,9 +344,10 @@ impl Front<'_> {
             let wide = STRIP.min(rest - first);
             update_strip(&mut columns[k + first..], &l[first..], &w[first..], (rest - first, wide, width), s);
         };
-        match pool {
-            Some(pool) => pool.install(|| left.par_chunks_mut(STRIP * s).enumerate().for_each(strip)),
-            None => left.chunks_mut(STRIP * s).enumerate().for_each(strip),
+        if parallel {
+            left.par_chunks_mut(STRIP * s).enumerate().for_each(strip);
+        } else {
+            left.chunks_mut(STRIP * s).enumerate().for_each(strip);
         }
     }
 }
@@ -384,6 +371,25 @@ fn update_strip(
     product(top, BlockStructure::TriangularLower, l.get(..columns, ..));
     if rows > columns {
         product(below, BlockStructure::Rectangular, l.get(columns.., ..));
+    }
+}
+
+/// y <- y - sum over c < width of w(c) times column c of l from row `from` on; columns of length s. The order of the sum is that
+/// of the columns; four at once save passes over y.
+#[inline(always)]
+fn subtract(width: usize, w: impl Fn(usize) -> f64, l: &[f64], from: usize, y: &mut [f64], s: usize) {
+    let column = |c: usize| &l[c * s + from..(c + 1) * s];
+    let mut c = 0;
+    while c + 4 <= width {
+        let (a, b, d, e) = (w(c), w(c + 1), w(c + 2), w(c + 3));
+        let columns = column(c).iter().zip(column(c + 1)).zip(column(c + 2)).zip(column(c + 3));
+        for (y, (((p, q), r), t)) in y.iter_mut().zip(columns) {
+            *y = *y - a * p - b * q - d * r - e * t;
+        }
+        c += 4;
+    }
+    for c in c..width {
+        axpy(-w(c), column(c), y);
     }
 }
 
