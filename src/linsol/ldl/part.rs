@@ -155,10 +155,10 @@ impl Part {
         own.clear();
         for step in steps {
             match step {
-                Step::Nodes(nodes, _) => pulp::Arch::new().dispatch(
-                    #[inline(always)]
-                    || own.factor_nodes(nodes.clone(), below, task),
-                )?,
+                Step::Nodes(nodes, _) => {
+                    let nodes = nodes.clone();
+                    pulp::Arch::new().dispatch(Factor { own, nodes, below, task })?;
+                }
                 Step::Below(k) => {
                     let of_below = |left: &Left| Left { below: Some(*k), ..*left };
                     own.left.extend(below[*k].own.left.iter().map(of_below));
@@ -172,10 +172,10 @@ impl Part {
     pub fn solve_lower(&self, x: &mut [f64], local: &mut [f64]) {
         for step in &self.steps {
             match step {
-                Step::Nodes(nodes, first) => pulp::Arch::new().dispatch(
-                    #[inline(always)]
-                    || self.own.solve_lower(*first..first + nodes.len(), x, local),
-                ),
+                Step::Nodes(nodes, first) => {
+                    let blocks = *first..first + nodes.len();
+                    pulp::Arch::new().dispatch(Solve { own: &self.own, blocks, x, local, upper: false });
+                }
                 Step::Below(k) => self.below[*k].solve_lower(x, local),
             }
         }
@@ -185,10 +185,10 @@ impl Part {
     pub fn solve_upper(&self, x: &mut [f64], local: &mut [f64]) {
         for step in self.steps.iter().rev() {
             match step {
-                Step::Nodes(nodes, first) => pulp::Arch::new().dispatch(
-                    #[inline(always)]
-                    || self.own.solve_upper(*first..first + nodes.len(), x, local),
-                ),
+                Step::Nodes(nodes, first) => {
+                    let blocks = *first..first + nodes.len();
+                    pulp::Arch::new().dispatch(Solve { own: &self.own, blocks, x, local, upper: true });
+                }
                 Step::Below(k) => self.below[*k].solve_upper(x, local),
             }
         }
@@ -198,6 +198,43 @@ impl Part {
     pub fn visit(&self, f: &mut impl FnMut(&Own)) {
         f(&self.own);
         self.below.iter().for_each(|part| part.visit(f));
+    }
+}
+
+/// [`Own::factor_nodes`] for the vector instructions of the machine. A closure would not do: what calls one that may be called
+/// again is not inlined, and its body then compiled for the oldest machine.
+struct Factor<'a> {
+    own: &'a mut Own,
+    nodes: Range<usize>,
+    below: &'a [Part],
+    task: Task<'a>,
+}
+
+impl pulp::WithSimd for Factor<'_> {
+    type Output = Option<()>;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> Option<()> {
+        self.own.factor_nodes(self.nodes, self.below, self.task)
+    }
+}
+
+/// [`Own::solve_lower`] or [`Own::solve_upper`], likewise.
+struct Solve<'a> {
+    own: &'a Own,
+    blocks: Range<usize>,
+    x: &'a mut [f64],
+    local: &'a mut [f64],
+    upper: bool,
+}
+
+impl pulp::WithSimd for Solve<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Self { own, blocks, x, local, upper } = self;
+        if upper { own.solve_upper(blocks, x, local) } else { own.solve_lower(blocks, x, local) }
     }
 }
 
