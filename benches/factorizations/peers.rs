@@ -1,9 +1,9 @@
-//! One matrix, one solver: times, fill, residual, inertia. One thread each.
+//! One matrix, one solver: times, fill, residual, inertia. One thread each, unless it says otherwise.
 
 use std::time::Instant;
 
 use costate::linalg::{LinOp, SparseMatrix};
-use costate::linsol::{Accuracy, Ldl, LinearSolver};
+use costate::linsol::{Accuracy, Ldl, LdlOptions, LinearSolver};
 use costate::observe::StopToken;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::ldlt::factor::LdltRegularization;
@@ -27,11 +27,12 @@ const IN_ITS_PLACE: f64 = 1e-8;
 
 type Measure = fn(&SparseMatrix) -> Result<Measured, String>;
 /// The first is ours.
-pub const PEERS: [(&str, Measure); 4] = [
-    ("ours", ours),
+pub const PEERS: [(&str, Measure); 5] = [
+    ("ours", |a| ours(a, 1)),
     ("faer, supernodal", |a| faer_ldlt(a, SupernodalThreshold::FORCE_SUPERNODAL)),
     ("faer, simplicial", |a| faer_ldlt(a, SupernodalThreshold::FORCE_SIMPLICIAL)),
     ("feral", feral),
+    ("ours, 2 threads", |a| ours(a, 2)),
 ];
 
 #[derive(Debug, Clone)]
@@ -113,12 +114,13 @@ fn residual(
     Ok(best)
 }
 
-fn ours(a: &SparseMatrix) -> Result<Measured, String> {
+fn ours(a: &SparseMatrix, threads: usize) -> Result<Measured, String> {
     let stop = StopToken::default();
-    let (mut a, mut solver) = (a.clone(), Ldl::default());
+    let new = || Ldl::new(LdlOptions { threads, ..LdlOptions::default() });
+    let (mut a, mut solver) = (a.clone(), new());
     let mut first = |solver: &mut Ldl| {
         fastest(|| {
-            *solver = Ldl::default();
+            *solver = new();
             solver.prepare(&mut a, &stop).map(drop).map_err(|e| e.to_string())
         })
     };

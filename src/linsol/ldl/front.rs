@@ -28,6 +28,9 @@ const LARGE_UPDATE: usize = 20_000;
 const PARALLEL_UPDATE: usize = 8_000_000;
 const STRIP: usize = 128;
 
+/// Columns from this length are summed four at once.
+const LONG: usize = 32;
+
 /// Rounds over the columns of a front that has a parent.
 const ROUNDS: u32 = 3;
 /// Below this u every column has a pivot.
@@ -167,8 +170,8 @@ impl Front<'_> {
     #[inline(always)]
     fn fetch(&self, j: usize, out: &mut [f64]) {
         let (k, s) = (self.k, self.s);
-        for (i, o) in out.iter_mut().enumerate().take(j).skip(k) {
-            *o = self.f[i * s + j];
+        for (i, o) in out[k..j].iter_mut().enumerate() {
+            *o = self.f[(k + i) * s + j];
         }
         out[j..s].copy_from_slice(&self.f[j * s + j..(j + 1) * s]);
         let width = k - self.k0;
@@ -179,7 +182,8 @@ impl Front<'_> {
     #[inline(always)]
     fn largest(&self, column: &[f64], skip: usize) -> Largest {
         let mut l = Largest { inner: 0.0, row: skip, any: 0.0 };
-        for (i, v) in column.iter().enumerate().take(self.p).skip(self.k) {
+        for (i, v) in column[self.k..self.p].iter().enumerate() {
+            let i = self.k + i;
             if v.abs() > l.inner && i != skip {
                 (l.inner, l.row) = (v.abs(), i);
             }
@@ -380,23 +384,43 @@ fn update_strip(
 fn subtract(width: usize, w: impl Fn(usize) -> f64, l: &[f64], from: usize, y: &mut [f64], s: usize) {
     let column = |c: usize| &l[c * s + from..(c + 1) * s];
     let mut c = 0;
-    while c + 4 <= width {
-        let (a, b, d, e) = (w(c), w(c + 1), w(c + 2), w(c + 3));
-        let columns = column(c).iter().zip(column(c + 1)).zip(column(c + 2)).zip(column(c + 3));
-        for (y, (((p, q), r), t)) in y.iter_mut().zip(columns) {
-            *y = *y - a * p - b * q - d * r - e * t;
+    if y.len() >= LONG {
+        while c + 4 <= width {
+            let (a, b, d, e) = (w(c), w(c + 1), w(c + 2), w(c + 3));
+            let (p, q, r, t) = (column(c), column(c + 1), column(c + 2), column(c + 3));
+            let four = y.chunks_exact_mut(4).zip(p.chunks_exact(4)).zip(q.chunks_exact(4));
+            for (((y, p), q), (r, t)) in four.zip(r.chunks_exact(4).zip(t.chunks_exact(4))) {
+                for k in 0..4 {
+                    y[k] = y[k] - a * p[k] - b * q[k] - d * r[k] - e * t[k];
+                }
+            }
+            for k in y.len() & !3..y.len() {
+                y[k] = y[k] - a * p[k] - b * q[k] - d * r[k] - e * t[k];
+            }
+            c += 4;
         }
-        c += 4;
     }
     for c in c..width {
-        axpy(-w(c), column(c), y);
+        let w = w(c);
+        if w != 0.0 {
+            axpy(-w, column(c), y);
+        }
     }
 }
 
 /// y <- y + a x.
 #[inline(always)]
 pub(super) fn axpy(a: f64, x: &[f64], y: &mut [f64]) {
-    for (y, x) in y.iter_mut().zip(x) {
+    let n = x.len().min(y.len());
+    let (x, y) = (&x[..n], &mut y[..n]);
+    let whole = n & !3;
+    // Blocks of four: most columns are too short for wider ones.
+    for (y, x) in y.chunks_exact_mut(4).zip(x.chunks_exact(4)) {
+        for k in 0..4 {
+            y[k] += a * x[k];
+        }
+    }
+    for (y, x) in y[whole..].iter_mut().zip(&x[whole..]) {
         *y += a * x;
     }
 }

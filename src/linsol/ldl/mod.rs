@@ -33,7 +33,7 @@ const MOST_ANALYSES: u32 = 4;
 const STRICT: f64 = 0.1;
 
 /// Multiplications of a factorization from which threads are started for it.
-const WORTH_THREADS: f64 = 1e8;
+const WORTH_THREADS: f64 = 5e6;
 
 /// Options of [`Ldl`].
 #[derive(Debug, Clone, PartialEq)]
