@@ -192,6 +192,15 @@ impl Front<'_> {
         l
     }
 
+    /// Largest magnitude but for rows j and t.
+    #[inline(always)]
+    fn largest_without(&self, column: &[f64], j: usize, t: usize) -> f64 {
+        let rows = column[self.k..self.p].iter().enumerate();
+        let others = rows.filter(|(i, _)| self.k + i != j && self.k + i != t);
+        let inner = others.fold(0.0f64, |a, (_, v)| a.max(v.abs()));
+        inner.max(self.largest_below(column))
+    }
+
     /// Largest magnitude among the rows that stay.
     #[inline(always)]
     fn largest_below(&self, column: &[f64]) -> f64 {
@@ -229,12 +238,7 @@ impl Front<'_> {
         self.fetch(t, other);
         let (e, b) = (other[t], column[t]);
         // Maxima of both columns without the block.
-        let without = |v: &[f64]| {
-            let rows = v.iter().enumerate().take(self.p).skip(self.k);
-            let inner = rows.filter(|(i, _)| *i != j && *i != t).fold(0.0f64, |a, (_, v)| a.max(v.abs()));
-            inner.max(self.largest_below(v))
-        };
-        let (gj, gt) = (without(column), without(other));
+        let (gj, gt) = (self.largest_without(column, j, t), self.largest_without(other, j, t));
         let determinant = d * e - b * b;
         let size = d.abs().max(e.abs()).max(b.abs());
         let bound = determinant.abs() / u;
@@ -279,9 +283,18 @@ impl Front<'_> {
         let inverse = 1.0 / d;
         let w = &mut self.panel[(k - self.k0) * s..][..s];
         let l = &mut self.f[k * s..(k + 1) * s];
-        for ((l, w), v) in l[k + 1..].iter_mut().zip(&mut w[k + 1..]).zip(&column[k + 1..s]) {
-            *w = *v;
-            *l = v * inverse;
+        let (l4, w4, v4) = (&mut l[k + 1..], &mut w[k + 1..], &column[k + 1..s]);
+        let whole = v4.len() & !3;
+        let blocks = l4.chunks_exact_mut(4).zip(w4.chunks_exact_mut(4)).zip(v4.chunks_exact(4));
+        for ((l, w), v) in blocks {
+            for i in 0..4 {
+                w[i] = v[i];
+                l[i] = v[i] * inverse;
+            }
+        }
+        for i in whole..v4.len() {
+            w4[i] = v4[i];
+            l4[i] = v4[i] * inverse;
         }
         l[k] = d;
         pivots.push(Pivot { diagonal: d, below: 0.0 });
