@@ -152,20 +152,18 @@ impl Part {
         } else {
             below.iter_mut().try_for_each(|part| part.factor(task))?;
         }
-        own.clear();
-        for step in steps {
-            match step {
-                Step::Nodes(nodes, _) => {
-                    let nodes = nodes.clone();
-                    pulp::Arch::new().dispatch(Factor { own, nodes, below, task })?;
-                }
-                Step::Below(k) => {
-                    let of_below = |left: &Left| Left { below: Some(*k), ..*left };
-                    own.left.extend(below[*k].own.left.iter().map(of_below));
-                }
+        // Those below are done: their largest front serves here, too.
+        let lender = (0..below.len()).max_by_key(|&k| below[k].own.front.len());
+        let lend = |own: &mut Own, below: &mut [Part]| {
+            if let Some(k) = lender {
+                std::mem::swap(&mut own.front, &mut below[k].own.front);
             }
-        }
-        Some(())
+        };
+        lend(own, below);
+        own.clear();
+        let done = own.factor_steps(steps, below, task);
+        lend(own, below);
+        done
     }
 
     /// x <- D^-1 L^-1 x.
@@ -247,6 +245,22 @@ impl Own {
         self.stack.clear();
         self.left.clear();
         self.delayed = 0;
+    }
+
+    fn factor_steps(&mut self, steps: &[Step], below: &[Part], task: Task<'_>) -> Option<()> {
+        for step in steps {
+            match step {
+                Step::Nodes(nodes, _) => {
+                    let nodes = nodes.clone();
+                    pulp::Arch::new().dispatch(Factor { own: self, nodes, below, task })?;
+                }
+                Step::Below(k) => {
+                    let of_below = |left: &Left| Left { below: Some(*k), ..*left };
+                    self.left.extend(below[*k].own.left.iter().map(of_below));
+                }
+            }
+        }
+        Some(())
     }
 
     #[inline(always)]
