@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use crate::observe::StopToken;
 
 /// Pivots of a panel, in fronts of at least LARGE rows and in others: wide panels suit the update, narrow ones the search.
-const WIDE: usize = 96;
+const WIDE: usize = 64;
 const NARROW: usize = 32;
 const LARGE: usize = 1000;
 /// Updates of at least so many multiplications are faer's.
@@ -59,6 +59,8 @@ pub(super) struct Work {
     panel: Vec<f64>,
     column: Vec<f64>,
     other: Vec<f64>,
+    /// Large updates are shared out among the threads of the current pool.
+    pub parallel: bool,
 }
 
 /// A front in elimination: lower triangle of s x s, column by column.
@@ -104,11 +106,11 @@ pub(super) fn eliminate(
     limits: Thresholds,
     all: bool,
     (work, pivots): (&mut Work, &mut Vec<Pivot>),
-    parallel: bool,
     stop: &StopToken,
 ) -> Option<usize> {
     let s = index.len();
-    let Work { panel, column, other } = work;
+    let Work { panel, column, other, parallel } = work;
+    let parallel = *parallel;
     let width = if s >= LARGE { WIDE } else { NARROW };
     if panel.len() < width * s {
         panel.resize(width * s, 0.0);

@@ -310,9 +310,9 @@ impl Own {
         let front = &mut self.front[..size * size];
         let rows_of = &mut self.index[index..];
         let all = node.parent == ROOT;
-        let Task { limits, stop, parallel, .. } = task;
-        let done =
-            eliminate(front, p, rows_of, limits, all, (&mut self.work, &mut self.pivots), parallel, stop)?;
+        let Task { limits, stop, .. } = task;
+        self.work.parallel = task.parallel;
+        let done = eliminate(front, p, rows_of, limits, all, (&mut self.work, &mut self.pivots), stop)?;
         let block = self.blocks.len();
         self.blocks.push(Block { factor: self.factor.len(), index, s: size, pivots: done, first_pivot });
         self.factor.extend_from_slice(&front[..done * size]);
