@@ -1,11 +1,17 @@
 //! Factor and solve: small dense systems, a PDE-constrained problem, every solver on one common system.
+//!
+//! `cargo bench --bench linsol` runs criterion; `cargo bench --bench linsol -- --table [NAME]` compares our sparse LDL' with
+//! peers on the KKT matrices of the larger reference instances, if they are there, and on made-up ones.
+
+mod factorizations;
 
 use std::hint::black_box;
 
 use costate::linalg::{LinOp, SparseMatrix, Storage};
 use costate::linsol::{Accuracy, Ldl, LdlOptions, LinearSolver, LinearSolverKind, build};
 use costate::observe::StopToken;
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion};
+use factorizations::MadeUp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -27,6 +33,7 @@ fn poisson_control(side: usize) -> SparseMatrix {
         t.push((k, k, 1.0));
         t.push((cells + k, cells + k, 0.1));
         t.push((2 * cells + k, k, 4.0));
+        t.push((2 * cells + k, 2 * cells + k, 0.0));
         t.push((2 * cells + k, cells + k, 1.0));
         let (i, j) = (k / side, k % side);
         for (there, l) in [
@@ -121,5 +128,26 @@ fn every_solver(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, small, grid, every_solver);
-criterion_main!(benches);
+fn families() -> Vec<MadeUp> {
+    let grid = |side: usize| -> MadeUp {
+        (
+            format!("Poisson control {side} x {side}"),
+            Box::new(move || (poisson_control(side), 2 * side * side)),
+        )
+    };
+    let full = |n: usize| -> MadeUp { (format!("dense {n}"), Box::new(move || (dense(n), 2 * n / 3 + 1))) };
+    vec![grid(30), grid(100), grid(200), full(200), full(1000)]
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if args.iter().any(|a| a == "--table" || a == "--peer") {
+        factorizations::main(&args, families());
+        return;
+    }
+    let mut c = Criterion::default().configure_from_args();
+    small(&mut c);
+    grid(&mut c);
+    every_solver(&mut c);
+    c.final_summary();
+}

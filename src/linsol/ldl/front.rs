@@ -10,17 +10,14 @@
 //! without a pivot stay behind, for the parent's front. Columns are brought up to date when they are looked at; the rest
 //! of the front is updated once a panel.
 
-use std::sync::Arc;
-
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, MatMut, MatRef, Par};
-use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::observe::StopToken;
 
 /// Pivots of a panel, in fronts of at least LARGE rows and in others: wide panels suit the update, narrow ones the search.
-const WIDE: usize = 96;
+const WIDE: usize = 64;
 const NARROW: usize = 32;
 const LARGE: usize = 1000;
 /// Updates of at least so many multiplications are faer's.
@@ -30,6 +27,9 @@ const LARGE_UPDATE: usize = 20_000;
 /// of threads, so that the result is the same.
 const PARALLEL_UPDATE: usize = 8_000_000;
 const STRIP: usize = 128;
+
+/// Columns from this length are summed four at once.
+const LONG: usize = 32;
 
 /// Rounds over the columns of a front that has a parent.
 const ROUNDS: u32 = 3;
@@ -59,10 +59,8 @@ pub(super) struct Work {
     panel: Vec<f64>,
     column: Vec<f64>,
     other: Vec<f64>,
-    /// Of more than one thread.
-    pub pool: Option<Arc<ThreadPool>>,
-    /// D of all fronts so far.
-    pub pivots: Vec<Pivot>,
+    /// Large updates are shared out among the threads of the current pool.
+    pub parallel: bool,
 }
 
 /// A front in elimination: lower triangle of s x s, column by column.
@@ -107,11 +105,12 @@ pub(super) fn eliminate(
     index: &mut [u32],
     limits: Thresholds,
     all: bool,
-    work: &mut Work,
+    (work, pivots): (&mut Work, &mut Vec<Pivot>),
     stop: &StopToken,
 ) -> Option<usize> {
     let s = index.len();
-    let Work { panel, column, other, pool, pivots } = work;
+    let Work { panel, column, other, parallel } = work;
+    let parallel = *parallel;
     let width = if s >= LARGE { WIDE } else { NARROW };
     if panel.len() < width * s {
         panel.resize(width * s, 0.0);
@@ -135,7 +134,7 @@ pub(super) fn eliminate(
             (end, progress) = (p, false);
         }
         if front.k - front.k0 + 2 > width {
-            front.update(pool.as_deref());
+            front.update(parallel);
             if s > 256 && stop.check().is_some() {
                 return None;
             }
@@ -164,7 +163,7 @@ pub(super) fn eliminate(
         // A partner may have been one of the refused.
         (end, progress) = (end.max(front.k), true);
     }
-    front.update(pool.as_deref());
+    front.update(parallel);
     Some(front.k)
 }
 
@@ -173,29 +172,35 @@ impl Front<'_> {
     #[inline(always)]
     fn fetch(&self, j: usize, out: &mut [f64]) {
         let (k, s) = (self.k, self.s);
-        for (i, o) in out.iter_mut().enumerate().take(j).skip(k) {
-            *o = self.f[i * s + j];
+        for (i, o) in out[k..j].iter_mut().enumerate() {
+            *o = self.f[(k + i) * s + j];
         }
         out[j..s].copy_from_slice(&self.f[j * s + j..(j + 1) * s]);
-        let out = &mut out[k..s];
-        for c in self.k0..k {
-            let w = self.panel[(c - self.k0) * s + j];
-            if w != 0.0 {
-                axpy(-w, &self.f[c * s + k..(c + 1) * s], out);
-            }
-        }
+        let width = k - self.k0;
+        let w = |c: usize| self.panel[c * s + j];
+        subtract(width, w, &self.f[self.k0 * s..k * s], k, &mut out[k..s], s);
     }
 
     #[inline(always)]
     fn largest(&self, column: &[f64], skip: usize) -> Largest {
         let mut l = Largest { inner: 0.0, row: skip, any: 0.0 };
-        for (i, v) in column.iter().enumerate().take(self.p).skip(self.k) {
+        for (i, v) in column[self.k..self.p].iter().enumerate() {
+            let i = self.k + i;
             if v.abs() > l.inner && i != skip {
                 (l.inner, l.row) = (v.abs(), i);
             }
         }
         l.any = self.largest_below(column).max(l.inner);
         l
+    }
+
+    /// Largest magnitude but for rows j and t.
+    #[inline(always)]
+    fn largest_without(&self, column: &[f64], j: usize, t: usize) -> f64 {
+        let rows = column[self.k..self.p].iter().enumerate();
+        let others = rows.filter(|(i, _)| self.k + i != j && self.k + i != t);
+        let inner = others.fold(0.0f64, |a, (_, v)| a.max(v.abs()));
+        inner.max(self.largest_below(column))
     }
 
     /// Largest magnitude among the rows that stay.
@@ -235,12 +240,7 @@ impl Front<'_> {
         self.fetch(t, other);
         let (e, b) = (other[t], column[t]);
         // Maxima of both columns without the block.
-        let without = |v: &[f64]| {
-            let rows = v.iter().enumerate().take(self.p).skip(self.k);
-            let inner = rows.filter(|(i, _)| *i != j && *i != t).fold(0.0f64, |a, (_, v)| a.max(v.abs()));
-            inner.max(self.largest_below(v))
-        };
-        let (gj, gt) = (without(column), without(other));
+        let (gj, gt) = (self.largest_without(column, j, t), self.largest_without(other, j, t));
         let determinant = d * e - b * b;
         let size = d.abs().max(e.abs()).max(b.abs());
         let bound = determinant.abs() / u;
@@ -285,9 +285,18 @@ impl Front<'_> {
         let inverse = 1.0 / d;
         let w = &mut self.panel[(k - self.k0) * s..][..s];
         let l = &mut self.f[k * s..(k + 1) * s];
-        for ((l, w), v) in l[k + 1..].iter_mut().zip(&mut w[k + 1..]).zip(&column[k + 1..s]) {
-            *w = *v;
-            *l = v * inverse;
+        let (l4, w4, v4) = (&mut l[k + 1..], &mut w[k + 1..], &column[k + 1..s]);
+        let whole = v4.len() & !3;
+        let blocks = l4.chunks_exact_mut(4).zip(w4.chunks_exact_mut(4)).zip(v4.chunks_exact(4));
+        for ((l, w), v) in blocks {
+            for i in 0..4 {
+                w[i] = v[i];
+                l[i] = v[i] * inverse;
+            }
+        }
+        for i in whole..v4.len() {
+            w4[i] = v4[i];
+            l4[i] = v4[i] * inverse;
         }
         l[k] = d;
         pivots.push(Pivot { diagonal: d, below: 0.0 });
@@ -327,7 +336,7 @@ impl Front<'_> {
 
     /// Applies the panel to what is left: F <- F - L (L D)'.
     #[inline(always)]
-    fn update(&mut self, pool: Option<&ThreadPool>) {
+    fn update(&mut self, parallel: bool) {
         let (k, k0, s) = (self.k, self.k0, self.s);
         let (width, rest) = (k - k0, s - k);
         self.k0 = k;
@@ -339,12 +348,8 @@ impl Front<'_> {
         if width * rest * rest < LARGE_UPDATE {
             for (j, column) in left.chunks_exact_mut(s).enumerate() {
                 let j = k + j;
-                for c in 0..width {
-                    let w = self.panel[c * s + j];
-                    if w != 0.0 {
-                        axpy(-w, &l[c * s + j..(c + 1) * s], &mut column[j..]);
-                    }
-                }
+                let w = |c: usize| self.panel[c * s + j];
+                subtract(width, w, l, j, &mut column[j..], s);
             }
             return;
         }
@@ -358,9 +363,10 @@ impl Front<'_> {
             let wide = STRIP.min(rest - first);
             update_strip(&mut columns[k + first..], &l[first..], &w[first..], (rest - first, wide, width), s);
         };
-        match pool {
-            Some(pool) => pool.install(|| left.par_chunks_mut(STRIP * s).enumerate().for_each(strip)),
-            None => left.chunks_mut(STRIP * s).enumerate().for_each(strip),
+        if parallel {
+            left.par_chunks_mut(STRIP * s).enumerate().for_each(strip);
+        } else {
+            left.chunks_mut(STRIP * s).enumerate().for_each(strip);
         }
     }
 }
@@ -387,10 +393,49 @@ fn update_strip(
     }
 }
 
+/// y <- y - sum over c < width of w(c) times column c of l from row `from` on; columns of length s. The order of the sum is that
+/// of the columns; four at once save passes over y.
+#[inline(always)]
+fn subtract(width: usize, w: impl Fn(usize) -> f64, l: &[f64], from: usize, y: &mut [f64], s: usize) {
+    let column = |c: usize| &l[c * s + from..(c + 1) * s];
+    let mut c = 0;
+    if y.len() >= LONG {
+        while c + 4 <= width {
+            let (a, b, d, e) = (w(c), w(c + 1), w(c + 2), w(c + 3));
+            let (p, q, r, t) = (column(c), column(c + 1), column(c + 2), column(c + 3));
+            let four = y.chunks_exact_mut(4).zip(p.chunks_exact(4)).zip(q.chunks_exact(4));
+            for (((y, p), q), (r, t)) in four.zip(r.chunks_exact(4).zip(t.chunks_exact(4))) {
+                for k in 0..4 {
+                    y[k] = y[k] - a * p[k] - b * q[k] - d * r[k] - e * t[k];
+                }
+            }
+            for k in y.len() & !3..y.len() {
+                y[k] = y[k] - a * p[k] - b * q[k] - d * r[k] - e * t[k];
+            }
+            c += 4;
+        }
+    }
+    for c in c..width {
+        let w = w(c);
+        if w != 0.0 {
+            axpy(-w, column(c), y);
+        }
+    }
+}
+
 /// y <- y + a x.
 #[inline(always)]
 pub(super) fn axpy(a: f64, x: &[f64], y: &mut [f64]) {
-    for (y, x) in y.iter_mut().zip(x) {
+    let n = x.len().min(y.len());
+    let (x, y) = (&x[..n], &mut y[..n]);
+    let whole = n & !3;
+    // Blocks of four: most columns are too short for wider ones.
+    for (y, x) in y.chunks_exact_mut(4).zip(x.chunks_exact(4)) {
+        for k in 0..4 {
+            y[k] += a * x[k];
+        }
+    }
+    for (y, x) in y[whole..].iter_mut().zip(&x[whole..]) {
         *y += a * x;
     }
 }

@@ -4,6 +4,8 @@ mod dense;
 mod equilibrate;
 mod front;
 mod multifrontal;
+mod part;
+mod plan;
 mod symbolic;
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,7 @@ const MOST_ANALYSES: u32 = 4;
 const STRICT: f64 = 0.1;
 
 /// Multiplications of a factorization from which threads are started for it.
-const WORTH_THREADS: f64 = 1e8;
+const WORTH_THREADS: f64 = 5e6;
 
 /// Options of [`Ldl`].
 #[derive(Debug, Clone, PartialEq)]
@@ -173,30 +175,17 @@ impl Ldl {
             }
         }
         let disordered = self.sparse.as_ref().is_some_and(|s| {
-            s.delayed > self.n / MANY_DELAYED
+            s.delayed() > self.n / MANY_DELAYED
                 && self.analyses < MOST_ANALYSES
                 && s.symbolic.is_for_others(&self.col_ptr, &self.row_idx, &self.values)
         });
         if self.sparse.is_none() || disordered {
             self.analyses += 1;
-            let mut sparse = Multifrontal::new(self.n, &self.col_ptr, &self.row_idx, &self.values)?;
-            sparse.use_pool(self.pool(sparse.symbolic.work));
-            self.sparse = Some(sparse);
+            let Self { n, options, pool, col_ptr, row_idx, values, .. } = self;
+            let threads = |work| threads(pool, options.threads, work);
+            self.sparse = Some(Multifrontal::new(*n, col_ptr, row_idx, values, threads)?);
         }
         self.factor_values(stop)
-    }
-
-    /// Threads for a factorization of `work` multiplications, if it is worth them.
-    fn pool(&mut self, work: f64) -> Option<Arc<ThreadPool>> {
-        if self.options.threads < 2 || work < WORTH_THREADS {
-            return None;
-        }
-        if self.pool.is_none() {
-            let pool = ThreadPoolBuilder::new().num_threads(self.options.threads).build();
-            // Without threads the calling one does the work.
-            self.pool = pool.ok().map(Arc::new);
-        }
-        self.pool.clone()
     }
 
     /// Factorizes `values`.
@@ -231,6 +220,19 @@ impl Ldl {
         }
         Ok(())
     }
+}
+
+/// Threads for a factorization of `work` multiplications, if it is worth them.
+fn threads(pool: &mut Option<Arc<ThreadPool>>, threads: usize, work: f64) -> Option<Arc<ThreadPool>> {
+    if threads < 2 || work < WORTH_THREADS {
+        return None;
+    }
+    if pool.is_none() {
+        let new = ThreadPoolBuilder::new().num_threads(threads).build();
+        // Without threads the calling one does the work.
+        *pool = new.ok().map(Arc::new);
+    }
+    pool.clone()
 }
 
 /// Says what is wrong with the pattern of a lower triangle.

@@ -1,7 +1,8 @@
 //! Ordering and symbolic analysis of a symmetric pattern for the multifrontal factorization.
 //!
 //! Approximate minimum degree (Amestoy, Davis, Duff 1996; faer) is always tried; where its factor costs much, nested
-//! dissection (Karypis and Kumar 1998; feral-metis) too, and the one with fewer multiplications is taken. Columns of the
+//! dissection (Karypis and Kumar 1998; feral-metis) too, and the one with fewer multiplications is taken. Unknowns with a zero
+//! on the diagonal are postponed until they have a pivot; where that costs much, minimum degree orders them with a partner each. Columns of the
 //! same structure form a node of the assembly tree (Duff and Reid 1983); small nodes are merged with their parents at the
 //! price of some explicit zeros.
 
@@ -17,8 +18,14 @@ use crate::linsol::LinSolError;
 
 use super::NAME;
 
-/// Multiplications from which nested dissection is worth its time.
-const MUCH_WORK: f64 = 5e8;
+/// Nested dissection is tried where the multiplications exceed so many times unknowns and entries: it takes about 8 us an unknown and 0.2 us
+/// an entry, as a rule saves a third, at 25 multiplications a ns, and the order serves ten factorizations.
+const DISSECTION: (f64, f64) = (7e4, 2e3);
+/// Orders with postponed unknowns may cost so many times more than without; where they cost PAIRING times more, pairs are tried.
+const POSTPONING: f64 = 2.0;
+const PAIRING: f64 = 1.2;
+/// Partners are sought among entries of at least this share of the largest of the row.
+const PARTNER: f32 = 0.1;
 /// Equilibrated diagonal entries up to this are no pivots.
 const ZERO_DIAGONAL: f64 = 1e-8;
 /// No parent.
@@ -89,23 +96,41 @@ impl Symbolic {
         if n >= ROOT as usize || row_idx.len() >= u32::MAX as usize {
             return Err(LinSolError::TooLarge { solver: NAME, reason: format!("{n} unknowns") });
         }
-        let Some(graph) = Graph::new(n, col_ptr, row_idx) else {
+        let Some(graph) = Graph::new(n, col_ptr, row_idx, values) else {
             return Err(LinSolError::TooLarge { solver: NAME, reason: format!("{} entries", row_idx.len()) });
         };
         let zero: Vec<bool> = (0..n).map(|j| is_zero(j, col_ptr, row_idx, values)).collect();
-        // Where postponing costs much, delays at run time cost less than is planned for them.
+        // As it is, and with unknowns postponed.
         let analysed = |order: Vec<u32>| {
             let postponed = graph.postponed(&order, &zero);
-            let plain = analyse(n, col_ptr, row_idx, order);
-            let planned = analyse(n, col_ptr, row_idx, postponed);
-            if planned.work <= 2.0 * plain.work { planned } else { plain }
+            let planned = (postponed != order).then(|| analyse(n, col_ptr, row_idx, postponed));
+            (analyse(n, col_ptr, row_idx, order), planned)
         };
-        let mut best = analysed(minimum_degree(n, col_ptr, row_idx)?);
+        // Where postponing costs much, delays at run time cost less than is planned for them.
+        let better = |plain: Analysis, planned: Option<Analysis>| match planned {
+            Some(planned) if planned.work <= POSTPONING * plain.work => planned,
+            _ => plain,
+        };
         let mut ordering = "minimum degree";
-        if best.work > MUCH_WORK
+        let (plain, mut planned) = analysed(minimum_degree(n, col_ptr, row_idx)?);
+        if let Some(first) = &planned
+            && first.work > PAIRING * plain.work
+            && let Some((ptr, idx, members)) = graph.pairs(&zero)
+        {
+            let order = minimum_degree(members.len(), &ptr, &idx)?;
+            let order: Vec<u32> =
+                order.into_iter().flat_map(|g| members[g as usize].iter().flatten().copied()).collect();
+            let paired = analyse(n, col_ptr, row_idx, graph.postponed(&order, &zero));
+            if paired.work < first.work {
+                (planned, ordering) = (Some(paired), "minimum degree in pairs");
+            }
+        }
+        let mut best = better(plain, planned);
+        if best.work > DISSECTION.0 * n as f64 + DISSECTION.1 * row_idx.len() as f64
             && let Some(order) = graph.nested_dissection()
         {
-            let other = analysed(order);
+            let (plain, planned) = analysed(order);
+            let other = better(plain, planned);
             if other.work < best.work {
                 (best, ordering) = (other, "nested dissection");
             }
@@ -221,7 +246,7 @@ fn inverse(order: &[u32]) -> Vec<u32> {
 
 fn minimum_degree(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Result<Vec<u32>, LinSolError> {
     let too_large = || LinSolError::TooLarge { solver: NAME, reason: "no memory for the ordering".into() };
-    let pattern = SymbolicSparseColMatRef::new_checked(n, n, col_ptr, None, row_idx);
+    let pattern = SymbolicSparseColMatRef::new_unsorted_checked(n, n, col_ptr, None, row_idx);
     let scratch = amd::order_maybe_unsorted_scratch::<usize>(n, row_idx.len());
     let mut memory = MemBuffer::try_new(scratch).map_err(|_| too_large())?;
     let (mut order, mut position) = (vec![0usize; n], vec![0usize; n]);
@@ -236,11 +261,16 @@ struct Graph {
     n: usize,
     ptr: Vec<i32>,
     idx: Vec<i32>,
+    /// Magnitudes of the entries.
+    size: Vec<f32>,
 }
+
+/// Column pointers and rows of a pattern, and the one or two unknowns of each of its columns.
+type Pairs = (Vec<usize>, Vec<usize>, Vec<[Option<u32>; 2]>);
 
 impl Graph {
     /// None if it has too many edges.
-    fn new(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Option<Self> {
+    fn new(n: usize, col_ptr: &[usize], row_idx: &[usize], values: &[f64]) -> Option<Self> {
         let mut ptr = vec![0i32; n + 1];
         for j in 0..n {
             for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
@@ -255,21 +285,24 @@ impl Graph {
         }
         let mut next = ptr.clone();
         let mut idx = vec![0i32; ptr[n] as usize];
-        let mut push = |column: usize, row: usize| {
-            idx[next[column] as usize] = row as i32;
+        let mut size = vec![0f32; ptr[n] as usize];
+        let mut push = |column: usize, row: usize, value: f64| {
+            let at = next[column] as usize;
+            (idx[at], size[at]) = (row as i32, value.abs() as f32);
             next[column] += 1;
         };
         // First what lies above the diagonal, then below.
         for above in [true, false] {
             for j in 0..n {
-                for &i in &row_idx[col_ptr[j]..col_ptr[j + 1]] {
+                for p in col_ptr[j]..col_ptr[j + 1] {
+                    let i = row_idx[p];
                     if i != j {
-                        if above { push(i, j) } else { push(j, i) }
+                        if above { push(i, j, values[p]) } else { push(j, i, values[p]) }
                     }
                 }
             }
         }
-        Some(Self { n, ptr, idx })
+        Some(Self { n, ptr, idx, size })
     }
 
     fn neighbours(&self, j: usize) -> &[i32] {
@@ -280,6 +313,61 @@ impl Graph {
     fn nested_dissection(&self) -> Option<Vec<u32>> {
         let order = feral_metis::metis_order(&CscPattern::new(self.n, &self.ptr, &self.idx)?).ok()?;
         Some(order.into_iter().map(|j| j as u32).collect())
+    }
+
+    /// Pairs every unknown with a zero on the diagonal with a neighbour, its partner in a 2 x 2 pivot, and gives the lower
+    /// triangle of the graph of pairs and unpaired unknowns (Duff and Pralet 2005, with a greedy choice). None without pairs.
+    fn pairs(&self, zero: &[bool]) -> Option<Pairs> {
+        let degree = |v: usize| self.ptr[v + 1] - self.ptr[v];
+        let mut alone: Vec<u32> = (0..self.n as u32).filter(|&v| zero[v as usize]).collect();
+        alone.sort_by_key(|&v| degree(v as usize));
+        let mut partner = vec![ROOT; self.n];
+        for &v in &alone {
+            let v = v as usize;
+            if partner[v] != ROOT {
+                continue;
+            }
+            let range = self.ptr[v] as usize..self.ptr[v + 1] as usize;
+            let (rows, sizes) = (&self.idx[range.clone()], &self.size[range]);
+            let enough = PARTNER * sizes.iter().fold(0.0f32, |m, s| m.max(*s));
+            let free = rows.iter().zip(sizes).filter(|&(w, s)| *s >= enough && partner[*w as usize] == ROOT);
+            if let Some((&w, _)) = free.min_by_key(|&(w, _)| degree(*w as usize)) {
+                partner[v] = w as u32;
+                partner[w as usize] = v as u32;
+            }
+        }
+        let (mut group, mut members) = (vec![ROOT; self.n], Vec::new());
+        for v in 0..self.n {
+            if group[v] != ROOT {
+                continue;
+            }
+            group[v] = members.len() as u32;
+            let (v, w) = (v as u32, partner[v]);
+            if w == ROOT {
+                members.push([Some(v), None]);
+            } else {
+                group[w as usize] = members.len() as u32;
+                // The zero comes second.
+                members.push(if zero[v as usize] { [Some(w), Some(v)] } else { [Some(v), Some(w)] });
+            }
+        }
+        if members.len() == self.n {
+            return None;
+        }
+        let (mut ptr, mut idx, mut mark) = (vec![0], Vec::new(), vec![ROOT; members.len()]);
+        for (g, pair) in members.iter().enumerate() {
+            for &v in pair.iter().flatten() {
+                for &w in self.neighbours(v as usize) {
+                    let h = group[w as usize];
+                    if h as usize > g && mark[h as usize] != g as u32 {
+                        mark[h as usize] = g as u32;
+                        idx.push(h as usize);
+                    }
+                }
+            }
+            ptr.push(idx.len());
+        }
+        Some((ptr, idx, members))
     }
 
     /// An unknown with a zero on the diagonal has no pivot before one of its neighbours has been eliminated: it waits for

@@ -260,3 +260,90 @@ fn factors_do_not_depend_on_the_number_of_threads() {
     assert_eq!(solutions[0], solutions[1]);
     assert_eq!(solutions[0], solutions[2]);
 }
+
+/// Trees that are cut into parts: grids, random KKT matrices with delayed columns and dense rows.
+fn cut_matrices() -> Vec<(&'static str, SparseMatrix)> {
+    let mut random = Random::new(9);
+    let mut cases = vec![("grid", poisson_control(70, 0.1))];
+    for (name, kind) in [
+        ("convex", Kkt::Convex),
+        ("indefinite", Kkt::Indefinite),
+        ("barrier", Kkt::Barrier),
+        ("deficient", Kkt::Deficient),
+        ("dense row", Kkt::DenseRow),
+    ] {
+        cases.push((name, kkt(kind, 1500, 700, &mut random)));
+    }
+    // Three grids: several roots.
+    let grid = poisson_control(40, 0.1);
+    let mut t = Vec::new();
+    for shift in 0..3 {
+        for j in 0..grid.ncols {
+            let (rows, values) = (&grid.row_idx, &grid.values);
+            let entry = |p: usize| (rows[p] + shift * grid.ncols, j + shift * grid.ncols, values[p]);
+            t.extend((grid.col_ptr[j]..grid.col_ptr[j + 1]).map(entry));
+        }
+    }
+    cases.push(("three grids", symmetric(3 * grid.ncols, &t)));
+    cases
+}
+
+#[test]
+fn parts_give_the_same_bits_as_the_whole_tree() {
+    let (mut cut, mut most_parts) = (0, 0);
+    for (name, mut a) in cut_matrices() {
+        let b = Random::new(3).vector(a.ncols);
+        let mut outcomes = Vec::new();
+        for threads in [1, 2, 4] {
+            let pool = (threads > 1).then(|| {
+                let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                Arc::new(pool)
+            });
+            let mut sparse = Multifrontal::new(a.ncols, &a.col_ptr, &a.row_idx, &a.values, |_| pool).unwrap();
+            let limits = Thresholds { relative: 1e-2, zero: 1e-13 };
+            for _ in 0..3 {
+                let inertia = sparse.factor(&a.values, limits, &StopToken::default()).unwrap();
+                let mut x = b.clone();
+                sparse.solve(&mut x);
+                let bits: Vec<u64> = x.iter().map(|v| v.to_bits()).collect();
+                outcomes.push((inertia, sparse.factor_nonzeros(), sparse.delayed(), bits));
+            }
+            let parts = sparse.parts();
+            assert!(parts == 1 || threads > 1, "{name}: {parts} parts for one thread");
+            cut += usize::from(parts > 1);
+            most_parts = most_parts.max(parts);
+        }
+        assert!(outcomes.iter().all(|o| *o == outcomes[0]), "{name}");
+        // And they solve.
+        let mut s = Ldl::new(LdlOptions { dense_up_to: 0, threads: 4, ..LdlOptions::default() });
+        s.prepare(&mut a, &StopToken::default()).unwrap();
+        let e = backward_error(&mut s, &mut a, &mut Random::new(2));
+        assert!(e < 1e-10, "{name}: {e:e}");
+    }
+    // All but the barrier matrix, which has next to no fill.
+    assert!(cut >= 2 * 5 && most_parts > 10, "{cut} {most_parts}");
+}
+
+/// The deadline is seen by every thread, and the next factorization is whole again.
+#[test]
+fn a_parallel_factorization_can_be_stopped() {
+    let mut a = poisson_control(150, 0.1);
+    let mut s = Ldl::new(LdlOptions { threads: 3, ..LdlOptions::default() });
+    s.prepare(&mut a, &StopToken::default()).unwrap();
+    assert!(s.pool.is_some());
+    let mut x = vec![0.0; a.ncols];
+    let b = Random::new(1).vector(a.ncols);
+    let accuracy = Accuracy { relative: 1e-10, max_iterations: 10 };
+    s.solve(&mut a, &b, &mut x, accuracy, &StopToken::default()).unwrap();
+    for microseconds in [0, 100, 1000] {
+        let clock = std::time::Instant::now();
+        let soon = clock + std::time::Duration::from_micros(microseconds);
+        let stop = StopToken { deadline: Some(soon), ..StopToken::default() };
+        assert_eq!(s.prepare(&mut a, &stop).unwrap_err(), LinSolError::Stopped);
+        assert!(clock.elapsed().as_secs_f64() < 1.0);
+        s.prepare(&mut a, &StopToken::default()).unwrap();
+        let mut again = vec![0.0; a.ncols];
+        s.solve(&mut a, &b, &mut again, accuracy, &StopToken::default()).unwrap();
+        assert_eq!(x, again);
+    }
+}
