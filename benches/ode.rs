@@ -17,6 +17,7 @@ use costate::nn::{Activation, Chain, MapField, Mlp, Power};
 use costate::ode::*;
 use criterion::Criterion;
 use differential_equations::prelude::{ExplicitRungeKutta, IVP, ODE};
+use diffsol::{NalgebraMat, OdeBuilder, OdeSolverMethod, OdeSolverStopReason};
 use ode_solvers::{Dop853, Dopri5, OutputType, SVector, System};
 
 /// A problem in the three libraries' forms: static dimension for the peers.
@@ -203,8 +204,33 @@ macro_rules! work_precision {
             let s = IVP::ode(&peer, 0.0, pr.t1, pr.y0).method(m).solve().unwrap();
             s.y.last().unwrap().to_vec()
         });
+        // diffsol's problem is made once for each tolerance; only its integrations are timed.
+        let ds5 = {
+            let mut built = None;
+            sweep("diffsol tsit45", &exact, &grid, |tol| {
+                let problem = match &built {
+                    Some((t, problem)) if *t == tol => problem,
+                    _ => {
+                        let problem = OdeBuilder::<NalgebraMat<f64>>::new()
+                            .rtol(tol)
+                            .atol(vec![tol; $n])
+                            .p(pr.p.to_vec())
+                            .rhs(|y: &[f64], p: &[f64], t: f64, dy: &mut [f64]| $field(t, y, p, dy))
+                            .init(|_: &[f64], _: f64, y: &mut [f64]| y.copy_from_slice(&pr.y0), $n)
+                            .build()
+                            .unwrap();
+                        &built.insert((tol, problem)).1
+                    }
+                };
+                let mut solver = problem.tsit45().unwrap();
+                solver.set_stop_time(pr.t1).unwrap();
+                while !matches!(solver.step().unwrap(), OdeSolverStopReason::TstopReached) {}
+                let state = solver.state();
+                (0..$n).map(|i| state.y[i]).collect()
+            })
+        };
         for (order, methods, peers) in
-            [(5, $ours5 as &[&'static Tableau], [("ode_solvers", &dp), ("differential-equations", &de5)]), (8, $ours8, [("ode_solvers", &d8), ("differential-equations", &de8)])]
+            [(5, $ours5 as &[&'static Tableau], &[("ode_solvers", &dp), ("differential-equations", &de5), ("diffsol", &ds5)] as &[(&str, &Vec<Row>)]), (8, $ours8, &[("ode_solvers", &d8), ("differential-equations", &de8)])]
         {
             for &tab in methods {
                 let mut field = FnField::new($n, pr.p.len(), $field);
@@ -214,7 +240,7 @@ macro_rules! work_precision {
                     it.run(&mut field, (0.0, pr.t1), &pr.y0, pr.p, &mut ()).unwrap();
                     it.y().to_vec()
                 });
-                for (name, rows) in &peers {
+                for (name, rows) in peers {
                     for &(tol, error, seconds) in rows.iter().filter(|r| is_asked(r.0)) {
                         if let Some(t) = time_at(&ours, error) {
                             println!("  ratio order {order} {} / {name} at its tol {tol:.0e}, error {error:.1e}: {:.2}", tab.name, t / seconds);
