@@ -11,6 +11,8 @@
 //! (a quarter of the circle, turned to one of four places). Logarithm, sine and cosine are polynomials made of +, *, / only, so that the loop
 //! vectorizes and the numbers are the same on every machine.
 
+use rayon::prelude::*;
+
 use crate::ode::internal::vectorized;
 
 const MASK: u64 = 0xFFFF_FFFF;
@@ -71,8 +73,28 @@ fn pair(counter: [u64; 4], key: u64) -> (f64, f64) {
     (radius * c, radius * s)
 }
 
-/// x_i, z_i <- two standard normals from the counter (node, cell, component_i, trajectory_i).
+/// Numbers that a thread takes at a time; fewer are not shared.
+const PIECE: usize = 2048;
+
+/// x_i, z_i <- two standard normals from the counter (node, cell, component_i, trajectory_i). Each depends on its counter only, so many are shared
+/// among the threads of rayon's current pool without changing a bit.
 pub(crate) fn fill(
+    key: u64,
+    node: (u64, u64),
+    component: &[u64],
+    trajectory: &[u64],
+    x: &mut [f64],
+    z: &mut [f64],
+) {
+    if x.len() < 2 * PIECE {
+        return fill_piece(key, node, component, trajectory, x, z);
+    }
+    let counters = component.par_chunks(PIECE).zip(trajectory.par_chunks(PIECE));
+    let normals = x.par_chunks_mut(PIECE).zip(z.par_chunks_mut(PIECE));
+    counters.zip(normals).for_each(|((c, t), (x, z))| fill_piece(key, node, c, t, x, z));
+}
+
+fn fill_piece(
     key: u64,
     (node, cell): (u64, u64),
     component: &[u64],
