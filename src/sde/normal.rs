@@ -130,6 +130,22 @@ mod tests {
     }
 
     #[test]
+    fn many_normals_have_the_same_bits_on_any_number_of_threads() {
+        let n = 5 * PIECE + 3;
+        let (component, trajectory): (Vec<u64>, Vec<u64>) = (0..n as u64).map(|i| (i % 7, i / 7)).unzip();
+        let mut want = vec![0.0; 2 * n];
+        let (x, z) = want.split_at_mut(n);
+        fill_piece(9, (3, 1), &component, &trajectory, x, z);
+        for threads in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut out = vec![0.0; 2 * n];
+            let (x, z) = out.split_at_mut(n);
+            pool.install(|| fill(9, (3, 1), &component, &trajectory, x, z));
+            assert!(out == want, "{threads}");
+        }
+    }
+
+    #[test]
     fn elementary_functions() {
         let mut worst = [0.0f64; 3];
         for i in 1..=100_000 {
