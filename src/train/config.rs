@@ -467,6 +467,10 @@ impl TaskConfig {
     pub fn is_stochastic(&self) -> bool {
         matches!(self, Self::SpiralSde { .. } | Self::MnistSde { .. })
     }
+    /// Whether evaluations give another loss than the one trained: the mean squared error in place of a likelihood.
+    pub fn validates_by_another_loss(&self) -> bool {
+        matches!(self, Self::LatentOde { .. })
+    }
     /// Where its digits come from, if it has digits.
     pub(crate) fn digits(&self) -> Option<Digits<'_>> {
         match self {
