@@ -118,7 +118,7 @@ fn maps() -> Vec<(&'static str, Box<dyn Jets<f64>>)> {
         ("square", Box::new(Power { dim: 2, exponent: 2 })),
         ("one", Box::new(Power { dim: 2, exponent: 0 })),
         ("chain", Box::new(cubic.clone())),
-        ("pieces", Box::new(Parallel::new(cubic, 1, 2))),
+        ("pieces", Box::new(Parallel::new(cubic, 1))),
     ]
 }
 

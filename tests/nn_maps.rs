@@ -81,10 +81,10 @@ fn pullbacks_of_all_maps() {
         check("elementwise", &mut Elementwise { dim: 3, activation: tanh }, batch);
         check("gru", &mut Gru::new(4, 3).unwrap(), batch);
         let inner = Mlp::dense(&[5, 8, 4], tanh, Activation::Identity, true).unwrap();
-        check("pieces", &mut Parallel::new(inner, 2, 5), batch);
+        check("pieces", &mut Parallel::new(inner, 2), batch);
         check(
             "pieces of a map that keeps nothing",
-            &mut Parallel::new(Power { dim: 3, exponent: 3 }, 2, 5),
+            &mut Parallel::new(Power { dim: 3, exponent: 3 }, 2),
             batch,
         );
         let cubic = Chain::new(Power { dim: 3, exponent: 3 }, Mlp::linear(3, 3).unwrap()).unwrap();
@@ -98,7 +98,6 @@ fn pieces_give_the_same_bits_for_any_number_of_threads() {
     let mut map = Parallel::new(
         Mlp::<f32>::dense(&[30, 20, 30], Activation::Tanh, Activation::Tanh, true).unwrap(),
         16,
-        100,
     );
     let single = |x: Vec<f64>| x.into_iter().map(|v| v as f32).collect::<Vec<_>>();
     let (x, p, w) = (single(noise(3000, 1)), single(noise(map.n_params(), 2)), single(noise(3000, 3)));

@@ -315,7 +315,7 @@ fn tasks_with_files_and_with_noise_run() {
     let head = "[train]\nepochs = 3\nbatch = 2\nrate = 0.01\n[optimizer]\nkind = \"adam\"\n";
     let variant = "[[variant]]\nname = \"STEER\"\nsteer = 0.5\n";
     for (name, task, pictures) in [
-        ("series", "kind = \"latent_ode\"\nfolder = \"set-a\"\ntrain = 3\ntest = 1\n", &[][..]),
+        ("series", "kind = \"latent_ode\"\nfolder = \"set-a\"\ntrain = 3\ntest = 1\npiece = 1\n", &[][..]),
         (
             "moments",
             "kind = \"spiral_sde\"\nmoments = \"moments.csv\"\ntrajectories = 10\n",
@@ -331,6 +331,9 @@ fn tasks_with_files_and_with_noise_run() {
             for name in ["loss", "nfe", "step_size", "seconds"].iter().chain(pictures) {
                 assert!(Path::new(&out).join(format!("{name}.svg")).exists(), "{name}");
             }
+            let loss = fs::read_to_string(Path::new(&out).join("loss.svg")).unwrap();
+            assert_eq!(loss.contains("negative log likelihood"), name == "series");
+            assert_eq!(Path::new(&out).join("validation.svg").exists(), name == "series");
         }
         let all = [2, 4].map(|k| losses(&folder.file(&format!("{name}-{k}"))));
         assert!(all[0].len() == all[1].len() && all[0][0] != all[1][0], "{name}: STEER changed nothing");
@@ -351,6 +354,27 @@ fn a_loss_that_is_not_finite_says_where_and_what_to_try() {
     assert_eq!((&summary["stop"], &summary["samples"]), (&"failed".into(), &serde_json::json!([0])));
     // The last checkpoint is one to go on from.
     assert!(Path::new(&out).join("checkpoint.safetensors").exists());
+}
+
+#[test]
+fn a_finished_run_with_a_loss_that_is_not_finite_says_so() {
+    let folder = Folder::new("useless");
+    // One step, after which the parameters are finite in single precision and the logits are not.
+    let config = folder.write(
+        "c.toml",
+        "[task]\nkind = \"mnist_ode\"\ntrain = 10\ntest = 4\nhidden = 4\n[solver]\nrtol = 1.0\natol = 1e30\n\
+         [train]\nepochs = 1\nrate = 1e38\n[optimizer]\nkind = \"sgd\"\n[[variant]]\nname = \"far\"\n",
+    );
+    let out = folder.file("out");
+    let text = expect(run(&["train", &config, "--out", &out]), 0);
+    assert!(text.contains("finished") && text.contains("the loss on the test data is "), "{text}");
+    assert!(text.contains("these weights are of no use"), "{text}");
+    let summary: Value =
+        serde_json::from_str(&fs::read_to_string(Path::new(&out).join("summary.json")).unwrap()).unwrap();
+    assert!(summary["note"].as_str().unwrap().contains("of no use") && summary["test"]["loss"].is_null());
+    // Such a run can be read back.
+    let table = expect(run(&["compare", &config, "--seeds", "1", "--out", &folder.file("runs")]), 0);
+    assert!(table.contains("| far | "), "{table}");
 }
 
 #[test]

@@ -101,6 +101,7 @@ train = 120
 test = 20
 state = 12
 hidden = 16
+piece = 7
 [solver]
 method = "sosri2"
 rtol = 0.1
@@ -126,6 +127,7 @@ const NOISY_SPIRAL: &str = r#"
 kind = "spiral_sde"
 trajectories = 20
 hidden = 8
+piece = 6
 paths = 500
 [solver]
 rtol = 0.3
@@ -246,7 +248,7 @@ fn memory_policies_give_the_same_bits_and_keep_their_budget() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    for text in [DIGITS, SERIES, NOISY_DIGITS] {
+    for text in [DIGITS, SERIES, NOISY_DIGITS, NOISY_SPIRAL] {
         let config = config(text);
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -258,7 +260,7 @@ fn any_number_of_threads_gives_the_same_bits() {
             })
         };
         let one = run(1);
-        for threads in [2, 5] {
+        for threads in [2, 3, 5] {
             assert!(run(threads) == one, "{threads} threads: {text}");
         }
     }
@@ -312,6 +314,7 @@ test = 4
 recurrent = 5
 latent = 3
 hidden = 4
+piece = 3
 sigma = 0.3
 [solver]
 rtol = 1e-4

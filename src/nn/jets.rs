@@ -303,12 +303,12 @@ impl<T: Scalar, A: Jets<T>, B: Jets<T>> Jets<T> for Chain<A, B, T> {
 /// On one thread: jets are for regularizers, a few times per step.
 impl<T: Scalar, M: Jets<T> + Clone + Send> Jets<T> for Parallel<M, T> {
     fn jet_len(&self, batch: usize, orders: usize) -> usize {
-        self.first().jet_len(batch, orders)
+        self.map().jet_len(batch, orders)
     }
     fn jet_forward(&mut self, at: Jet<T>, x: &[T], p: &[T], y: &mut [T], store: &mut [T]) {
-        self.inner().jet_forward(at, x, p, y, store);
+        self.map_mut().jet_forward(at, x, p, y, store);
     }
     fn jet_backward(&mut self, at: Jet<T>, of: JetPass<'_, T>, bars: JetBars<'_, T>) {
-        self.inner().jet_backward(at, of, bars);
+        self.map_mut().jet_backward(at, of, bars);
     }
 }

@@ -6,49 +6,63 @@ use super::Map;
 use crate::linalg::Scalar;
 
 /// The same map, the batch cut into pieces of `width` columns that rayon's threads share. The pieces do not depend on the number of threads
-/// and their parameter bars are added in order, so results are the same bits for any number of threads.
+/// and their parameter bars are added in order, so results are the same bits for any number of threads. A batch of one piece is the map itself.
 #[derive(Debug, Clone)]
 pub struct Parallel<M, T> {
     width: usize,
+    /// One for each piece of the largest batch seen: the map with its work storage, and its parameter bars.
     parts: Vec<(M, Vec<T>)>,
 }
 
 impl<T: Scalar, M: Map<T> + Clone> Parallel<M, T> {
-    /// For batches of up to `batch` columns.
-    pub fn new(map: M, width: usize, batch: usize) -> Self {
-        let width = width.clamp(1, batch.max(1));
-        Self { width, parts: vec![(map, vec![]); batch.div_ceil(width).max(1)] }
-    }
-    pub(super) fn first(&self) -> &M {
-        &self.parts[0].0
+    /// In pieces of `width` columns, at least one; `usize::MAX`: never cut.
+    pub fn new(map: M, width: usize) -> Self {
+        Self { width: width.max(1), parts: vec![(map, vec![])] }
     }
     /// The map.
-    pub fn inner(&mut self) -> &mut M {
+    pub fn map(&self) -> &M {
+        &self.parts[0].0
+    }
+    /// The map, to be used on one thread.
+    pub fn map_mut(&mut self) -> &mut M {
         &mut self.parts[0].0
+    }
+    /// Lengths of a piece's input, output and what it keeps; none if x is at most one piece. Otherwise there are enough parts after it.
+    fn pieces(&mut self, x: &[T]) -> Option<(usize, usize, usize)> {
+        let nx = self.map().inputs().saturating_mul(self.width);
+        if x.len() <= nx {
+            return None;
+        }
+        let count = x.len().div_ceil(nx);
+        if count > self.parts.len() {
+            let part = self.parts[0].clone();
+            self.parts.resize(count, part);
+        }
+        Some((nx, self.map().outputs() * self.width, self.map().keep_len(self.width)))
     }
 }
 
 impl<T: Scalar, M: Map<T> + Clone + Send> Map<T> for Parallel<M, T> {
     fn inputs(&self) -> usize {
-        self.parts[0].0.inputs()
+        self.map().inputs()
     }
     fn outputs(&self) -> usize {
-        self.parts[0].0.outputs()
+        self.map().outputs()
     }
     fn n_params(&self) -> usize {
-        self.parts[0].0.n_params()
+        self.map().n_params()
     }
     fn keep_len(&self, batch: usize) -> usize {
-        let map = &self.parts[0].0;
-        (batch / self.width) * map.keep_len(self.width) + map.keep_len(batch % self.width)
+        let map = self.map();
+        match batch / self.width {
+            0 => map.keep_len(batch),
+            full => full * map.keep_len(self.width) + map.keep_len(batch % self.width),
+        }
     }
     fn forward(&mut self, t: T, x: &[T], p: &[T], y: &mut [T], keep: &mut [T]) {
-        let (nx, ny) = (self.inputs() * self.width, self.outputs() * self.width);
-        if x.len() <= nx {
-            return self.parts[0].0.forward(t, x, p, y, keep);
-        }
-        assert!(x.len() <= nx * self.parts.len(), "a batch larger than the one announced");
-        let kept = self.parts[0].0.keep_len(self.width);
+        let Some((nx, ny, kept)) = self.pieces(x) else {
+            return self.map_mut().forward(t, x, p, y, keep);
+        };
         let jobs = x.par_chunks(nx).zip(y.par_chunks_mut(ny)).zip(self.parts.par_iter_mut());
         if kept == 0 {
             return jobs.for_each(|((x, y), part)| part.0.forward(t, x, p, y, &mut []));
@@ -66,11 +80,9 @@ impl<T: Scalar, M: Map<T> + Clone + Send> Map<T> for Parallel<M, T> {
         x_bar: &mut [T],
         p_bar: &mut [T],
     ) {
-        let (nx, ny) = (self.inputs() * self.width, self.outputs() * self.width);
-        if x.len() <= nx {
-            return self.parts[0].0.backward(t, x, p, y, keep, w, x_bar, p_bar);
-        }
-        let kept = self.parts[0].0.keep_len(self.width);
+        let Some((nx, ny, kept)) = self.pieces(x) else {
+            return self.map_mut().backward(t, x, p, y, keep, w, x_bar, p_bar);
+        };
         let count = x.len().div_ceil(nx);
         let jobs = x.par_chunks(nx).zip(y.par_chunks(ny)).zip(w.par_chunks(ny));
         let jobs = jobs.zip(x_bar.par_chunks_mut(nx)).zip(self.parts.par_iter_mut()).enumerate();

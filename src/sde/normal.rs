@@ -11,6 +11,8 @@
 //! (a quarter of the circle, turned to one of four places). Logarithm, sine and cosine are polynomials made of +, *, / only, so that the loop
 //! vectorizes and the numbers are the same on every machine.
 
+use rayon::prelude::*;
+
 use crate::ode::internal::vectorized;
 
 const MASK: u64 = 0xFFFF_FFFF;
@@ -71,8 +73,28 @@ fn pair(counter: [u64; 4], key: u64) -> (f64, f64) {
     (radius * c, radius * s)
 }
 
-/// x_i, z_i <- two standard normals from the counter (node, cell, component_i, trajectory_i).
+/// Numbers that a thread takes at a time; fewer are not shared.
+const PIECE: usize = 2048;
+
+/// x_i, z_i <- two standard normals from the counter (node, cell, component_i, trajectory_i). Each depends on its counter only, so many are shared
+/// among the threads of rayon's current pool without changing a bit.
 pub(crate) fn fill(
+    key: u64,
+    node: (u64, u64),
+    component: &[u64],
+    trajectory: &[u64],
+    x: &mut [f64],
+    z: &mut [f64],
+) {
+    if x.len() < 2 * PIECE {
+        return fill_piece(key, node, component, trajectory, x, z);
+    }
+    let counters = component.par_chunks(PIECE).zip(trajectory.par_chunks(PIECE));
+    let normals = x.par_chunks_mut(PIECE).zip(z.par_chunks_mut(PIECE));
+    counters.zip(normals).for_each(|((c, t), (x, z))| fill_piece(key, node, c, t, x, z));
+}
+
+fn fill_piece(
     key: u64,
     (node, cell): (u64, u64),
     component: &[u64],
@@ -105,6 +127,22 @@ mod tests {
         let key = 0xa409_3822 | (0x299f_31d0 << 32);
         let counter = [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344];
         assert_eq!(philox(counter, key), [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]);
+    }
+
+    #[test]
+    fn many_normals_have_the_same_bits_on_any_number_of_threads() {
+        let n = 5 * PIECE + 3;
+        let (component, trajectory): (Vec<u64>, Vec<u64>) = (0..n as u64).map(|i| (i % 7, i / 7)).unzip();
+        let mut want = vec![0.0; 2 * n];
+        let (x, z) = want.split_at_mut(n);
+        fill_piece(9, (3, 1), &component, &trajectory, x, z);
+        for threads in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut out = vec![0.0; 2 * n];
+            let (x, z) = out.split_at_mut(n);
+            pool.install(|| fill(9, (3, 1), &component, &trajectory, x, z));
+            assert!(out == want, "{threads}");
+        }
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub enum TaskConfig {
         /// tanh after the second layer too, as in the 2021 paper; default true.
         #[serde(default = "yes")]
         outer_tanh: bool,
-        /// Columns of the batch that one thread takes at a time; part of the result's rounding; default 128.
+        /// Columns of the batch that one thread takes at a time, part of the result's rounding; default 128.
         #[serde(default = "piece")]
         piece: usize,
     },
@@ -109,6 +109,8 @@ pub enum TaskConfig {
         /// Paths to simulate; default 10000.
         #[serde(default = "paths")]
         paths: usize,
+        /// As for `mnist_ode`, in drift and diffusion, of the trajectories; default: never cut.
+        piece: Option<usize>,
     },
     /// Digits by a neural SDE of `state` components: a linear map in, drift of one hidden layer, linear diagonal diffusion, a linear map out.
     MnistSde {
@@ -138,6 +140,8 @@ pub enum TaskConfig {
         /// Trajectories whose mean logits are the prediction; default 10.
         #[serde(default = "ten")]
         test_trajectories: usize,
+        /// As for `mnist_ode`, in drift, diffusion and the map in; default: never cut.
+        piece: Option<usize>,
     },
     /// Irregular series of 37 features at 49 times through a recurrent encoder, a neural ODE and a linear decoder.
     LatentOde {
@@ -162,6 +166,8 @@ pub enum TaskConfig {
         /// Standard deviation of an observation; default 0.01.
         #[serde(default = "hundredth")]
         sigma: f64,
+        /// As for `mnist_ode`, in the right-hand side and the recurrent unit; default: never cut.
+        piece: Option<usize>,
     },
 }
 
@@ -461,6 +467,10 @@ impl TaskConfig {
     pub fn is_stochastic(&self) -> bool {
         matches!(self, Self::SpiralSde { .. } | Self::MnistSde { .. })
     }
+    /// Whether evaluations give another loss than the one trained: the mean squared error in place of a likelihood.
+    pub fn validates_by_another_loss(&self) -> bool {
+        matches!(self, Self::LatentOde { .. })
+    }
     /// Where its digits come from, if it has digits.
     pub(crate) fn digits(&self) -> Option<Digits<'_>> {
         match self {
@@ -513,6 +523,12 @@ impl TaskConfig {
         if let Some((kept, all)) = self.kept().filter(|(kept, all)| kept >= all) {
             let what = format!("task.validation is {kept}, it must be less than task.train, {all}");
             return Err(TrainError::config(what));
+        }
+        if let Self::SpiralSde { piece: Some(piece), .. }
+        | Self::MnistSde { piece: Some(piece), .. }
+        | Self::LatentOde { piece: Some(piece), .. } = self
+        {
+            numbers.push(("piece", *piece, 1));
         }
         if let Some(d) = self.digits() {
             numbers.extend([("train", d.train, 1), ("test", d.test, 1)]);

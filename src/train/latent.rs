@@ -24,13 +24,14 @@ use super::series::{FEATURES, Series, TIMES};
 use super::task::{Evaluation, Split, Task, batches, jittered, of_size};
 use crate::linalg::Scalar;
 use crate::nn::{
-    Activation, Chain, Elementwise, Gru, Map, MapField, Mlp, Params, gaussian_nll, kl_standard_normal,
+    Activation, Chain, Elementwise, Gru, Map, MapField, Mlp, Parallel, Params, gaussian_nll,
+    kl_standard_normal,
 };
 use crate::ode::{Integrator, SaveAt};
 
 const M: usize = FEATURES.len();
 
-type Field<T> = MapField<Chain<Elementwise, Mlp<T>, T>, T>;
+type Field<T> = MapField<Parallel<Chain<Elementwise, Mlp<T>, T>, T>, T>;
 
 /// The encoder's pass, kept for its pullback: input, what the unit kept, output, and whether a column was updated, for each time.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +50,7 @@ pub struct LatentOde<T: Scalar> {
     splits: [Series; 3],
     latent: usize,
     sigma: f64,
-    gru: Gru<T>,
+    gru: Parallel<Gru<T>, T>,
     head: Mlp<T>,
     net: Mlp<T>,
     decoder: Mlp<T>,
@@ -73,8 +74,17 @@ struct Parts {
 impl<T: Scalar> LatentOde<T> {
     /// Reads or generates the series; a relative folder starts at `base`.
     pub fn new(config: &Config, base: &Path) -> Result<Self, TrainError> {
-        let TaskConfig::LatentOde { folder, train, validation, test, recurrent, latent, hidden, sigma } =
-            &config.task
+        let TaskConfig::LatentOde {
+            folder,
+            train,
+            validation,
+            test,
+            recurrent,
+            latent,
+            hidden,
+            sigma,
+            piece,
+        } = &config.task
         else {
             return Err(TrainError::config("the task is not a latent ODE"));
         };
@@ -88,10 +98,11 @@ impl<T: Scalar> LatentOde<T> {
         let tanh = Activation::Tanh;
         let sizes: Vec<usize> = (0..9).map(|i| if i % 2 == 0 { *latent } else { *hidden }).collect();
         let net = Mlp::dense(&sizes, tanh, tanh, false)?;
+        let width = piece.unwrap_or(usize::MAX);
         let first = Elementwise { dim: *latent, activation: tanh };
         Ok(Self {
-            field: MapField::new(Chain::new(first, net.clone())?)?,
-            gru: Gru::new(2 * M + 1, *recurrent)?,
+            field: MapField::new(Parallel::new(Chain::new(first, net.clone())?, width))?,
+            gru: Parallel::new(Gru::new(2 * M + 1, *recurrent)?, width),
             head: Mlp::dense(&[*recurrent, 50, 2 * latent], tanh, Activation::Identity, false)?,
             decoder: Mlp::linear(*latent, M)?,
             net,
@@ -133,7 +144,7 @@ impl<T: Scalar> LatentOde<T> {
 
     /// The recurrent unit over the times backwards.
     fn encode(&mut self, batch: usize, p: &[T]) {
-        let (nh, nx) = (self.gru.n_h(), 2 * M + 1);
+        let (nh, nx) = (self.gru.outputs(), 2 * M + 1);
         let e = &mut self.encoding;
         for list in [&mut e.input, &mut e.keep, &mut e.output] {
             list.resize(TIMES, vec![]);
@@ -167,7 +178,7 @@ impl<T: Scalar> LatentOde<T> {
 
     /// From the bar of the last h to the unit's parameters.
     fn encode_bar(&mut self, mut h_bar: Vec<T>, p: &[T], p_bar: &mut [T]) {
-        let (nh, nx) = (self.gru.n_h(), 2 * M + 1);
+        let (nh, nx) = (self.gru.outputs(), 2 * M + 1);
         let batch = h_bar.len() / nh;
         let e = &self.encoding;
         let (mut w, mut bar) = (vec![T::ZERO; nh * batch], vec![T::ZERO; (nx + nh) * batch]);
@@ -191,7 +202,7 @@ impl<T: Scalar> LatentOde<T> {
 impl<T: Scalar> Task<T> for LatentOde<T> {
     fn params(&self, rng: &mut StdRng) -> Params<T> {
         let mut params = Params::new();
-        params.add_gru("encoder.gru", &self.gru, rng);
+        params.add_gru("encoder.gru", self.gru.map(), rng);
         params.add_mlp("encoder.head", &self.head, rng);
         params.add_mlp("field", &self.net, rng);
         params.add_mlp("decoder", &self.decoder, rng);

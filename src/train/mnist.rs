@@ -43,7 +43,7 @@ impl<T: Scalar> MnistOde<T> {
         let outer = if outer_tanh { Activation::Tanh } else { Activation::Identity };
         let net = Mlp::dense(&[n, hidden, n], Activation::Tanh, outer, true)?;
         Ok(Self {
-            field: MapField::new(Parallel::new(net.clone(), piece, config.train.batch))?,
+            field: MapField::new(Parallel::new(net.clone(), piece))?,
             head: Mlp::linear(n, 10)?,
             net,
             config: config.clone(),

@@ -17,10 +17,11 @@ use super::schedule::Progress;
 use super::sde_pass::SdePass;
 use super::task::{Evaluation, Split, Task, batches, of_size, random_end};
 use crate::linalg::Scalar;
-use crate::nn::{Activation, Map, MapField, Mlp, Params};
+use crate::nn::{Activation, Map, MapField, Mlp, Parallel, Params};
 use crate::sde::{Brownian, MapDiffusion, Noise, Sde, SdeIntegrator};
 
-type Equation<T> = Sde<MapField<Mlp<T>, T>, MapDiffusion<Mlp<T>, T>>;
+type Net<T> = Parallel<Mlp<T>, T>;
+type Equation<T> = Sde<MapField<Net<T>, T>, MapDiffusion<Net<T>, T>>;
 
 /// See the module.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct MnistSde<T: Scalar> {
     data: DigitData<T>,
     state: usize,
     trajectories: usize,
-    embed: Mlp<T>,
+    embed: Net<T>,
     drift: Mlp<T>,
     diffusion: Mlp<T>,
     head: Mlp<T>,
@@ -44,7 +45,7 @@ pub struct MnistSde<T: Scalar> {
 impl<T: Scalar> MnistSde<T> {
     /// Reads the data; a relative folder starts at `base`.
     pub fn new(config: &Config, base: &Path) -> Result<Self, TrainError> {
-        let TaskConfig::MnistSde { state, hidden, test_trajectories, .. } = config.task else {
+        let TaskConfig::MnistSde { state, hidden, test_trajectories, piece, .. } = config.task else {
             return Err(TrainError::config(
                 "the task is not a classification of digits by a stochastic equation",
             ));
@@ -52,10 +53,11 @@ impl<T: Scalar> MnistSde<T> {
         let data = DigitData::new(&config.task, base)?;
         let drift = Mlp::dense(&[state, hidden, state], Activation::Tanh, Activation::Identity, false)?;
         let diffusion = Mlp::linear(state, state)?;
-        let noise = MapDiffusion::new(diffusion.clone(), Noise::Diagonal)?;
+        let cut = |net: &Mlp<T>| Parallel::new(net.clone(), piece.unwrap_or(usize::MAX));
+        let noise = MapDiffusion::new(cut(&diffusion), Noise::Diagonal)?;
         Ok(Self {
-            sde: Sde::new(MapField::new(drift.clone())?, noise)?,
-            embed: Mlp::linear(data.pixels(), state)?,
+            sde: Sde::new(MapField::new(cut(&drift))?, noise)?,
+            embed: cut(&Mlp::linear(data.pixels(), state)?),
             head: Mlp::linear(state, 10)?,
             drift,
             diffusion,
@@ -86,7 +88,7 @@ impl<T: Scalar> MnistSde<T> {
 impl<T: Scalar> Task<T> for MnistSde<T> {
     fn params(&self, rng: &mut StdRng) -> Params<T> {
         let mut params = Params::new();
-        let parts = [("embed", &self.embed), ("drift", &self.drift), ("diffusion", &self.diffusion)];
+        let parts = [("embed", self.embed.map()), ("drift", &self.drift), ("diffusion", &self.diffusion)];
         for (name, map) in parts.into_iter().chain([("head", &self.head)]) {
             params.add_mlp(name, map, rng);
         }

@@ -30,7 +30,7 @@ use super::schedule::Progress;
 use super::sde_pass::SdePass;
 use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
 use crate::linalg::Scalar;
-use crate::nn::{Activation, Chain, MapField, Mlp, Params, Power};
+use crate::nn::{Activation, Chain, MapField, Mlp, Parallel, Params, Power};
 use crate::ode::{FnField, SaveAt};
 use crate::sde::{Brownian, FnDiffusion, MapDiffusion, Noise, SOSRI, Sde, SdeIntegrator, SdeOptions};
 
@@ -38,7 +38,8 @@ const START: [f64; 2] = [2.0, 0.0];
 /// Batches of trajectories of one evaluation.
 const EVALUATIONS: u64 = 5;
 
-type Equation<T> = Sde<MapField<Chain<Power, Mlp<T>, T>, T>, MapDiffusion<Mlp<T>, T>>;
+type Drift<T> = MapField<Parallel<Chain<Power, Mlp<T>, T>, T>, T>;
+type Equation<T> = Sde<Drift<T>, MapDiffusion<Parallel<Mlp<T>, T>, T>>;
 
 /// Mean over times and components of (mean - target mean)^2 plus that of the (unbiased) variances. States: 2 x trajectories for every time;
 /// target: mean1, mean2, var1, var2 for every time. With bars, the derivative is ADDED.
@@ -149,7 +150,8 @@ pub struct SpiralSde<T: Scalar> {
 impl<T: Scalar> SpiralSde<T> {
     /// Reads or simulates the moments; a relative file starts at `base`.
     pub fn new(config: &Config, base: &Path) -> Result<Self, TrainError> {
-        let TaskConfig::SpiralSde { points, end, hidden, trajectories, moments, paths } = &config.task else {
+        let TaskConfig::SpiralSde { points, end, hidden, trajectories, moments, paths, piece } = &config.task
+        else {
             return Err(TrainError::config("the task is not the spiral with noise"));
         };
         let (times, target) = match moments {
@@ -162,8 +164,10 @@ impl<T: Scalar> SpiralSde<T> {
         };
         let drift = Mlp::dense(&[2, *hidden, 2], Activation::Tanh, Activation::Identity, false)?;
         let diffusion = Mlp::linear(2, 2)?;
-        let field = MapField::new(Chain::new(Power { dim: 2, exponent: 3 }, drift.clone())?)?;
-        let sde = Sde::new(field, MapDiffusion::new(diffusion.clone(), Noise::Diagonal)?)?;
+        let width = piece.unwrap_or(usize::MAX);
+        let chain = Chain::new(Power { dim: 2, exponent: 3 }, drift.clone())?;
+        let noise = MapDiffusion::new(Parallel::new(diffusion.clone(), width), Noise::Diagonal)?;
+        let sde = Sde::new(MapField::new(Parallel::new(chain, width))?, noise)?;
         let (method, options) = (config.solver.sde_method()?, config.solver.sde_options());
         let (size, memory) = ((2, *trajectories), config.solver.memory());
         Ok(Self {

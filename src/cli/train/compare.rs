@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Deserialize;
 
+use costate::train::config::TaskConfig;
 use costate::train::{Config, TrainStop, checkpoint};
 
 use super::super::output::{self, Output};
@@ -160,6 +161,15 @@ fn method(config: &Config) -> &str {
     config.solver.method.as_deref().unwrap_or(default)
 }
 
+/// What a step sees.
+fn batch(config: &Config) -> String {
+    match config.task {
+        TaskConfig::SpiralOde { .. } => "one trajectory a step".into(),
+        TaskConfig::SpiralSde { trajectories, .. } => format!("{trajectories} trajectories a step"),
+        _ => format!("batch {}", config.train.batch),
+    }
+}
+
 /// Markdown: mean +- standard deviation over the seeds, ratios of means to the first variant.
 fn table(config: &Config, path: &Path, seeds: u64, rows: &[(&str, Vec<Done>)]) -> String {
     let classified =
@@ -170,10 +180,10 @@ fn table(config: &Config, path: &Path, seeds: u64, rows: &[(&str, Vec<Done>)]) -
     let steps = rows.first().and_then(|r| r.1.first()).map_or(0, |d| d.steps);
     let _ = writeln!(
         text,
-        "`costate compare {}`: {} epochs ({steps} steps), batch {}, {} at rtol {:e}, atol {:e}, {:?}; {seeds} seed{} from {}: mean +- sample standard deviation, in brackets the ratio to the first row. NFE and prediction on the test split, a batch. {} processors.\n",
+        "`costate compare {}`: {} epochs ({steps} steps), {}, {} at rtol {:e}, atol {:e}, {:?}; {seeds} seed{} from {}: mean +- sample standard deviation, in brackets the ratio to the first row. NFE and prediction on the test split, a batch. {} processors.\n",
         path.display(),
         config.train.epochs,
-        config.train.batch,
+        batch(config),
         method(config),
         rtol,
         atol,

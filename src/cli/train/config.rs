@@ -128,6 +128,14 @@ name = "plain"
                 "solver.steer is 1, it must be below 1",
             ),
             ("\"spiral_ode\"", "\"spiral_sde\"\n[solver]\nsteer = 1.1", "it must be at most 1"),
+            ("\"spiral_ode\"", "\"mnist_ode\"\npiece = 0", "task.piece is 0, it must be at least 1"),
+            ("\"spiral_ode\"", "\"mnist_sde\"\npiece = 0", "task.piece is 0, it must be at least 1"),
+            ("\"spiral_ode\"", "\"spiral_sde\"\npiece = 0", "task.piece is 0, it must be at least 1"),
+            (
+                "\"spiral_ode\"",
+                "\"latent_ode\"\ntrain = 9\ntest = 9\npiece = 0",
+                "task.piece is 0, it must be at least 1",
+            ),
         ] {
             let config = parse(&GOOD.replace(from, to)).unwrap();
             let error = config.check().unwrap_err().to_string();

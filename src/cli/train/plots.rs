@@ -13,11 +13,12 @@ use costate::train::{Curve, Plot, TrainError};
 use super::run::Scores;
 
 /// Loss, evaluations, step size and seconds against the step; evaluations and seconds of predictions, too: for the validation data during training, for
-/// the test data at the end.
+/// the test data at the end. The loss of predictions has a plot of its own, `validation.svg`, if it is `another` one than the loss trained.
 pub fn curves(
     folder: &Path,
     rows: &[(Value, String)],
     test: Option<(u64, &Scores)>,
+    another: bool,
 ) -> Result<(), TrainError> {
     let of = |event: &str, key: &str| -> Vec<(f64, f64)> {
         rows.iter()
@@ -37,9 +38,14 @@ pub fn curves(
         loss.push(line("loss with penalties", all));
     }
     loss.push(line("data loss", data));
-    // Not the test data: the latent ODE's predictions are measured by another loss than the one trained.
-    loss.push(line("validation", of("validation", "loss")));
-    draw(&folder.join("loss.svg"), "loss", ("step", ""), &loss, true)?;
+    if another {
+        let curves = predicted("loss", |s| s.loss);
+        draw(&folder.join("validation.svg"), "mean squared error", ("step", ""), &curves, true)?;
+        draw(&folder.join("loss.svg"), "loss: negative log likelihood", ("step", ""), &loss, false)?;
+    } else {
+        loss.push(line("validation", of("validation", "loss")));
+        draw(&folder.join("loss.svg"), "loss", ("step", ""), &loss, true)?;
+    }
     let mut nfe =
         vec![line("evaluations", of("step", "nfe")), line("rejected steps", of("step", "rejected"))];
     nfe.extend(predicted("nfe", |s| s.nfe));

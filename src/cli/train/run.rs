@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use costate::linalg::Scalar;
 use costate::train::config::Precision;
@@ -41,17 +41,25 @@ pub struct Summary {
     pub parameters: usize,
     pub train: Option<Scores>,
     pub test: Option<Scores>,
+    /// What is wrong with a run that reached its end.
+    pub note: Option<String>,
 }
 
 /// An evaluation as written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
+    #[serde(deserialize_with = "number")]
     pub loss: f64,
     pub accuracy: Option<f64>,
     pub nfe: f64,
     pub accepted: f64,
     pub rejected: f64,
     pub predict_seconds: f64,
+}
+
+/// JSON has no NaN and no infinity: they are written as null.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 impl From<Evaluation> for Scores {
@@ -82,6 +90,9 @@ impl Summary {
             }
         };
         out.line(format_args!("{how}"));
+        if let Some(note) = &self.note {
+            out.line(format_args!("{note}"));
+        }
         out.line(format_args!("{} steps in {:.2} s", self.steps, self.train_seconds));
         for (name, scores) in [("train", &self.train), ("test", &self.test)] {
             if let Some(s) = scores {
@@ -175,6 +186,7 @@ fn finish<T: Scalar>(
         parameters: state.params.values().len(),
         train: None,
         test: None,
+        note: None,
         stop,
     };
     let done = matches!(summary.stop, TrainStop::Finished | TrainStop::EarlyStop);
@@ -188,6 +200,7 @@ fn finish<T: Scalar>(
         // What was trained stays, even if it cannot be evaluated.
         match evaluate(task, &p) {
             Ok((train, test, fit)) => {
+                summary.note = useless(&train, &test);
                 (summary.train, summary.test) = (Some(train), Some(test));
                 plots::fit(folder, &fit)?;
             }
@@ -197,7 +210,8 @@ fn finish<T: Scalar>(
             Err(other) => return Err(other),
         }
     }
-    plots::curves(folder, &rows, summary.test.as_ref().map(|s| (state.step, s)))?;
+    let other = order.config.task.validates_by_another_loss();
+    plots::curves(folder, &rows, summary.test.as_ref().map(|s| (state.step, s)), other)?;
     let path = folder.join("summary.json");
     let text = serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n";
     checkpoint::write_file(&path, text.as_bytes())?;
@@ -208,6 +222,15 @@ fn finish<T: Scalar>(
 fn evaluate<T: Scalar>(task: &mut dyn Task<T>, p: &[T]) -> Result<(Scores, Scores, Vec<Plot>), TrainError> {
     let train = task.evaluate(p, Split::Train)?.into();
     Ok((train, task.evaluate(p, Split::Test)?.into(), task.fit(p)?))
+}
+
+/// What to say of weights whose loss is not a number, or infinite.
+fn useless(train: &Scores, test: &Scores) -> Option<String> {
+    let (name, scores) = [("test", test), ("training", train)].into_iter().find(|s| !s.1.loss.is_finite())?;
+    Some(format!(
+        "the loss on the {name} data is {}: these weights are of no use; try a smaller learning rate or gradient clipping (train.clip)",
+        scores.loss
+    ))
 }
 
 /// The end of a run whose last step left parameters that cannot be evaluated.
