@@ -108,11 +108,9 @@ pub(crate) fn check_len(what: &'static str, found: usize, expected: usize) -> Re
 
 /// Calls what is the user's; a panic becomes an error. The caller overwrites or drops whatever `f` left half done.
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, OdeError> {
-    catch_unwind(AssertUnwindSafe(f)).or_else(|cause| {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|cause| {
         let text = cause.downcast_ref::<&str>().map(|s| s.to_string());
         let message = text.or_else(|| cause.downcast_ref::<String>().cloned());
-        Err(OdeError::FieldPanicked {
-            message: message.unwrap_or_else(|| "a value that is not a text".into()),
-        })
+        OdeError::FieldPanicked { message: message.unwrap_or_else(|| "a value that is not a text".into()) }
     })
 }
