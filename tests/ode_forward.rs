@@ -255,6 +255,13 @@ fn tolerances_per_component_and_the_maximum_norm() {
     assert_eq!(same, tight);
     let max = steps(&Options { norm: Norm::Max, ..Options::tolerances(1e-8, 1e-8) });
     assert!(max >= tight);
+    // With fixed steps any finite error passes, one whose square is not finite in single precision, too.
+    let mut f = FnField::new(1, 0, |t: f32, _: &[f32], _: &[f32], dy: &mut [f32]| dy[0] = t.sin());
+    for batch in [1, 2, 9] {
+        let o = Options { norm: Norm::Max, fixed_step: Some(0.5), ..Options::tolerances(0.0, 1e-30) };
+        let s = solve(&mut f, &TSIT54, &o, (0.0f32, 1.0), &vec![0.0; batch], &[], &[]).unwrap();
+        assert!(s.report.ok() && (s.y1[0] - (1.0 - 1f32.cos())).abs() < 1e-5, "{:?}", s.report);
+    }
 }
 
 #[test]

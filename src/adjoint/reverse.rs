@@ -322,11 +322,13 @@ pub(crate) fn norm_bars<T: Scalar>(
         (atol + rtol * if a0 > a1 { a0 } else { a1 }, rtol, a0 > a1)
     };
     let count = T::of(u.len() as f64);
-    // The first of the largest.
+    // Where the norm is a maximum: the first of the largest.
     let mut top = (T::ZERO, 0);
-    for (i, u) in u.iter().enumerate() {
-        let v = (*u / at(i).0).abs();
-        top = if v > top.0 { (v, i) } else { top };
+    if norm == Norm::Max {
+        for (i, u) in u.iter().enumerate() {
+            let v = (*u / at(i).0).abs();
+            top = if v > top.0 { (v, i) } else { top };
+        }
     }
     for (i, u) in u.iter_mut().enumerate() {
         let (sc, rtol, from_y0) = at(i);

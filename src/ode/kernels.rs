@@ -234,8 +234,16 @@ fn scaled_square<T: Scalar>(
     );
     match norm {
         Norm::Rms => v / T::of(n as f64),
-        Norm::Max => v * v,
+        Norm::Max => square(v),
     }
+}
+
+/// E^2 of an error E of the maximum norm. Finite ones above 1e18 count as that: their square is finite in single precision, too.
+#[inline(always)]
+pub(crate) fn square<T: Scalar>(e: T) -> T {
+    let most = T::of(1e18);
+    let e = if e > most && e.is_finite() { most } else { e };
+    e * e
 }
 
 /// Sum of the squares of v, or its largest magnitude; `v` writes components i.. over zeros. NaN and infinity propagate.

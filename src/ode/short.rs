@@ -1,6 +1,6 @@
 //! The same step for short states, everything in registers: a kernel for each length and number of stages, for one trajectory or several in lanes.
 
-use super::kernels::{Norm, Scale};
+use super::kernels::{Norm, Scale, square};
 use super::lanes::Lane;
 use crate::linalg::Scalar;
 
@@ -158,7 +158,7 @@ fn error<T: Scalar, E: Lane<T>, const N: usize, const S: usize>(
                 big = big.larger(v.abs());
                 bad = bad + zero * v;
             }
-            (big + bad) * (big + bad)
+            (big + bad).map(square)
         }
     }
 }
@@ -205,7 +205,7 @@ pub(crate) fn attempt_any<T: Scalar, E: Lane<T>>(
                 let sum = (a + e) + (b + f) + ((c + g) + (d + h));
                 sum / E::of(n as f64)
             }
-            Norm::Max => (big + bad) * (big + bad),
+            Norm::Max => (big + bad).map(square),
         }
     };
     if m.e.len() == s { of(0) } else { combined(of(0), of(1)) }
