@@ -127,7 +127,8 @@ impl Reader<'_> {
         }
         if self.name.is_none() {
             if keyword != b"NAME" {
-                return Err(format!("found `{shown}`, expected NAME first"));
+                let hint = if keyword.starts_with(b"NAME ") { " (its name from column 15 on)" } else { "" };
+                return Err(format!("found `{shown}`, expected NAME first{hint}"));
             }
             self.name = Some(card.field3().to_vec());
             if card.columns(25, 25) != b" " && card.columns(24, 24) != b" " {

@@ -250,6 +250,7 @@ fn structure_errors() {
     fails("", 0, "no cards");
     fails("* only\n\n", 0, "no cards");
     fails("ROWS\nENDATA", 1, "expected NAME first");
+    fails("NAME T\nENDATA", 1, "expected NAME first (its name from column 15 on)");
     fails("N|OBJ\nENDATA", 1, "expected NAME first");
     fails("NAME=P\nFOO\nENDATA", 2, "unknown indicator `FOO`");
     fails("NAME=P\nFREE FORMAT\nENDATA", 2, "FREE FORMAT is not supported");
