@@ -492,7 +492,7 @@ fn main() {
             lotka_volterra,
             2,
             [1e-4, 1e-6, 1e-8],
-            &[&TSIT54, &DP54],
+            &[&TSIT54, &DP54, &BS54],
             &[&VERN87, &DOP853, &VERN76]
         );
         work_precision!(
@@ -500,7 +500,7 @@ fn main() {
             pleiades,
             28,
             [1e-6, 1e-9],
-            &[&TSIT54, &DP54],
+            &[&TSIT54, &DP54, &BS54],
             &[&VERN87, &DOP853, &VERN76]
         );
         if all {

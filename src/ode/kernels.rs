@@ -99,7 +99,11 @@ fn combine_onto<T: Scalar>(out: &mut [T], y: Option<&[T]>, h: T, row: Row<T>, k:
                     combine_block::<T, 32>(out, y, h, row, k, i);
                     i += 32;
                 }
-                while i + 8 <= n {
+                if i + 16 <= n {
+                    combine_block::<T, 16>(out, y, h, row, k, i);
+                    i += 16;
+                }
+                if i + 8 <= n {
                     combine_block::<T, 8>(out, y, h, row, k, i);
                     i += 8;
                 }
@@ -196,7 +200,20 @@ pub(crate) fn error_square<T: Scalar>(
         y0,
         y1,
         #[inline(always)]
-        |i, u| accumulate(u, h, row, k, n, i),
+        |i, u| {
+            let mut l = 0;
+            while l + 8 <= u.len() {
+                accumulate(&mut u[l..l + 8], h, row, k, n, i + l);
+                l += 8;
+            }
+            if l + 4 <= u.len() {
+                accumulate(&mut u[l..l + 4], h, row, k, n, i + l);
+                l += 4;
+            }
+            for l in l..u.len() {
+                accumulate(&mut u[l..l + 1], h, row, k, n, i + l);
+            }
+        },
     )
 }
 
@@ -246,6 +263,9 @@ pub(crate) fn square<T: Scalar>(e: T) -> T {
     e * e
 }
 
+/// Components that [`reduce`] takes at a time: a multiple of its eight partial sums.
+const BLOCK: usize = 32;
+
 /// Sum of the squares of v, or its largest magnitude; `v` writes components i.. over zeros. NaN and infinity propagate.
 #[inline(always)]
 fn reduce<T: Scalar>(n: usize, norm: Norm, v: impl Fn(usize, &mut [T])) -> T {
@@ -253,17 +273,17 @@ fn reduce<T: Scalar>(n: usize, norm: Norm, v: impl Fn(usize, &mut [T])) -> T {
         n,
         #[inline(always)]
         || {
-            let main = n - n % 8;
             let mut acc = [T::ZERO; 8];
-            for i in (0..main).step_by(8) {
-                let mut block = [T::ZERO; 8];
-                v(i, &mut block);
-                take(norm, &mut acc, &block);
-            }
-            for i in main..n {
-                let mut one = [T::ZERO; 1];
-                v(i, &mut one);
-                take(norm, &mut acc[i - main..], &one);
+            for i in (0..n).step_by(BLOCK) {
+                let mut room = [T::ZERO; BLOCK];
+                let block = &mut room[..BLOCK.min(n - i)];
+                v(i, block);
+                let eights = block.chunks_exact(8);
+                let rest = eights.remainder();
+                for eight in eights {
+                    take(norm, &mut acc, eight);
+                }
+                take(norm, &mut acc, rest);
             }
             let [a, b, c, d, e, f, g, h] = acc;
             match norm {

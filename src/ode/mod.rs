@@ -98,7 +98,7 @@ pub use stiff::{
     RODAS4, RODAS5P, RosenbrockTableau, StiffIntegrator, Switch, WithJacobian, solve_stiff,
 };
 pub use tableau::Tableau;
-pub use tableau_data::{BS32, DP54, TSIT54, VERN76};
+pub use tableau_data::{BS32, BS54, DP54, TSIT54, VERN76};
 pub use tableau_eight::{DOP853, VERN87};
 
 /// What the adjoint shares with the forward pass.

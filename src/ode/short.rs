@@ -28,7 +28,7 @@ pub(crate) fn row_mut<T>(a: &mut [T], i: usize) -> &mut [T] {
 /// for every field), else `$otherwise`.
 macro_rules! by_shape {
     ($n:expr, $s:expr, $otherwise:expr, |$N:ident, $S:ident| $call:expr) => {
-        by_shape!(@ $n, $s, $otherwise, $N, $S, $call, [2 7, 3 7, 4 7, 2 11, 3 11, 4 11, 2 13, 3 13, 4 13, 2 14, 3 14, 4 14])
+        by_shape!(@ $n, $s, $otherwise, $N, $S, $call, [2 7, 3 7, 4 7, 2 8, 3 8, 4 8, 2 11, 3 11, 4 11, 2 13, 3 13, 4 13, 2 14, 3 14, 4 14])
     };
     (@ $n:expr, $s:expr, $otherwise:expr, $N:ident, $S:ident, $call:expr, [$($nn:literal $ss:literal),*]) => {
         match ($n, $s) {

@@ -57,9 +57,9 @@ impl Tableau {
         self.a(self.stages - 1, j)
     }
     /// All built-in methods.
-    pub fn all() -> [&'static Tableau; 6] {
-        use super::{BS32, DOP853, DP54, TSIT54, VERN76, VERN87};
-        [&BS32, &DP54, &TSIT54, &VERN76, &DOP853, &VERN87]
+    pub fn all() -> [&'static Tableau; 7] {
+        use super::{BS32, BS54, DOP853, DP54, TSIT54, VERN76, VERN87};
+        [&BS32, &DP54, &TSIT54, &BS54, &VERN76, &DOP853, &VERN87]
     }
     /// The built-in method of this name.
     pub fn by_name(name: &str) -> Option<&'static Tableau> {

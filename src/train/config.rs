@@ -240,7 +240,7 @@ fn piece() -> usize {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SolverConfig {
-    /// bs32, dp54, tsit54, vern76, dop853 or vern87; default tsit54. For stochastic tasks sosri, sosri2, sriw1; default sosri.
+    /// bs32, dp54, tsit54, bs54, vern76, dop853 or vern87; default tsit54. For stochastic tasks sosri, sosri2, sriw1; default sosri.
     pub method: Option<String>,
     /// Relative tolerance; default 1.4e-8, for stochastic tasks 0.14: those of the 2021 paper's classifications.
     pub rtol: Option<f64>,

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use costate::ode::FnField;
 
 /// Steps and rejections on Lotka-Volterra at rtol = atol = 1e-6, t = 10 (with the default safety factor of 0.8).
-pub const PINNED: [(&str, u64, u64); 6] = [
+pub const PINNED: [(&str, u64, u64); 7] = [
     ("bs32", 767, 0),
     ("dp54", 97, 0),
     ("tsit54", 100, 2),
+    ("bs54", 63, 2),
     ("vern76", 57, 6),
     ("dop853", 44, 6),
     ("vern87", 34, 6),
