@@ -90,7 +90,7 @@ impl Merit {
             + p.y.iter().zip(&p.c).map(|(y, c)| (y * c).abs()).sum::<f64>()
             + 0.5 * self.eta1 * dot(&p.c, &p.c)
             + 0.5 * self.eta2 * dot(&p.lag_grad, &p.lag_grad);
-        10.0 * f64::EPSILON * terms.max(1e-10)
+        10.0 * f64::EPSILON * terms.max(1.0)
     }
 
     pub fn slope(&self, s: &Slopes) -> f64 {
