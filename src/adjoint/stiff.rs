@@ -93,6 +93,7 @@ impl<T: Scalar> StiffAdjoint<T> {
 
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then
     /// belong to where it ended. Can be called again only after another forward pass, except under [`Memory::Stages`] and [`Memory::States`].
+    /// After an error `y0_bar` is as it was and `p_bar` may hold a part of the sum; a pullback that panics uses up the pass.
     pub fn reverse<F: LinearizePullback<T>>(
         &mut self,
         field: &mut F,
@@ -132,6 +133,7 @@ impl<T: Scalar> StiffAdjoint<T> {
         check_reverse(&self.tape, (n, field.n_params()), p, bars, y0_bar, p_bar)?;
         event.map_or(Ok(()), |e| e.check(n, p.len()))?;
         end_bar(bars, &mut self.tr.lambda);
+        self.tr.st.refill();
         self.tr.counts = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };
         let (t0, norm) = (self.tape.t[0], self.integrator.options().norm);
         let (tr, scale, saves) = (&mut self.tr, &self.scale, &mut self.saves);
@@ -162,6 +164,7 @@ impl<T: Scalar> StiffAdjoint<T> {
         let n = y0.len();
         let mut out = Replay::begin(&self.tape, y0, times);
         self.tr.st.y0.copy_from_slice(y0);
+        self.tr.st.refill();
         let norm = self.integrator.options().norm;
         for j in 0..self.tape.len() {
             self.tr.step(field, self.tape.step(j), p);

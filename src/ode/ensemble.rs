@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::error::{OdeError, check_finite, check_len, check_span};
+use super::error::{OdeError, catch, check_finite, check_len, check_span};
 use super::field::VectorField;
 use super::integrator::Integrator;
 use super::options::Options;
@@ -32,14 +32,19 @@ impl<'a, T> Params<'a, T> {
 }
 
 /// What came out of an ensemble; trajectory i is number i of the input whatever the number of threads.
+///
+/// A trajectory whose field panics ends with [`OdeStop::Panicked`](super::OdeStop::Panicked), the others go on with a field of their own; its report
+/// names t0 and no counts, for how far it came is lost.
 #[derive(Debug, Clone)]
 pub struct Ensemble<T, R = OdeReport> {
-    /// Final states, dim x count.
+    /// Final states, dim x count; NaN where the field panicked.
     pub y1: Vec<T>,
     /// States at the save points, dim x saves x count; NaN where a trajectory ended early.
     pub saved: Vec<T>,
     /// One report a trajectory.
     pub reports: Vec<R>,
+    /// Trajectories whose field panicked, ascending, and the text of the panic.
+    pub panics: Vec<(usize, String)>,
 }
 
 impl<T> Ensemble<T> {
@@ -72,18 +77,39 @@ where
     F: VectorField<T>,
     M: Fn() -> F + Sync,
 {
-    let (dim, np) = sizes(&make());
-    Integrator::<T>::new(method, dim, 1, options)?;
-    check_ensemble((dim, np), span, y0, params, save_at)?;
+    let sizes = catch(|| sizes(&make()))?;
+    Integrator::<T>::new(method, sizes.0, 1, options)?;
+    check_ensemble(sizes, span, y0, params, save_at)?;
+    one_by_one(method, options, make, sizes, span, (0, y0), params, save_at)
+}
+
+/// The trajectories whose starts are the columns of `y0`, numbered from `first`; the input is checked already.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn one_by_one<T, F, M>(
+    method: &'static Tableau,
+    options: &Options,
+    make: M,
+    (dim, np): (usize, usize),
+    span: (T, T),
+    (first, y0): (usize, &[T]),
+    params: Params<'_, T>,
+    save_at: &[T],
+) -> Result<Ensemble<T>, OdeError>
+where
+    T: Scalar,
+    F: VectorField<T>,
+    M: Fn() -> F + Sync,
+{
     each_trajectory(
         (dim, y0),
         save_at,
-        || Ok((make(), Integrator::new(method, dim, 1, options)?)),
+        || Ok((catch(&make)?, Integrator::new(method, dim, 1, options)?)),
         |(field, integrator), i, y0, y1, save| {
-            let report = integrator.run(field, span, y0, params.of(i, np), save)?;
+            let report = integrator.run(field, span, y0, params.of(first + i, np), save)?;
             y1.copy_from_slice(integrator.y());
             Ok(report)
         },
+        || OdeReport::panicked(span.0.f64(), method.stability),
     )
 }
 
@@ -116,18 +142,19 @@ where
     F: Linearize<T>,
     M: Fn() -> F + Sync,
 {
-    let (dim, np) = sizes(&make());
+    let (dim, np) = catch(|| sizes(&make()))?;
     StiffIntegrator::<T>::new(method, dim, 1, options)?;
     check_ensemble((dim, np), span, y0, params, save_at)?;
     each_trajectory(
         (dim, y0),
         save_at,
-        || Ok((make(), StiffIntegrator::new(method, dim, 1, options)?)),
+        || Ok((catch(&make)?, StiffIntegrator::new(method, dim, 1, options)?)),
         |(field, integrator), i, y0, y1, save| {
             let report = integrator.run(field, span, y0, params.of(i, np), save)?;
             y1.copy_from_slice(integrator.y());
             Ok(report)
         },
+        || OdeReport::panicked(span.0.f64(), f64::INFINITY),
     )
 }
 
@@ -139,24 +166,27 @@ fn sizes<T: Scalar, F: VectorField<T>>(field: &F) -> (usize, usize) {
 const CHUNK: usize = 16;
 
 /// Runs every column of `y0` in rayon's current pool: `run(worker, i, y0, y1, save)` integrates trajectory i and writes its end. `make` makes a
-/// worker for a thread. The input is checked already.
+/// worker for a thread, and another one after a panic, whose trajectory gets the report `panicked`. The input is checked already.
 pub(crate) fn each_trajectory<T: Scalar, W, R: Send>(
     (dim, y0): (usize, &[T]),
     save_at: &[T],
     make: impl Fn() -> Result<W, OdeError> + Sync,
     run: impl Fn(&mut W, usize, &[T], &mut [T], &mut SaveAt<T>) -> Result<R, OdeError> + Sync,
+    panicked: impl Fn() -> R + Sync,
 ) -> Result<Ensemble<T, R>, OdeError> {
     let (count, width) = (y0.len() / dim, dim * save_at.len());
     let mut out = Ensemble {
         y1: vec![T::ZERO; y0.len()],
         saved: vec![T::ZERO; width * count],
         reports: Vec::with_capacity(count),
+        panics: vec![],
     };
     // A slice of length zero has no chunks: one number a trajectory stands in.
     let mut none = vec![T::ZERO; if width == 0 { count } else { 0 }];
     let saved: &mut [T] = if width == 0 { &mut none } else { &mut out.saved };
     let w = width.max(1);
-    let parts: Vec<Result<Vec<R>, OdeError>> = y0
+    type Reports<R> = (Vec<R>, Vec<(usize, String)>);
+    let parts: Vec<Result<Reports<R>, OdeError>> = y0
         .par_chunks(CHUNK * dim)
         .zip(out.y1.par_chunks_mut(CHUNK * dim))
         .zip(saved.par_chunks_mut(CHUNK * w))
@@ -164,22 +194,32 @@ pub(crate) fn each_trajectory<T: Scalar, W, R: Send>(
         .map_init(
             || (make(), SaveAt::new(save_at)),
             |(worker, save), (chunk, ((y0, y1), saved))| {
-                let worker = worker.as_mut().map_err(|e| e.clone())?;
                 let columns =
                     y0.chunks_exact(dim).zip(y1.chunks_exact_mut(dim)).zip(saved.chunks_exact_mut(w));
-                let mut reports = Vec::with_capacity(CHUNK);
+                let (mut reports, mut panics) = (Vec::with_capacity(CHUNK), vec![]);
                 for (i, ((y0, y1), saved)) in columns.enumerate() {
-                    reports.push(run(worker, chunk * CHUNK + i, y0, y1, save)?);
+                    let (i, ready) = (chunk * CHUNK + i, worker.as_mut().map_err(|e| e.clone())?);
+                    reports.push(match run(ready, i, y0, y1, save) {
+                        Err(OdeError::FieldPanicked { message }) => {
+                            y1.fill(T::of(f64::NAN));
+                            panics.push((i, message));
+                            *worker = make();
+                            panicked()
+                        }
+                        result => result?,
+                    });
                     if width > 0 {
                         saved.copy_from_slice(save.states());
                     }
                 }
-                Ok(reports)
+                Ok((reports, panics))
             },
         )
         .collect();
     for part in parts {
-        out.reports.extend(part?);
+        let (reports, panics) = part?;
+        out.reports.extend(reports);
+        out.panics.extend(panics);
     }
     Ok(out)
 }

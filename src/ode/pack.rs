@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::ensemble::{Ensemble, Params, check_ensemble};
+use super::ensemble::{Ensemble, Params, check_ensemble, one_by_one};
 use super::error::{OdeError, catch, check_finite};
 use super::integrator::{Drive, Integrator, Limits};
 use super::kernels::{Norm, Scale, any_length};
@@ -36,25 +36,34 @@ pub fn solve_lanes<T: Scalar, F: LaneField<T>>(
     let count = check_ensemble((dim, field.n_params()), span, y0, params, save_at)?;
     let width = dim * save_at.len();
     let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();
-    let parts: Vec<Result<Part<T>, OdeError>> = starts
+    let parts: Vec<Result<Ensemble<T>, OdeError>> = starts
         .into_par_iter()
         .map(|first| {
-            let ensemble = Task { field, span, y0, params, save_at, first, end: count.min(first + CHUNK) };
-            let mut pack = Pack::new(&ensemble, method, options)?;
-            catch(|| pack.run(&ensemble))??;
-            Ok(pack.out)
+            let task = Task { field, span, y0, params, save_at, first, end: count.min(first + CHUNK) };
+            let mut pack = Pack::new(&task, method, options)?;
+            if let Ok(done) = catch(|| pack.run(&task)) {
+                done?;
+                let Part { y1, saved, reports } = pack.out;
+                let reports = reports.into_iter().flatten().collect();
+                return Ok(Ensemble { y1, saved, reports, panics: vec![] });
+            }
+            // Which lane panicked is not known: one trajectory after the other, with the same operations, says it.
+            let (sizes, part) = ((dim, field.n_params()), &y0[first * dim..task.end * dim]);
+            one_by_one(method, options, || OneLane(field), sizes, span, (first, part), params, save_at)
         })
         .collect();
     let mut out = Ensemble {
         y1: Vec::with_capacity(y0.len()),
         saved: Vec::with_capacity(width * count),
-        reports: vec![],
+        reports: Vec::with_capacity(count),
+        panics: vec![],
     };
-    for part in parts {
+    for (part, first) in parts.into_iter().zip((0..).step_by(CHUNK)) {
         let part = part?;
         out.y1.extend(part.y1);
         out.saved.extend(part.saved);
-        out.reports.extend(part.reports.into_iter().flatten());
+        out.reports.extend(part.reports);
+        out.panics.extend(part.panics.into_iter().map(|(i, text)| (first + i, text)));
     }
     Ok(out)
 }

@@ -20,6 +20,9 @@ pub enum OdeStop {
     SolverFailed,
     /// A fixed step met values that are not finite, and must not shrink.
     NotFinite,
+    /// Of an ensemble's trajectory: what is the user's panicked, [`Ensemble::panics`](super::Ensemble::panics) says with what. A single integration
+    /// returns [`OdeError::FieldPanicked`](super::OdeError::FieldPanicked) instead.
+    Panicked,
 }
 
 impl OdeStop {
@@ -41,6 +44,10 @@ impl OdeStop {
             OdeStop::SolverFailed => Err(format!(
                 "the implicit equations could not be solved at {at} after {steps}: check that the Jacobian belongs to the field, and that the field is finite there"
             )),
+            OdeStop::Panicked => {
+                Err("the equation's functions panicked: the ensemble's list of panics has the text"
+                    .to_string())
+            }
             OdeStop::NotFinite => {
                 Ok(format!("the fixed step {h:.3e} met values that are not finite at {at} after {steps}"))
             }
@@ -99,7 +106,7 @@ pub struct OdeReport {
     pub h: f64,
     /// Scaled error of the last attempt.
     pub error: f64,
-    /// Shampine's estimate of the dominant eigenvalue at the last accepted step, if one was computed.
+    /// Shampine's estimate of the dominant eigenvalue at the last accepted step, if one was computed; rough for [`BS32`](super::BS32).
     pub stiffness: Option<f64>,
     /// Size of the method's stability interval on the negative axis.
     pub stability: f64,
@@ -110,6 +117,20 @@ pub struct OdeReport {
 }
 
 impl OdeReport {
+    /// Of a trajectory whose field panicked: how far it came is lost with the panic, so the start is what it names.
+    pub(crate) fn panicked(t0: f64, stability: f64) -> Self {
+        Self {
+            stop: OdeStop::Panicked,
+            t: t0,
+            h: 0.0,
+            error: 0.0,
+            stiffness: None,
+            stability,
+            stiff_at: None,
+            counts: OdeCounts::default(),
+        }
+    }
+
     /// Whether t1, or a terminal event, was reached.
     pub fn ok(&self) -> bool {
         matches!(self.stop, OdeStop::Finished | OdeStop::Stopped)

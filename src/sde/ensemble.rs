@@ -7,7 +7,7 @@ use super::method::SdeMethod;
 use super::options::SdeOptions;
 use super::report::{SdeCounts, SdeReport};
 use crate::linalg::Scalar;
-use crate::ode::internal::{check_save_points, check_starts, each_trajectory};
+use crate::ode::internal::{catch, check_save_points, check_starts, each_trajectory};
 use crate::ode::{Ensemble, OdeError, Params, VectorField};
 
 /// What came out of an ensemble of stochastic trajectories.
@@ -47,9 +47,10 @@ where
     G: Diffusion<T>,
     M: Fn() -> Sde<F, G> + Sync,
 {
-    let probe = make();
-    let (dim, np, noise) = (probe.dim(), probe.n_params(), probe.diffusion.noise());
-    drop(probe);
+    let (dim, np, noise) = catch(|| {
+        let probe = make();
+        (probe.dim(), probe.n_params(), probe.diffusion.noise())
+    })?;
     SdeIntegrator::<T>::new(method, noise, dim, 1, options)?;
     let count = check_starts((dim, np), y0, params)?;
     if brownian.first_trajectory as u64 + count as u64 > 1 << 32 {
@@ -63,12 +64,13 @@ where
     each_trajectory(
         (dim, y0),
         save_at,
-        || Ok((make(), SdeIntegrator::new(method, noise, dim, 1, options)?)),
+        || Ok((catch(&make)?, SdeIntegrator::new(method, noise, dim, 1, options)?)),
         |(sde, integrator), i, y0, y1, save| {
             let path = brownian.trajectories_from(brownian.first_trajectory + i as u32);
             let report = integrator.run(sde, span, y0, params.of(i, np), &path, save)?;
             y1.copy_from_slice(integrator.y());
             Ok(report)
         },
+        || SdeReport::panicked(span.0.f64(), method.stability),
     )
 }

@@ -56,6 +56,12 @@ pub struct SdeReport {
 }
 
 impl SdeReport {
+    /// Of a trajectory whose drift or diffusion panicked: how far it came is lost with the panic, so the start is what it names.
+    pub(crate) fn panicked(t0: f64, stability: f64) -> Self {
+        let counts = SdeCounts::default();
+        Self { stop: OdeStop::Panicked, t: t0, h: 0.0, error: 0.0, stiffness: None, stability, counts }
+    }
+
     /// Whether t1 was reached, or a sink ended the integration.
     pub fn ok(&self) -> bool {
         matches!(self.stop, OdeStop::Finished | OdeStop::Stopped)

@@ -85,6 +85,7 @@ impl<T: Scalar> StiffIntegrator<T> {
         catch(|| {
             sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
             self.st.y0.copy_from_slice(y0);
+            self.st.refill();
             Ok(self.drive(field, span, p, sinks))
         })?
     }

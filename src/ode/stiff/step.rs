@@ -55,6 +55,15 @@ pub(crate) struct RosStages<T> {
     pub keep: Vec<T>,
 }
 
+impl<T: Scalar> RosStages<T> {
+    /// Before the first step: makes g and r again, which a panic in an earlier step has lost.
+    pub fn refill(&mut self) {
+        let n = self.y0.len();
+        self.g.resize(n, T::ZERO);
+        self.r.resize(n, T::ZERO);
+    }
+}
+
 impl<T: Scalar> Rosenbrock<T> {
     pub fn new(tab: &'static RosenbrockTableau) -> Self {
         let s = tab.stages();
@@ -173,6 +182,7 @@ impl<T: Scalar> Rosenbrock<T> {
                 _ => {}
             }
         }
+        // A field that panics takes them along: see `refill`.
         let mut g = std::mem::take(&mut st.g);
         let mut r = std::mem::take(&mut st.r);
         lu::wide(
