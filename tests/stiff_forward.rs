@@ -1,4 +1,4 @@
-//! Rosenbrock methods, diffsol and the automatic choice: orders, reference values, statuses, events, bad input, allocations.
+//! Rosenbrock methods and the automatic choice: orders, reference values, statuses, events, bad input, allocations.
 
 #[path = "common/alloc.rs"]
 mod alloc;
@@ -122,10 +122,6 @@ fn reference_values() {
         println!("{} {:?}", pr.name, auto.switches());
         check("auto", &r, auto.y(), 1e-5);
         assert!(!auto.switches().is_empty() && r.stiff_at == Some(auto.switches()[0].t));
-
-        let mut bdf = Diffsol::new(DiffsolMethod::Bdf, pr.n, 1, &tolerances(1e-7)).unwrap();
-        let r = bdf.run(&mut field(pr), span, pr.y0, pr.p, &mut ()).unwrap();
-        check("diffsol bdf", &r, bdf.y(), 1e-4);
     }
 }
 
@@ -328,22 +324,12 @@ fn bad_input_is_one_clear_error_each() {
     let mut auto = Auto::new(&TSIT54, &RODAS5P, 3, 1, &d).unwrap();
     assert!(auto.run(&mut field(pr), (0.0, 1.0), &y[..2], p, &mut ()).is_err());
     assert!(Auto::<f64>::new(&TSIT54, &RODAS5P, 0, 1, &d).is_err());
-    // What diffsol has no place for.
-    for o in [
-        Options::fixed(0.1),
-        Options { norm: Norm::Max, ..Options::default() },
-        Options { max_step: 1.0, ..Options::default() },
-        Options::tolerances(vec![1e-3, 1e-3, 1e-3], 1e-3),
-    ] {
-        let e = Diffsol::new(DiffsolMethod::Bdf, 3, 1, &o).unwrap_err().to_string();
-        assert!(e.contains("for diffsol"), "{e}");
-    }
 }
 
 #[test]
 fn no_allocation_per_step() {
     for pr in &problems::ALL {
-        for tab in [&RODAS4, &RODAS5P] {
+        for tab in RosenbrockTableau::all() {
             let mut it = StiffIntegrator::new(tab, pr.n, 1, &tolerances(1e-4)).unwrap();
             let mut save = SaveAt::new(&[0.1 * pr.t1, 0.5 * pr.t1]);
             let mut hand = field(pr);
@@ -354,6 +340,13 @@ fn no_allocation_per_step() {
             let b = it.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
             assert_eq!(allocations() - before, 0, "{} {}", pr.name, tab.name);
             assert!(a.counts.accepted > 20 && b.counts.accepted > 20);
+
+            let mut auto = Auto::new(&TSIT54, tab, pr.n, 1, &tolerances(1e-4)).unwrap();
+            auto.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
+            let before = allocations();
+            let r = auto.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
+            assert_eq!(allocations() - before, 0, "{} auto with {}", pr.name, tab.name);
+            assert!(r.ok() && !auto.switches().is_empty(), "{} {}: {r:?}", pr.name, tab.name);
         }
     }
 }
@@ -465,76 +458,6 @@ fn auto_goes_there_and_back_and_sinks_see_one_integration() {
     let mut auto = Auto::new(&TSIT54, &RODAS5P, 2, 1, &tolerances(1e-6)).unwrap();
     let r = auto.run(&mut field(pr), (0.0, pr.t1), pr.y0, pr.p, &mut ev).unwrap();
     assert!(r.stop == OdeStop::Stopped && (r.t - 500.0).abs() < 1e-9, "{r:?}");
-}
-
-#[test]
-fn diffsol_answers_as_the_others_do() {
-    let zero = std::f64::consts::PI - 1e3f64.atan();
-    for method in [DiffsolMethod::Bdf, DiffsolMethod::TrBdf2, DiffsolMethod::Esdirk34] {
-        let mut ev = Events::new()
-            .when(Crossing::Falling, AtEvent::Record, |_, y: &[f64]| y[0])
-            .when(Crossing::Any, AtEvent::Handle, |t, _: &[f64]| t - 2.0)
-            .on_event(|_, y| {
-                y[0] = 5.0;
-                ControlFlow::Continue(())
-            });
-        let (mut save, mut dense) = (SaveAt::new(&[0.0, 0.7, 1.5, 2.4, 3.0]), DenseSolution::new());
-        let mut it = Diffsol::new(method, 1, 1, &Options::tolerances(1e-7, 1e-8)).unwrap();
-        let sinks = &mut (&mut ev, &mut save, &mut dense);
-        let r = it.run(&mut relaxation(), (0.0, 3.0), &[slow(0.0)], &[], sinks).unwrap();
-        assert_eq!((r.stop, r.t), (OdeStop::Finished, 3.0), "{method:?} {r:?}");
-        assert!((ev.happened()[0].t - zero).abs() < 1e-5, "{method:?} {}", ev.happened()[0].t - zero);
-        for (i, t) in [(1, 0.7), (2, 1.5), (3, 2.4), (4, 3.0)] {
-            assert!(
-                (save.state(i)[0] - slow(t)).abs() < 1e-5,
-                "{method:?} {t}: {}",
-                save.state(i)[0] - slow(t)
-            );
-            assert!((dense.at(t).unwrap()[0] - save.state(i)[0]).abs() < 1e-12);
-        }
-        let want = slow(2.001) + (5.0 - slow(2.0)) * (-1f64).exp();
-        assert!((dense.at(2.001).unwrap()[0] - want).abs() < 1e-3, "{method:?}");
-        assert_eq!(it.y(), save.state(4));
-        assert!(r.counts.evals > r.counts.accepted && r.counts.jacobians > 0 && r.counts.factorizations > 0);
-
-        // Backwards, a batch, a limit on steps, a field that leaves its domain, one that is not finite at the start.
-        let mut decay =
-            Differences::new(FnField::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
-                dy[0] = -y[0]
-            }));
-        let mut it = Diffsol::new(method, 1, 2, &Options::tolerances(1e-6, 1e-8)).unwrap();
-        let r = it.run(&mut decay, (1.0, 0.0), &[1.0, 2.0], &[], &mut ()).unwrap();
-        let e = 1f64.exp();
-        assert!(
-            r.ok() && (it.y()[0] - e).abs() < 1e-4 && (it.y()[1] - 2.0 * e).abs() < 2e-4,
-            "{method:?} {:?}",
-            it.y()
-        );
-        let few = Options { max_steps: 5, ..Options::default() };
-        let mut it = Diffsol::new(method, 1, 1, &few).unwrap();
-        let r = it.run(&mut relaxation(), (0.0, 3.0), &[0.0], &[], &mut ()).unwrap();
-        assert_eq!(r.stop, OdeStop::MaxSteps, "{method:?}");
-        assert!(r.message().contains("stability does not limit"), "{}", r.message());
-        let mut f = Differences::new(FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
-            dy[0] = (1.0 - t).sqrt() * y[0]
-        }));
-        let mut it = Diffsol::new(method, 1, 1, &Options::default()).unwrap();
-        let r = it.run(&mut f, (2.0, 5.0), &[1.0], &[], &mut ()).unwrap();
-        assert_eq!(r.stop, OdeStop::StartNotFinite);
-        let r = it.run(&mut f, (0.0, 5.0), &[1.0], &[], &mut ()).unwrap();
-        assert!(
-            matches!(r.stop, OdeStop::StepUnderflow | OdeStop::SolverFailed | OdeStop::MaxSteps),
-            "{method:?} {r:?}"
-        );
-        assert!(!r.ok() && r.t <= 1.0 + 1e-6, "{method:?} {r:?}");
-        let mut panics =
-            Differences::new(FnField::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| {
-                assert!(t < 0.5, "too late");
-                dy[0] = 1.0;
-            }));
-        let e = it.run(&mut panics, (0.0, 1.0), &[1.0], &[], &mut ()).unwrap_err();
-        assert!(matches!(e, OdeError::FieldPanicked { .. }), "{e}");
-    }
 }
 
 #[test]

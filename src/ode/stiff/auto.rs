@@ -62,6 +62,8 @@ pub struct Auto<T: Scalar> {
     stiff: StiffIntegrator<T>,
     options: Options,
     y: Vec<T>,
+    /// Where the next part begins.
+    start: Vec<T>,
     switches: Vec<Switch>,
 }
 
@@ -79,6 +81,7 @@ impl<T: Scalar> Auto<T> {
             stiff: StiffIntegrator::new(stiff, dim, batch, options)?,
             options: options.clone(),
             y: vec![T::ZERO; dim * batch],
+            start: vec![],
             switches: vec![],
         })
     }
@@ -117,23 +120,24 @@ impl<T: Scalar> Auto<T> {
         };
         let (mut t, mut first_step) = (t0, self.options.first_step);
         let mut total = OdeCounts::default();
-        let mut start = y0.to_vec();
+        self.start.clear();
+        self.start.extend_from_slice(y0);
         loop {
             let left = self.options.max_steps.saturating_sub(total.accepted + total.rejected);
             watch.restart(total.accepted);
             let mut report = if watch.stiff {
                 let options = self.stiff.options_mut();
                 (options.first_step, options.max_steps) = (first_step, left);
-                self.stiff.run(field, (t, t1), &start, p, &mut watch)?
+                self.stiff.run(field, (t, t1), &self.start, p, &mut watch)?
             } else {
                 let options = self.explicit.options_mut();
                 (options.first_step, options.max_steps) = (first_step, left);
-                self.explicit.run(field, (t, t1), &start, p, &mut watch)?
+                self.explicit.run(field, (t, t1), &self.start, p, &mut watch)?
             };
             total += report.counts;
             t = T::of(report.t);
             let y = if watch.stiff { self.stiff.y() } else { self.explicit.y() };
-            start.copy_from_slice(y);
+            self.start.copy_from_slice(y);
             let shrunk =
                 !watch.stiff && report.stop == OdeStop::StepUnderflow && self.options.fixed_step.is_none();
             let switch = (watch.switch && !watch.ended) || shrunk;
@@ -147,7 +151,7 @@ impl<T: Scalar> Auto<T> {
             if switch && !shrunk {
                 report.stop = OdeStop::Finished;
             }
-            self.y.copy_from_slice(&start);
+            self.y.copy_from_slice(&self.start);
             report.counts = total;
             report.stiff_at = self.switches.first().map(|s| s.t);
             return Ok(report);

@@ -24,7 +24,7 @@ pub enum DiffsolMethod {
     Bdf,
     /// TR-BDF2, order 2, stiffly accurate.
     TrBdf2,
-    /// A singly diagonally implicit Runge-Kutta method of order 4 with an explicit first stage.
+    /// A singly diagonally implicit Runge-Kutta method of order 3, four stages, the first one explicit (Jorgensen, Kristensen, Thomsen 2018).
     Esdirk34,
 }
 
