@@ -140,6 +140,7 @@ impl<T: Scalar> Adjoint<T> {
 
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then
     /// belong to where it ended. Can be called again only after another forward pass, except under [`Memory::Stages`] and [`Memory::States`].
+    /// After an error `y0_bar` is as it was and `p_bar` may hold a part of the sum; a pullback that panics uses up the pass.
     pub fn reverse<F: Pullback<T>>(
         &mut self,
         field: &mut F,

@@ -91,14 +91,16 @@ impl<T: Scalar> Tape<T> {
     pub fn peak_states(&self) -> usize {
         self.peak_slots
     }
-    /// Bytes of all buffers, times and indices included.
+    /// Bytes of all buffers, times, indices and the buffers' headers included.
     pub fn bytes(&self) -> usize {
         let states: usize = self.slots.iter().map(Vec::capacity).sum();
         let stages: usize = self.stages.iter().map(|s| s.k.capacity() + s.keep.capacity()).sum();
         let times = self.t.capacity() + self.h.capacity() + self.t_next.capacity();
         let indices =
             self.held.capacity() * size_of::<(usize, usize)>() + self.free.capacity() * size_of::<usize>();
-        (states + stages + times) * size_of::<T>() + indices
+        let headers = self.slots.capacity() * size_of::<Vec<T>>()
+            + self.stages.capacity() * size_of::<StoredStages<T>>();
+        (states + stages + times) * size_of::<T>() + indices + headers
     }
     /// Whether the steps can be transposed or run again; with `event`, through the terminal event that ended the pass.
     pub(crate) fn check(&self, n: usize, event: bool) -> Result<(), OdeError> {

@@ -23,7 +23,7 @@ use crate::ode::{Norm, OdeError, Pullback, Start, VectorField};
 ///
 /// The program that is differentiated is the sequence of accepted steps with step sizes and Brownian increments FROZEN: rejected attempts, the
 /// controller and the path leave no trace. Bars may be given on y(t1), on save points of the forward pass, and on each step's E_j and S_j.
-/// Memory as in [`crate::adjoint`]: under [`Memory::Stages`] and [`Memory::States`] the increments are kept with the states; under
+/// Memory as in [`crate::adjoint`]: under [`Memory::Stages`] and [`Memory::States`] the increments (and I10, where the method uses it) are kept with the states; under
 /// the other policies they are read from the path again, bit for bit the same.
 ///
 /// ```
@@ -69,6 +69,8 @@ pub struct SdeAdjoint<T: Scalar> {
 #[derive(Debug, Clone, Default)]
 struct Record<T> {
     ticks: Vec<(u64, u64)>,
+    /// Whether the method uses I10.
+    with_area: bool,
     stored: Vec<Stored<T>>,
 }
 
@@ -84,13 +86,15 @@ struct Stored<T> {
 
 impl<T: Scalar> Stored<T> {
     /// Exchanges the noise, and the stages if wanted, with those in `st`.
-    fn swap(&mut self, st: &mut SdeStages<T>, stages: bool) {
+    fn swap(&mut self, st: &mut SdeStages<T>, with_area: bool, stages: bool) {
         let exchange = |a: &mut Vec<T>, b: &mut Vec<T>| {
             a.resize(b.len(), T::ZERO);
             std::mem::swap(a, b);
         };
         exchange(&mut self.w, &mut st.x[0]);
-        exchange(&mut self.x2, &mut st.x[2]);
+        if with_area {
+            exchange(&mut self.x2, &mut st.x[2]);
+        }
         if stages {
             exchange(&mut self.k, &mut st.k);
             exchange(&mut self.g, &mut st.g);
@@ -122,7 +126,7 @@ impl<T: Scalar> SdeSink<T> for Recorder<'_, T> {
         if self.1.stored.len() == j {
             self.1.stored.push(Stored::default());
         }
-        self.1.stored[j].swap(stages.0, memory == Memory::Stages);
+        self.1.stored[j].swap(stages.0, self.1.with_area, memory == Memory::Stages);
     }
     fn wants_keep(&self) -> bool {
         self.0.memory() == Memory::Stages
@@ -142,7 +146,7 @@ impl<T: Scalar> SdeAdjoint<T> {
         let integrator = SdeIntegrator::new(method, noise, dim, batch, options)?;
         Ok(Self {
             tape: Tape::new(memory)?,
-            record: Record::default(),
+            record: Record { with_area: method.needs_area(), ..Record::default() },
             tr: SdeTransposed::new(&integrator.srk),
             saves: vec![],
             integrator,
@@ -162,7 +166,8 @@ impl<T: Scalar> SdeAdjoint<T> {
             [&s.w, &s.x2, &s.k, &s.g, &s.keep_k, &s.keep_g].iter().map(|v| v.capacity()).sum::<usize>()
         };
         let stored = self.record.stored.iter().map(of).sum::<usize>() * size_of::<T>();
-        self.tape.bytes() + stored + self.record.ticks.capacity() * size_of::<(u64, u64)>()
+        let headers = self.record.stored.capacity() * size_of::<Stored<T>>();
+        self.tape.bytes() + stored + headers + self.record.ticks.capacity() * size_of::<(u64, u64)>()
     }
 
     /// Integrates, showing every step to `sinks` and recording it.
@@ -188,6 +193,7 @@ impl<T: Scalar> SdeAdjoint<T> {
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then
     /// belong to where it ended. Times of the bars must be ends of steps: save points of the forward pass. Can be called again only
     /// after another forward pass, except under [`Memory::Stages`] and [`Memory::States`].
+    /// After an error `y0_bar` is as it was and `p_bar` may hold a part of the sum; a pullback that panics uses up the pass.
     pub fn reverse<F: Pullback<T>, G: DiffusionPullback<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
@@ -357,7 +363,7 @@ impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Steps<T> for Pass<'_, '
         let stages = tape.memory() == Memory::Stages;
         let stored = stages || tape.memory() == Memory::States;
         if stored {
-            self.record.stored[j].swap(&mut self.tr.st, stages);
+            self.record.stored[j].swap(&mut self.tr.st, self.record.with_area, stages);
             self.srk.finish_noise(h, &mut self.tr.st);
         } else {
             noise_from_path(self.srk, self.path, self.record.ticks[j], h, &mut self.tr.st);
@@ -370,7 +376,7 @@ impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Steps<T> for Pass<'_, '
         let estimates = estimate_bars(self.bars, j);
         self.tr.reverse(self.srk, self.sde, (t, h), self.p, self.error, estimates, self.p_bar);
         if stored {
-            self.record.stored[j].swap(&mut self.tr.st, stages);
+            self.record.stored[j].swap(&mut self.tr.st, self.record.with_area, stages);
         }
     }
 }
