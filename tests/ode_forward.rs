@@ -146,29 +146,19 @@ fn reference_values() {
     let read = |name: &str| -> Vec<f64> {
         values[name].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
     };
-    for tab in [&DP54, &TSIT54, &VERN76, &DOP853] {
-        let o = Options::tolerances(1e-11, 1e-12);
-        let s = solve(&mut lotka_volterra(), tab, &o, (0.0, 10.0), &[1.0, 1.0], &[1.5, 1.0, 3.0, 1.0], &[])
-            .unwrap();
-        for (a, b) in s.y1.iter().zip(read("LV")) {
-            assert!((a - b).abs() < 1e-8, "{} {a} {b}", tab.name);
-        }
-        let s = solve(&mut pleiades(), tab, &o, (0.0, 3.0), &common::PLEIADES, &[], &[]).unwrap();
-        for (a, b) in s.y1.iter().zip(read("Pleiades")) {
-            assert!((a - b).abs() < 1e-6, "{} {a} {b}", tab.name);
-        }
-        let s = solve(
-            &mut common::arenstorf(),
-            tab,
-            &o,
-            (0.0, common::ARENSTORF_PERIOD),
-            &common::ARENSTORF,
-            &[],
-            &[],
-        );
-        for (a, b) in s.unwrap().y1.iter().zip(read("Arenstorf")) {
-            assert!((a - b).abs() < 1e-4, "{} {a} {b}", tab.name);
-        }
+    for tab in Tableau::all() {
+        let o = Options { max_steps: 10_000_000, ..Options::tolerances(1e-11, 1e-12) };
+        let far = |mut field: common::Field, t1: f64, y0: &[f64], p: &[f64], name: &str| {
+            let s = solve(&mut field, tab, &o, (0.0, t1), y0, p, &[]).unwrap();
+            assert!(s.report.ok(), "{} {name}: {}", tab.name, s.report.message());
+            let error = s.y1.iter().zip(read(name)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            println!("{} {name}: {error:.1e}, {} steps", tab.name, s.report.counts.accepted);
+            error
+        };
+        let lv = far(lotka_volterra(), 10.0, &[1.0, 1.0], &[1.5, 1.0, 3.0, 1.0], "LV");
+        let stars = far(pleiades(), 3.0, &common::PLEIADES, &[], "Pleiades");
+        let orbit = far(common::arenstorf(), common::ARENSTORF_PERIOD, &common::ARENSTORF, &[], "Arenstorf");
+        assert!(lv < 1e-10 && stars < 1e-8 && orbit < 1e-6, "{}: {lv:e} {stars:e} {orbit:e}", tab.name);
     }
 }
 
@@ -330,7 +320,7 @@ fn failures_say_where_how_stiff_and_what_to_try() {
     // Stiff: eigenvalue -1e6.
     let mut f =
         FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -1e6 * (y[0] - t.cos()));
-    for tab in [&DP54, &TSIT54, &VERN76, &DOP853] {
+    for tab in Tableau::all() {
         let o = Options { max_steps: 5000, ..Options::default() };
         let r = solve(&mut f, tab, &o, (0.0, 2.0), &[1.0], &[], &[]).unwrap().report;
         assert_eq!(r.stop, OdeStop::MaxSteps);
@@ -541,4 +531,61 @@ fn an_ensemble_does_not_depend_on_the_number_of_threads() {
     let each: Vec<f64> = p.repeat(count);
     let e = solve_ensemble(&TSIT54, &o, lorenz, (0.0, 5.0), &y0, Params::Each(&each), &[]).unwrap();
     assert_eq!(e.y1, one.y1);
+}
+
+#[test]
+fn ensembles_backwards_in_time_are_their_trajectories() {
+    let (count, span, times) = (50, (2.0, -1.0), [2.0, 0.7, 0.5, -1.0]);
+    let y0: Vec<f64> = (0..count).flat_map(|i| [1.0 + 0.02 * i as f64, 1.0]).collect();
+    let p: Vec<f64> = (0..count).flat_map(|i| [1.5, 1.0, 3.0, 1.0 + 0.01 * i as f64]).collect();
+    let o = Options::tolerances(1e-7, 1e-7);
+    let stiff = || Differences::new(lotka_volterra());
+    let columns = || y0.chunks(2).zip(p.chunks(4));
+    let check = |what: &str, e: &Ensemble<f64>, alone: &[Solution<f64>]| {
+        assert_eq!((e.reports.len(), e.failed().count(), e.panics.len()), (count, 0, 0), "{what}");
+        for (i, s) in alone.iter().enumerate() {
+            let found = (&e.y1[2 * i..2 * i + 2], &e.saved[8 * i..8 * i + 8], &e.reports[i]);
+            assert_eq!(found, (&s.y1[..], s.states(), &s.report), "{what} {i}");
+            assert!(s.report.t == -1.0 && s.states()[..2] == y0[2 * i..2 * i + 2], "{what} {i}");
+        }
+    };
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let each = Params::Each(&p);
+        for tab in Tableau::all() {
+            let e =
+                pool.install(|| solve_ensemble(tab, &o, lotka_volterra, span, &y0, each, &times)).unwrap();
+            let alone = |(y0, p)| solve(&mut lotka_volterra(), tab, &o, span, y0, p, &times).unwrap();
+            check(tab.name, &e, &columns().map(alone).collect::<Vec<_>>());
+        }
+        for tab in RosenbrockTableau::all() {
+            let e = pool.install(|| solve_stiff_ensemble(tab, &o, stiff, span, &y0, each, &times)).unwrap();
+            let alone = |(y0, p)| solve_stiff(&mut stiff(), tab, &o, span, y0, p, &times).unwrap();
+            check(tab.name, &e, &columns().map(alone).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn the_stiffness_estimate_is_the_eigenvalue_except_for_bs32() {
+    // y' = -100 (y - cos t): both stages of S at t + h, the difference of f is -100 times that of y. Those of BS32 are a quarter of a
+    // step apart, and on the slow solution cos t moves as far as y does.
+    for tab in Tableau::all() {
+        let mut f = FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            dy[0] = -100.0 * (y[0] - t.cos())
+        });
+        let (mut least, mut most) = (f64::INFINITY, 0.0f64);
+        let watch = FnSink(|s: &mut Step<'_, f64>| {
+            if s.t0() > 0.2 {
+                (least, most) = (least.min(s.stiffness()), most.max(s.stiffness()));
+            }
+            ControlFlow::Continue(())
+        });
+        let o = Options { max_step: 5e-3, ..Options::tolerances(1e-6, 1e-6) };
+        let mut it = Integrator::new(tab, 1, 1, &o).unwrap();
+        it.run(&mut f, (0.0, 2.0), &[1.0], &[], &mut (watch,)).unwrap();
+        println!("{}: S from {least:.3} to {most:.3}", tab.name);
+        let right = least > 99.9 && most < 100.1;
+        assert!(if tab.name == "bs32" { most < 10.0 } else { right }, "{}: {least} {most}", tab.name);
+    }
 }
