@@ -1,6 +1,9 @@
 //! costate: numerical constrained optimization and neural differential equations.
 //!
 //! Multipliers and adjoints are both *costates*: that is the name.
+//!
+//! Constrained optimization: [`nlp`] for a problem of your own, [`sif`] for CUTEst's files, [`opt`] to solve them. Differential equations: [`ode`] has
+//! one table that says which method to choose, explicit, stiff or stochastic; [`sde`] is noise, [`adjoint`] gradients, [`nn`] networks, [`mod@train`] fits.
 #![warn(missing_docs)]
 
 pub mod adjoint;

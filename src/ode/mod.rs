@@ -6,25 +6,29 @@
 //!
 //! # Which method to choose
 //!
-//! | problem | method | why |
-//! |---|---|---|
-//! | nothing special, rtol 1e-3 to 1e-8; neural ODEs | [`TSIT54`] | smallest error for its cost at order 5; six evaluations a step |
-//! | as above, to compare with other codes | [`DP54`] | the classical pair |
-//! | rough solutions, rtol above 1e-3, fields with kinks | [`BS32`] | three evaluations a step |
-//! | smooth, rtol 1e-8 to 1e-13, cheap field | [`VERN76`] | order 7; ten evaluations a step, sixteen with dense output |
-//! | smooth, rtol below 1e-5, long orbits | [`VERN87`] | order 8, error constant 22 times smaller than the next; thirteen evaluations a step, sixteen with dense output; f64 |
-//! | as above, rtol below 1e-12, or dense output below 1e-11 | [`DOP853`] | order 8 with small weights: less rounding; twelve evaluations a step, fifteen with dense output |
-//! | [`OdeReport::stiff_at`] is set, or the message says stiff | none of these | a stiff method |
+//! One table for explicit, stiff and stochastic problems; [`solve`], [`solve_stiff`] and [`solve_sde`](crate::sde::solve_sde) take the methods in the second column.
+//! A step's cost is in evaluations of f (of f and g with noise), besides what is said.
 //!
-//! Stiff problems (fast decay that has died out limits the step of an explicit method) need the Jacobian df/dy:
+//! | problem | method | order | a step costs | adjoint | remarks |
+//! |---|---|---|---|---|---|
+//! | nothing special, rtol 1e-3 to 1e-8; neural ODEs | [`TSIT54`] | 5 | 6 | [`Adjoint`] | smallest error for its cost at order 5 |
+//! | as above, to compare with other codes | [`DP54`] | 5 | 6 | [`Adjoint`] | the classical pair |
+//! | as the first, for fewer and longer steps | [`BS54`] | 5 | 7; 6 rejected | [`Adjoint`] | leading error coefficients 6.3 times smaller than those of [`TSIT54`] |
+//! | rough solutions, rtol above 1e-3, fields with kinks | [`BS32`] | 3 | 3 | [`Adjoint`] | S is rough, see below |
+//! | smooth, rtol 1e-8 to 1e-13, cheap field | [`VERN76`] | 7 | 10; 16 with dense output | [`Adjoint`] | |
+//! | smooth, rtol below 1e-5, long orbits | [`VERN87`] | 8 | 13; 16 with dense output | [`Adjoint`] | error constant 22 times smaller than the next; f64 |
+//! | as above, rtol below 1e-12, or dense output below 1e-11 | [`DOP853`] | 8 | 12; 15 with dense output | [`Adjoint`] | small weights: less rounding |
+//! | stiff ([`OdeReport::stiff_at`] is set, or the message says so), up to about a hundred unknowns, rtol 1e-3 to 1e-8 | [`RODAS5P`] | 5 | 8; a Jacobian, a factorization | [`StiffAdjoint`] | [`StiffIntegrator`] for sinks |
+//! | as above, rtol above 1e-4, or costly evaluations | [`RODAS4`], [`RODAS3P`] | 4, 3 | 6, or 3; a Jacobian, a factorization | [`StiffAdjoint`] | |
+//! | stiff in parts, or not known | [`Auto`] | its two methods' | theirs | none | explicit until S h stays at the stability limit, and back |
+//! | stiff and large, rtol below 1e-8 | [`Diffsol`] with [`DiffsolMethod::Bdf`] | 1 to 5 | few factorizations | none | |
+//! | noise, diagonal or scalar | [`SOSRI`] | strong 1.5 | 4 + 4 | [`SdeAdjoint`] | [`SRIW1`] has half the evaluations of f, [`SOSRI2`] estimates S |
+//! | noise, additive, any shape | [`SOSRA`] | strong 1.5 | 3 + 3 | [`SdeAdjoint`] | [`SRA1`] is cheaper, [`SOSRA2`] estimates S |
+//! | noise, a matrix that commutes | [`MILSTEIN`] | strong 1 | 1 + 1 + columns | [`SdeAdjoint`] | fixed step |
+//! | noise, any other matrix; moments by many paths at low accuracy | [`EULER_MARUYAMA`] | strong 0.5, weak 1 | 1 + 1 | [`SdeAdjoint`] | fixed step |
 //!
-//! | problem | method | why |
-//! |---|---|---|
-//! | stiff, up to about a hundred unknowns, rtol 1e-3 to 1e-8 | [`StiffIntegrator`] with [`RODAS5P`] | order 5, eight stages, one factorization a step |
-//! | as above, rtol above 1e-4, or costly evaluations | [`RODAS4`], [`RODAS3P`] | six evaluations a step, or three |
-//! | stiff in parts, or not known | [`Auto`] | explicit until S h stays at the stability limit, and back |
-//! | stiff and large, rtol below 1e-8 | [`Diffsol`] with [`DiffsolMethod::Bdf`] | few factorizations; no discrete adjoint |
-//! | gradients through a stiff problem | [`StiffAdjoint`](crate::adjoint::StiffAdjoint) | exact transpose of the Rosenbrock steps |
+//! What the orders of stochastic methods presuppose is in [`crate::sde`]. Stiff means: fast decay that has died out limits the step of an explicit method;
+//! the methods for it need the Jacobian df/dy:
 //!
 //! | derivatives | from |
 //! |---|---|
@@ -32,6 +36,14 @@
 //! | the Jacobian by hand | [`WithJacobian`] |
 //! | a pullback by hand or of a network | [`FromPullback`]: n pullbacks a Jacobian |
 //! | nothing | [`Differences`]: n evaluations a Jacobian |
+//!
+//! # The stiffness estimate
+//!
+//! S, an estimate of the dominant eigenvalue of df/dy ([`Step::stiffness`], [`OdeReport::stiffness`], what [`Auto`] and regularizers use), divides the
+//! difference of f at two arguments by their distance. All explicit methods but one compare two stages at the same time t + h, so that only
+//! the state differs. [`BS32`] has a single stage there and takes the one at t + 3h/4 as the other: what f changes by itself in between, and
+//! what the solution moves, count too. At the stability limit that is half a percent (1.004e6 for 1e6), but along the slow solution of
+//! y' = -100 (y - cos t) its S is 0.001 to 7 where all others say 100 (`tests/ode_forward.rs`): do not regularize by it.
 //!
 //! # A step
 //!
@@ -49,6 +61,19 @@
 //!
 //! Batches share one step: y is n x batch, column-major, and E is one number. For a step per trajectory use [`solve_ensemble`] or
 //! [`solve_stiff_ensemble`], or [`solve_lanes`] for a field written as a [`LaneField`]: several times faster for cheap fields, the same bits.
+//! A panic of the field's is an [`OdeError`] of a single integration and ends one trajectory of an ensemble ([`Ensemble::panics`]).
+//!
+//! [`Adjoint`]: crate::adjoint::Adjoint
+//! [`StiffAdjoint`]: crate::adjoint::StiffAdjoint
+//! [`SdeAdjoint`]: crate::sde::SdeAdjoint
+//! [`SOSRI`]: crate::sde::SOSRI
+//! [`SOSRI2`]: crate::sde::SOSRI2
+//! [`SRIW1`]: crate::sde::SRIW1
+//! [`SOSRA`]: crate::sde::SOSRA
+//! [`SOSRA2`]: crate::sde::SOSRA2
+//! [`SRA1`]: crate::sde::SRA1
+//! [`MILSTEIN`]: crate::sde::MILSTEIN
+//! [`EULER_MARUYAMA`]: crate::sde::EULER_MARUYAMA
 //!
 //! # Example
 //!

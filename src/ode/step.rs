@@ -270,7 +270,7 @@ impl<T: Scalar> Step<'_, T> {
     pub fn is_changed(&self) -> bool {
         self.changed
     }
-    /// Shampine's estimate S of the dominant eigenvalue; computed when first asked for.
+    /// Shampine's estimate S of the dominant eigenvalue, rough for [`BS32`](super::BS32) (see [`crate::ode`]); computed when first asked for.
     pub fn stiffness(&mut self) -> T {
         match self.stiffness {
             Some(s) => s,

@@ -7,15 +7,9 @@
 //! The drift is a [`VectorField`], the diffusion a [`Diffusion`]; an [`Sde`] holds both. A batch is n x batch,
 //! column-major; column j follows its own Brownian path, a pure function of (seed, trajectory, t): see [`Brownian`].
 //!
-//! # Which method to choose
+//! Which method to choose: the table in [`crate::ode`].
 //!
-//! | noise | method | strong order | steps |
-//! |---|---|---|---|
-//! | diagonal or scalar | [`SOSRI`]; [`SRIW1`] has half the drift evaluations, [`SOSRI2`] a stiffness estimate | 1.5 | adaptive |
-//! | additive, any shape | [`SOSRA`]; [`SRA1`] is cheaper, [`SOSRA2`] has a stiffness estimate | 1.5 | adaptive |
-//! | matrix, commutative | [`MILSTEIN`] | 1 | fixed |
-//! | matrix, anything else | [`EULER_MARUYAMA`] | 0.5 | fixed |
-//! | moments by many paths, low accuracy | [`EULER_MARUYAMA`] | weak 1 | fixed |
+//! # What the orders presuppose
 //!
 //! Diagonal noise has its order if g_i depends on t and y_i only; where it depends on other components, as in most neural SDEs, all methods here have
 //! order 1/2 in the worst case, because the Levy areas of pairs of motions are not simulated. Weak orders on geometric Brownian motion,
