@@ -34,19 +34,17 @@ pub(super) struct HessianDifferences {
 impl HessianDifferences {
     /// For the pattern of a symmetric matrix, lower triangle.
     pub fn new(hessian: &SparseMatrix) -> Self {
-        let n = hessian.ncols;
-        Self {
-            groups: group_columns(hessian),
-            x: vec![0.0; n],
-            gradient: vec![0.0; n],
-            plus: vec![0.0; n],
-            minus: vec![0.0; n],
-        }
+        Self::for_groups(hessian.ncols, group_columns(hessian, usize::MAX).unwrap_or_default())
+    }
+
+    fn for_groups(n: usize, groups: Vec<Vec<usize>>) -> Self {
+        let zeros = || vec![0.0; n];
+        Self { groups, x: zeros(), gradient: zeros(), plus: zeros(), minus: zeros() }
     }
 }
 
-/// Greedily, columns in their order: no two columns of a group have an entry in one row.
-fn group_columns(lower: &SparseMatrix) -> Vec<Vec<usize>> {
+/// Greedily, columns in their order: no two columns of a group have an entry in one row. None if that takes more than `most` groups.
+fn group_columns(lower: &SparseMatrix, most: usize) -> Option<Vec<Vec<usize>>> {
     let n = lower.ncols;
     let mut neighbours = vec![Vec::new(); n];
     for j in 0..n {
@@ -56,6 +54,10 @@ fn group_columns(lower: &SparseMatrix) -> Vec<Vec<usize>> {
                 neighbours[i].push(j);
             }
         }
+    }
+    // A row needs a group for each of its entries.
+    if neighbours.iter().any(|rows| rows.len() > most) {
+        return None;
     }
     let mut groups: Vec<Vec<usize>> = Vec::new();
     // Groups that touch a row, and the column for which a group was last refused.
@@ -69,6 +71,9 @@ fn group_columns(lower: &SparseMatrix) -> Vec<Vec<usize>> {
         }
         let g = refused.iter().position(|&last| last != j).unwrap_or(groups.len());
         if g == groups.len() {
+            if g == most {
+                return None;
+            }
             groups.push(Vec::new());
             refused.push(usize::MAX);
         }
@@ -77,7 +82,7 @@ fn group_columns(lower: &SparseMatrix) -> Vec<Vec<usize>> {
             groups_of_row[i].push(g);
         }
     }
-    groups
+    Some(groups)
 }
 
 impl Model<'_> {
@@ -146,10 +151,10 @@ impl Model<'_> {
         if self.is_quasi_newton() || self.takes_differences() {
             return None;
         }
-        let mut d = HessianDifferences::new(pattern);
-        if d.groups.len() > MOST_GROUPS {
+        if self.stop.check().is_some() {
             return None;
         }
+        let mut d = HessianDifferences::for_groups(x.len(), group_columns(pattern, MOST_GROUPS)?);
         let (mut coarse, mut fine) = (vec![0.0; pattern.values.len()], vec![0.0; pattern.values.len()]);
         self.difference_hessian(&mut d, (x, 1.0, y), 1.0, &mut coarse).ok()?;
         self.difference_hessian(&mut d, (x, 1.0, y), 0.25, &mut fine).ok()?;
@@ -246,7 +251,10 @@ mod tests {
     fn groups(n: usize, entries: &[(usize, usize)]) -> Vec<Vec<usize>> {
         let (rows, cols): (Vec<_>, Vec<_>) = entries.iter().copied().unzip();
         let (matrix, _) = SparseMatrix::from_coordinates(n, n, &rows, &cols, Storage::SymmetricLower);
-        group_columns(&matrix)
+        let most = group_columns(&matrix, usize::MAX).unwrap();
+        assert_eq!(group_columns(&matrix, most.len()).as_ref(), Some(&most));
+        assert_eq!(group_columns(&matrix, most.len() - 1), None);
+        most
     }
 
     #[test]

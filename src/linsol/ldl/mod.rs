@@ -4,11 +4,13 @@ mod dense;
 mod equilibrate;
 mod front;
 mod multifrontal;
+mod ordering;
 mod part;
 mod plan;
 mod symbolic;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::sync::Arc;
 
@@ -183,7 +185,7 @@ impl Ldl {
             self.analyses += 1;
             let Self { n, options, pool, col_ptr, row_idx, values, .. } = self;
             let threads = |work| threads(pool, options.threads, work);
-            self.sparse = Some(Multifrontal::new(*n, col_ptr, row_idx, values, threads)?);
+            self.sparse = Some(Multifrontal::new(*n, col_ptr, row_idx, values, stop, threads)?);
         }
         self.factor_values(stop)
     }

@@ -34,9 +34,10 @@ impl Multifrontal {
         col_ptr: &[usize],
         row_idx: &[usize],
         values: &[f64],
+        stop: &StopToken,
         pool: impl FnOnce(f64) -> Option<Arc<ThreadPool>>,
     ) -> Result<Self, LinSolError> {
-        let symbolic = Symbolic::new(n, col_ptr, row_idx, values)?;
+        let symbolic = Symbolic::new(n, col_ptr, row_idx, values, stop)?;
         let pool = pool(symbolic.work);
         let mut root = if pool.is_some() { cut(&symbolic) } else { whole(&symbolic) };
         if !root.reserve(&symbolic) {

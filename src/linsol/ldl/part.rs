@@ -11,7 +11,8 @@ use rayon::prelude::*;
 use crate::observe::StopToken;
 
 use super::front::{Pivot, Thresholds, Work, axpy, eliminate};
-use super::symbolic::{Node, ROOT, Symbolic};
+use super::symbolic::{Node, Symbolic};
+use super::tree::ROOT;
 
 /// Mean length of runs from which a child is summed run by run.
 const LONG_RUN: usize = 8;

@@ -7,7 +7,8 @@
 use std::ops::Range;
 
 use super::part::Part;
-use super::symbolic::{ROOT, Symbolic};
+use super::symbolic::Symbolic;
+use super::tree::ROOT;
 
 /// Share of the whole that is not cut any more.
 const SHARE: f64 = 1.0 / 32.0;

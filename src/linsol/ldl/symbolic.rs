@@ -6,17 +6,12 @@
 //! same structure form a node of the assembly tree (Duff and Reid 1983); small nodes are merged with their parents at the
 //! price of some explicit zeros.
 
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::sparse::SymbolicSparseColMatRef;
-use faer::sparse::linalg::amd;
-use faer::sparse::linalg::cholesky::simplicial::{
-    prefactorize_symbolic_cholesky, prefactorize_symbolic_cholesky_scratch,
-};
-use feral_metis::CscPattern;
-
 use crate::linsol::LinSolError;
+use crate::observe::StopToken;
 
 use super::NAME;
+use super::ordering::{minimum_degree, nested_dissection};
+use super::tree::{Analysis, ROOT, analyse, inverse, postorder};
 
 /// Nested dissection is tried where the multiplications exceed so many times unknowns and entries: it takes about 8 us an unknown and 0.2 us
 /// an entry, as a rule saves a third, at 25 multiplications a ns, and the order serves ten factorizations.
@@ -28,8 +23,6 @@ const PAIRING: f64 = 1.2;
 const PARTNER: f32 = 0.1;
 /// Equilibrated diagonal entries up to this are no pivots.
 const ZERO_DIAGONAL: f64 = 1e-8;
-/// No parent.
-pub(super) const ROOT: u32 = u32::MAX;
 /// A merged node of so many columns may have such a share of zeros.
 const MERGE: [(u32, f64); 3] = [(4, 1.0), (16, 0.6), (48, 0.1)];
 const MERGE_ANY: f64 = 0.05;
@@ -81,18 +74,16 @@ pub(super) struct Symbolic {
     pub ordering: &'static str,
 }
 
-/// Elimination tree and column counts of one order, postordered.
-struct Analysis {
-    order: Vec<u32>,
-    parent: Vec<u32>,
-    counts: Vec<u32>,
-    work: f64,
-}
-
 impl Symbolic {
     /// For a lower triangle, column by column, with the equilibrated values of a matrix of this pattern: they tell which
     /// diagonal entries are zero.
-    pub fn new(n: usize, col_ptr: &[usize], row_idx: &[usize], values: &[f64]) -> Result<Self, LinSolError> {
+    pub fn new(
+        n: usize,
+        col_ptr: &[usize],
+        row_idx: &[usize],
+        values: &[f64],
+        stop: &StopToken,
+    ) -> Result<Self, LinSolError> {
         if n >= ROOT as usize || row_idx.len() >= u32::MAX as usize {
             return Err(LinSolError::TooLarge { solver: NAME, reason: format!("{n} unknowns") });
         }
@@ -112,12 +103,12 @@ impl Symbolic {
             _ => plain,
         };
         let mut ordering = "minimum degree";
-        let (plain, mut planned) = analysed(minimum_degree(n, col_ptr, row_idx)?);
+        let (plain, mut planned) = analysed(minimum_degree(n, col_ptr, row_idx, stop)?);
         if let Some(first) = &planned
             && first.work > PAIRING * plain.work
             && let Some((ptr, idx, members)) = graph.pairs(&zero)
         {
-            let order = minimum_degree(members.len(), &ptr, &idx)?;
+            let order = minimum_degree(members.len(), &ptr, &idx, stop)?;
             let order: Vec<u32> =
                 order.into_iter().flat_map(|g| members[g as usize].iter().flatten().copied()).collect();
             let paired = analyse(n, col_ptr, row_idx, graph.postponed(&order, &zero));
@@ -127,13 +118,16 @@ impl Symbolic {
         }
         let mut best = better(plain, planned);
         if best.work > DISSECTION.0 * n as f64 + DISSECTION.1 * row_idx.len() as f64
-            && let Some(order) = graph.nested_dissection()
+            && let Some(order) = nested_dissection(graph.n, &graph.ptr, &graph.idx, stop)?
         {
             let (plain, planned) = analysed(order);
             let other = better(plain, planned);
             if other.work < best.work {
                 (best, ordering) = (other, "nested dissection");
             }
+        }
+        if stop.check().is_some() {
+            return Err(LinSolError::Stopped);
         }
         let mut symbolic = merged(n, best);
         (symbolic.ordering, symbolic.zero) = (ordering, zero);
@@ -236,26 +230,6 @@ fn is_zero(j: usize, col_ptr: &[usize], row_idx: &[usize], values: &[f64]) -> bo
     !stored || values[first].abs() <= ZERO_DIAGONAL
 }
 
-fn inverse(order: &[u32]) -> Vec<u32> {
-    let mut position = vec![0; order.len()];
-    for (k, &j) in order.iter().enumerate() {
-        position[j as usize] = k as u32;
-    }
-    position
-}
-
-fn minimum_degree(n: usize, col_ptr: &[usize], row_idx: &[usize]) -> Result<Vec<u32>, LinSolError> {
-    let too_large = || LinSolError::TooLarge { solver: NAME, reason: "no memory for the ordering".into() };
-    let pattern = SymbolicSparseColMatRef::new_unsorted_checked(n, n, col_ptr, None, row_idx);
-    let scratch = amd::order_maybe_unsorted_scratch::<usize>(n, row_idx.len());
-    let mut memory = MemBuffer::try_new(scratch).map_err(|_| too_large())?;
-    let (mut order, mut position) = (vec![0usize; n], vec![0usize; n]);
-    let stack = MemStack::new(&mut memory);
-    amd::order_maybe_unsorted(&mut order, &mut position, pattern, amd::Control::default(), stack)
-        .map_err(|_| too_large())?;
-    Ok(order.into_iter().map(|j| j as u32).collect())
-}
-
 /// The full symmetric pattern without its diagonal, rows ascending.
 struct Graph {
     n: usize,
@@ -307,12 +281,6 @@ impl Graph {
 
     fn neighbours(&self, j: usize) -> &[i32] {
         &self.idx[self.ptr[j] as usize..self.ptr[j + 1] as usize]
-    }
-
-    /// None where the ordering does not apply.
-    fn nested_dissection(&self) -> Option<Vec<u32>> {
-        let order = feral_metis::metis_order(&CscPattern::new(self.n, &self.ptr, &self.idx)?).ok()?;
-        Some(order.into_iter().map(|j| j as u32).collect())
     }
 
     /// Pairs every unknown with a zero on the diagonal with a neighbour, its partner in a 2 x 2 pivot, and gives the lower
@@ -410,76 +378,6 @@ impl Graph {
         new.extend((0..self.n as u32).filter(|&v| state[v as usize] == WAITS));
         new
     }
-}
-
-/// Elimination tree (Liu 1990) and counts, in postorder.
-fn analyse(n: usize, col_ptr: &[usize], row_idx: &[usize], order: Vec<u32>) -> Analysis {
-    let position = inverse(&order);
-    let (mut ptr, mut idx) = (vec![0usize; n + 1], vec![0usize; row_idx.len()]);
-    let place = |j: usize, p: usize| {
-        let (a, b) = (position[row_idx[p]] as usize, position[j] as usize);
-        (a.min(b), a.max(b))
-    };
-    for j in 0..n {
-        for p in col_ptr[j]..col_ptr[j + 1] {
-            ptr[place(j, p).1 + 1] += 1;
-        }
-    }
-    for k in 0..n {
-        ptr[k + 1] += ptr[k];
-    }
-    let mut next = ptr.clone();
-    for j in 0..n {
-        for p in col_ptr[j]..col_ptr[j + 1] {
-            let (row, column) = place(j, p);
-            idx[next[column]] = row;
-            next[column] += 1;
-        }
-    }
-    let (mut tree, mut counts) = (vec![0isize; n], vec![0usize; n]);
-    let mut memory = MemBuffer::new(prefactorize_symbolic_cholesky_scratch::<usize>(n, idx.len()));
-    let upper = SymbolicSparseColMatRef::new_unsorted_checked(n, n, &ptr, None, &idx);
-    let stack = MemStack::new(&mut memory);
-    let tree = prefactorize_symbolic_cholesky(&mut tree, &mut counts, upper, stack).into_inner();
-    let parent: Vec<u32> = tree.iter().map(|&p| if p < 0 { ROOT } else { p as u32 }).collect();
-    let post = postorder(&parent);
-    let new = inverse(&post);
-    let renamed = |p: u32| if p == ROOT { ROOT } else { new[p as usize] };
-    Analysis {
-        order: post.iter().map(|&k| order[k as usize]).collect(),
-        parent: post.iter().map(|&k| renamed(parent[k as usize])).collect(),
-        counts: post.iter().map(|&k| counts[k as usize] as u32).collect(),
-        work: counts.iter().map(|&c| 0.5 * (c as f64).powi(2)).sum(),
-    }
-}
-
-/// Children in ascending order, each subtree contiguous.
-fn postorder(parent: &[u32]) -> Vec<u32> {
-    let n = parent.len();
-    let (mut head, mut sibling) = (vec![ROOT; n], vec![ROOT; n]);
-    let mut roots = ROOT;
-    for k in (0..n).rev() {
-        let list = if parent[k] == ROOT { &mut roots } else { &mut head[parent[k] as usize] };
-        sibling[k] = *list;
-        *list = k as u32;
-    }
-    let mut order = Vec::with_capacity(n);
-    let mut stack = Vec::new();
-    while roots != ROOT {
-        stack.push(roots);
-        roots = sibling[roots as usize];
-        while let Some(&k) = stack.last() {
-            let child = head[k as usize];
-            if child == ROOT {
-                order.push(k);
-                stack.pop();
-            } else {
-                head[k as usize] = sibling[child as usize];
-                stack.push(child);
-            }
-        }
-    }
-    order
 }
 
 /// Nodes of equal structure, small ones merged with their parents; columns reordered so that a node's are contiguous.

@@ -299,7 +299,11 @@ fn parts_give_the_same_bits_as_the_whole_tree() {
                 let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 Arc::new(pool)
             });
-            let mut sparse = Multifrontal::new(a.ncols, &a.col_ptr, &a.row_idx, &a.values, |_| pool).unwrap();
+            let mut sparse =
+                Multifrontal::new(a.ncols, &a.col_ptr, &a.row_idx, &a.values, &StopToken::default(), |_| {
+                    pool
+                })
+                .unwrap();
             let limits = Thresholds { relative: 1e-2, zero: 1e-13 };
             for _ in 0..3 {
                 let inertia = sparse.factor(&a.values, limits, &StopToken::default()).unwrap();
