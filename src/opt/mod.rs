@@ -25,6 +25,7 @@ mod quasi_newton;
 mod standard;
 #[cfg(test)]
 mod tests;
+mod valley;
 
 pub use options::{AccuracyRule, HessianModel, Method, Options, WarmStart};
 

@@ -3,6 +3,7 @@
 
 use super::direction::{Direction, DirectionFailure, System};
 use super::engine::{Engine, PhaseEnd, Residuals, lagrangian_gradient};
+use super::valley::Valley;
 use crate::linalg::norm_inf;
 use crate::nlp::INFINITE_BOUND;
 use crate::observe::IterationRow;
@@ -47,6 +48,7 @@ impl Engine<'_> {
         let mut row = self.row('.');
         let mut polish = Polish::default();
         let mut failures = 0;
+        let mut valley = Valley::default();
         loop {
             let r = self.residuals(&self.current);
             self.remember_best(&r);
@@ -65,7 +67,12 @@ impl Engine<'_> {
                 return PhaseEnd::Done(stop);
             }
             match self.iterate(&mut row) {
-                Ok(()) => failures = 0,
+                Ok(()) => {
+                    failures = 0;
+                    if self.follow_valley(&mut valley) {
+                        row.kind = 'v';
+                    }
+                }
                 Err(PhaseEnd::NoStep(_)) if polish.steps > 0 && self.is_solved(&self.best_residuals) => {
                     return PhaseEnd::Done(StopReason::Converged);
                 }
