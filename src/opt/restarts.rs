@@ -24,7 +24,7 @@ use crate::report::StopReason;
 /// Iterations of one start.
 const LENGTH: u64 = 100;
 /// Iterations times (n + m) that are granted to small systems.
-const WORK: usize = 20_000;
+const WORK: usize = 10_000;
 /// Starts that end at the least violation known, after which no more are tried.
 const AGREEING: usize = 6;
 /// Half-widths of the box around the start, relative to max(1, |x0_j|).
