@@ -79,3 +79,20 @@ fn problems_end_as_the_readme_says() {
     assert!(solved >= 215 && least_squares >= 35, "{solved} solved, {least_squares} least squares");
     assert!(wrong.len() <= 2, "{}", wrong.join("\n"));
 }
+
+/// Systems whose violation has local minima from the start of the file, and a zero.
+#[test]
+fn other_starts_solve_systems_with_several_valleys() {
+    let Some(folder) = shared() else { return };
+    for name in ["LEVYMONE5", "LEVYMONE6", "NYSTROM5"] {
+        let path = folder.join("cutest/sif").join(format!("{name}.SIF"));
+        let run = |restarts| {
+            let mut problem =
+                SifProblem::from_file(&path, &SifOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+            solve(&mut problem, &Options { restarts, ..Options::default() }, &mut Silent).unwrap()
+        };
+        assert_eq!(run(0).stop, StopReason::LocallyInfeasible, "{name}");
+        let report = run(Options::default().restarts);
+        assert!(report.solved(), "{name}: {:?}", report.stop);
+    }
+}

@@ -93,6 +93,9 @@ pub struct SolverArgs {
     /// Bounds of variables may be violated by this times max(1, |bound|) (Ipopt's default is 1e-8)
     #[arg(long, value_name = "R", default_value_t = 0.0)]
     pub relax_bounds: f64,
+    /// Other starts, drawn at random, that are tried where every attempt ends at a least violation that is not zero
+    #[arg(long, value_name = "K", default_value_t = Options::default().restarts)]
+    pub restarts: usize,
     /// Do not scale objective and constraints
     #[arg(long)]
     pub no_scaling: bool,
@@ -116,6 +119,7 @@ impl SolverArgs {
             method: self.method,
             hessian: self.hessian,
             second_order: self.second_order,
+            restarts: self.restarts,
             threads: self.threads,
             relax_bounds: self.relax_bounds,
             tolerance: variant.tolerance,

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use super::engine::{Engine, PhaseEnd, Progress, Regularization, Residuals};
+use super::engine::{Engine, PhaseEnd, Progress, Regularization};
 use super::feasibility::Goal;
 use super::interior::Start;
-use super::merit::{Merit, Point};
+use super::merit::Merit;
 use super::model;
 use super::options::Method;
+use super::restarts::Certified;
 use crate::linalg::norm2;
 use crate::report::StopReason;
 
@@ -23,7 +24,7 @@ const SHARE_OF_TIME: f64 = 0.75;
 const SHARE_OF_EXACT: f64 = 0.3;
 
 /// A violation is less than another below this share of it.
-const LESS: f64 = 1.0 - 1e-6;
+pub(super) const LESS: f64 = 1.0 - 1e-6;
 
 /// Iterations without halving the residual, for an attempt that is not the last.
 const PATIENCE: u64 = 1000;
@@ -31,7 +32,7 @@ const PATIENCE_OF_EXACT: u64 = 100;
 
 /// A way to solve the problem from its start.
 #[derive(Debug, Clone, Copy)]
-enum Attempt {
+pub(super) enum Attempt {
     /// Unconstrained Newton, with a shift t I or one relative to the curvature along each variable.
     Newton { relative_shift: bool },
     /// Equality constraints: the exact augmented Lagrangian.
@@ -71,6 +72,14 @@ impl Attempt {
             Method::Auto if quasi_newton => vec![filter, Self::Augmented],
             Method::Auto if m > n => vec![exact],
             Method::Auto => vec![exact, filter, Self::Exact { violation_first: true }, Self::Augmented],
+        }
+    }
+
+    /// The first of them that begins with the violation, from any start.
+    pub fn violation_first(engine: &Engine<'_>) -> Self {
+        match Self::list(engine)[0] {
+            Self::Exact { .. } => Self::Exact { violation_first: true },
+            _ => Self::Filter { violation_first: true, relative_shift: false },
         }
     }
 
@@ -119,7 +128,7 @@ impl Engine<'_> {
     pub fn attempts(&mut self) -> StopReason {
         let mut list = Attempt::list(self);
         let limit = self.options.max_iterations;
-        let mut certified: Option<(Point, Point, Residuals)> = None;
+        let mut certified: Option<Certified> = None;
         let mut stop = StopReason::MaxIterations;
         let mut k = 0;
         while let Some(&attempt) = list.get(k) {
@@ -162,8 +171,7 @@ impl Engine<'_> {
             k += 1;
         }
         if let Some((current, best, residuals)) = certified {
-            (self.current, self.best, self.best_residuals) = (current, best, residuals);
-            return StopReason::LocallyInfeasible;
+            return self.other_starts((current, best, residuals));
         }
         stop
     }
@@ -208,7 +216,7 @@ impl Engine<'_> {
         };
     }
 
-    fn attempt(&mut self, attempt: Attempt) -> StopReason {
+    pub fn attempt(&mut self, attempt: Attempt) -> StopReason {
         match attempt {
             Attempt::Newton { relative_shift } => {
                 self.relative_shift = relative_shift;
@@ -234,7 +242,7 @@ impl Engine<'_> {
     }
 
     /// Back to the start point.
-    fn restart(&mut self) -> Result<(), model::BadEvaluation> {
+    pub fn restart(&mut self) -> Result<(), model::BadEvaluation> {
         self.current.x.copy_from_slice(&self.first.x);
         self.current.y.fill(0.0);
         self.first.z.clear();

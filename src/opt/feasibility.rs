@@ -7,8 +7,8 @@
 //!     [ J         -I  ] [ r  ] = [ -c ]
 //! ```
 //!
-//! which has inertia (n, m, 0) exactly if the quadratic model is convex; otherwise W is dropped (Gauss-Newton), or, for data fits that
-//! have normal equations, mu is raised after many iterations.
+//! which has inertia (n, m, 0) exactly if the quadratic model is convex; otherwise W is dropped (Gauss-Newton) or, after many
+//! iterations, mu is raised.
 //! D holds the largest squared column norms of J so far (More 1978). The damping mu follows the ratio of actual to
 //! predicted reduction (Nielsen 1999).
 //!
@@ -29,7 +29,7 @@ const ROUNDED_STATIONARITY: f64 = 1e-6;
 /// Below this ratio a second-order correction is tried.
 const POOR: f64 = 0.5;
 const LARGEST_DAMPING: f64 = 1e25;
-/// Iterations after which data fits take no more Gauss-Newton steps.
+/// Iterations after which no more Gauss-Newton steps are taken where W is known.
 const LONG_VALLEY: u64 = 1000;
 /// Share of the way to a bound that a step may go.
 const TO_BOUNDARY: f64 = 0.99;
@@ -369,8 +369,8 @@ impl Engine<'_> {
         }
         self.regularization.t = violation.damping;
         let direct = self.is_direct();
-        // Along the long curved valleys of data fits more damping leads further than Gauss-Newton steps, and there it is cheap.
-        let convex_only = self.normal.is_some() && self.iteration >= LONG_VALLEY;
+        // Along long curved valleys more damping leads further than Gauss-Newton steps.
+        let convex_only = direct && self.iteration >= LONG_VALLEY;
         for hessian in [true, false] {
             if hessian && !direct || !hessian && convex_only {
                 continue;

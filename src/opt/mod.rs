@@ -22,6 +22,7 @@ mod newton;
 mod normal;
 mod options;
 mod quasi_newton;
+mod restarts;
 mod standard;
 #[cfg(test)]
 mod tests;

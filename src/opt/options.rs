@@ -147,6 +147,9 @@ pub struct Options {
     pub scaling: bool,
     /// Examine the second derivatives at a KKT point: one more factorization.
     pub second_order: bool,
+    /// Other starts, drawn at random, that are tried where every attempt ends at a least violation that is not zero; only by
+    /// [`Method::Auto`], without a warm start, and not for data fits (`docs/experiments.md`).
+    pub restarts: usize,
     /// Threads of the sparse factorization, which pays for large fronts; results do not depend on their number.
     pub threads: usize,
     /// Bounds of the variables may be violated by this times max(1, |bound|); 0: never, not even while solving. Ipopt allows
@@ -175,6 +178,7 @@ impl Default for Options {
             max_inner_iterations: 100_000,
             scaling: true,
             second_order: false,
+            restarts: 32,
             threads: 1,
             relax_bounds: 0.0,
             warm_start: None,

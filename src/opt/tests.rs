@@ -233,6 +233,55 @@ fn a_certificate_is_believed_the_second_time_and_survives_limits() {
     }
 }
 
+/// x^3 - 3x = 18 and half of it: |c| has a local minimum at -1 and a zero at 3.
+fn two_valleys() -> Dense {
+    Dense {
+        c: |x, c| {
+            c[0] = x[0].powi(3) - 3.0 * x[0] - 18.0;
+            c[1] = 0.5 * c[0];
+        },
+        jac: |x, j| {
+            j[0] = 3.0 * x[0] * x[0] - 3.0;
+            j[1] = 0.5 * j[0];
+        },
+        hess: |x, _, y, h| h[0] = 6.0 * x[0] * (y[0] + 0.5 * y[1]),
+        ..Dense::new(1, 2, &[-2.0])
+    }
+}
+
+#[test]
+fn another_start_finds_a_feasible_point_where_the_first_finds_a_least_violation() {
+    let local =
+        solve(&mut two_valleys(), &Options { restarts: 0, ..Options::default() }, &mut Silent).unwrap();
+    assert_eq!(local.stop, StopReason::LocallyInfeasible);
+    assert_relative_eq!(local.x[0], -1.0, epsilon = 1e-6);
+    let found = [7, 7, 8].map(|seed| {
+        let report = solve(&mut two_valleys(), &Options { seed, ..Options::default() }, &mut Silent).unwrap();
+        assert!(report.solved(), "seed {seed}: {:?}", report.stop);
+        assert_relative_eq!(report.x[0], 3.0, epsilon = 1e-7);
+        report
+    });
+    assert_eq!(found[0].x[0].to_bits(), found[1].x[0].to_bits());
+    assert_eq!(found[0].iterations, found[1].iterations);
+    // A warm start asks for the solution near it.
+    let warm_start = Some(super::WarmStart { x: vec![-2.0], y: vec![0.0; 2], z: vec![0.0] });
+    let near = solve(&mut two_valleys(), &Options { warm_start, ..Options::default() }, &mut Silent).unwrap();
+    assert_eq!(near.stop, StopReason::LocallyInfeasible);
+}
+
+#[test]
+fn other_starts_that_find_the_same_violation_are_few() {
+    let run = |restarts| {
+        solve(&mut infeasible(), &Options { restarts, ..Options::default() }, &mut Silent).unwrap()
+    };
+    let (without, with) = (run(0), run(1000));
+    assert_eq!(with.stop, StopReason::LocallyInfeasible);
+    assert_relative_eq!(with.primal, without.primal, epsilon = 1e-8);
+    assert!(with.iterations > without.iterations);
+    // Six starts that agree are the last.
+    assert!(with.iterations - without.iterations <= 6 * 100);
+}
+
 #[test]
 fn unbounded_objective_is_a_status() {
     let mut problem = Dense {
