@@ -43,6 +43,8 @@ pub(super) enum Attempt {
     FilterDeficient,
     /// The augmented Lagrangian, with a barrier where there are bounds.
     Augmented,
+    /// More equations than unknowns: the first attempt again, with rows scaled by their gradients.
+    ScaledRows,
 }
 
 impl Attempt {
@@ -98,6 +100,7 @@ impl Attempt {
             Self::Filter { .. } => "primal-dual interior point with a filter",
             Self::FilterDeficient => "primal-dual interior point, constraints regularized",
             Self::Augmented => "augmented Lagrangian with a barrier",
+            Self::ScaledRows => "the same, rows scaled by their gradients",
         }
     }
 }
@@ -167,6 +170,8 @@ impl Engine<'_> {
             }
             if k == 0 && stop != StopReason::LocallyInfeasible && self.doubts_hessian() {
                 list.insert(1, attempt);
+            } else if k == 0 && matches!(stop, StopReason::Stalled { .. }) && self.has_unscaled_rows() {
+                list.push(Attempt::ScaledRows);
             }
             k += 1;
         }
@@ -238,6 +243,26 @@ impl Engine<'_> {
             }
             Attempt::FilterDeficient => stop_of(self.interior_point(Start { mu: 0.1 })),
             Attempt::Augmented => stop_of(self.augmented_lagrangian(Start { mu: 0.1 })),
+            Attempt::ScaledRows => {
+                self.scale_rows();
+                self.attempt(Attempt::list(self)[0])
+            }
+        }
+    }
+
+    fn has_unscaled_rows(&self) -> bool {
+        self.model.m > self.model.n && self.options.scaling
+    }
+
+    /// Scales the rows at the start, which is evaluated, and the best point so far.
+    fn scale_rows(&mut self) {
+        self.model.scale_rows(&mut self.current.c);
+        for (k, s) in self.model.constraint_scale.iter().enumerate() {
+            self.best.c[k] *= s;
+            self.best.y[k] /= s;
+        }
+        if !self.best_residuals.scaled.is_nan() {
+            self.best_residuals = self.residuals(&self.best);
         }
     }
 

@@ -18,6 +18,11 @@ use super::quasi_newton::QuasiNewton;
 /// Gradients above this are scaled down to it.
 pub(super) const TARGET_GRADIENT: f64 = 100.0;
 
+/// Scale of a function with a gradient of this size.
+fn factor(size: f64) -> f64 {
+    if size > TARGET_GRADIENT { (TARGET_GRADIENT / size).max(1e-8) } else { 1.0 }
+}
+
 /// An evaluation that cannot be used.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct BadEvaluation {
@@ -179,16 +184,22 @@ impl<'a> Model<'a> {
     }
 
     /// Gradient-based scaling (Waechter and Biegler 2006, section 3.8): s_f = min(1, 100 / |grad f|), s_i likewise by the
-    /// rows of J at the start, never below 1e-8. Needs `grad_jac` at the start; rescales what that call stored.
+    /// rows of J at the start, never below 1e-8. Needs `grad_jac` at the start; rescales what that call stored. The rows of systems with more equations
+    /// than unknowns stay as they are: their least squares are those of the user.
     pub fn set_scaling(&mut self, gradient: &mut [f64], c: &mut [f64], f: &mut f64) {
-        let factor =
-            |size: f64| if size > TARGET_GRADIENT { (TARGET_GRADIENT / size).max(1e-8) } else { 1.0 };
         self.objective_scale = factor(norm_inf(gradient));
         gradient.iter_mut().for_each(|g| *g *= self.objective_scale);
         *f *= self.objective_scale;
         if let Some(l) = &mut self.quasi {
             l.newest.copy_from_slice(gradient);
         }
+        if self.m <= self.n {
+            self.scale_rows(c);
+        }
+    }
+
+    /// The same for unscaled rows only.
+    pub fn scale_rows(&mut self, c: &mut [f64]) {
         let Some(jac) = &mut self.jacobian else { return };
         let mut largest = vec![0.0f64; self.m];
         for (&i, v) in jac.matrix.row_idx.iter().zip(&jac.matrix.values) {

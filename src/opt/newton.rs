@@ -250,14 +250,15 @@ impl Engine<'_> {
         Ok((value <= allowed).then_some(value))
     }
 
-    /// The objective is far below anything sensible, far from the start along variables without a bound on that side, at a
-    /// point that is feasible relative to the terms of its constraints: unbounded.
+    /// The objective is far below anything sensible, far from the start along variables without a bound on that side or (at a pole) below -1e20
+    /// anywhere, at a point that is feasible relative to the terms of its constraints: unbounded.
     pub fn is_unbounded(&mut self) -> bool {
         const LOW: f64 = -1e12;
         const FAR: f64 = 1e6;
         const RELATIVE_VIOLATION: f64 = 1e-3;
         let p = &self.current;
-        if p.f / self.model.objective_scale > LOW {
+        let objective = p.f / self.model.objective_scale;
+        if objective > LOW {
             return false;
         }
         let start = norm_inf(&self.model.nlp().meta().x0).max(1.0);
@@ -265,7 +266,8 @@ impl Engine<'_> {
             true => self.bounds.upper[j] >= INFINITE_BOUND,
             false => self.bounds.lower[j] <= -INFINITE_BOUND,
         };
-        if !(0..p.x.len()).any(|j| p.x[j].abs() >= FAR * start && free(j)) {
+        let far = || (0..p.x.len()).any(|j| p.x[j].abs() >= FAR * start && free(j));
+        if objective > -INFINITE_BOUND && !far() {
             return false;
         }
         let Some(jacobian) = self.model.jacobian() else { return norm_inf(&p.c) <= 1e-6 };
