@@ -11,9 +11,9 @@
 //!
 //! | problem | method | order | a step costs | adjoint | remarks |
 //! |---|---|---|---|---|---|
-//! | nothing special, rtol 1e-3 to 1e-8; neural ODEs | [`TSIT54`] | 5 | 6 | [`Adjoint`] | smallest error for its cost at order 5 |
+//! | nothing special, rtol 1e-3 to 1e-8; neural ODEs | [`TSIT54`] | 5 | 6 | [`Adjoint`] | |
 //! | as above, to compare with other codes | [`DP54`] | 5 | 6 | [`Adjoint`] | the classical pair |
-//! | as the first, for fewer and longer steps | [`BS54`] | 5 | 7; 6 rejected | [`Adjoint`] | leading error coefficients 6.3 times smaller than those of [`TSIT54`] |
+//! | smooth, rtol 1e-3 to 1e-8 | [`BS54`] | 5 | 7; 6 rejected | [`Adjoint`] | 0.76 to 0.86 of the evaluations of [`TSIT54`] at equal error, mean of seven problems (0.55 to 1.04) |
 //! | rough solutions, rtol above 1e-3, fields with kinks | [`BS32`] | 3 | 3 | [`Adjoint`] | S is rough, see below |
 //! | smooth, rtol 1e-8 to 1e-13, cheap field | [`VERN76`] | 7 | 10; 16 with dense output | [`Adjoint`] | |
 //! | smooth, rtol below 1e-5, long orbits | [`VERN87`] | 8 | 13; 16 with dense output | [`Adjoint`] | error constant 22 times smaller than the next; f64 |

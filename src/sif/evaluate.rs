@@ -24,6 +24,8 @@ pub(crate) struct Evaluator {
     /// Multiplier of each row's alpha in the Lagrangian.
     multiplier: Vec<f64>,
     registers: Vec<f64>,
+    /// Sum of the q q' of a run of groups, lower triangle by rows.
+    outer: Vec<f64>,
     has_alpha: bool,
     has_q: bool,
 }
@@ -38,6 +40,7 @@ impl Evaluator {
             q: structure.rows.base.clone(),
             multiplier: vec![0.0; rows],
             registers: vec![0.0; structure.scratch()],
+            outer: vec![0.0; structure.largest_outer()],
             has_alpha: false,
             has_q: false,
             quadratic,
@@ -328,17 +331,33 @@ impl Evaluator {
         for g in &s.groups {
             let Some(e) = g.batch.kernel.hessian.first() else { continue };
             let curvature = g.batch.row(SECOND, e.term);
-            let mut places = g.places.iter();
-            for (k, w) in g.groups.iter().enumerate() {
+            let factor = |k: usize| {
+                let w = &g.groups[k];
                 let row = w.row as usize;
                 let outer = if row < s.m { y[row] } else { sigma };
-                let factor = outer * w.inverse_scale * e.term.factor * curvature.map_or(1.0, |v| v[k]);
-                let q = &self.q[s.rows.start[row]..s.rows.start[row + 1]];
-                for (a, qa) in q.iter().enumerate() {
-                    let fa = factor * qa;
-                    for (qb, &place) in q[..=a].iter().zip(&mut places) {
-                        values[place as usize] += fa * qb;
-                    }
+                outer * w.inverse_scale * e.term.factor * curvature.map_or(1.0, |v| v[k])
+            };
+            let q = |k: usize| {
+                let row = g.groups[k].row as usize;
+                &self.q[s.rows.start[row]..s.rows.start[row + 1]]
+            };
+            let mut places = g.places.as_slice();
+            for run in &g.runs {
+                let n = q(run.start).len();
+                let (own, rest) = places.split_at(n * (n + 1) / 2);
+                places = rest;
+                if run.len() == 1 {
+                    add_at(values, own, factor(run.start), q(run.start));
+                    continue;
+                }
+                let sum = &mut self.outer[..own.len()];
+                sum.fill(0.0);
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || run.clone().for_each(|k| add_outer(sum, factor(k), q(k))),
+                );
+                for (&place, v) in own.iter().zip(&*sum) {
+                    values[place as usize] += v;
                 }
             }
         }
@@ -402,6 +421,29 @@ fn scatter(e: &Entry, b: &ElementBatch, places: &[u32], values: &mut [f64]) {
             for (&place, lambda) in places.iter().zip(&b.lambda) {
                 values[place as usize] += lambda * factor;
             }
+        }
+    }
+}
+
+/// sum += factor q q', lower triangle by rows.
+#[inline(always)]
+fn add_outer(sum: &mut [f64], factor: f64, q: &[f64]) {
+    let mut rest = sum;
+    for (a, qa) in q.iter().enumerate() {
+        let (row, below) = rest.split_at_mut(a + 1);
+        let fa = factor * qa;
+        row.iter_mut().zip(&q[..=a]).for_each(|(s, qb)| *s += fa * qb);
+        rest = below;
+    }
+}
+
+/// The same, entries at their places in `values`.
+fn add_at(values: &mut [f64], places: &[u32], factor: f64, q: &[f64]) {
+    let mut places = places.iter();
+    for (a, qa) in q.iter().enumerate() {
+        let fa = factor * qa;
+        for (qb, &place) in q[..=a].iter().zip(&mut places) {
+            values[place as usize] += fa * qb;
         }
     }
 }

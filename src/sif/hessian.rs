@@ -1,5 +1,7 @@
 //! Pattern of the Hessian of the Lagrangian: lower triangle, each entry once.
 
+use std::ops::Range;
+
 use super::structure::{ElementBatch, GroupBatch, Rows, Structure};
 use super::{Decoded, Ragged};
 
@@ -28,29 +30,39 @@ fn for_contributions(s: &Structure, quadratic: &[(u32, u32, f64)], mut f: impl F
     quadratic.iter().for_each(|&(i, j, _)| add(i, j));
 }
 
-/// The pairs of every q q'.
+/// The pairs of the q q' of every run.
 fn for_outer(g: &GroupBatch, rows: &Rows, f: &mut impl FnMut(u32, u32)) {
-    if g.batch.kernel.hessian.is_empty() {
-        return;
-    }
-    for w in &g.groups {
-        let vars = &rows.vars[rows.start[w.row as usize]..rows.start[w.row as usize + 1]];
+    for run in &g.runs {
+        let vars = rows.variables(g.groups[run.start].row);
         for (a, &i) in vars.iter().enumerate() {
             vars[..=a].iter().for_each(|&j| f(i, j));
         }
     }
 }
 
+/// Neighbouring groups with the same variables, as in data fits; none where g'' = 0.
+fn runs(g: &GroupBatch, rows: &Rows) -> Vec<Range<usize>> {
+    if g.batch.kernel.hessian.is_empty() {
+        return Vec::new();
+    }
+    let vars = |k: usize| rows.variables(g.groups[k].row);
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for k in 0..g.groups.len() {
+        match runs.last_mut() {
+            Some(run) if vars(run.start) == vars(k) => run.end = k + 1,
+            _ => runs.push(k..k + 1),
+        }
+    }
+    runs
+}
+
 fn contributions(s: &Structure, quadratic: usize) -> usize {
     let elements: usize = s.elements.iter().map(|b| b.batch.count * b.batch.kernel.hessian.len()).sum();
-    let support = |r: u32| s.rows.start[r as usize + 1] - s.rows.start[r as usize];
     let pairs = |g: &GroupBatch| -> usize {
-        if g.batch.kernel.hessian.is_empty() {
-            return 0;
-        }
-        g.groups
+        let support = |run: &Range<usize>| s.rows.variables(g.groups[run.start].row).len();
+        g.runs
             .iter()
-            .map(|w| support(w.row).saturating_mul(support(w.row) + 1) / 2)
+            .map(|run| support(run).saturating_mul(support(run) + 1) / 2)
             .fold(0, usize::saturating_add)
     };
     s.groups.iter().map(pairs).fold(elements.saturating_add(quadratic), usize::saturating_add)
@@ -58,6 +70,9 @@ fn contributions(s: &Structure, quadratic: usize) -> usize {
 
 /// Builds the pattern and writes the place of every contribution; `None` if there are more than `most`.
 pub(crate) fn build(s: &mut Structure, quadratic: &[(u32, u32, f64)], most: u64) -> Option<Places> {
+    for g in &mut s.groups {
+        g.runs = runs(g, &s.rows);
+    }
     let total = contributions(s, quadratic.len());
     if total as u64 > most.min(u64::from(u32::MAX) - 1) {
         return None;

@@ -1,5 +1,7 @@
 //! Where elements and groups go: index lists and sparsity patterns, built once in linear time.
 
+use std::ops::Range;
+
 use super::batch::{Batch, Kernel};
 use super::function::Body;
 use super::{Decoded, GroupKind, SifLimits};
@@ -54,7 +56,9 @@ pub(crate) struct GroupBatch {
     pub alpha: Vec<f64>,
     /// Values g(alpha), up to a factor.
     pub values: Vec<f64>,
-    /// Places in the Hessian of all q q', each as a lower triangle by rows; empty where g'' = 0.
+    /// Neighbouring groups with the same variables: they share their places.
+    pub runs: Vec<Range<usize>>,
+    /// Places in the Hessian of the q q' of each run, as a lower triangle by rows; empty where g'' = 0.
     pub places: Vec<u32>,
 }
 
@@ -181,6 +185,7 @@ impl Structure {
                 batch,
                 groups: list.iter().map(wrapped).collect(),
                 alpha: vec![0.0; list.len()],
+                runs: Vec::new(),
                 places: Vec::new(),
             });
         }
@@ -356,6 +361,23 @@ impl Structure {
     pub fn scratch(&self) -> usize {
         let elements = self.elements.iter().map(|b| b.batch.kernel.scratch());
         elements.chain(self.groups.iter().map(|b| b.batch.kernel.scratch())).max().unwrap_or(0)
+    }
+
+    /// Entries of the largest q q' that several groups share.
+    pub fn largest_outer(&self) -> usize {
+        let shared = |g: &GroupBatch| {
+            let size = |run: &Range<usize>| self.rows.variables(g.groups[run.start].row).len();
+            g.runs.iter().filter(|run| run.len() > 1).map(size).max().unwrap_or(0)
+        };
+        let n = self.groups.iter().map(shared).max().unwrap_or(0);
+        n * (n + 1) / 2
+    }
+}
+
+impl Rows {
+    /// Variables of a row.
+    pub fn variables(&self, row: u32) -> &[u32] {
+        &self.vars[self.start[row as usize]..self.start[row as usize + 1]]
     }
 }
 
