@@ -84,13 +84,14 @@ impl Merit {
         self.without_gradient(p) + 0.5 * self.eta2 * dot(&p.lag_grad, &p.lag_grad)
     }
 
-    /// Rounding error to be expected in a difference of two values of A.
-    pub fn rounding(&self, p: &Point) -> f64 {
+    /// Rounding error to be expected in a difference of two values of A. An unscaled objective is a sum of terms of at least one, or may be: cancellation
+    /// hides them.
+    pub fn rounding(&self, p: &Point, objective_scale: f64) -> f64 {
         let terms = p.f.abs()
             + p.y.iter().zip(&p.c).map(|(y, c)| (y * c).abs()).sum::<f64>()
             + 0.5 * self.eta1 * dot(&p.c, &p.c)
             + 0.5 * self.eta2 * dot(&p.lag_grad, &p.lag_grad);
-        10.0 * f64::EPSILON * terms.max(1.0)
+        10.0 * f64::EPSILON * terms.max(objective_scale)
     }
 
     pub fn slope(&self, s: &Slopes) -> f64 {

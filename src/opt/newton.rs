@@ -203,7 +203,7 @@ impl Engine<'_> {
     fn line_search(&mut self, direction: &Direction) -> Search {
         let n = self.model.n;
         let start = self.merit.value(&self.current);
-        let rounding = self.merit.rounding(&self.current);
+        let rounding = self.merit.rounding(&self.current, self.model.objective_scale);
         let residual = self.current.residual_squared();
         let mut length = 1.0;
         let mut trials = 0;
