@@ -170,7 +170,7 @@ impl Engine<'_> {
             }
             if k == 0 && stop != StopReason::LocallyInfeasible && self.doubts_hessian() {
                 list.insert(1, attempt);
-            } else if k == 0 && matches!(stop, StopReason::Stalled { .. }) && self.has_unscaled_rows() {
+            } else if k == 0 && matches!(stop, StopReason::Stalled { .. }) && self.model.steep_rows {
                 list.push(Attempt::ScaledRows);
             }
             k += 1;
@@ -248,10 +248,6 @@ impl Engine<'_> {
                 self.attempt(Attempt::list(self)[0])
             }
         }
-    }
-
-    fn has_unscaled_rows(&self) -> bool {
-        self.model.m > self.model.n && self.options.scaling
     }
 
     /// Scales the rows at the start, which is evaluated, and the best point so far.

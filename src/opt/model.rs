@@ -111,6 +111,8 @@ pub(super) struct Model<'a> {
     pub m: usize,
     pub objective_scale: f64,
     pub constraint_scale: Vec<f64>,
+    /// Rows were left as they are that scaling would change.
+    pub steep_rows: bool,
     right_hand_side: Vec<f64>,
     jacobian: Option<Assembled>,
     hessian: Option<Assembled>,
@@ -147,6 +149,7 @@ impl<'a> Model<'a> {
             m,
             objective_scale: 1.0,
             constraint_scale: vec![1.0; m],
+            steep_rows: false,
             right_hand_side,
             jacobian,
             hessian,
@@ -195,16 +198,26 @@ impl<'a> Model<'a> {
         }
         if self.m <= self.n {
             self.scale_rows(c);
+        } else {
+            self.steep_rows = norm_inf(&self.row_sizes()) > TARGET_GRADIENT;
         }
+    }
+
+    /// Largest entries of the rows of J; zeros without a pattern.
+    fn row_sizes(&self) -> Vec<f64> {
+        let mut largest = vec![0.0f64; self.m];
+        if let Some(jac) = &self.jacobian {
+            for (&i, v) in jac.matrix.row_idx.iter().zip(&jac.matrix.values) {
+                largest[i] = largest[i].max(v.abs());
+            }
+        }
+        largest
     }
 
     /// The same for unscaled rows only.
     pub fn scale_rows(&mut self, c: &mut [f64]) {
+        let largest = self.row_sizes();
         let Some(jac) = &mut self.jacobian else { return };
-        let mut largest = vec![0.0f64; self.m];
-        for (&i, v) in jac.matrix.row_idx.iter().zip(&jac.matrix.values) {
-            largest[i] = largest[i].max(v.abs());
-        }
         for (s, size) in self.constraint_scale.iter_mut().zip(largest) {
             *s = factor(size);
         }
