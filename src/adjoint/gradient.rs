@@ -96,7 +96,7 @@ impl<T: Scalar> Adjoint<T> {
         Ok(Self {
             integrator: Integrator::new(method, dim, batch, options)?,
             tape: Tape::new(memory)?,
-            tr: Transposed::new(Erk::new(method), dim * batch),
+            tr: Transposed::new(Erk::new(method, dim), dim * batch),
             scale: options.scale(dim, batch)?,
             dim,
             batch,

@@ -73,6 +73,7 @@
 
 mod gradient;
 mod heuristics;
+mod nystrom;
 mod reverse;
 mod rosenbrock;
 mod stiff;

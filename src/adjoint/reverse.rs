@@ -10,16 +10,16 @@ pub(crate) struct Transposed<T> {
     pub erk: Erk<T>,
     pub st: Stages<T>,
     /// Column i: (l, a_li) over the stages l of the step; then the same with the error rows as further "stages".
-    columns: Rows<T>,
-    columns_e: Rows<T>,
+    pub(super) columns: Rows<T>,
+    pub(super) columns_e: Rows<T>,
     /// Ones over stages 1..s-1.
     ones: Rows<T>,
     /// G_l at l n; the bars of the error rows u behind them.
-    g_bars: Vec<T>,
+    pub(super) g_bars: Vec<T>,
     /// Contributions to K_i besides the columns, where `direct[i]`.
-    k_direct: Vec<T>,
+    pub(super) k_direct: Vec<T>,
     direct: Vec<bool>,
-    k_bar: Vec<T>,
+    pub(super) k_bar: Vec<T>,
     /// Bar of y1 on entry, of y0 on return.
     pub lambda: Vec<T>,
     /// Bar of k_(s-1) handed back by the step after; of k_0 on return.
@@ -135,7 +135,7 @@ impl<T: Scalar> Transposed<T> {
                 if !(stiff && i + 2 == s) {
                     self.g_bars[i * n..][..n].fill(T::ZERO);
                 }
-                combine(&mut self.st.g, &self.st.y0, h, self.erk.row(i), &self.st.k);
+                self.erk.argument(i, h, &mut self.st);
             }
             self.pull(f, i, t, h, p, p_bar);
         }
@@ -143,6 +143,7 @@ impl<T: Scalar> Transposed<T> {
         self.handed.copy_from_slice(&self.k_bar);
         self.has_handed = true;
         combine(&mut self.lambda, &self.y0_direct, T::ONE, self.ones.row(0), &self.g_bars);
+        self.nystrom_start(h);
     }
 
     /// At the very start k_0 = f(t0, y0) has no step before it.
@@ -155,8 +156,12 @@ impl<T: Scalar> Transposed<T> {
     /// k_bar <- K_i.
     fn gather(&mut self, i: usize, h: T, with_error: bool) {
         let n = self.lambda.len();
-        let column = if with_error { self.columns_e.row(i) } else { self.columns.row(i) };
-        combine_zero(&mut self.k_bar, h, column, &self.g_bars);
+        if self.erk.nystrom.is_some() {
+            self.nystrom_gather(i, h, with_error);
+        } else {
+            let column = if with_error { self.columns_e.row(i) } else { self.columns.row(i) };
+            combine_zero(&mut self.k_bar, h, column, &self.g_bars);
+        }
         if self.direct[i] {
             add_scaled(&mut self.k_bar, T::ONE, &self.k_direct[i * n..][..n]);
         }
@@ -187,7 +192,12 @@ impl<T: Scalar> Transposed<T> {
         let mut values = [T::ZERO; 2];
         for (r, value) in values.iter_mut().enumerate().take(self.erk.tab.e.len()) {
             let u = &mut self.g_bars[(all + r) * n..][..n];
-            combine_zero(u, h, self.erk.error_row(r), &self.st.k);
+            if let Some(ny) = &self.erk.nystrom {
+                self.erk.nystrom_error(ny, h, &mut self.st);
+                u.copy_from_slice(&self.st.g);
+            } else {
+                combine_zero(u, h, self.erk.error_row(r), &self.st.k);
+            }
             *value = scaled_norm(norm, scale, &self.st.y0, &self.st.y1, u);
         }
         let bars = if self.erk.tab.e.len() == 2 {
@@ -227,9 +237,13 @@ impl<T: Scalar> Transposed<T> {
         // `stiffness` leaves g_(s-2) in st.g.
         let (ka, kb) = (&self.st.k[(s - 1) * n..][..n], &self.st.k[(s - 2) * n..][..n]);
         let sum = |f: &dyn Fn(usize) -> T| (0..n).map(|i| f(i) * f(i)).sum::<T>();
-        let dk = |i: usize| ka[i] - kb[i];
-        let dy = |i: usize| self.st.y1[i] - self.st.g[i];
+        // Of a Nystrom step: accelerations and positions, and the root of their quotient.
+        let half = self.erk.nystrom.as_ref().map(|ny| ny.m);
+        let counts = |i: usize, part: usize| half.is_none_or(|m| i % (2 * m) / m == part);
+        let dk = |i: usize| if counts(i, 1) { ka[i] - kb[i] } else { T::ZERO };
+        let dy = |i: usize| if counts(i, 0) { self.st.y1[i] - self.st.g[i] } else { T::ZERO };
         let (num, den) = (sum(&dk), sum(&dy));
+        let s_bar = if half.is_some() { T::of(0.5) * s_bar } else { s_bar };
         let (wk, wy) = (s_bar * value / num, -s_bar * value / den);
         for row in [s - 1, s - 2] {
             if !self.direct[row] {
@@ -269,13 +283,15 @@ impl<T: Scalar> Transposed<T> {
                 }
             }
         }
+        // A Nystrom step has weights of its own.
+        let weighted = if self.erk.nystrom.is_some() { 0 } else { all };
         for (theta, v) in bars.states(n) {
             add_scaled(&mut self.lambda, theta, v);
             if theta == T::ONE {
                 continue;
             }
             add_scaled(&mut self.y0_direct, T::ONE - theta, v);
-            for i in 0..all {
+            for i in 0..weighted {
                 let w = self.erk.dense_weight(i, theta);
                 if w != T::ZERO {
                     add_scaled(&mut self.k_direct[i * n..][..n], h * w, v);
@@ -285,8 +301,9 @@ impl<T: Scalar> Transposed<T> {
         if !inside {
             return;
         }
+        self.nystrom_saves(h, bars);
         for i in (s..all).rev() {
-            combine(&mut self.st.g, &self.st.y0, h, self.erk.row(i), &self.st.k);
+            self.erk.argument(i, h, &mut self.st);
             self.k_bar.copy_from_slice(&self.k_direct[i * n..][..n]);
             self.g_bars[i * n..][..n].fill(T::ZERO);
             self.pull(f, i, t, h, p, p_bar);

@@ -2,6 +2,7 @@
 
 use super::field::VectorField;
 use super::kernels::{self, Norm, Row, Rows, Scale};
+use super::nystrom::Nystrom;
 use super::short::{self, by_shape};
 use super::tableau::Tableau;
 use crate::linalg::Scalar;
@@ -14,9 +15,10 @@ pub(crate) struct Erk<T> {
     /// Those of a for all stages, then those of e.
     rows: Rows<T>,
     pub dense: short::Dense<T>,
-    /// q_i(theta), `degree` coefficients a stage.
-    pub q: Vec<T>,
+    /// Most coefficients of a q_i.
     pub degree: usize,
+    /// Present for a Nystrom method, whose a, e and q above are those of the positions.
+    pub nystrom: Option<Nystrom<T>>,
 }
 
 /// The stages of one attempted step.
@@ -37,7 +39,8 @@ pub(crate) struct Stages<T> {
 }
 
 impl<T: Scalar> Erk<T> {
-    pub fn new(tab: &'static Tableau) -> Self {
+    /// For states of length `dim`.
+    pub fn new(tab: &'static Tableau, dim: usize) -> Self {
         let degree = tab.q.iter().map(|r| r.len()).max().unwrap_or(0);
         let s = tab.stages;
         let fill = |to: &mut [T], row: &[f64]| to.iter_mut().zip(row).for_each(|(t, &w)| *t = T::of(w));
@@ -46,16 +49,14 @@ impl<T: Scalar> Erk<T> {
             fill(short::row_mut(&mut a, i), row);
         }
         e.chunks_exact_mut(s).zip(tab.e).for_each(|(to, row)| fill(to, row));
-        let mut q = vec![T::ZERO; degree * tab.c.len()];
-        q.chunks_exact_mut(degree).zip(tab.q).for_each(|(to, row)| fill(to, row));
         let dense = short::Dense { a, e, uses_last: tab.error_uses_last };
         Self {
             tab,
             dense,
             c: tab.c.iter().map(|&c| T::of(c)).collect(),
             rows: Rows::chained(tab.a, tab.e),
-            q,
             degree,
+            nystrom: tab.velocity.map(|v| Nystrom::new(v, dim)),
         }
     }
 
@@ -111,11 +112,23 @@ impl<T: Scalar> Erk<T> {
         }
     }
 
+    /// The argument of stage i, not the last of the step, from the start and the stages before it, into `g`.
+    #[inline]
+    pub fn argument(&self, i: usize, h: T, st: &mut Stages<T>) {
+        match &self.nystrom {
+            Some(ny) => self.nystrom_argument(ny, i, h, st),
+            None => kernels::combine(&mut st.g, &st.y0, h, self.row(i), &st.k),
+        }
+    }
+
     /// Stages 1.. and y1 from y0 and k_0; the last stage only if the error estimate needs it.
     #[inline]
     pub fn step<F: VectorField<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut Stages<T>) {
         let s = self.tab.stages;
         st.dense = false;
+        if let Some(ny) = &self.nystrom {
+            return self.nystrom_step(ny, f, (t, h), p, st);
+        }
         for i in 1..s - 1 {
             kernels::combine(&mut st.g, &st.y0, h, self.row(i), &st.k);
             self.eval_stage(f, i, t, h, p, st);
@@ -139,7 +152,8 @@ impl<T: Scalar> Erk<T> {
         scale: &Scale<T>,
         st: &mut Stages<T>,
     ) -> T {
-        if st.keep.is_empty() && st.y0.len() <= short::SHORT && st.y0.len() == f.dim() {
+        let short = st.y0.len() <= short::SHORT && self.nystrom.is_none();
+        if short && st.keep.is_empty() && st.y0.len() == f.dim() {
             by_shape!(st.y0.len(), self.tab.stages, {}, |N, S| {
                 return self.attempt_short::<F, N, S>(f, t, h, p, norm, scale, st);
             });
@@ -190,13 +204,18 @@ impl<T: Scalar> Erk<T> {
     }
 
     /// The scaled error E.
-    pub fn error(&self, norm: Norm, scale: &Scale<T>, h: T, st: &Stages<T>) -> T {
+    pub fn error(&self, norm: Norm, scale: &Scale<T>, h: T, st: &mut Stages<T>) -> T {
         self.error_square(norm, scale, h, st).sqrt()
     }
 
     /// E^2: the control of the step does not wait for the root. With two rows e5, e3 (Dormand-Prince 8): E5^4 / (E5^2 + 0.01 E3^2).
     #[inline]
-    fn error_square(&self, norm: Norm, scale: &Scale<T>, h: T, st: &Stages<T>) -> T {
+    fn error_square(&self, norm: Norm, scale: &Scale<T>, h: T, st: &mut Stages<T>) -> T {
+        if let Some(ny) = &self.nystrom {
+            self.nystrom_error(ny, h, st);
+            let e = kernels::scaled_norm(norm, scale, &st.y0, &st.y1, &st.g);
+            return e * e;
+        }
         let of = |row| kernels::error_square(norm, scale, &st.y0, &st.y1, h, row, &st.k);
         let e5 = of(self.error_row(0));
         if self.tab.e.len() == 1 { e5 } else { short::combined(e5, of(self.error_row(1))) }
@@ -205,6 +224,9 @@ impl<T: Scalar> Erk<T> {
     /// Shampine's estimate of the dominant eigenvalue, |k_(s-1) - k_(s-2)| / |y1 - g_(s-2)|; both stages are at t + h
     /// (for Bogacki-Shampine at t + 3h/4 and t + h: a rough estimate). Zero if the denominator is.
     pub fn stiffness(&self, h: T, st: &mut Stages<T>) -> T {
+        if let Some(ny) = &self.nystrom {
+            return self.nystrom_stiffness(ny, h, st);
+        }
         let (s, n) = (self.tab.stages, st.y0.len());
         kernels::combine(&mut st.g, &st.y0, h, self.row(s - 2), &st.k);
         let num = kernels::distance2(&st.k[(s - 1) * n..][..n], &st.k[(s - 2) * n..][..n]);
@@ -226,7 +248,7 @@ impl<T: Scalar> Erk<T> {
             return;
         }
         for i in self.tab.stages..self.tab.c.len() {
-            kernels::combine(&mut st.g, &st.y0, h, self.row(i), &st.k);
+            self.argument(i, h, st);
             self.eval_stage(f, i, t, h, p, st);
         }
         st.dense = true;
@@ -239,12 +261,20 @@ impl<T: Scalar> Erk<T> {
     }
     /// The same and its derivative.
     #[inline]
-    fn dense_bubble(&self, i: usize, theta: T) -> (T, T) {
-        kernels::bubble(self.q[i * self.degree..][..self.degree].iter().copied(), theta)
+    pub(super) fn dense_bubble(&self, i: usize, theta: T) -> (T, T) {
+        kernels::bubble(self.tab.q[i].iter().map(|&q| T::of(q)), theta)
     }
     /// out <- dy/dt at t + theta h of the interpolant, whose stages must be there.
     pub fn rate(&self, theta: T, h: T, st: &Stages<T>, out: &mut [T]) {
         let n = st.y0.len();
+        if let Some(ny) = &self.nystrom {
+            kernels::interpolant_rate(h, (&st.y0, &st.y1), std::iter::empty(), out);
+            for i in 0..self.c.len() {
+                let (w, wv) = self.nystrom_weights(ny, i, theta, h)[1];
+                ny.add(out, (w / h, wv / h), &st.k[i * n..][..n]);
+            }
+            return;
+        }
         let terms = (0..self.c.len()).map(|i| (h * self.dense_bubble(i, theta).1, &st.k[i * n..][..n]));
         kernels::interpolant_rate(h, (&st.y0, &st.y1), terms, out);
     }
@@ -256,6 +286,10 @@ impl<T: Scalar> Erk<T> {
             *o = (T::ONE - theta) * a + theta * b;
         }
         for i in 0..self.c.len() {
+            if let Some(ny) = &self.nystrom {
+                ny.add(out, self.nystrom_weights(ny, i, theta, h)[0], &st.k[i * n..][..n]);
+                continue;
+            }
             let w = self.dense_weight(i, theta);
             if w != T::ZERO {
                 kernels::add_scaled(out, h * w, &st.k[i * n..][..n]);

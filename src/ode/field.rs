@@ -16,6 +16,10 @@ pub trait VectorField<T: Scalar> {
     fn eval_one(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
         self.eval(t, y, p, dy);
     }
+    /// Whether y = (q; v) and f = (v; a(t, q, p)) in every column, as Nystrom methods need it ([`SecondOrder`](super::SecondOrder)).
+    fn is_second_order(&self) -> bool {
+        false
+    }
     /// How many numbers [`eval_keep`](Self::eval_keep) stores for one evaluation of `batch` columns, so that a pullback need not recompute them.
     fn keep_len(&self, batch: usize) -> usize {
         let _ = batch;
@@ -64,6 +68,9 @@ impl<T: Scalar, F: VectorField<T> + ?Sized> VectorField<T> for &mut F {
     #[inline]
     fn eval_one(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
         (**self).eval_one(t, y, p, dy);
+    }
+    fn is_second_order(&self) -> bool {
+        (**self).is_second_order()
     }
     fn keep_len(&self, batch: usize) -> usize {
         (**self).keep_len(batch)

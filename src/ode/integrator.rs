@@ -207,7 +207,7 @@ impl<T: Scalar> Integrator<T> {
             let what = format!("a state of {dim} components and a batch of {batch} is empty");
             return Err(OdeError::Mismatch { what });
         }
-        let erk = Erk::new(method);
+        let erk = Erk::new(method, dim);
         let n = dim * batch;
         let (st, scale) = (erk.stages(n, 0), options.scale(dim, batch)?);
         Ok(Self {
@@ -249,6 +249,7 @@ impl<T: Scalar> Integrator<T> {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
+        check_order(self.erk.tab, field)?;
         // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
         catch(|| {
             self.set_start(span, y0, sinks)?;
@@ -469,6 +470,20 @@ pub(super) fn check_problem<T: Scalar, F: VectorField<T> + ?Sized>(
     check_span(span)?;
     check_finite("the start", y0)?;
     check_finite("the parameter vector", p)
+}
+
+/// A Nystrom method needs a field that says it is of second order.
+pub(crate) fn check_order<T: Scalar, F: VectorField<T> + ?Sized>(
+    method: &Tableau,
+    field: &F,
+) -> Result<(), OdeError> {
+    if method.velocity.is_none() || field.is_second_order() {
+        return Ok(());
+    }
+    let name = method.name;
+    let what =
+        format!("{name} is a method for q'' = a(t, q): give it the acceleration as a SecondOrder field");
+    Err(OdeError::Mismatch { what })
 }
 
 /// Hairer, Norsett, Wanner: Solving ODEs I, II.4: h with |h^(p+1) y^(p+1)| about 0.01.

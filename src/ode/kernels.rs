@@ -72,48 +72,71 @@ pub(crate) fn any_length<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
+/// What a combination starts from.
+#[derive(Clone, Copy)]
+pub(crate) enum Base<'a, T> {
+    Zero,
+    State(&'a [T]),
+    /// q + a v.
+    Drift(&'a [T], T, &'a [T]),
+}
+
+/// A part of the state: in `k`, that of stage j begins at j n + from.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    pub n: usize,
+    pub from: usize,
+}
+
 /// out <- y + h sum_j w_j k_j, with stage j of `k` at j n.
 #[inline]
 pub(crate) fn combine<T: Scalar>(out: &mut [T], y: &[T], h: T, row: Row<T>, k: &[T]) {
-    combine_onto(out, Some(y), h, row, k);
+    let part = Part { n: out.len(), from: 0 };
+    combine_part(out, Base::State(y), h, row, k, part);
 }
 
 /// u <- h sum_j w_j k_j.
 #[inline]
 pub(crate) fn combine_zero<T: Scalar>(out: &mut [T], h: T, row: Row<T>, k: &[T]) {
-    combine_onto(out, None, h, row, k);
+    let part = Part { n: out.len(), from: 0 };
+    combine_part(out, Base::Zero, h, row, k, part);
 }
 
+/// out <- base + h sum_j w_j (that part of k_j).
 #[inline(always)]
-fn combine_onto<T: Scalar>(out: &mut [T], y: Option<&[T]>, h: T, row: Row<T>, k: &[T]) {
+pub(crate) fn combine_part<T: Scalar>(out: &mut [T], y: Base<'_, T>, h: T, row: Row<T>, k: &[T], part: Part) {
     match out.len() {
-        1 => combine_block::<T, 1>(out, y, h, row, k, 0),
-        2 => combine_block::<T, 2>(out, y, h, row, k, 0),
-        3 => combine_block::<T, 3>(out, y, h, row, k, 0),
-        4 => combine_block::<T, 4>(out, y, h, row, k, 0),
+        1 => combine_block::<T, 1>(out, y, h, row, k, part, 0),
+        2 => combine_block::<T, 2>(out, y, h, row, k, part, 0),
+        3 => combine_block::<T, 3>(out, y, h, row, k, part, 0),
+        4 => combine_block::<T, 4>(out, y, h, row, k, part, 0),
         n => any_length(
             #[inline(always)]
             || {
                 let mut i = 0;
                 while i + 32 <= n {
-                    combine_block::<T, 32>(out, y, h, row, k, i);
+                    combine_block::<T, 32>(out, y, h, row, k, part, i);
                     i += 32;
                 }
-                if i + 16 <= n {
-                    combine_block::<T, 16>(out, y, h, row, k, i);
-                    i += 16;
-                }
-                if i + 8 <= n {
-                    combine_block::<T, 8>(out, y, h, row, k, i);
-                    i += 8;
-                }
-                if i + 4 <= n {
-                    combine_block::<T, 4>(out, y, h, row, k, i);
-                    i += 4;
-                }
-                while i < n {
-                    combine_block::<T, 1>(out, y, h, row, k, i);
-                    i += 1;
+                // The rest in one or two blocks, which may do some components again, to the same bits.
+                match n - i {
+                    0 => {}
+                    17.. if n >= 32 => combine_block::<T, 32>(out, y, h, row, k, part, n - 32),
+                    17.. => {
+                        combine_block::<T, 16>(out, y, h, row, k, part, 0);
+                        combine_block::<T, 16>(out, y, h, row, k, part, n - 16);
+                    }
+                    9.. if n >= 16 => combine_block::<T, 16>(out, y, h, row, k, part, n - 16),
+                    9.. => {
+                        combine_block::<T, 8>(out, y, h, row, k, part, 0);
+                        combine_block::<T, 8>(out, y, h, row, k, part, n - 8);
+                    }
+                    5.. if n >= 8 => combine_block::<T, 8>(out, y, h, row, k, part, n - 8),
+                    5.. => {
+                        combine_block::<T, 4>(out, y, h, row, k, part, 0);
+                        combine_block::<T, 4>(out, y, h, row, k, part, n - 4);
+                    }
+                    _ => combine_block::<T, 4>(out, y, h, row, k, part, n - 4),
                 }
             },
         ),
@@ -124,17 +147,25 @@ fn combine_onto<T: Scalar>(out: &mut [T], y: Option<&[T]>, h: T, row: Row<T>, k:
 #[inline(always)]
 fn combine_block<T: Scalar, const B: usize>(
     out: &mut [T],
-    y: Option<&[T]>,
+    y: Base<'_, T>,
     h: T,
     row: Row<T>,
     k: &[T],
+    part: Part,
     i: usize,
 ) {
     let mut s = [T::ZERO; B];
-    if let Some(y) = y {
-        s.copy_from_slice(&y[i..i + B]);
+    match y {
+        Base::Zero => {}
+        Base::State(y) => s.copy_from_slice(&y[i..i + B]),
+        Base::Drift(q, a, v) => {
+            let (q, v) = (&q[i..i + B], &v[i..i + B]);
+            for l in 0..B {
+                s[l] = q[l] + a * v[l];
+            }
+        }
     }
-    accumulate(&mut s, h, row, k, out.len(), i);
+    accumulate(&mut s, h, row, k, part.n, part.from + i);
     out[i..i + B].copy_from_slice(&s);
 }
 

@@ -14,6 +14,7 @@
 //! | nothing special, rtol 1e-3 to 1e-8; neural ODEs | [`TSIT54`] | 5 | 6 | [`Adjoint`] | |
 //! | as above, to compare with other codes | [`DP54`] | 5 | 6 | [`Adjoint`] | the classical pair |
 //! | smooth, rtol 1e-3 to 1e-8 | [`BS54`] | 5 | 7; 6 rejected | [`Adjoint`] | 0.76 to 0.86 of the evaluations of [`TSIT54`] at equal error, mean of seven problems (0.55 to 1.04) |
+//! | q'' = a(t, q): orbits, molecules, waves ([`SecondOrder`]) | [`DPRKN64`] | 6 | 5 | [`Adjoint`] | 0.62 to 0.67 of the evaluations of [`BS54`] on Pleiades |
 //! | rough solutions, rtol above 1e-3, fields with kinks | [`BS32`] | 3 | 3 | [`Adjoint`] | S is rough, see below |
 //! | smooth, rtol 1e-8 to 1e-13, cheap field | [`VERN76`] | 7 | 10; 16 with dense output | [`Adjoint`] | |
 //! | smooth, rtol below 1e-5, long orbits | [`VERN87`] | 8 | 13; 16 with dense output | [`Adjoint`] | error constant 22 times smaller than the next; f64 |
@@ -57,6 +58,7 @@
 //! E <= 1 accepts. A rejected step shrinks strictly; values that are not finite (of a stage, the error or the new state) are a rejection.
 //! The next step is the [`Controller`]'s.
 //!
+//! Nystrom methods are refused, with one sentence, for a field that is not of second order.
 //! The stages of stiff methods are in [`RosenbrockTableau`]; their error, control, limits, sinks and report are the same.
 //!
 //! Batches share one step: y is n x batch, column-major, and E is one number. For a step per trajectory use [`solve_ensemble`] or
@@ -95,9 +97,11 @@ mod field;
 mod integrator;
 mod kernels;
 mod lanes;
+mod nystrom;
 mod options;
 mod pack;
 mod report;
+mod second_order;
 mod short;
 mod sinks;
 mod step;
@@ -105,6 +109,7 @@ mod stiff;
 mod tableau;
 mod tableau_data;
 mod tableau_eight;
+mod tableau_nystrom;
 
 pub use ensemble::{Ensemble, Params, solve_ensemble, solve_stiff_ensemble};
 pub use error::OdeError;
@@ -116,15 +121,17 @@ pub use lanes::{Lane, LaneField, Lanes, OneLane};
 pub use options::{Controller, Options, Tolerance};
 pub use pack::solve_lanes;
 pub use report::{OdeCounts, OdeReport, OdeStop};
+pub use second_order::SecondOrder;
 pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
 pub use stiff::{
     Auto, Differences, Diffsol, DiffsolMethod, FromPullback, Linearize, LinearizePullback, Point, RODAS3P,
     RODAS4, RODAS5P, RosenbrockTableau, StiffIntegrator, Switch, WithJacobian, solve_stiff,
 };
-pub use tableau::Tableau;
+pub use tableau::{Tableau, Velocity};
 pub use tableau_data::{BS32, BS54, DP54, TSIT54, VERN76};
 pub use tableau_eight::{DOP853, VERN87};
+pub use tableau_nystrom::DPRKN64;
 
 /// What the adjoint shares with the forward pass.
 pub(crate) mod internal {
@@ -132,7 +139,8 @@ pub(crate) mod internal {
     pub(crate) use super::erk::{Erk, Stages};
     pub(crate) use super::error::{catch, check_finite, check_len};
     pub(crate) use super::kernels::{
-        Rows, Scale, add_scaled, all_finite, combine, combine_zero, distance2, scaled_norm, vectorized,
+        Base, Part, Rows, Scale, add_scaled, all_finite, combine, combine_part, combine_zero, distance2,
+        scaled_norm, vectorized,
     };
     pub(crate) use super::options::ControlState;
     pub(crate) use super::sinks::check_save_points;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::ensemble::{Ensemble, Params, check_ensemble, one_by_one};
 use super::error::{OdeError, catch, check_finite};
-use super::integrator::{Drive, Integrator, Limits};
+use super::integrator::{Drive, Integrator, Limits, check_order};
 use super::kernels::{Norm, Scale, any_length};
 use super::lanes::{Lane, LaneField, Lanes, OneLane, WIDTH};
 use super::options::Options;
@@ -33,6 +33,7 @@ pub fn solve_lanes<T: Scalar, F: LaneField<T>>(
 ) -> Result<Ensemble<T>, OdeError> {
     let dim = field.dim();
     Integrator::<T>::new(method, dim, 1, options)?;
+    check_order(method, &OneLane(field))?;
     let count = check_ensemble((dim, field.n_params()), span, y0, params, save_at)?;
     let width = dim * save_at.len();
     let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();

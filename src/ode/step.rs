@@ -184,9 +184,12 @@ impl<T: Scalar, F: VectorField<T> + ?Sized> StepBody<T> for ErkBody<'_, T, F> {
         out.fill(T::ZERO);
         for (m, z) in out.chunks_exact_mut(n).enumerate() {
             for i in 0..self.erk.c.len() {
-                let w = self.erk.q[i * self.erk.degree + m];
-                if w != T::ZERO {
-                    super::kernels::add_scaled(z, h * w, &self.st.k[i * n..][..n]);
+                let at = |q: &[f64]| T::of(q.get(m).copied().unwrap_or(0.0));
+                let (w, k) = (at(self.erk.tab.q[i]), &self.st.k[i * n..][..n]);
+                if let Some(ny) = &self.erk.nystrom {
+                    ny.add(z, (h * h * w, h * at(ny.q(i))), k);
+                } else if w != T::ZERO {
+                    super::kernels::add_scaled(z, h * w, k);
                 }
             }
         }

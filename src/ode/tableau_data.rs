@@ -21,6 +21,7 @@ pub static BS32: Tableau = Tableau {
         &[0.0, -1.0],
     ],
     stability: 2.5127,
+    velocity: None,
 };
 
 /// Dormand-Prince 5(4).
@@ -74,6 +75,7 @@ pub static DP54: Tableau = Tableau {
         &[0.0, 1.3824689317781436, -2.382468931778144],
     ],
     stability: 3.3066,
+    velocity: None,
 };
 
 /// Tsitouras 5(4): the default.
@@ -121,6 +123,7 @@ pub static TSIT54: Tableau = Tableau {
         &[0.0, 1.5, -2.5],
     ],
     stability: 3.5068,
+    velocity: None,
 };
 
 /// Bogacki-Shampine 5(4): leading error coefficients 6.3 times smaller than those of Tsitouras for one evaluation more.
@@ -186,6 +189,7 @@ pub static BS54: Tableau = Tableau {
     ],
 
     stability: 3.988,
+    velocity: None,
 };
 
 /// Verner 7(6), "efficient".
@@ -468,4 +472,5 @@ pub static VERN76: Tableau = Tableau {
         ],
     ],
     stability: 4.64,
+    velocity: None,
 };

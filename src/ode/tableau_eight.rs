@@ -288,6 +288,7 @@ pub static DOP853: Tableau = Tableau {
         ],
     ],
     stability: 6.3936,
+    velocity: None,
 };
 
 /// Verner 8(7), "efficient": thirteen stages; the interpolant needs three more. Its leading error coefficients have norm 2.8e-7, those of
@@ -572,4 +573,5 @@ pub static VERN87: Tableau = Tableau {
         ],
     ],
     stability: 5.8641,
+    velocity: None,
 };
