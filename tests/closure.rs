@@ -93,3 +93,37 @@ fn a_system_of_equations_needs_no_objective() {
     assert!(report.solved() && report.primal < 1e-8, "{:?}", report.stop);
     assert_eq!(report.objective, 0.0);
 }
+
+/// c = (|x - 1| + 1, 0.1) on the right, where a kink stops every method, and ((x + 2)^2 + 1, 0.1) on the left.
+fn kink<'a>() -> Problem<'a> {
+    Problem::new("kink", 1)
+        .start(&[0.5])
+        .equality(2, |x, c| {
+            c[0] = if x[0] > 99.0 {
+                f64::NAN
+            } else if x[0] > 0.0 {
+                (x[0] - 1.0).abs() + 1.0
+            } else {
+                (x[0] + 2.0).powi(2) + 1.0
+            };
+            c[1] = 0.1;
+        })
+        .jacobian(|x, j| {
+            j[0] = if x[0] > 0.0 { (x[0] - 1.0).signum() } else { 2.0 * (x[0] + 2.0) };
+            j[1] = 0.0;
+        })
+        .hessian(|x, _, y, h| h[0] = if x[0] > 0.0 { 0.0 } else { 2.0 * y[0] })
+}
+
+#[test]
+fn fits_are_tried_from_the_problems_other_starts() {
+    let run = |p: Problem| solve(&mut p.build().unwrap(), &Options::default(), &mut Silent).unwrap();
+    let alone = run(kink());
+    assert_ne!(alone.stop.as_str(), "locally_infeasible", "{}", alone.message);
+    // A start that cannot be evaluated in between is passed over.
+    let r = run(kink().other_start(&[100.0]).other_start(&[-1.0]));
+    assert_eq!(r.stop.as_str(), "locally_infeasible", "{}", r.message);
+    assert!((r.x[0] + 2.0).abs() < 1e-4, "{:?}", r.x);
+    let e = kink().other_start(&[1.0, 2.0]).build().err().unwrap().to_string();
+    assert!(e.contains("start point 2 is not of 1 finite numbers"), "{e}");
+}

@@ -76,6 +76,11 @@ impl<'a> Problem<'a> {
         self.meta.x0 = x0.to_vec();
         self
     }
+    /// A further start point ([`NlpMeta::other_starts`]).
+    pub fn other_start(mut self, x: &[f64]) -> Self {
+        self.meta.other_starts.push(x.to_vec());
+        self
+    }
     /// Start multipliers, length m; after the constraints.
     #[must_use]
     pub fn start_multipliers(mut self, y0: &[f64]) -> Self {

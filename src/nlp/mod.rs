@@ -78,6 +78,9 @@ pub struct NlpMeta {
     pub c_upper: Vec<f64>,
     /// Start point, length n.
     pub x0: Vec<f64>,
+    /// Further start points, each of length n. A system of more equations than unknowns is solved from them where the first one leads neither to a
+    /// solution nor to a least violation.
+    pub other_starts: Vec<Vec<f64>>,
     /// Start multipliers, length m.
     pub y0: Vec<f64>,
     /// Constraints known to be linear, length m (or empty: none known).
@@ -153,6 +156,11 @@ impl NlpMeta {
         ] {
             if len != want {
                 return fail(format!("{what} has {len} entries, expected {want}"));
+            }
+        }
+        for (k, start) in self.other_starts.iter().enumerate() {
+            if start.len() != n || start.iter().any(|x| !x.is_finite()) {
+                return fail(format!("start point {} is not of {n} finite numbers", k + 2));
             }
         }
         for (what, len, want) in [

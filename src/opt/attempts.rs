@@ -45,6 +45,8 @@ pub(super) enum Attempt {
     Augmented,
     /// More equations than unknowns: the first attempt again, with rows scaled by their gradients.
     ScaledRows,
+    /// More equations than unknowns: the first attempt from the problem's start point of this number.
+    OtherStart(usize),
 }
 
 impl Attempt {
@@ -55,6 +57,10 @@ impl Attempt {
         let filter = Self::Filter { violation_first: m > n, relative_shift: false };
         let exact = Self::Exact { violation_first: m > n };
         let newton = [Self::Newton { relative_shift: false }, Self::Newton { relative_shift: true }];
+        let over_determined = |first: Self| {
+            let others = (0..engine.model.nlp().meta().other_starts.len()).map(Self::OtherStart);
+            std::iter::once(first).chain(others).collect()
+        };
         match method {
             Method::SketchedNewton if m == 0 => newton.to_vec(),
             Method::SketchedNewton if m > n => vec![exact],
@@ -64,7 +70,7 @@ impl Attempt {
             Method::Auto if bounded && m == 0 => {
                 vec![filter, Self::Filter { violation_first: false, relative_shift: true }]
             }
-            Method::Auto if bounded && m > n => vec![filter],
+            Method::Auto if bounded && m > n => over_determined(filter),
             Method::Auto if bounded => {
                 let relative = Self::Filter { violation_first: false, relative_shift: true };
                 vec![filter, Self::Augmented, relative, Self::FilterDeficient]
@@ -72,7 +78,7 @@ impl Attempt {
             Method::Auto if m == 0 => newton.to_vec(),
             // The exact augmented Lagrangian needs the true Hessian for its gradient.
             Method::Auto if quasi_newton => vec![filter, Self::Augmented],
-            Method::Auto if m > n => vec![exact],
+            Method::Auto if m > n => over_determined(exact),
             Method::Auto => vec![exact, filter, Self::Exact { violation_first: true }, Self::Augmented],
         }
     }
@@ -101,6 +107,7 @@ impl Attempt {
             Self::FilterDeficient => "primal-dual interior point, constraints regularized",
             Self::Augmented => "augmented Lagrangian with a barrier",
             Self::ScaledRows => "the same, rows scaled by their gradients",
+            Self::OtherStart(_) => "the same",
         }
     }
 }
@@ -135,10 +142,21 @@ impl Engine<'_> {
         let mut stop = StopReason::MaxIterations;
         let mut k = 0;
         while let Some(&attempt) = list.get(k) {
+            // A certificate ends the search; `restarts` draws starts at random where they may help.
+            if certified.is_some() && matches!(attempt, Attempt::OtherStart(_)) {
+                break;
+            }
             if k > 0 {
-                self.note(&format!("attempt {} from the start: {}", k + 1, attempt.describe()));
+                let mut from = "the start";
+                if let Attempt::OtherStart(s) = attempt {
+                    self.first.x.copy_from_slice(&self.model.nlp().meta().other_starts[s]);
+                    from = "another start of the problem";
+                    self.started = self.iteration;
+                }
+                self.note(&format!("attempt {} from {from}: {}", k + 1, attempt.describe()));
                 if self.restart().is_err() {
-                    break;
+                    k += 1;
+                    continue;
                 }
             }
             self.give_budget(attempt, list.len() - k);
@@ -171,7 +189,7 @@ impl Engine<'_> {
             if k == 0 && stop != StopReason::LocallyInfeasible && self.doubts_hessian() {
                 list.insert(1, attempt);
             } else if k == 0 && matches!(stop, StopReason::Stalled { .. }) && self.model.steep_rows {
-                list.push(Attempt::ScaledRows);
+                list.insert(1, Attempt::ScaledRows);
             }
             k += 1;
         }
@@ -212,8 +230,9 @@ impl Engine<'_> {
             let share = if exact { SHARE_OF_EXACT } else { SHARE_OF_TIME };
             now + deadline.saturating_duration_since(now).mul_f64(share)
         });
-        // Without constraints and bounds it is the objective that tells progress, along a valley for long.
-        let measured = self.model.m > 0 || self.bounds.count() > 0;
+        // Without constraints and bounds it is the objective that tells progress, and in data fits the least squares, along a valley for long.
+        let (n, m) = (self.model.n, self.model.m);
+        let measured = (m > 0 || self.bounds.count() > 0) && m <= n;
         self.attempt_patience = match exact {
             _ if last || !measured => u64::MAX,
             true => PATIENCE_OF_EXACT,
@@ -247,6 +266,7 @@ impl Engine<'_> {
                 self.scale_rows();
                 self.attempt(Attempt::list(self)[0])
             }
+            Attempt::OtherStart(_) => self.attempt(Attempt::list(self)[0]),
         }
     }
 

@@ -84,6 +84,8 @@ pub(super) struct Engine<'a> {
     pub attempt_deadline: Option<Instant>,
     /// Iterations without halving the residual after which the attempt ends.
     pub attempt_patience: u64,
+    /// Iteration at which the present start was taken.
+    pub started: u64,
     pub progress: Progress,
     /// The shift is relative to the curvature along each variable.
     pub relative_shift: bool,

@@ -370,7 +370,7 @@ impl Engine<'_> {
         self.regularization.t = violation.damping;
         let direct = self.is_direct();
         // Along long curved valleys more damping leads further than Gauss-Newton steps.
-        let convex_only = direct && self.iteration >= LONG_VALLEY;
+        let convex_only = direct && self.iteration - self.started >= LONG_VALLEY;
         for hessian in [true, false] {
             if hessian && !direct || !hessian && convex_only {
                 continue;

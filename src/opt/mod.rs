@@ -212,6 +212,7 @@ impl<'a> Engine<'a> {
             iteration_limit: options.max_iterations,
             attempt_deadline: None,
             attempt_patience: u64::MAX,
+            started: 0,
             progress: Progress { residual: f64::INFINITY, iteration: 0 },
             relative_shift: false,
             keeps_delta: true,

@@ -92,6 +92,9 @@ impl<'a> Standard<'a> {
         };
         standard.meta = standard.standard_meta(&original, &position);
         standard.start_inside(if options.warm_start.is_some() { WARM_PUSH } else { PUSH });
+        if options.warm_start.is_none() && standard.slacked.is_empty() {
+            standard.other_starts_inside(&original.other_starts);
+        }
         standard
     }
 
@@ -172,6 +175,16 @@ impl<'a> Standard<'a> {
         }
         bounds.push_inside(&mut start, push, push);
         self.meta.x0 = start;
+    }
+
+    /// The further starts of a problem without slacks, inside the bounds.
+    fn other_starts_inside(&mut self, starts: &[Vec<f64>]) {
+        let bounds = Bounds::new(&self.meta.x_lower, &self.meta.x_upper);
+        for start in starts {
+            let mut x: Vec<f64> = self.free.iter().map(|&j| start[j]).collect();
+            bounds.push_inside(&mut x, PUSH, PUSH);
+            self.meta.other_starts.push(x);
+        }
     }
 
     /// The report of the original problem: x, z, and its own residuals at this point.

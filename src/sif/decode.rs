@@ -39,6 +39,9 @@ pub fn decode(file: &str, text: &[u8], options: &SifOptions) -> Result<(Decoded,
     if start > count.max(1) {
         return Err(fault((0, format!("start point {start} asked for, the file has {count}"))));
     }
+    if options.start.is_some() {
+        store.forget_other_starts();
+    }
     let name = name.unwrap_or_default();
     let cards = split_function_part(lines, &name, &mut store).map_err(fault)?;
     let decoded = store.finish(latin1(&name), class).map_err(fault)?;

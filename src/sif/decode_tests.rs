@@ -191,6 +191,20 @@ fn start_points_are_chosen_by_number() {
 }
 
 #[test]
+fn further_start_points_are_kept_for_who_has_not_chosen_one() {
+    let text = with("HEAD", SECTIONS[0].1).0;
+    let others = |text: &str, start| {
+        decode("p", text.as_bytes(), &SifOptions { start, ..SifOptions::default() }).unwrap().0.other_starts
+    };
+    assert_eq!(others(&text, None), [[7.0, 0.0, 0.0]]);
+    assert!(others(&text, Some(1)).is_empty() && others(&text, Some(2)).is_empty());
+    // With its own default; what is called a solution, or has multipliers only, is no start.
+    let many = "V|P|X1|1.5\nV|Q|'DEFAULT'|2.0\nV|Q|X2|7.0\nV|XSOL|X1|9.0\nM|R|C1|1.0\nX|S|X(N)|3.0";
+    let text = with("START POINT", many).0;
+    assert_eq!(others(&text, None), [[2.0, 7.0, 2.0], [0.0, 0.0, 3.0]]);
+}
+
+#[test]
 fn groups_before_variables_and_sums_of_groups() {
     let text = sif(
         "NAME=P\nROWS\nN|A\n N |B\nE|C\nDE|D|A|2.0|C|-1.0\nCOLUMNS\n|X|A|1.0|C|2.0\n|X|B|5.0\n|Y|A|3.0\nENDATA",

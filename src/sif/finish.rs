@@ -20,6 +20,7 @@ impl Store {
         let group_type = self.final_group_types();
         let group_params = self.group_parameters(&group_type)?;
         let linear = self.linear_parts()?;
+        let other_starts = self.other_starts();
         let uses = by_group(m, &std::mem::take(&mut self.uses));
         Ok(Decoded {
             name,
@@ -27,6 +28,7 @@ impl Store {
             variables: names(&self.variables),
             x_lower: self.lower,
             x_upper: self.upper,
+            other_starts,
             x0: self.x0,
             groups: names(&self.groups),
             kind: self.kind,

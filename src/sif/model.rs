@@ -121,6 +121,8 @@ pub struct Decoded {
     pub x_upper: Vec<f64>,
     /// Chosen start point.
     pub x0: Vec<f64>,
+    /// Further start points, at most four, without those named as solutions; none if a start point was chosen.
+    pub other_starts: Vec<Vec<f64>>,
     /// Groups in order of creation (a QUADRATIC section's group is NOT here, see `quadratic`).
     pub groups: Names,
     /// Kind of each group.

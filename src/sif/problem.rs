@@ -129,6 +129,7 @@ fn meta(d: &Decoded, s: &Structure) -> NlpMeta {
         c_lower: groups().map(|g| if d.kind[g] == GroupKind::Less { -d.range[g] } else { 0.0 }).collect(),
         c_upper: groups().map(|g| if d.kind[g] == GroupKind::Greater { d.range[g] } else { 0.0 }).collect(),
         x0: d.x0.clone(),
+        other_starts: d.other_starts.clone(),
         y0: groups().map(|g| d.y0[g]).collect(),
         linear: groups().map(|g| d.group_type[g].is_none() && d.uses.get(g).is_empty()).collect(),
         variable_names: d.variables.iter().map(str::to_string).collect(),

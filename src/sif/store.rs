@@ -19,6 +19,16 @@ struct DataSet {
     individual: bool,
 }
 
+/// A start point that is not the one used: entries of the variables in order of appearance.
+#[derive(Debug)]
+struct OtherStart {
+    default: f64,
+    entries: Vec<(u32, f64)>,
+}
+
+/// Other start points that are kept.
+const OTHER_STARTS: usize = 4;
+
 /// A D-group: its linear part is the sum of its donors' times factors.
 #[derive(Debug)]
 pub(crate) struct GroupSum {
@@ -85,6 +95,8 @@ pub(crate) struct Store {
     ranges: DataSet,
     bounds: DataSet,
     starts: DataSet,
+    /// Start points besides the first, where that is the one used.
+    other_starts: Vec<OtherStart>,
     objectives: DataSet,
     default_bounds: (f64, f64),
 }
@@ -387,7 +399,7 @@ impl Store {
             return Ok(());
         }
         if let InSet::Unused = self.enter(card, |s| &mut s.starts, "start values", self.start)? {
-            return Ok(());
+            return self.other_start(card, of);
         }
         if card.reserved == Reserved::Default {
             let value = self.value(card)?;
@@ -423,6 +435,47 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the variables of a start point behind the first one, unless its name says that it is the solution.
+    fn other_start(&mut self, card: &DataCard, of: StartOf) -> Result<(), String> {
+        let solution = self.key(card.f2)?.text().contains("SOL");
+        if solution || of == StartOf::Multipliers || self.starts.count > 1 + OTHER_STARTS || self.start != 1 {
+            return Ok(());
+        }
+        if self.other_starts.len() < self.starts.count - 1 {
+            self.other_starts
+                .resize_with(self.starts.count - 1, || OtherStart { default: 0.0, entries: Vec::new() });
+        }
+        let at = self.starts.count - 2;
+        if card.reserved == Reserved::Default {
+            self.other_starts[at].default = self.value(card)?;
+            return Ok(());
+        }
+        for (name, value) in self.pairs(card)?.into_iter().flatten() {
+            let key = self.key(name)?;
+            if let Some(v) = self.variables.find(key, NONE) {
+                self.room(1)?;
+                self.other_starts[at].entries.push((v, value));
+            }
+        }
+        Ok(())
+    }
+
+    /// The start points behind the first one, those that name a variable.
+    pub fn other_starts(&self) -> Vec<Vec<f64>> {
+        let kept = self.other_starts.iter().filter(|s| !s.entries.is_empty());
+        kept.map(|s| {
+            let mut x = vec![s.default; self.x0.len()];
+            s.entries.iter().for_each(|&(v, value)| x[v as usize] = value);
+            x
+        })
+        .collect()
+    }
+
+    /// The user has chosen one.
+    pub fn forget_other_starts(&mut self) {
+        self.other_starts.clear();
     }
 
     /// Start points in the file.
