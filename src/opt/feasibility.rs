@@ -61,6 +61,8 @@ struct Violation {
     gradient: Vec<f64>,
     dzl: Vec<f64>,
     dzu: Vec<f64>,
+    /// c at x + dx, length m, while a correction is tried.
+    uncorrected: Vec<f64>,
 }
 
 impl Engine<'_> {
@@ -114,6 +116,7 @@ impl Engine<'_> {
             gradient: vec![0.0; nz],
             dzl: vec![0.0; nz],
             dzu: vec![0.0; nz],
+            uncorrected: vec![0.0; self.model.m],
         };
         if nz > 0 {
             violation.barrier = goal.filter.map_or(0.1, |(_, g)| g.mu).min(self.largest_barrier());
@@ -194,14 +197,20 @@ impl Engine<'_> {
         weighted(sx) < weighted(&self.terms.jt_c)
     }
 
+    /// trial x <- x + alpha dx.
+    fn place_trial(&mut self, alpha: f64) {
+        let Self { trial, current, step, bounds, .. } = self;
+        for (x, (from, d)) in trial.x.iter_mut().zip(current.x.iter().zip(&*step)) {
+            *x = from + alpha * d;
+        }
+        trial.y.fill(0.0);
+        bounds.clamp(&mut trial.x);
+    }
+
     /// Evaluates c at x + alpha dx; actual over predicted reduction, negative infinity where c cannot be evaluated.
     fn trial_ratio(&mut self, alpha: f64, barrier: f64, predicted: f64) -> f64 {
-        for (j, x) in self.trial.x.iter_mut().enumerate() {
-            *x = self.current.x[j] + alpha * self.step[j];
-        }
-        self.trial.y.fill(0.0);
+        self.place_trial(alpha);
         let Self { model, trial, current, bounds, .. } = self;
-        bounds.clamp(&mut trial.x);
         match model.obj_cons(&trial.x, &mut trial.c) {
             Ok(f) => {
                 trial.f = f;
@@ -216,9 +225,16 @@ impl Engine<'_> {
     }
 
     /// Adds to dx the correction d of min |c(x + dx) + J d|^2 + mu |d|^2, which follows a curved valley; one more
-    /// evaluation of c, no factorization. Keeps dx where the correction does not help. Returns the better ratio.
-    fn second_order_correction(&mut self, system: System, barrier: f64, predicted: f64) -> f64 {
+    /// evaluation of c, no factorization. Keeps dx, of this ratio, where the correction does not help. Returns the better ratio.
+    fn second_order_correction(
+        &mut self,
+        system: System,
+        violation: &mut Violation,
+        (predicted, uncorrected): (f64, f64),
+    ) -> f64 {
         let n = self.model.n;
+        let f = self.trial.f;
+        violation.uncorrected.copy_from_slice(&self.trial.c);
         let before = dot(&self.trial.c, &self.trial.c);
         self.correction.copy_from_slice(&self.step);
         self.rhs[..n].fill(0.0);
@@ -233,7 +249,7 @@ impl Engine<'_> {
         let inside = self.bounds.primal_step(&self.current.x, &self.step, TO_BOUNDARY) == 1.0;
         let ratio = match solved {
             Ok(_) if inside && self.step.iter().all(|v| v.is_finite()) => {
-                self.trial_ratio(1.0, barrier, predicted)
+                self.trial_ratio(1.0, violation.barrier, predicted)
             }
             _ => f64::NEG_INFINITY,
         };
@@ -241,7 +257,10 @@ impl Engine<'_> {
             return ratio;
         }
         self.step.copy_from_slice(&self.correction);
-        self.trial_ratio(1.0, barrier, predicted)
+        self.place_trial(1.0);
+        self.trial.f = f;
+        self.trial.c.copy_from_slice(&violation.uncorrected);
+        uncorrected
     }
 
     /// Raises the damping until a step reduces |c|^2 / 2 + B.
@@ -280,8 +299,7 @@ impl Engine<'_> {
             let mut ratio = self.trial_ratio(alpha, violation.barrier, predicted);
             if ratio < POOR && predicted > 0.0 && ratio.is_finite() && self.is_direct() && alpha == 1.0 {
                 let system = System::Feasibility { hessian };
-                let corrected = self.second_order_correction(system, violation.barrier, predicted);
-                ratio = ratio.max(corrected);
+                ratio = ratio.max(self.second_order_correction(system, violation, (predicted, ratio)));
             }
             // Below rounding of |c|^2 only the gradient tells progress.
             let noise = predicted <= 10.0 * f64::EPSILON * size;

@@ -28,6 +28,10 @@ pub(crate) struct Evaluator {
     outer: Vec<f64>,
     has_alpha: bool,
     has_q: bool,
+    /// Where first derivatives were asked for, second ones were, too: both are computed at once, which shares what they have in common.
+    second_follows: bool,
+    /// They were asked for at this point.
+    asked_second: bool,
 }
 
 impl Evaluator {
@@ -43,6 +47,8 @@ impl Evaluator {
             outer: vec![0.0; structure.largest_outer()],
             has_alpha: false,
             has_q: false,
+            second_follows: false,
+            asked_second: false,
             quadratic,
             quadratic_places,
             structure,
@@ -55,6 +61,10 @@ impl Evaluator {
             return;
         }
         self.z[..x.len()].copy_from_slice(x);
+        if self.has_q {
+            self.second_follows = self.asked_second;
+        }
+        self.asked_second = false;
         self.forget();
     }
     /// Forgets everything computed.
@@ -117,7 +127,8 @@ impl Evaluator {
         if self.has_q {
             return;
         }
-        self.elements(|_| G);
+        let mask = if self.second_follows { G | H } else { G };
+        self.elements(|_| mask);
         let s = &self.structure;
         self.q.copy_from_slice(&s.rows.base);
         for b in &s.elements {
@@ -280,6 +291,7 @@ impl Evaluator {
     /// Second derivatives of all elements and groups, and each element's factor in sigma f + y'c.
     fn second(&mut self, x: &[f64], sigma: f64, y: &[f64]) {
         self.move_to(x);
+        self.asked_second = true;
         if self.structure.groups.is_empty() {
             self.elements(|_| H);
         } else {
