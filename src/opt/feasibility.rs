@@ -26,6 +26,8 @@ use crate::report::StopReason;
 const ACCEPT: f64 = 1e-4;
 /// Where |c|^2 cannot be resolved further, the violation counts as stationary up to this relative gradient.
 const ROUNDED_STATIONARITY: f64 = 1e-6;
+/// What a gradient may be relative to the present columns of J, in units of what it may be relative to the largest so far.
+const SLACK: f64 = 100.0;
 /// Below this ratio a second-order correction is tried.
 const POOR: f64 = 0.5;
 const LARGEST_DAMPING: f64 = 1e25;
@@ -93,7 +95,7 @@ impl Engine<'_> {
                 break PhaseEnd::Done(stop);
             }
             self.update_weights(&mut squares);
-            self.last_stationarity = self.stationarity();
+            self.last_stationarity = self.stationarity(&squares);
             if self.last_stationarity <= tol {
                 break PhaseEnd::Done(StopReason::LocallyInfeasible);
             }
@@ -172,8 +174,9 @@ impl Engine<'_> {
     }
 
     /// max_j |J_j'c - zl + zu| / (max(1, |J_j|) |c|) and max_j |z d| / |c|^2 at the current point: 0 where the violation is
-    /// stationary. Leaves J'c - zl + zu in `terms`.
-    fn stationarity(&mut self) -> f64 {
+    /// stationary. |J_j| is the largest so far: the gradient has fallen; but relative to the present one, from its `squares`, it must be small, too, if
+    /// `SLACK` times less so: else gradients that fell because |J_j| did would pass for small. Leaves J'c - zl + zu in `terms`.
+    fn stationarity(&mut self, squares: &[f64]) -> f64 {
         let p = &self.current;
         if self.model.jac_t_mul(&p.x, &p.c, &mut self.terms.jt_c).is_err() {
             return f64::INFINITY;
@@ -181,8 +184,9 @@ impl Engine<'_> {
         self.bounds.add_multipliers(&p.zl, &p.zu, &mut self.terms.jt_c);
         let size = norm2(&p.c).max(f64::MIN_POSITIVE);
         let complementarity = self.bounds.complementarity(&p.x, &p.zl, &p.zu, 0.0) / (size * size);
-        let terms = self.terms.jt_c.iter().zip(&self.weights);
-        terms.fold(complementarity, |a, (g, w)| a.max(g.abs() / (w.sqrt().max(1.0) * size)))
+        let terms = self.terms.jt_c.iter().zip(self.weights.iter().zip(squares));
+        let relative = |g: f64, square: f64| g.abs() / (square.sqrt().max(1.0) * size);
+        terms.fold(complementarity, |a, (&g, (&w, &s))| a.max(relative(g, w)).max(relative(g, s) / SLACK))
     }
 
     /// |J'c|, weighted, is smaller at `trial` (whose Jacobian the model holds) than at `current` (in `terms`).

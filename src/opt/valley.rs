@@ -119,3 +119,36 @@ impl Engine<'_> {
             && lagrangian_gradient(model, bounds, trial).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_on_along_the_parabola_through_three_points() {
+        // x(s) = (s, 1 - 2 s + 3 s^2) at s = 0.2, 0.5, 0.6; reach 3 ends at s = 0.9.
+        let x = |s: f64| vec![s, 1.0 - 2.0 * s + 3.0 * s * s];
+        let valley = Valley { points: [0.6, 0.5, 0.2].map(|s| (s, x(s))), reach: 3.0, ..Valley::default() };
+        let mut out = [0.0; 2];
+        valley.extrapolate(&mut out);
+        for (got, want) in out.iter().zip(x(0.9)) {
+            assert!((got - want).abs() < 1e-14, "{out:?}");
+        }
+    }
+
+    #[test]
+    fn the_floor_is_where_the_gradient_falls() {
+        let mut valley = Valley::default();
+        // Two iterations at least, and a point every four where it never falls.
+        let floor = [1.0, 0.4, 1.0, 0.3, 0.3, 0.3, 0.3, 0.3].map(|g| {
+            let on = valley.on_floor(g);
+            if on {
+                valley.add(&[valley.points[0].0 + g], g);
+            }
+            on
+        });
+        assert_eq!(floor, [false, true, false, true, false, false, false, true]);
+        // Three points, each lower, but by less than a fifth.
+        assert!(valley.known == 3 && valley.is_slow(0.01) && !valley.is_slow(0.2) && !valley.is_slow(-0.1));
+    }
+}
