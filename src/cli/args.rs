@@ -23,7 +23,8 @@ pub struct ReadArgs {
     /// Override a parameter of the file, e.g. --param N=100 (repeatable)
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
     pub params: Vec<(String, String)>,
-    /// Start point to use, counted from 1 in the order of the file
+    /// Start point to use, counted from 1 in the order of the file. Otherwise the first, and for a system of more equations than unknowns the
+    /// others where that one ends neither solved nor certified
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub start: Option<u32>,
     /// How literals in the function part are read
