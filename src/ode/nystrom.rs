@@ -59,8 +59,8 @@ impl<T: Scalar> Nystrom<T> {
 }
 
 impl<T: Scalar> Erk<T> {
-    #[inline(always)]
     /// Positions of stage i: into `out`, whose velocities stay as they are.
+    #[inline(always)]
     fn positions(&self, ny: &Nystrom<T>, out: &mut [T], y0: &[T], h: T, i: usize, k: &[T]) {
         let (n, m, hc) = (y0.len(), ny.m, h * self.c[i]);
         for at in ny.columns(n) {
