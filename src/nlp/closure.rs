@@ -77,6 +77,7 @@ impl<'a> Problem<'a> {
         self
     }
     /// A further start point ([`NlpMeta::other_starts`]).
+    #[must_use]
     pub fn other_start(mut self, x: &[f64]) -> Self {
         self.meta.other_starts.push(x.to_vec());
         self

@@ -462,9 +462,10 @@ impl Store {
         Ok(())
     }
 
-    /// The start points behind the first one, those that name a variable.
+    /// The start points behind the first one, those that name a variable and are finite.
     pub fn other_starts(&self) -> Vec<Vec<f64>> {
-        let kept = self.other_starts.iter().filter(|s| !s.entries.is_empty());
+        let finite = |s: &OtherStart| s.default.is_finite() && s.entries.iter().all(|e| e.1.is_finite());
+        let kept = self.other_starts.iter().filter(|s| !s.entries.is_empty() && finite(s));
         kept.map(|s| {
             let mut x = vec![s.default; self.x0.len()];
             s.entries.iter().for_each(|&(v, value)| x[v as usize] = value);
