@@ -82,7 +82,8 @@ fn consistent(a: &mut SparseMatrix, random: &mut Random) -> Vec<f64> {
 fn check_solves(kind: LinearSolverKind, a: &mut SparseMatrix, b: &[f64], relative: f64, what: &str) {
     let mut solver = build(kind, 7, 1);
     let mut x = vec![0.0; a.nrows];
-    solver.prepare(a, &go()).unwrap_or_else(|e| panic!("{kind} {what}: {e}"));
+    let p = solver.prepare(a, &go()).unwrap_or_else(|e| panic!("{kind} {what}: {e}"));
+    assert_eq!((p.inertia.is_some(), p.work > 0.0), (solver.facts().inertia, kind == LinearSolverKind::Ldl));
     let s = solver.solve(a, b, &mut x, to(relative), &go()).unwrap_or_else(|e| panic!("{kind} {what}: {e}"));
     assert_eq!(s.end, SolveEnd::Reached, "{kind} {what}: {s:?}");
     let r = true_residual(a.as_ref(), b, &x);
@@ -303,7 +304,13 @@ fn matrix_free_where_possible() {
         let mut a = MatrixFree(entries.clone());
         let mut solver = build(kind, 7, 1);
         let prepared = solver.prepare(&mut a, &go());
-        if matches!(kind, Ldl | Kaczmarz | KaczmarzNorm | BlockKaczmarz) {
+        let facts = solver.facts();
+        assert_eq!(
+            facts.needs_entries,
+            matches!(kind, Ldl | Kaczmarz | KaczmarzNorm | BlockKaczmarz),
+            "{kind}"
+        );
+        if facts.needs_entries {
             assert!(matches!(prepared, Err(LinSolError::NeedsEntries { .. })), "{kind}");
             continue;
         }

@@ -18,7 +18,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::linalg::{LinOp, SparseRef, Storage};
 use crate::linsol::common::{begin, residual, resize};
-use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved};
+use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved, SolverFacts};
 use crate::observe::StopToken;
 
 pub(crate) use dense::DenseLdl;
@@ -167,7 +167,8 @@ impl Ldl {
         }
         let inertia = self.dense.factor(self.zero_pivot());
         self.state = State::Dense;
-        Prepared { inertia: Some(inertia), factor_nonzeros: n * (n + 1) / 2, perturbed_pivots: 0 }
+        let work = (n as f64).powi(3) / 6.0;
+        Prepared { inertia: Some(inertia), factor_nonzeros: n * (n + 1) / 2, perturbed_pivots: 0, work }
     }
 
     fn factor_sparse(&mut self, a: SparseRef<'_>, stop: &StopToken) -> Result<Prepared, LinSolError> {
@@ -197,8 +198,8 @@ impl Ldl {
         self.state = State::Empty;
         let inertia = sparse.factor(&self.values, limits, stop)?;
         self.state = State::Sparse;
-        let factor_nonzeros = sparse.factor_nonzeros();
-        Ok(Prepared { inertia: Some(inertia), factor_nonzeros, perturbed_pivots: 0 })
+        let (factor_nonzeros, work) = (sparse.factor_nonzeros(), sparse.work());
+        Ok(Prepared { inertia: Some(inertia), factor_nonzeros, perturbed_pivots: 0, work })
     }
 
     /// Rounding of a sum of n terms grows with n at worst, with its root as a rule.
@@ -267,6 +268,10 @@ fn not_prepared() -> LinSolError {
 impl LinearSolver for Ldl {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn facts(&self) -> SolverFacts {
+        SolverFacts { inertia: true, needs_entries: true }
     }
 
     fn prepare(&mut self, a: &mut dyn LinOp, stop: &StopToken) -> Result<Prepared, LinSolError> {

@@ -189,6 +189,26 @@ fn zero_diagonals_of_every_size() {
     }
 }
 
+/// Without delayed columns the work is what the analysis says; of a full matrix it is n^3/6, about.
+#[test]
+fn work_is_counted() {
+    let mut random = Random::new(1);
+    let t: Vec<_> =
+        (0..300).flat_map(|i| [(i, i, 9.0), (i, random.below(i + 1), 1.0), (i, i / 3, 1.0)]).collect();
+    let mut a = symmetric(300, &t);
+    let mut s = solver(false);
+    let work = s.prepare(&mut a, &StopToken::default()).unwrap().work;
+    assert_eq!((s.sparse.as_ref().unwrap().delayed(), work), (0, s.analysis().1));
+    let n = 120;
+    let t: Vec<_> = (0..n).flat_map(|i| (0..=i).map(move |j| (i, j))).collect();
+    let t: Vec<_> = t.into_iter().map(|(i, j)| (i, j, random.symmetric())).collect();
+    for dense in [true, false] {
+        let work = solver(dense).prepare(&mut symmetric(n, &t), &StopToken::default()).unwrap().work;
+        let want = (n as f64).powi(3) / 6.0;
+        assert!((work / want - 1.0).abs() < 0.02, "{work} {want}");
+    }
+}
+
 /// The deadline is seen inside a factorization.
 #[test]
 fn a_long_factorization_can_be_stopped() {
@@ -310,7 +330,7 @@ fn parts_give_the_same_bits_as_the_whole_tree() {
                 let mut x = b.clone();
                 sparse.solve(&mut x);
                 let bits: Vec<u64> = x.iter().map(|v| v.to_bits()).collect();
-                outcomes.push((inertia, sparse.factor_nonzeros(), sparse.delayed(), bits));
+                outcomes.push((inertia, sparse.factor_nonzeros(), sparse.work(), sparse.delayed(), bits));
             }
             let parts = sparse.parts();
             assert!(parts == 1 || threads > 1, "{name}: {parts} parts for one thread");
