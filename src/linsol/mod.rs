@@ -15,7 +15,7 @@ pub use choose::{Facts, build, choose};
 pub use kind::LinearSolverKind;
 pub use krylov::{EigenSketch, Gmres, Minres, SketchedKrylov};
 pub(crate) use ldl::DenseLdl;
-pub use ldl::{Ldl, LdlOptions};
+pub use ldl::{FactorTimes, Ldl, LdlOptions};
 pub use sketch::{Sketch, SketchProject};
 
 use crate::linalg::LinOp;

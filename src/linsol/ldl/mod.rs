@@ -13,6 +13,7 @@ mod tests;
 mod tree;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -86,9 +87,21 @@ pub struct Ldl {
     usual_work: f64,
     /// Symbolic analyses of this pattern.
     analyses: u32,
+    times: FactorTimes,
     state: State,
     residual: Vec<f64>,
     best: Vec<f64>,
+}
+
+/// Seconds of the phases of the last `prepare`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct FactorTimes {
+    /// Fill-reducing orderings, all that were tried; 0 where the pattern was known.
+    pub ordering: f64,
+    /// Assembly tree, counts, maps and memory; 0 where the pattern was known.
+    pub analysis: f64,
+    /// Equilibration and factorization.
+    pub numeric: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +135,7 @@ impl Ldl {
             in_vain: 0,
             usual_work: f64::INFINITY,
             analyses: 0,
+            times: FactorTimes::default(),
             state: State::Empty,
             residual: Vec::new(),
             best: Vec::new(),
@@ -134,6 +148,11 @@ impl Ldl {
             Some(sparse) => (sparse.symbolic.ordering, sparse.symbolic.work),
             None => ("dense", (self.n as f64).powi(3) / 6.0),
         }
+    }
+
+    /// Where the time of the last `prepare` went. Measured: nothing depends on it.
+    pub fn times(&self) -> FactorTimes {
+        self.times
     }
 
     /// Takes over the pattern unless it is the one at hand.
@@ -202,7 +221,11 @@ impl Ldl {
             self.analyses += 1;
             let Self { n, options, pool, col_ptr, row_idx, values, .. } = self;
             let threads = |work| threads(pool, options.threads, work);
-            self.sparse = Some(Multifrontal::new(*n, col_ptr, row_idx, values, stop, threads)?);
+            let start = Instant::now();
+            let sparse = Multifrontal::new(*n, col_ptr, row_idx, values, stop, threads)?;
+            self.times.ordering = sparse.symbolic.ordering_seconds;
+            self.times.analysis = start.elapsed().as_secs_f64() - self.times.ordering;
+            self.sparse = Some(sparse);
         }
         self.threshold = self.next_threshold;
         self.factor_values(stop)
@@ -346,6 +369,8 @@ impl LinearSolver for Ldl {
             let found = "one stored in full".into();
             return Err(LinSolError::Shape { solver: NAME, expected: "symmetric", found });
         }
+        let start = Instant::now();
+        self.times = FactorTimes::default();
         self.adopt_pattern(a)?;
         if !equilibrate::equilibrate(a, &mut self.scale, &mut self.residual) {
             return Err(LinSolError::NotFinite { solver: NAME, what: "matrix" });
@@ -353,7 +378,9 @@ impl LinearSolver for Ldl {
         if stop.check().is_some() {
             return Err(LinSolError::Stopped);
         }
-        if self.dense_pays() { Ok(self.factor_dense(a)) } else { self.factor_sparse(a, stop) }
+        let prepared = if self.dense_pays() { Ok(self.factor_dense(a)) } else { self.factor_sparse(a, stop) };
+        self.times.numeric = start.elapsed().as_secs_f64() - self.times.ordering - self.times.analysis;
+        prepared
     }
 
     fn solve(
