@@ -2,13 +2,11 @@
 
 mod choose;
 mod common;
-#[cfg(test)]
-mod conformance;
+pub mod conformance;
 mod kind;
 mod krylov;
 mod ldl;
 mod sketch;
-#[cfg(test)]
 mod testing;
 
 pub use choose::{Facts, build, choose};
