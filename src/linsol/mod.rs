@@ -2,20 +2,18 @@
 
 mod choose;
 mod common;
-#[cfg(test)]
-mod conformance;
+pub mod conformance;
 mod kind;
 mod krylov;
 mod ldl;
 mod sketch;
-#[cfg(test)]
 mod testing;
 
 pub use choose::{Facts, build, choose};
 pub use kind::LinearSolverKind;
 pub use krylov::{EigenSketch, Gmres, Minres, SketchedKrylov};
 pub(crate) use ldl::DenseLdl;
-pub use ldl::{Ldl, LdlOptions};
+pub use ldl::{FactorTimes, Ldl, LdlOptions};
 pub use sketch::{Sketch, SketchProject};
 
 use crate::linalg::LinOp;
