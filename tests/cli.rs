@@ -158,7 +158,6 @@ fn bad_input_is_one_sentence_and_exit_code_2() {
         (&["solve", &hs7, "--time-limit", "0"], "time_limit"),
         (&["solve", &hs7, "--max-iter", "x"], "--max-iter"),
         (&["solve", &hs7, "--no-such-option"], "--no-such-option"),
-        (&["solve", &hs7, "--json", "--quiet"], "--quiet"),
         (&["solve", &hs7, "--quiet", "--log", &nowhere], &nowhere),
         (&["solve", &hs7, "--quiet", "--solution", &nowhere], &nowhere),
         (&["info", "no-such-file.SIF"], "no-such-file.SIF"),
@@ -198,6 +197,17 @@ fn quiet_prints_nothing() {
         let output = run(&["solve", &problem(file), "--quiet"]);
         assert_eq!(output.status.code(), Some(code));
         assert!(output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn json_and_quiet_go_together() {
+    for (file, code) in [("hs7.SIF", 0), ("nomeet.SIF", 1)] {
+        let output = run(&["solve", &problem(file), "--json", "--quiet"]);
+        assert_eq!(output.status.code(), Some(code));
+        assert!(output.stderr.is_empty());
+        let (quiet, plain) = (json(&output), json(&run(&["solve", &problem(file), "--json"])));
+        assert_eq!((&quiet["stop"], &quiet["iterations"]), (&plain["stop"], &plain["iterations"]));
     }
 }
 

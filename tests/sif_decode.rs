@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use costate::sif::{Decoded, GroupKind, SifOptions, decode};
+use costate::observe::Silent;
+use costate::opt::{Options, solve};
+use costate::sif::{Decoded, GroupKind, SifOptions, SifProblem, decode};
 
 /// The folder with reference data; `None`: absent and not required.
 fn shared() -> Option<PathBuf> {
@@ -22,6 +24,17 @@ fn shared() -> Option<PathBuf> {
         eprintln!("skipped: no reference data in {}", folder.display());
     }
     there.then_some(folder)
+}
+
+/// A group function that assigns to its own variable: f = (x - 2)^2 from 5.
+#[test]
+fn a_group_that_assigns_to_its_own_variable_is_solved() {
+    let Some(folder) = shared() else { return };
+    let path = folder.join("cases/S1.SIF");
+    let mut problem = SifProblem::from_file(&path, &SifOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+    let report = solve(&mut problem, &Options::default(), &mut Silent).unwrap();
+    assert!(report.solved() && (report.x[0] - 2.0).abs() < 1e-8, "{} {:?}", report.message, report.x);
+    assert!(report.objective.abs() < 1e-12, "{}", report.objective);
 }
 
 type Row = HashMap<String, String>;

@@ -1,17 +1,50 @@
-//! The equality-constrained and unconstrained problems of the CUTEst subset end as the README says: each at a KKT point or at a
-//! certified stationary point of the violation, but for the failures listed here by name.
+//! The problems of the CUTEst subset end as the README says: each at a KKT point or at a certified stationary point of the violation,
+//! but for the failures that are listed there and here by name. A listed failure that ends well fails the test, too.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use costate::StopReason;
+use costate::Report;
 use costate::observe::Silent;
 use costate::opt::{Options, solve};
 use costate::sif::{SifOptions, SifProblem};
 
-/// Listed as failing in the README.
-const FAILING: [&str; 7] = ["LUKVLE17", "LUKVLE18", "ORTHRDS2", "OSCIPANE", "OSCIPATH", "PENLT2NE", "SSI"];
-/// 153 219 elements each: a minute and more a problem.
-const TOO_LONG: [&str; 2] = ["DIAMON", "DMN"];
+/// As in the README's table of what fails, which has the reasons.
+const FAILING: [&str; 14] = [
+    "ALLINITC",
+    "CRESC50",
+    "HS87",
+    "MESH",
+    "ORTHRDS2",
+    "OSCIPANE",
+    "OSCIPATH",
+    "PALMER5A",
+    "PALMER5E",
+    "PALMER5ENE",
+    "QCNEW",
+    "S365MOD",
+    "VANDERM4",
+    "n10FOLDTRLS",
+];
+/// Not run: 25 s to minutes each, more than all the others together. Some end by a time limit on one machine and not on another.
+const SLOWEST: [&str; 11] = [
+    // 153 219 elements and more each.
+    "DIAMON2DLS",
+    "DIAMON3D",
+    "DMN15103LS",
+    "DMN15332",
+    "DMN15332LS",
+    "DMN15333",
+    "DMN15333LS",
+    "DMN37142",
+    "DMN37143",
+    // A sum of exponentials: thousands of iterations along a valley.
+    "FBRAIN3LS",
+    // 1261 inequalities with dependent gradients.
+    "TAX13322",
+];
+/// A feasible point is known: a least violation is a failure.
+const FEASIBLE: [&str; 1] = ["VANDERM4"];
 
 fn shared() -> Option<PathBuf> {
     let folder = match std::env::var_os("COSTATE_SHARED") {
@@ -30,54 +63,58 @@ fn shared() -> Option<PathBuf> {
     None
 }
 
-/// Names of the problems without bounds and inequalities.
 fn names(folder: &Path) -> Vec<String> {
     let csv = std::fs::read_to_string(folder.join("cutest/reference.csv")).expect("reference.csv");
-    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    let header = lines.next().expect("a header");
-    let column = |name: &str| header.iter().position(|h| *h == name).expect("a known column");
-    let [nineq, nfixed, nbounded] = [column("nineq"), column("nfixed"), column("nbounded")];
-    lines
-        .filter(|row| [nineq, nfixed, nbounded].iter().all(|&c| row[c] == "0"))
-        .map(|row| row[0].to_string())
-        .filter(|name| !TOO_LONG.iter().any(|start| name.starts_with(start)))
-        .collect()
+    csv.lines().skip(1).filter_map(|row| row.split(',').next()).map(str::to_string).collect()
+}
+
+/// A KKT point, within tolerance or as well as rounding allows, or a certified least violation.
+fn ends_well(name: &str, report: &Report) -> bool {
+    match report.stop.as_str() {
+        "converged" | "converged_to_rounding" => true,
+        "locally_infeasible" | "least_squares" => !FEASIBLE.contains(&name),
+        _ => false,
+    }
 }
 
 #[test]
 fn problems_end_as_the_readme_says() {
     let Some(folder) = shared() else { return };
-    let options = Options { time_limit: Some(60.0), ..Options::default() };
-    let (mut solved, mut least_squares, mut wrong) = (0, 0, Vec::new());
     let names = names(&folder);
-    for name in &names {
+    assert_eq!(names.len(), 635);
+    let (mut solved, mut wrong) = (0, Vec::new());
+    for name in names.iter().filter(|name| !SLOWEST.contains(&name.as_str())) {
         let path = folder.join("cutest/sif").join(format!("{name}.SIF"));
         let mut problem =
             SifProblem::from_file(&path, &SifOptions::default()).unwrap_or_else(|e| panic!("{e}"));
-        let report = solve(&mut problem, &options, &mut Silent).unwrap_or_else(|e| panic!("{e}"));
-        let good = match report.stop {
-            StopReason::Converged => {
-                solved += 1;
-                true
+        let report = solve(&mut problem, &Options::default(), &mut Silent).unwrap_or_else(|e| panic!("{e}"));
+        solved += usize::from(report.solved());
+        match (ends_well(name, &report), FAILING.contains(&name.as_str())) {
+            (true, true) => {
+                wrong.push(format!("{name} is listed as failing and ends well: {}", report.stop.as_str()));
             }
-            StopReason::LocallyInfeasible => {
-                least_squares += 1;
-                true
-            }
-            StopReason::Unbounded => name == "n10FOLDTRLS",
-            _ => false,
-        };
-        match (good, FAILING.contains(&name.as_str())) {
-            (true, true) => println!("{name} is listed as failing and ends well"),
             (false, false) => wrong.push(format!("{name}: {} ({})", report.stop.as_str(), report.message)),
             _ => {}
         }
     }
-    println!("{} problems: {solved} solved, {least_squares} least squares", names.len());
-    assert_eq!(names.len(), 261);
-    // 217 and 36 where this was measured; rounding differs between processors.
-    assert!(solved >= 215 && least_squares >= 35, "{solved} solved, {least_squares} least squares");
-    assert!(wrong.len() <= 2, "{}", wrong.join("\n"));
+    println!("{solved} solved");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The table below `What fails` in the README: names of its first column.
+#[test]
+fn the_readme_lists_the_same_failures() {
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README");
+    let (_, after) = readme.split_once("What fails, and why").expect("the table of what fails");
+    let rows =
+        after.lines().skip_while(|l| !l.starts_with("|---")).skip(1).take_while(|l| l.starts_with('|'));
+    let listed: BTreeSet<&str> = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(','))
+        .map(str::trim)
+        .filter(|name| !SLOWEST.contains(name))
+        .collect();
+    assert_eq!(listed, FAILING.into_iter().collect());
 }
 
 /// Systems whose violation has local minima from the start of the file, and a zero.
@@ -91,7 +128,7 @@ fn other_starts_solve_systems_with_several_valleys() {
                 SifProblem::from_file(&path, &SifOptions::default()).unwrap_or_else(|e| panic!("{e}"));
             solve(&mut problem, &Options { restarts, ..Options::default() }, &mut Silent).unwrap()
         };
-        assert_eq!(run(0).stop, StopReason::LocallyInfeasible, "{name}");
+        assert_eq!(run(0).stop.as_str(), "locally_infeasible", "{name}");
         let report = run(Options::default().restarts);
         assert!(report.solved(), "{name}: {:?}", report.stop);
     }

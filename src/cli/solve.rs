@@ -52,8 +52,8 @@ pub struct SolveArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Print one JSON object and nothing else
-    #[arg(long, conflicts_with = "quiet")]
+    /// Print one JSON object and nothing else, with --quiet no warnings either
+    #[arg(long)]
     json: bool,
     /// Write all events as JSON lines
     #[arg(long, value_name = "FILE.jsonl")]
@@ -64,7 +64,7 @@ pub struct SolveArgs {
     /// Begin from a file that --solution wrote, matched by name
     #[arg(long, value_name = "FILE")]
     warm_start: Option<PathBuf>,
-    /// Print nothing, the exit code is the answer
+    /// Print nothing but what --json prints, the exit code is the answer
     #[arg(long, short)]
     quiet: bool,
     /// For `bench`: more fields in the JSON object, and only problems of these kinds.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::nlp::Nlp;
 
 /// f = exp(x0) x1^2 + x2, c = (x0 x1 x2 - 1, x0^2 + sin x1).
 fn parts<'a>() -> Problem<'a> {
@@ -122,5 +123,218 @@ fn closures_may_borrow_and_count() {
         .unwrap();
     p.grad(&[1.0], &mut [0.0]).unwrap();
     drop(p);
-    assert_eq!(calls, 2);
+    assert_eq!(calls, 3);
+}
+
+use std::cell::Cell;
+
+/// sum over j of exp(x_j) + (x_j x_{j+1} - 1)^2: a tridiagonal Hessian.
+fn chain(x: &[f64]) -> f64 {
+    let pairs: f64 = x.windows(2).map(|w| (w[0] * w[1] - 1.0).powi(2)).sum();
+    x.iter().map(|x| x.exp()).sum::<f64>() + pairs
+}
+
+fn chain_gradient(x: &[f64], g: &mut [f64]) {
+    for (j, x) in x.iter().enumerate() {
+        g[j] = x.exp();
+    }
+    for (j, w) in x.windows(2).enumerate() {
+        let r = 2.0 * (w[0] * w[1] - 1.0);
+        g[j] += r * w[1];
+        g[j + 1] += r * w[0];
+    }
+}
+
+fn tridiagonal(n: usize) -> Pattern {
+    let mut p = Pattern::default();
+    for j in 0..n {
+        p.rows.extend([j, j + 1].into_iter().filter(|i| *i < n));
+        p.cols.extend([j, j].into_iter().take(if j + 1 < n { 2 } else { 1 }));
+    }
+    p
+}
+
+#[test]
+fn sparse_differences_move_variables_together() {
+    let n = 40;
+    let x: Vec<f64> = (0..n).map(|j| 0.5 + 0.1 * (j as f64).sin()).collect();
+    let exact = |values: &[f64], p: &Pattern, accuracy: f64| {
+        for ((&i, &j), v) in p.rows.iter().zip(&p.cols).zip(values) {
+            let mut want = -4.0 * f64::from(u8::from(i != j)) / 2.0;
+            if i == j {
+                want = x[j].exp();
+                want += if j > 0 { 2.0 * x[j - 1].powi(2) } else { 0.0 };
+                want += if j + 1 < n { 2.0 * x[j + 1].powi(2) } else { 0.0 };
+            } else {
+                want += 4.0 * x[i] * x[j];
+            }
+            assert!((v - want).abs() < accuracy, "({i}, {j}): {v} {want}");
+        }
+    };
+    let pattern = tridiagonal(n);
+    let mut values = vec![0.0; pattern.len()];
+    // Of gradients: three groups.
+    let calls = Cell::new(0);
+    let mut p = Problem::new("chain", n)
+        .objective(chain)
+        .gradient(|x, g| {
+            calls.set(calls.get() + 1);
+            chain_gradient(x, g);
+        })
+        .sparse_hessian_by_differences(pattern.clone())
+        .build()
+        .unwrap();
+    p.hess_values(&x, 1.0, &[], &mut values).unwrap();
+    assert_eq!(calls.get(), 7);
+    exact(&values, &pattern, 1e-8);
+    // Of values: 1, two a variable, four for each of the n - 1 pairs.
+    calls.set(0);
+    let mut p = Problem::new("chain", n)
+        .objective(|x| {
+            calls.set(calls.get() + 1);
+            chain(x)
+        })
+        .gradient_by_differences()
+        .sparse_hessian_by_differences(pattern.clone())
+        .build()
+        .unwrap();
+    p.hess_values(&x, 1.0, &[], &mut values).unwrap();
+    assert_eq!(calls.get(), 1 + 2 * n + 4 * (n - 1));
+    // f is about 80: rounding is 80 eps / h^2.
+    exact(&values, &pattern, 1e-5);
+    calls.set(0);
+    let mut g = vec![0.0; n];
+    p.grad(&x, &mut g).unwrap();
+    assert_eq!(calls.get(), 2 * n + 1);
+    // A Jacobian: c = grad f, with a repeated entry, whose values add.
+    let mut full = Pattern { rows: vec![0], cols: vec![0] };
+    for (&i, &j) in pattern.rows.iter().zip(&pattern.cols) {
+        full.rows.extend(if i == j { vec![i] } else { vec![i, j] });
+        full.cols.extend(if i == j { vec![j] } else { vec![j, i] });
+    }
+    let calls = Cell::new(0);
+    let mut p = Problem::new("chain", n)
+        .equality(n, |x, c| {
+            calls.set(calls.get() + 1);
+            chain_gradient(x, c);
+        })
+        .sparse_jacobian_by_differences(full.clone())
+        .limited_memory_hessian()
+        .build()
+        .unwrap();
+    let mut values = vec![0.0; full.len()];
+    p.jac_values(&x, &mut values).unwrap();
+    assert_eq!(calls.get(), 7);
+    let sum = values[0] + values[1];
+    assert!(values.iter().take(2).any(|v| *v == 0.0));
+    (values[0], values[1]) = (sum, sum);
+    exact(&values, &full, 1e-8);
+}
+
+#[test]
+fn differences_find_the_length_of_a_variable() {
+    for s in [1e-6, 1.0, 1e3, 1e6, 1e9, 1e15] {
+        let calls = Cell::new(0);
+        let mut p = Problem::new("steep", 1)
+            .objective(|x| {
+                calls.set(calls.get() + 1);
+                (s * x[0]).exp() - 2.0 * s * x[0]
+            })
+            .gradient_by_differences()
+            .hessian_by_differences()
+            .build()
+            .unwrap();
+        for t in [0.0, 0.3, -0.5] {
+            let (mut g, mut h) = ([0.0], [0.0]);
+            p.grad(&[t / s], &mut g).unwrap();
+            let used = calls.replace(0);
+            p.hess_values(&[t / s], 1.0, &[], &mut h).unwrap();
+            assert_eq!(calls.replace(0), 3);
+            let e = t.exp();
+            assert!((g[0] / s - (e - 2.0)).abs() < 1e-7 + 1e-10 / s, "{s} {t}: {}", g[0] / s);
+            if s >= 1.0 {
+                assert!((h[0] / (s * s) - e).abs() < 1e-6, "{s} {t}: {}", h[0] / (s * s));
+            }
+            // Once the length is known, an evaluation is at three points.
+            assert!(if t == 0.0 { used <= 3 + 2 * 24 } else { used == 3 }, "{s} {t}: {used}");
+        }
+    }
+}
+
+#[test]
+fn differences_stay_inside_the_bounds() {
+    // Entropy beside its singular bound, at an upper bound, and of a fixed variable.
+    let outside = Cell::new(false);
+    let (lower, upper) = ([0.0, 0.0, 0.5, -1.0], [1.0, 2.0, 0.5, 1e30]);
+    let see = |x: &[f64]| {
+        if (0..4).any(|j| x[j] < lower[j] || x[j] > upper[j]) {
+            outside.set(true);
+        }
+    };
+    let entropy = |x: &[f64]| x[0] * x[0].ln() + (x[1] * x[3]).sin() + x[2] * x[1] + x[3].powi(3);
+    let build = |exact: bool| {
+        let problem = Problem::new("inside", 4).bounds(&lower, &upper).objective(move |x| {
+            see(x);
+            entropy(x)
+        });
+        let problem = if exact {
+            problem.gradient(move |x, g| {
+                see(x);
+                let c = (x[1] * x[3]).cos();
+                g.copy_from_slice(&[x[0].ln() + 1.0, x[3] * c + x[2], x[1], x[1] * c + 3.0 * x[3] * x[3]]);
+            })
+        } else {
+            problem.gradient_by_differences()
+        };
+        problem.hessian_by_differences().hessian_product(|_, _, _, _, _| {}).build().unwrap()
+    };
+    for x0 in [0.3, 1e-3, 1e-9, 1e-20] {
+        let x = [x0, 2.0, 0.5, -1.0 + 1e-9];
+        let (mut h, mut g) = ([0.0; 10], [0.0; 4]);
+        build(true).hess_values(&x, 1.0, &[], &mut h).unwrap();
+        assert!((h[0] * x0 - 1.0).abs() < 1e-5, "{x0}: {}", h[0] * x0);
+        // Entries (1, 1), (3, 1), (3, 3), by points on one side.
+        let (s, c) = ((x[1] * x[3]).sin(), (x[1] * x[3]).cos());
+        let want = [-x[3] * x[3] * s, c - x[1] * x[3] * s, -x[1] * x[1] * s + 6.0 * x[3]];
+        for (k, want) in [2, 7, 9].into_iter().zip(want) {
+            assert!((h[k] - want).abs() < 1e-6, "{k}: {} {want}", h[k]);
+        }
+        // The fixed variable cannot be moved.
+        assert_eq!([h[3], h[4], h[5], h[8]], [0.0, 1.0, 0.0, 0.0]);
+        let mut p = build(false);
+        p.grad(&x, &mut g).unwrap();
+        let want = [x0.ln() + 1.0, x[3] * c + 0.5, 0.0, x[1] * c + 3.0 * x[3] * x[3]];
+        for j in 1..4 {
+            assert!((g[j] - want[j]).abs() < 1e-7, "{j}: {} {}", g[j], want[j]);
+        }
+        p.hess_values(&x, 1.0, &[], &mut h).unwrap();
+        assert!(!outside.get(), "{x0}");
+    }
+    let mut p = build(true);
+    assert!(p.meta().hessian_products);
+    let mut h = [0.0; 10];
+    p.hess_values(&[0.5, 0.0, 0.5, 4.0], 1.0, &[], &mut h).unwrap();
+    assert!(!outside.get());
+}
+
+#[test]
+fn products_by_differences_stay_inside_the_bounds() {
+    let outside = Cell::new(false);
+    let mut p = Problem::new("roots", 2)
+        .bounds(&[0.0, 0.0], &[4.0, 1.0])
+        .objective(|x| x[0].powi(3) * x[1])
+        .gradient(|x, g| {
+            outside.set(outside.get() || !(0.0..=4.0).contains(&x[0]) || !(0.0..=1.0).contains(&x[1]));
+            g.copy_from_slice(&[3.0 * x[0] * x[0] * x[1], x[0].powi(3)]);
+        })
+        .hessian_product_by_differences()
+        .build()
+        .unwrap();
+    for (x, v) in [([1.0, 1.0], [1.0, -2.0]), ([2.0, 0.0], [0.5, 1.0]), ([1.5, 0.5], [1.0, 1.0])] {
+        let mut hv = [0.0; 2];
+        p.hess_prod(&x, 1.0, &[], &v, &mut hv).unwrap();
+        let want = [6.0 * x[0] * x[1] * v[0] + 3.0 * x[0] * x[0] * v[1], 3.0 * x[0] * x[0] * v[0]];
+        close(&hv, &want, 1e-8);
+    }
+    assert!(!outside.get());
 }

@@ -2,10 +2,14 @@
 
 pub mod check;
 mod closure;
+mod closure_problem;
+pub(crate) mod coloring;
 pub(crate) mod differences;
 pub mod solution;
+mod steps;
 
-pub use closure::{ClosureProblem, Problem};
+pub use closure::Problem;
+pub use closure_problem::ClosureProblem;
 
 use crate::error::Error;
 

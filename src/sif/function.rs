@@ -43,6 +43,14 @@ enum Subsection {
     Individuals,
 }
 
+/// What a statement may assign to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Targets {
+    Temporaries,
+    /// The internal variables of the type, too: what follows sees the new value, and derivatives are still those by the old one.
+    OwnVariables,
+}
+
 /// A statement with its continuation cards: blanks removed, upper case, and the card and column of every character.
 #[derive(Debug, Clone)]
 struct Statement {
@@ -161,7 +169,7 @@ fn part(
                 }
                 let mut reader = TypeReader::new(&declared[place], &temporaries, literals, card.line);
                 for global in &globals {
-                    reader.assign(global).map_err(fail)?;
+                    reader.assign(global, Targets::Temporaries).map_err(fail)?;
                 }
                 index = reader.read(cards, index + 1).map_err(fail)?;
                 bodies[place] = Some(reader.body);
@@ -421,7 +429,7 @@ impl<'a> TypeReader<'a> {
             }
             let (statement, next) = statement(cards, index)?;
             match statement.code {
-                b'A' | b'I' | b'E' => self.assign(&statement)?,
+                b'A' | b'I' | b'E' => self.assign(&statement, Targets::OwnVariables)?,
                 b'F' => self.value(&statement)?,
                 b'G' => self.gradient(&statement)?,
                 b'H' => self.hessian(&statement)?,
@@ -446,13 +454,15 @@ impl<'a> TypeReader<'a> {
     }
 
     /// A, I and E cards.
-    fn assign(&mut self, s: &Statement) -> Result<(), Fault> {
+    fn assign(&mut self, s: &Statement, targets: Targets) -> Result<(), Fault> {
         let target = if s.code == b'A' { &s.field2 } else { &s.field3 };
         if s.code == b'A' && !s.field3.is_empty() {
             return Err((s.line, format!("field 3 holds `{}`, expected it blank on an A card", s.field3)));
         }
         let target = symbol(target);
-        let Some(&kind) = self.names.temporaries.kinds.get(&target) else {
+        let declared = self.names.temporaries.kinds.get(&target).copied();
+        let own = targets == Targets::OwnVariables && self.components.contains_key(&target);
+        let Some(kind) = declared.or(own.then_some(Kind::Double)) else {
             return Err((s.line, format!("`{target}` is assigned to and not declared in TEMPORARIES")));
         };
         let value = self.parse(s)?;

@@ -310,3 +310,63 @@ fn many_elemental_variables() {
     problem.hess_values(&[2.0, 3.0], 1.0, &[], &mut h).unwrap();
     assert_eq!(h, [2.0]);
 }
+
+#[test]
+fn a_type_may_assign_to_its_own_variable() {
+    // F = ((V + 1) W)^2 at (2, 3), its derivatives written with the new V.
+    let body = [
+        ("A", "V", "", "V + 1.0"),
+        ("F", "", "", "(V*W)**2"),
+        ("G", "V", "", "2.0*V*W*W"),
+        ("G", "W", "", "2.0*V*V*W"),
+        ("H", "V", "V", "2.0*W*W"),
+        ("H", "V", "W", "4.0*V*W"),
+        ("H", "W", "W", "2.0*V*V"),
+    ];
+    let mut problem = read(&simple(&body)).unwrap();
+    assert_eq!(problem.obj(&[2.0, 3.0]).unwrap(), 81.0);
+    let mut g = [0.0; 2];
+    problem.grad(&[2.0, 3.0], &mut g).unwrap();
+    assert_eq!(g, [54.0, 54.0]);
+    // Twice: each assignment sees the value before it.
+    assert_eq!(value(&[("A", "V", "", "V*W"), ("A", "V", "", "V-P"), ("F", "", "", "V")]), 1.0);
+    // Under a condition, the other branch keeps the variable: V = 2 becomes 12, or stays.
+    for (test, want) in [("W .GT. V", 12.0), ("W .LT. V", 2.0)] {
+        for (code, other) in [("I", want), ("E", 14.0 - want)] {
+            let body = [("A", "C", "", test), (code, "C", "V", "V + 10.0"), ("F", "", "", "V")];
+            assert_eq!(value(&body), other, "{code} {test}");
+        }
+    }
+    // A parameter is not a variable, and the variables of other types are unknown in GLOBALS.
+    assert!(error(&[("A", "P", "", "V"), ("F", "", "", "V")]).contains("not declared in TEMPORARIES"));
+    let global = file("", &card("A", "V", "", "1.0"), &format!(" T  T\n{}", card("F", "", "", "V")));
+    assert!(read(&global).map(|_| ()).unwrap_err().contains("not declared in TEMPORARIES"));
+}
+
+#[test]
+fn a_group_may_assign_to_its_own_variable() {
+    let group = |before: &str| {
+        format!(
+            "NAME          S\nVARIABLES\n    X\nGROUPS\n N  OBJ       X         1.0\nCONSTANTS\n    S         OBJ       3.0\n\
+             BOUNDS\n FR S         X\nSTART POINT\n    S         X         5.0\nGROUP TYPE\n GV SHIFT     T\n\
+             GROUP USES\n T  OBJ       SHIFT\nENDATA\nGROUPS        S\nTEMPORARIES\n L  FAR\n M  ABS\nINDIVIDUALS\n T  SHIFT\n\
+             {before}{}{}{}ENDATA\n",
+            card("F", "", "", "T**2"),
+            card("G", "", "", "2.0 * T"),
+            card("H", "", "", "2.0"),
+        )
+    };
+    // The argument is x - 3 = 2.
+    let at_start = |text: &str| {
+        let mut problem = read(text).unwrap();
+        let mut g = [0.0];
+        problem.grad(&[5.0], &mut g).unwrap();
+        (problem.obj(&[5.0]).unwrap(), g[0])
+    };
+    assert_eq!(at_start(&group(&card("A", "T", "", "T + 1.0"))), (9.0, 6.0));
+    let conditional = |limit: &str| {
+        group(&(card("A", "FAR", "", &format!("T .GT. {limit}")) + &card("I", "FAR", "T", "T + 1.0")))
+    };
+    assert_eq!(at_start(&conditional("1.0")), (9.0, 6.0));
+    assert_eq!(at_start(&conditional("4.0")), (4.0, 4.0));
+}

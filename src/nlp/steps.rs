@@ -1,0 +1,254 @@
+//! First derivatives by differences that stay inside the bounds and find their steps.
+//!
+//! Variable j is moved to x + a and x + b, and with f0 = f(x)
+//!
+//! ```text
+//!     f' = (b^2 (f_a - f0) - a^2 (f_b - f0)) / (a b (b - a)) + O(h^2)
+//! ```
+//!
+//! a = h and b = -h, or h and 2 h away from a bound that is nearer than h. The step is h = eps^(1/3) max(1, |x|), which balances
+//! truncation and rounding for a function that changes over lengths of that size. Whether it does is seen from the second
+//! difference: if that is not small against f, or a value is not finite, shorter steps are tried until two derivatives agree. The
+//! length found is kept until the variable has moved by ten of them.
+
+use crate::nlp::EvalError;
+use crate::nlp::coloring::Columns;
+
+/// Balances truncation h^2 and rounding eps / h of a first difference.
+pub(crate) fn first_order() -> f64 {
+    f64::EPSILON.cbrt()
+}
+
+/// Second difference against the values from which a step is looked at closely.
+const SUSPICIOUS: f64 = 1e-6;
+/// Two derivatives agree up to this, relative to their size, or up to rounding.
+const AGREE: f64 = 1e-7;
+/// Rounding of the values, in units of eps.
+const NOISE: f64 = 16.0;
+/// Ratio of two steps; a power of 2.
+const RATIO: f64 = 8.0;
+/// Steps tried at most, and without gain.
+const MOST_STEPS: usize = 48;
+const PATIENCE: usize = 3;
+
+/// What is known of a variable.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// Where it was found.
+    x: f64,
+    /// Distance to the nearer bound there.
+    room: f64,
+    /// Length over which the functions change.
+    length: f64,
+}
+
+/// Lengths of the variables of one vector function, and the bounds.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    lower: Vec<f64>,
+    upper: Vec<f64>,
+    known: Vec<Option<Known>>,
+}
+
+/// The search for the step of one column.
+struct Search {
+    column: usize,
+    h: f64,
+    last_h: f64,
+    /// Derivatives of the column's rows at the step before, and those that agreed best with their neighbours.
+    last: Vec<f64>,
+    best: Vec<f64>,
+    best_h: f64,
+    best_gap: f64,
+    tried: usize,
+    since_best: usize,
+}
+
+impl Steps {
+    pub fn new(lower: &[f64], upper: &[f64]) -> Self {
+        Self { lower: lower.to_vec(), upper: upper.to_vec(), known: vec![None; lower.len()] }
+    }
+
+    /// Distance to the nearer bound.
+    fn room(&self, j: usize, x: f64) -> f64 {
+        (x - self.lower[j]).min(self.upper[j] - x)
+    }
+
+    fn known(&self, j: usize, x: f64) -> Option<Known> {
+        self.known[j]
+            .filter(|k| (x - k.x).abs() <= 10.0 * k.length && 10.0 * self.room(j, x) >= k.room.min(k.length))
+    }
+
+    /// Length over which the functions change with variable j, as far as is known.
+    pub fn length(&self, j: usize, x: f64) -> f64 {
+        self.known(j, x).map_or(x.abs().max(1.0), |k| k.length)
+    }
+
+    /// Two places for variable j, about h from x and inside the bounds. Equal to x if there is no room.
+    pub fn places(&self, j: usize, x: f64, h: f64) -> (f64, f64) {
+        let (down, up) = (x - self.lower[j], self.upper[j] - x);
+        if down >= h && up >= h {
+            return (x + h, x - h);
+        }
+        let (sign, far) = if up >= down { (1.0, up) } else { (-1.0, down) };
+        let h = sign * h.min(0.5 * far);
+        let inside = |p: f64| p.clamp(self.lower[j], self.upper[j]);
+        (inside(x + h), inside(x + 2.0 * h))
+    }
+
+    /// Calls `out(row, column, derivative)` for every entry of `columns`: 1 evaluation, two a group, and two more for each step that has
+    /// to be looked at closely. The derivative by a fixed variable, which cannot be moved, is 0.
+    pub fn differentiate(
+        &mut self,
+        x: &[f64],
+        columns: &Columns,
+        len: usize,
+        mut eval: impl FnMut(&[f64], &mut [f64]) -> Result<(), EvalError>,
+        mut out: impl FnMut(usize, usize, f64),
+    ) -> Result<(), EvalError> {
+        let mut f0 = vec![0.0; len];
+        eval(x, &mut f0)?;
+        let (mut fa, mut fb) = (vec![0.0; len], vec![0.0; len]);
+        let mut point = x.to_vec();
+        for group in &columns.groups {
+            let movable = group.iter().filter(|&&j| self.lower[j] < self.upper[j]);
+            let mut open: Vec<Search> = movable.map(|&j| Search::new(j, self.step(j, x[j]))).collect();
+            for &j in group.iter().filter(|&&j| self.lower[j] >= self.upper[j]) {
+                columns.rows[j].iter().for_each(|&i| out(i, j, 0.0));
+            }
+            while !open.is_empty() {
+                let places: Vec<(f64, f64)> =
+                    open.iter().map(|s| self.places(s.column, x[s.column], s.h)).collect();
+                for (first, values) in [(true, &mut fa), (false, &mut fb)] {
+                    for (s, (a, b)) in open.iter().zip(&places) {
+                        point[s.column] = if first { *a } else { *b };
+                    }
+                    // Where the function fails, a shorter step may not.
+                    if eval(&point, values).is_err() {
+                        values.fill(f64::NAN);
+                    }
+                }
+                open.iter().for_each(|s| point[s.column] = x[s.column]);
+                let mut places = places.iter();
+                open.retain_mut(|s| {
+                    let j = s.column;
+                    let Some(&(a, b)) = places.next() else { return false };
+                    let stencil = Stencil { a: a - x[j], b: b - x[j], f0: &f0, fa: &fa, fb: &fb };
+                    let Some((h, length_is_new)) =
+                        s.look(&stencil, &columns.rows[j], self.known(j, x[j]).is_some())
+                    else {
+                        s.shorten(self.room(j, x[j]));
+                        return true;
+                    };
+                    if length_is_new {
+                        let room = self.room(j, x[j]);
+                        self.known[j] = Some(Known { x: x[j], room, length: h / first_order() });
+                    }
+                    columns.rows[j].iter().zip(&s.best).for_each(|(&i, v)| out(i, j, *v));
+                    false
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&self, j: usize, x: f64) -> f64 {
+        first_order() * self.length(j, x)
+    }
+}
+
+/// Three values of the functions along one variable.
+struct Stencil<'a> {
+    a: f64,
+    b: f64,
+    f0: &'a [f64],
+    fa: &'a [f64],
+    fb: &'a [f64],
+}
+
+impl Stencil<'_> {
+    fn derivative(&self, i: usize) -> f64 {
+        let (a, b) = (self.a, self.b);
+        if b == -a {
+            return (self.fa[i] - self.fb[i]) / (a - b);
+        }
+        // Divided before they are multiplied: a^2 may underflow.
+        let (da, db) = ((self.fa[i] - self.f0[i]) / a, (self.fb[i] - self.f0[i]) / b);
+        (b * da - a * db) / (b - a)
+    }
+    /// Largest value.
+    fn size(&self, i: usize) -> f64 {
+        self.f0[i].abs().max(self.fa[i].abs()).max(self.fb[i].abs())
+    }
+    /// About h^2 f''.
+    fn second_difference(&self, i: usize) -> f64 {
+        let (a, b) = (self.a, self.b);
+        let (da, db) = ((self.fa[i] - self.f0[i]) / a, (self.fb[i] - self.f0[i]) / b);
+        ((da - db) * a).abs()
+    }
+}
+
+impl Search {
+    fn new(column: usize, h: f64) -> Self {
+        Self {
+            column,
+            h,
+            last_h: h,
+            last: Vec::new(),
+            best: Vec::new(),
+            best_h: h,
+            best_gap: f64::INFINITY,
+            tried: 0,
+            since_best: 0,
+        }
+    }
+
+    /// Takes the values at a step. `Some((h, true))` ends the search, with the derivatives in `best`; `false`: nothing was learned of
+    /// the length.
+    fn look(&mut self, s: &Stencil<'_>, rows: &[usize], known: bool) -> Option<(f64, bool)> {
+        let now: Vec<f64> = rows.iter().map(|&i| s.derivative(i)).collect();
+        let finite = s.a != 0.0 && now.iter().all(|d| d.is_finite());
+        self.tried += 1;
+        if self.tried == 1 {
+            let suspicious = |&i: &usize| s.second_difference(i) > SUSPICIOUS * s.size(i);
+            let ends = finite && (known || !rows.iter().any(suspicious));
+            self.best = now.clone();
+            self.last = now;
+            return ends.then_some((self.h, false));
+        }
+        let (mut gap, mut all_noise) = (0.0f64, true);
+        for ((&i, new), old) in rows.iter().zip(&now).zip(&self.last) {
+            let noise = NOISE * f64::EPSILON * s.size(i) / s.a.abs();
+            let difference = (new - old).abs();
+            all_noise &= difference <= noise;
+            let allowed = noise + AGREE * new.abs();
+            if difference > 0.0 || !difference.is_finite() {
+                gap = if difference.is_finite() { gap.max(difference / allowed) } else { f64::INFINITY };
+            }
+        }
+        // Of two that differ by rounding only, the longer step has less of it.
+        let longer = all_noise && finite;
+        if gap < self.best_gap || !self.best_gap.is_finite() {
+            self.best_gap = gap;
+            self.best_h = if longer { self.last_h } else { self.h };
+            self.best = if longer { self.last.clone() } else { now.clone() };
+            self.since_best = 0;
+        } else {
+            self.since_best += 1;
+        }
+        self.last = now;
+        let below_spacing = s.a == 0.0;
+        let ends = gap <= 1.0
+            || below_spacing
+            || self.tried >= MOST_STEPS
+            || (self.since_best >= PATIENCE && self.best_gap.is_finite());
+        ends.then_some((self.best_h, self.best_gap.is_finite()))
+    }
+
+    /// The next step; beside a bound, where functions may be singular, one that belongs to the distance from it.
+    fn shorten(&mut self, room: f64) {
+        let jump = self.tried == 2 && room > 0.0 && room < self.h;
+        self.last_h = self.h;
+        self.h = if jump { (0.1 * room).min(self.h / RATIO) } else { self.h / RATIO };
+    }
+}
