@@ -10,6 +10,10 @@ use crate::nlp::NlpMeta;
 pub enum StopReason {
     /// The optimality conditions hold within the tolerance.
     Converged,
+    /// They hold as well as rounding allows: no step makes the point better.
+    ConvergedToRounding,
+    /// A fit (more equations than unknowns, no objective): its least-squares solution.
+    LeastSquares,
     /// The constraint violation is stationary and not zero: no feasible point near.
     LocallyInfeasible,
     /// The objective falls without limit along feasible points.
@@ -49,6 +53,8 @@ impl StopReason {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Converged => "converged",
+            Self::ConvergedToRounding => "converged_to_rounding",
+            Self::LeastSquares => "least_squares",
             Self::LocallyInfeasible => "locally_infeasible",
             Self::Unbounded => "unbounded",
             Self::MaxIterations => "max_iterations",
@@ -95,7 +101,9 @@ impl PointKind {
 pub enum SecondOrder {
     /// Positive curvature along every direction that the constraints and the active bounds leave: a strict local minimum.
     Minimum,
-    /// Some such direction has no or negative curvature, or constraints are dependent: a minimum is neither shown nor excluded.
+    /// Negative curvature along some such direction: a saddle or a maximum.
+    Saddle,
+    /// Some such direction has no clear curvature, or constraints are dependent: a minimum is neither shown nor excluded.
     Unconfirmed,
 }
 
@@ -104,6 +112,7 @@ impl SecondOrder {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Minimum => "minimum",
+            Self::Saddle => "saddle",
             Self::Unconfirmed => "unconfirmed",
         }
     }
@@ -176,6 +185,66 @@ impl WrongEntry {
     }
 }
 
+/// What is to be said of an answer beside its verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remark {
+    /// Multipliers grow without limit as the residual falls: no constraint qualification, there may be none.
+    Degenerate,
+    /// A variable grows without limit as the residual falls.
+    NotAttained,
+    /// Negative curvature at a stationary point that could not be left.
+    Saddle,
+    /// Slopes differ on both sides of the point.
+    Kink,
+    /// A Newton step is long, but hardly lowers the objective.
+    FlatValley,
+}
+
+impl Remark {
+    /// The name used in JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Degenerate => "degenerate",
+            Self::NotAttained => "not_attained",
+            Self::Saddle => "saddle",
+            Self::Kink => "kink",
+            Self::FlatValley => "flat_valley",
+        }
+    }
+
+    /// For people.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Self::Degenerate => {
+                "degenerate: the multipliers grow without limit, no constraint qualification holds"
+            }
+            Self::NotAttained => "the solution is not attained: a variable runs away",
+            Self::Saddle => "a saddle or a maximum: the curvature is negative along some feasible direction",
+            Self::Kink => "a kink is suspected: slopes on both sides of the point differ",
+            Self::FlatValley => "a flat valley: points far away are nearly as good",
+        }
+    }
+}
+
+/// A least-squares solution of m equations in n unknowns.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Fit {
+    /// |c(x) - side|, Euclidean norm.
+    pub residual_norm: f64,
+    /// residual_norm / (m - n)^1/2: the standard deviation of a measurement.
+    pub standard_error: f64,
+}
+
+impl Fit {
+    /// Of the values of m > n equations and their sides.
+    pub fn of(values: &[f64], sides: &[f64], n: usize) -> Self {
+        let squares: f64 = values.iter().zip(sides).map(|(c, b)| (c - b) * (c - b)).sum();
+        let freedom = values.len().saturating_sub(n).max(1) as f64;
+        Self { residual_norm: squares.sqrt(), standard_error: (squares / freedom).sqrt() }
+    }
+}
+
 /// A solver's answer. Vectors and residuals are those of the ORIGINAL, unscaled problem; signs as in `docs/notation.md`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -209,6 +278,12 @@ pub struct Report {
     pub time: Timings,
     /// One sentence for people.
     pub message: String,
+    /// Which method gave the point, from which start.
+    pub method: String,
+    /// What else is to be said of the point.
+    pub remarks: Vec<Remark>,
+    /// Of a fit.
+    pub fit: Option<Fit>,
     /// The most violated constraints (index, violation), worst first; empty at a feasible point.
     pub worst_constraints: Vec<(usize, f64)>,
     /// What the second derivatives say of a KKT point, if asked for (`Options::second_order`) and the linear solver knows inertias.
@@ -218,6 +293,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// An answer that nothing could make better: solved, converged to rounding, or the least squares of a fit.
+    pub fn is_answer(&self) -> bool {
+        let rounded = matches!(self.stop, StopReason::ConvergedToRounding | StopReason::LeastSquares);
+        self.solved() || rounded
+    }
+
     /// True only for a KKT point of the original problem within tolerance.
     pub fn solved(&self) -> bool {
         self.stop == StopReason::Converged && self.point == PointKind::Kkt

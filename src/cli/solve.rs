@@ -193,7 +193,7 @@ fn finish(
     if let Some(path) = &args.solution {
         Solution::new(meta, &report.x, &report.y, &report.z).write(path)?;
     }
-    let code = if report.solved() { SOLVED } else { STOPPED };
+    let code = if report.is_answer() { SOLVED } else { STOPPED };
     if args.json {
         let bench = facts.map(|f| Facts { memory_mib: peak_memory(), ..f });
         return print_json(out, &Summary { bench, ..Summary::of_report(meta, report) }, code);

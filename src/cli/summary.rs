@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use costate::Report;
 use costate::nlp::NlpMeta;
-use costate::report::Counts;
+use costate::report::{Counts, StopReason};
 
 /// One solve. Numbers that are not finite are `null` in JSON and NaN here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,8 +41,20 @@ pub struct Summary {
     pub linear: Linear,
     /// Seconds.
     pub time: Time,
+    /// Converged as well as rounding allows, not within the tolerance.
+    #[serde(default)]
+    pub converged_to_rounding: bool,
     /// One sentence.
     pub message: String,
+    /// Which method gave the point, from which start.
+    #[serde(default)]
+    pub method: String,
+    /// Degenerate, not attained, saddle, kink, flat valley.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// Residual norm and standard error of a fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
     /// What the second derivatives say, with `--second-order`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second_order: Option<String>,
@@ -94,6 +106,13 @@ pub struct Time {
     pub total: f64,
 }
 
+/// A least-squares solution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Fit {
+    pub residual_norm: f64,
+    pub standard_error: f64,
+}
+
 /// What only `bench` wants to know.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
@@ -132,7 +151,11 @@ impl Summary {
                 solve: report.time.solve,
                 total: report.time.read + report.time.solve,
             },
+            converged_to_rounding: report.stop == StopReason::ConvergedToRounding,
             message: report.message.clone(),
+            method: report.method.clone(),
+            remarks: report.remarks.iter().map(|r| r.as_str().into()).collect(),
+            fit: report.fit.map(|f| Fit { residual_norm: f.residual_norm, standard_error: f.standard_error }),
             second_order: report.second_order.map(|s| s.as_str().into()),
             warning: report.wrong_entry.map(|e| e.describe(meta)),
             bench: None,
@@ -156,7 +179,11 @@ impl Summary {
             evaluations: Evaluations::default(),
             linear: Linear::default(),
             time: Time::default(),
+            converged_to_rounding: false,
             message,
+            method: String::new(),
+            remarks: Vec::new(),
+            fit: None,
             second_order: None,
             warning: None,
             bench: None,

@@ -149,6 +149,8 @@ pub fn seconds(value: f64) -> String {
 pub fn stop_words(stop: &StopReason) -> &'static str {
     match stop {
         StopReason::Converged => "converged",
+        StopReason::ConvergedToRounding => "converged to rounding",
+        StopReason::LeastSquares => "least squares",
         StopReason::LocallyInfeasible => "locally infeasible",
         StopReason::Unbounded => "unbounded below",
         StopReason::MaxIterations => "iteration limit",
@@ -182,10 +184,14 @@ pub fn footer(out: &mut Output, meta: &NlpMeta, report: &Report) {
     out.line(format_args!("\nStopped      {}{message}", stop_words(&report.stop)));
     let second_order = match report.second_order {
         Some(SecondOrder::Minimum) => ", a strict local minimum by its second derivatives",
+        Some(SecondOrder::Saddle) => ", a saddle or maximum by its second derivatives",
         Some(SecondOrder::Unconfirmed) => ", not shown to be a minimum by its second derivatives",
         None => "",
     };
     out.line(format_args!("Point        {}{second_order}", point_words(report.point)));
+    if !report.method.is_empty() {
+        out.line(format_args!("Found by     {}", report.method));
+    }
     out.line(format_args!("Objective    {}", exponent(format!("{:.15e}", report.objective))));
     out.line(format_args!(
         "Residuals    constraints {}, dual {}, complementarity {} (unscaled); tested {}",

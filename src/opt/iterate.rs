@@ -165,12 +165,6 @@ impl Iterate {
         }
     }
 
-    /// No best point is known any more.
-    pub fn forget_best(&mut self) {
-        self.best_residuals = Residuals { scaled: f64::NAN, ..Residuals::default() };
-        self.best_solved = false;
-    }
-
     /// trial <- current + alpha step, y at most by a full step, z kept, rounding kept within the bounds.
     pub fn place(&mut self, bounds: &Bounds, step: &[f64], alpha: f64) {
         let (dx, dy) = step.split_at(self.current.x.len());

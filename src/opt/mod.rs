@@ -9,6 +9,7 @@
 //! - `iterate`: the current, the trial and the best point;
 //! - `hessian`: second derivatives, exact, by differences or learned;
 //! - `kkt`: the linear system of a step, its regularization, inexact directions;
+//! - `judge`: what is remembered of a solve for its verdict;
 //! - `phase`: what the phases of a solve share;
 //! - `globalization`: which steps are accepted;
 //! - `verdict`: the tests that end a solve;
@@ -20,6 +21,7 @@ mod budget;
 mod globalization;
 mod hessian;
 mod iterate;
+mod judge;
 mod kkt;
 mod methods;
 mod options;

@@ -3,7 +3,8 @@
 use super::budget::{Budget, Over};
 use super::hessian::Model;
 use super::iterate::Iterate;
-use super::kkt::{Env, Kkt, NoDirection, System};
+use super::judge::Judge;
+use super::kkt::{Env, Kkt, NoDirection};
 use super::options::Options;
 use super::problem::{BadEvaluation, Evaluator};
 use super::watch::Watch;
@@ -16,6 +17,7 @@ pub(super) struct Solve<'a> {
     pub hessian: &'a mut Box<dyn Model>,
     pub budget: &'a mut Budget,
     pub watch: Watch<'a>,
+    pub judge: &'a mut Judge,
     pub options: &'a Options,
 }
 
@@ -124,12 +126,6 @@ pub(super) fn estimate_multipliers(s: &mut Solve<'_>, largest: f64) {
         current.y.fill(0.0);
     }
     let _ = current.update_lagrangian_gradient(&mut s.problem);
-}
-
-/// H of the current point, and K with it.
-pub(super) fn fill_kkt(s: &mut Solve<'_>, system: System) {
-    let (kkt, e) = linear(s);
-    kkt.fill(&e, system);
 }
 
 /// A step was taken: what the table says of it.

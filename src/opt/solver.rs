@@ -2,27 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use super::budget::{Budget, Over};
+use super::budget::Budget;
 use super::hessian::{self, Model};
 use super::iterate::{Iterate, Residuals};
-use super::kkt::{Kkt, System};
+use super::judge::Judge;
+use super::kkt::Kkt;
 use super::methods::{InteriorPoint, With};
 use super::options::{HessianModel, Method, Options};
-use super::phase::{PhaseEnd, Solve, linear};
-use super::problem::{BadEvaluation, Buffers, Evaluator, FirstPoint, Form, OriginalPoint};
+use super::phase::Solve;
+use super::problem::{BadEvaluation, Buffers, Evaluator, FirstPoint, Form};
 use super::strategy::{self, Search};
-use super::verdict;
+use super::verdict::{self, Verdict, Which};
 use super::watch::Watch;
 use crate::error::Error;
 use crate::linalg::SparseMatrix;
 use crate::linsol::{self, LinearSolverKind};
 use crate::nlp::{Nlp, NlpMeta};
 use crate::observe::{Header, Observer, StopToken};
-use crate::report::{PointKind, Report, SecondOrder, StopReason, Timings};
-
-/// Curvature below this share of the largest entry of H, or below LEAST_SHIFT, shows no minimum.
-const LEAST_CURVATURE: f64 = 1e-6;
-const LEAST_SHIFT: f64 = 1e-7;
+use crate::report::{Fit, Report, StopReason, Timings};
 
 /// What a solve owns.
 pub(super) struct Setup {
@@ -33,6 +30,7 @@ pub(super) struct Setup {
     kkt: Kkt,
     at: Iterate,
     budget: Budget,
+    judge: Judge,
     /// Why this linear solver.
     why: String,
 }
@@ -115,6 +113,7 @@ impl Setup {
         Ok(Self {
             at: Iterate::new(&form),
             budget: Budget::new(stop, options.max_iterations, options.max_evaluations),
+            judge: Judge::default(),
             form,
             work,
             first,
@@ -139,6 +138,7 @@ impl Setup {
             hessian: &mut self.hessian,
             budget: &mut self.budget,
             watch: Watch::new(observer),
+            judge: &mut self.judge,
             options,
         }
     }
@@ -191,106 +191,54 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     let mut setup = Setup::new(nlp, options, start)?;
     let (first, why) = (std::mem::take(&mut setup.first), std::mem::take(&mut setup.why));
     let mut s = setup.solve(nlp, options, observer);
-    let mut wrong_entry = None;
-    let stop = match evaluate_start(&mut s, &first) {
-        Err(bad) => StopReason::StartNotFinite { function: bad.function },
+    s.judge.restart();
+    let (verdict, search) = match evaluate_start(&mut s, &first) {
+        Err(bad) => (verdict::at_start(&mut s, bad.function), None),
         Ok(()) => {
             let header = header(&s, &why);
+            let mut search = Search::new(&s, first);
             let end = match s.watch.start(&header) {
                 Err(over) => over.into(),
-                Ok(()) => {
-                    let mut search = Search::new(&s, first);
-                    let end = search.run(&mut s);
-                    wrong_entry = search.wrong_entry;
-                    end
-                }
+                Ok(()) => search.run(&mut s),
             };
-            stop_of(&s, end)
+            (verdict::decide(&mut s, end), Some(search))
         }
     };
-    let second_order =
-        if options.second_order && stop == StopReason::Converged { second_order(&mut s) } else { None };
-    let mut report = report(&mut s, stop, start);
-    report.second_order = second_order;
-    report.wrong_entry = wrong_entry.map(|mut entry| {
+    let report = report(&mut s, verdict, search.as_ref(), start);
+    s.watch.stop(&report);
+    Ok(report)
+}
+
+fn report(s: &mut Solve<'_>, verdict: Verdict, search: Option<&Search>, start: Instant) -> Report {
+    let settled = matches!(verdict.stop, StopReason::Converged | StopReason::ConvergedToRounding);
+    let remarks = if search.is_some() { verdict::remarks(s, &verdict) } else { Vec::new() };
+    let second_order = if s.options.second_order && settled { verdict::second_order(s) } else { None };
+    verdict::measure(s, verdict.which);
+    let meta = s.problem.nlp().meta();
+    let mut worst_constraints = Vec::new();
+    s.judge.original.worst_constraints(meta, s.options.tolerance, &mut worst_constraints);
+    let p = if verdict.which == Which::Current { &s.at.current } else { &s.at.best };
+    let objective = p.f / s.problem.form.scale.objective;
+    let scaled_residual = match verdict.which {
+        Which::Current => Residuals::of(s.problem.form, p, 0.0).scaled,
+        Which::Best => s.at.best_residuals.scaled,
+    };
+    s.problem.fixed_multipliers(&mut s.judge.original);
+    let original = std::mem::take(&mut s.judge.original);
+    let fit = (verdict.stop == StopReason::LeastSquares)
+        .then(|| Fit::of(&original.c, meta_sides(s), s.problem.form.n));
+    let wrong_entry = search.and_then(|search| search.wrong_entry).map(|mut entry| {
         // Slacks are linear: both are variables.
         let free = &s.problem.form.free;
         (entry.row, entry.col) = (free[entry.row], free[entry.col]);
         entry
     });
-    s.watch.stop(&report);
-    Ok(report)
-}
-
-fn stop_of(s: &Solve<'_>, end: PhaseEnd) -> StopReason {
-    let scale = s.problem.form.scale.objective;
-    let rounded = verdict::is_solved_within_rounding(&s.at.best_residuals, s.options.tolerance, scale);
-    match end {
-        PhaseEnd::Solved => StopReason::Converged,
-        PhaseEnd::Stationary | PhaseEnd::NoStep(_) | PhaseEnd::Over(Over::Iterations) if rounded => {
-            StopReason::Converged
-        }
-        PhaseEnd::Stationary => StopReason::LocallyInfeasible,
-        PhaseEnd::Feasible => StopReason::Converged,
-        PhaseEnd::Unbounded => StopReason::Unbounded,
-        PhaseEnd::NoStep(why) => StopReason::Stalled { what: why.what },
-        PhaseEnd::Over(Over::Iterations) => StopReason::MaxIterations,
-        PhaseEnd::Over(Over::Interrupted) => StopReason::Interrupted,
-        PhaseEnd::Over(Over::TimeLimit) => StopReason::TimeLimit,
-        PhaseEnd::Over(Over::Evaluations) => StopReason::MaxEvaluations,
-        PhaseEnd::Over(Over::Panicked(what)) => StopReason::EvaluationPanicked { what },
-    }
-}
-
-/// The inertia of K at the best point, H less a small multiple of I: (n, m, 0) shows a strict local minimum.
-fn second_order(s: &mut Solve<'_>) -> Option<SecondOrder> {
-    if !s.kkt.is_direct() || s.hessian.is_learned() {
-        return None;
-    }
-    s.at.current.copy_from(&s.at.best);
-    s.at.current.derivatives(&mut s.problem).ok()?;
-    s.hessian.observe(&mut s.problem, &s.at.current, hessian::Of::Lagrangian).ok()?;
-    let (p, bounds) = (&s.at.current, &s.problem.form.bounds);
-    if bounds.count() > 0 {
-        bounds.primal_dual_hessian(&p.x, &p.zl, &p.zu, &mut s.kkt.barrier);
-    }
-    s.kkt.weights.fill(1.0);
-    let (kkt, mut e) = linear(s);
-    kkt.fill(&e, System::Optimality);
-    // The barrier of inactive bounds must not pass for curvature.
-    let shift = (LEAST_CURVATURE * kkt.largest_hessian_entry()).max(LEAST_SHIFT);
-    let inertia = kkt.factor(&mut e, -shift, 0.0).ok()?.inertia?;
-    let form = &*s.problem.form;
-    let minimum = inertia.positive == form.n && inertia.negative == form.m;
-    Some(if minimum { SecondOrder::Minimum } else { SecondOrder::Unconfirmed })
-}
-
-fn report(s: &mut Solve<'_>, stop: StopReason, start: Instant) -> Report {
-    let at_current = matches!(
-        stop,
-        StopReason::LocallyInfeasible | StopReason::Unbounded | StopReason::StartNotFinite { .. }
-    ) || s.at.best_residuals.scaled.is_nan();
-    let point = if at_current { &s.at.current } else { &s.at.best };
-    let r = if at_current { Residuals::of(s.problem.form, point, 0.0) } else { s.at.best_residuals };
-    let tol = s.options.tolerance;
-    let mut original = OriginalPoint::default();
-    let fixed = s.problem.user_x(&point.x).to_vec();
-    let meta = s.problem.nlp().meta();
-    original.set(s.problem.form, meta, &fixed, &point.scaled());
-    let mut worst_constraints = Vec::new();
-    original.worst_constraints(meta, tol, &mut worst_constraints);
-    let objective = point.f / s.problem.form.scale.objective;
-    let kind = match &stop {
-        StopReason::Converged => PointKind::Kkt,
-        StopReason::LocallyInfeasible => PointKind::LeastSquares,
-        StopReason::StartNotFinite { .. } => PointKind::Infeasible,
-        _ if r.primal <= 100.0 * tol => PointKind::Feasible,
-        _ => PointKind::Infeasible,
-    };
-    s.problem.fixed_multipliers(&mut original);
     let mut report = Report {
         message: String::new(),
-        point: kind,
+        point: verdict.point,
+        method: search.map_or(String::new(), Search::describe),
+        remarks,
+        fit,
         x: original.x,
         y: original.y,
         z: original.z,
@@ -298,7 +246,7 @@ fn report(s: &mut Solve<'_>, stop: StopReason, start: Instant) -> Report {
         primal: original.primal,
         dual: original.dual,
         complementarity: original.complementarity,
-        scaled_residual: r.scaled,
+        scaled_residual,
         iterations: s.budget.iteration,
         counts: s.problem.counts,
         linear: s.kkt.stats.clone(),
@@ -309,12 +257,17 @@ fn report(s: &mut Solve<'_>, stop: StopReason, start: Instant) -> Report {
             linear: s.kkt.seconds,
         },
         worst_constraints,
-        second_order: None,
-        wrong_entry: None,
-        stop,
+        second_order,
+        wrong_entry,
+        stop: verdict.stop,
     };
     report.message = message(&report, s.problem.nlp().meta());
     report
+}
+
+/// Sides of a system of equations.
+fn meta_sides<'s>(s: &'s Solve<'_>) -> &'s [f64] {
+    &s.problem.form.side
 }
 
 /// One sentence for people.
@@ -323,8 +276,18 @@ fn message(report: &Report, meta: &NlpMeta) -> String {
     let worst = worst
         .map(|(i, v)| format!("; worst is {} with {v:.2e}", meta.constraint_name(*i)))
         .unwrap_or_default();
-    match &report.stop {
+    let mut text = match &report.stop {
         StopReason::Converged => "a KKT point within tolerance".into(),
+        StopReason::ConvergedToRounding => {
+            "as near to a KKT point as rounding allows: no step makes it better".into()
+        }
+        StopReason::LeastSquares => match &report.fit {
+            Some(fit) => format!(
+                "a least-squares solution: residual norm {:.6e}, standard error {:.3e}",
+                fit.residual_norm, fit.standard_error
+            ),
+            None => "a least-squares solution".into(),
+        },
         StopReason::LocallyInfeasible => {
             format!("a stationary point of the constraint violation: no feasible point near{worst}")
         }
@@ -337,7 +300,12 @@ fn message(report: &Report, meta: &NlpMeta) -> String {
         StopReason::LinearSolveFailed { what } => format!("the linear system could not be solved: {what}"),
         StopReason::EvaluationPanicked { what } => what.clone(),
         StopReason::StartNotFinite { function } => format!("at the start point: {function}"),
+    };
+    for remark in &report.remarks {
+        text.push_str("; ");
+        text.push_str(remark.describe());
     }
+    text
 }
 
 /// The KKT matrix of the first step, as lower triangle: scaled, with slacks for inequalities, the barrier's diagonal for

@@ -1,25 +1,168 @@
-//! The tests that end a solve (`docs/notation.md`).
+//! All tests that end a solve, on the user's own problem (`docs/notation.md` states each; a test compares the constants).
+//!
+//! P: largest violation, C and Gap: largest and sum of |multiplier x distance to its bound|, of the original problem. tau: tolerance.
 
-use super::iterate::Residuals;
-use super::phase::{PhaseEnd, Solve};
-use crate::linalg::norm_inf;
+use super::budget::Over;
+use super::hessian::Of;
+use super::iterate::{Point, Residuals};
+use super::kkt::{REFINED, System};
+use super::options::Options;
+use super::phase::{PhaseEnd, Solve, linear};
+use super::problem::{Form, OriginalPoint};
+use crate::linalg::{dot, norm_inf};
 use crate::nlp::INFINITE_BOUND;
+use crate::report::{PointKind, Remark, SecondOrder, StopReason};
 
-/// The scaled residual within the tolerance, and the original ones not far from it: at the default tolerance 1e-6 for
-/// the constraints, 1e-4 for the complementarity and, relative to the gradient of the objective, 1e-3 for that of the
-/// Lagrangian.
-pub(super) fn is_solved(r: &Residuals, tol: f64) -> bool {
-    r.scaled <= tol
-        && r.primal <= 100.0 * tol
-        && r.dual <= 1e5 * tol * r.gradient.max(1.0)
-        && r.complementarity <= 1e4 * tol
+/// P <= PRIMAL tau at a solved point.
+pub(super) const PRIMAL: f64 = 100.0;
+/// D <= DUAL tau max(1, |grad f|), D = |grad f + J'y + z|.
+pub(super) const DUAL: f64 = 1e5;
+/// C <= COMPLEMENTARITY tau (1 + |f|).
+pub(super) const COMPLEMENTARITY: f64 = 1e4;
+/// Gap <= GAP tau (1 + |f|).
+pub(super) const GAP: f64 = 100.0;
+/// Roundings of a function: this many units of the size of its terms.
+pub(super) const ROUNDING: f64 = 10.0 * f64::EPSILON;
+/// A Newton step longer than this, relative to 1 + |x_j|, from a solved point: a flat valley.
+const FLAT: f64 = 0.1;
+/// Negative curvature counts from this share of the largest entry of H on.
+const NEGATIVE: f64 = 1e-7;
+/// Curvature below this share of the largest entry of H, or below LEAST_SHIFT, shows no minimum.
+const LEAST_CURVATURE: f64 = 1e-6;
+const LEAST_SHIFT: f64 = 1e-7;
+/// Unbounded: the objective, feasible to within rounding, is below -LOW, and each of three points ten times below the last, or it goes
+/// on falling along a ray from the start.
+const LOW: f64 = 1e12;
+const RAY: [f64; 3] = [1.0, 1e2, 1e4];
+
+/// What the second look at a point close to a solution says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Confirmation {
+    Solved,
+    /// A Newton step would still lower the objective.
+    NotYet,
+    /// The Lagrangian has negative curvature on the null space of J.
+    Saddle,
 }
 
-/// The scaled residual is within the tolerance, and the original gradient below 1 but not below its own limit: good
-/// enough where rounding allows no better, after every attempt.
-pub(super) fn is_solved_within_rounding(r: &Residuals, tol: f64, objective_scale: f64) -> bool {
-    let dual_limit = (tol / objective_scale).min(1.0);
-    r.scaled <= tol && r.primal <= 100.0 * tol && r.dual <= dual_limit
+/// The residuals of the standard problem within tau, those of the original one not far from it. Sets `judge.original`.
+pub(super) fn is_close(s: &mut Solve<'_>, r: &Residuals) -> bool {
+    let tol = s.options.tolerance;
+    r.scaled <= tol && {
+        measure(s, Which::Current);
+        let f = s.at.current.f / s.problem.form.scale.objective;
+        let o = &s.judge.original;
+        o.primal <= PRIMAL * tol && o.dual <= DUAL * tol * r.gradient.max(1.0) && products_vanish(o, f, tol)
+    }
+}
+
+fn products_vanish(o: &OriginalPoint, f: f64, tol: f64) -> bool {
+    let size = tol * (1.0 + f.abs());
+    o.complementarity <= COMPLEMENTARITY * size && o.gap <= GAP * size
+}
+
+/// Only the sum of products is too large: a smaller barrier parameter mends that.
+pub(super) fn only_gap_is_large(s: &Solve<'_>, r: &Residuals) -> bool {
+    let tol = s.options.tolerance;
+    let o = &s.judge.original;
+    let f = s.at.current.f / s.problem.form.scale.objective;
+    r.scaled <= tol && o.primal <= PRIMAL * tol && o.gap > GAP * tol * (1.0 + f.abs())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    Current,
+    Best,
+}
+
+/// The point as the user's, into `judge.original`.
+pub(super) fn measure(s: &mut Solve<'_>, which: Which) {
+    let p = if which == Which::Current { &s.at.current } else { &s.at.best };
+    s.problem.original(&p.scaled(), &mut s.judge.original);
+}
+
+/// Does a Newton step from the current point, active bounds held by S, predict a decrease of more than tau (1 + |f|)? Is K positive on
+/// the null space of J? From the last factorization if that was of K without a shift, else from a new one. Iterative solvers are not asked.
+pub(super) fn confirm(s: &mut Solve<'_>) -> Confirmation {
+    s.judge.flat = false;
+    if !s.kkt.is_direct() {
+        return Confirmation::Solved;
+    }
+    if !s.kkt.is_usable() {
+        match factor_at_current(s) {
+            Some(Sign::Positive) => {}
+            Some(Sign::Negative) => return Confirmation::Saddle,
+            // Singular: no step, no decrease.
+            Some(Sign::Singular) | None => return Confirmation::Solved,
+        }
+    }
+    let n = s.problem.form.n;
+    let (kkt, mut e) = linear(s);
+    kkt.rhs[n..].fill(0.0);
+    for (r, g) in kkt.rhs[..n].iter_mut().zip(&e.at.lag_grad) {
+        *r = -g;
+    }
+    kkt.step.fill(0.0);
+    if kkt.solve(&mut e, REFINED).is_err() {
+        return Confirmation::Solved;
+    }
+    let (g, dx) = (&s.at.current.lag_grad, &s.kkt.step[..n]);
+    let decrease = 0.5 * dot(g, dx).abs();
+    let scale = s.problem.form.scale.objective;
+    s.judge.flat = dx.iter().zip(&s.at.current.x).any(|(d, x)| d.abs() > FLAT * (1.0 + x.abs()));
+    let solved = decrease <= s.options.tolerance * (scale + s.at.current.f.abs());
+    if solved { Confirmation::Solved } else { Confirmation::NotYet }
+}
+
+/// The sign of H on the null space of J.
+enum Sign {
+    Positive,
+    Singular,
+    Negative,
+}
+
+/// K at the current point without a shift; `None` where it cannot be had.
+fn factor_at_current(s: &mut Solve<'_>) -> Option<Sign> {
+    s.hessian.observe(&mut s.problem, &s.at.current, Of::Lagrangian).ok()?;
+    let (n, m) = (s.problem.form.n, s.problem.form.m);
+    let (p, bounds) = (&s.at.current, &s.problem.form.bounds);
+    if bounds.count() > 0 {
+        bounds.primal_dual_hessian(&p.x, &p.zl, &p.zu, &mut s.kkt.barrier);
+    }
+    let (kkt, mut e) = linear(s);
+    kkt.fill(&e, System::Optimality);
+    let mut delta = if m > n || kkt.memory.deficient { super::kkt::DELTA } else { 0.0 };
+    for _ in 0..2 {
+        if let Ok(prepared) = kkt.factor(&mut e, 0.0, delta)
+            && let Some(i) = prepared.inertia
+        {
+            if i.positive == n && i.negative == m {
+                return Some(Sign::Positive);
+            }
+            if i.zero == 0 && i.negative > m && prepared.perturbed_pivots == 0 {
+                return Some(Sign::Negative);
+            }
+        }
+        if m == 0 || delta > 0.0 {
+            break;
+        }
+        delta = super::kkt::DELTA;
+    }
+    Some(Sign::Singular)
+}
+
+/// A direction of clearly negative curvature into `kkt.step`, descending on the Lagrangian; its curvature.
+pub(super) fn negative_curvature(s: &mut Solve<'_>) -> Option<f64> {
+    let n = s.problem.form.n;
+    let gradient = s.at.current.lag_grad.clone();
+    let (kkt, mut e) = linear(s);
+    kkt.correct_inertia(&mut e, 0.0).ok()?;
+    if !kkt.negative_curvature(&mut e, &gradient) {
+        return None;
+    }
+    let curvature = kkt.step_curvature(&mut e)?;
+    let dx = &kkt.step[..n];
+    (curvature < -NEGATIVE * kkt.largest_hessian_entry() * dot(dx, dx)).then_some(curvature)
 }
 
 /// The current point ends a phase that minimizes.
@@ -30,32 +173,251 @@ pub(super) fn ended(s: &mut Solve<'_>, solved: bool) -> Option<PhaseEnd> {
     is_unbounded(s).then_some(PhaseEnd::Unbounded)
 }
 
-/// The objective is far below anything sensible, far from the start along variables without a bound on that side or (at a pole) below -1e20
-/// anywhere, at a point that is feasible relative to the terms of its constraints: unbounded.
-fn is_unbounded(s: &Solve<'_>) -> bool {
-    const LOW: f64 = -1e12;
-    const FAR: f64 = 1e6;
-    const RELATIVE_VIOLATION: f64 = 1e-3;
-    let (p, form) = (&s.at.current, &*s.problem.form);
-    let objective = p.f / form.scale.objective;
-    if objective > LOW {
+/// The objective falls without limit: see the constants.
+fn is_unbounded(s: &mut Solve<'_>) -> bool {
+    let scale = s.problem.form.scale.objective;
+    let f = s.at.current.f / scale;
+    if f > -LOW || !is_feasible(s.problem.form, &s.at.current, s.options, ROUNDING) {
         return false;
     }
-    let start = form.start_size.max(1.0);
-    let free = |j: usize| match p.x[j] > 0.0 {
-        true => form.bounds.upper[j] >= INFINITE_BOUND,
-        false => form.bounds.lower[j] <= -INFINITE_BOUND,
+    let size = norm_inf(&s.at.current.x);
+    let judge = &mut *s.judge;
+    let farther = size >= 2.0 * judge.fallen_at || f < -INFINITE_BOUND;
+    if f < 10.0 * judge.fallen_to.min(-LOW / 10.0) && farther {
+        (judge.fallen_to, judge.fallen_at) = (f, size);
+        judge.falls += 1;
+    }
+    judge.falls >= 3 || falls_along_a_ray(s)
+}
+
+/// P_i <= max(100 tau, rounding x the size of the terms of row i).
+fn is_feasible(form: &Form, p: &Point, options: &Options, rounding: f64) -> bool {
+    let small = |i: usize, size: f64| {
+        p.c[i].abs() / form.scale.constraints[i] <= (PRIMAL * options.tolerance).max(rounding * size)
     };
-    let far = || (0..p.x.len()).any(|j| p.x[j].abs() >= FAR * start && free(j));
-    if objective > -INFINITE_BOUND && !far() {
+    let sizes = form.row_terms(&p.x, &p.jacobian);
+    sizes.iter().enumerate().all(|(i, &size)| small(i, size))
+}
+
+/// f falls along x - x0 by more and more, within the bounds, and the constraints hold.
+fn falls_along_a_ray(s: &mut Solve<'_>) -> bool {
+    let far = s.at.current.x.iter().fold(0.0f64, |a, x| a.max(x.abs()));
+    if far <= 10.0 * s.problem.form.start_size.max(1.0) {
         return false;
     }
-    let Some(jacobian) = &form.jacobian else { return norm_inf(&p.c) <= 1e-6 };
-    let mut terms = vec![1.0; form.m];
-    for (j, x) in p.x.iter().enumerate() {
-        for k in jacobian.col_ptr[j]..jacobian.col_ptr[j + 1] {
-            terms[jacobian.row_idx[k]] += (p.jacobian[k] * x).abs();
+    let p = &s.at.current;
+    let mut last = p.f;
+    let mut out = s.at.trial.clone();
+    for t in RAY {
+        for (o, (x, x0)) in out.x.iter_mut().zip(p.x.iter().zip(&s.problem.form.start)) {
+            *o = x + t * (x - x0);
         }
+        s.problem.form.bounds.clamp(&mut out.x);
+        match out.functions(&mut s.problem) {
+            Ok(()) => {}
+            // Beyond the largest number, at last.
+            Err(_) => return t > RAY[0] && s.problem.panicked.is_none(),
+        }
+        out.jacobian.copy_from_slice(&s.at.current.jacobian);
+        let falls = out.f < last + 0.1 * (1.0 + t).log10() * last;
+        if !falls || !is_feasible(s.problem.form, &out, s.options, 1e-8) {
+            return false;
+        }
+        last = out.f;
     }
-    p.c.iter().zip(&terms).all(|(c, t)| c.abs() <= RELATIVE_VIOLATION * t)
+    true
+}
+
+/// Stop and kind of the point, read from one end.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Verdict {
+    pub stop: StopReason,
+    pub point: PointKind,
+    /// Which point is the answer.
+    pub which: Which,
+}
+
+/// The start point could not be evaluated.
+pub(super) fn at_start(s: &mut Solve<'_>, function: String) -> Verdict {
+    measure(s, Which::Current);
+    let stop = match &s.problem.panicked {
+        Some(what) => StopReason::EvaluationPanicked { what: what.clone() },
+        None => StopReason::StartNotFinite { function },
+    };
+    Verdict { stop, point: PointKind::Infeasible, which: Which::Current }
+}
+
+/// Without objective, or a constant one, only equations, more than unknowns: a fit.
+fn is_fit(s: &Solve<'_>) -> bool {
+    let form = &*s.problem.form;
+    form.m > form.n && form.slacked.is_empty() && norm_inf(&s.at.current.grad) == 0.0
+}
+
+/// The verdict on the end of the last phase, on the original problem.
+pub(super) fn decide(s: &mut Solve<'_>, end: PhaseEnd) -> Verdict {
+    let known = !s.at.best_residuals.scaled.is_nan();
+    let at_current = matches!(end, PhaseEnd::Stationary | PhaseEnd::Unbounded) || !known;
+    let which = if at_current { Which::Current } else { Which::Best };
+    measure(s, which);
+    let feasible = s.judge.original.primal <= PRIMAL * s.options.tolerance;
+    let kind = if feasible { PointKind::Feasible } else { PointKind::Infeasible };
+    let gave_up = matches!(end, PhaseEnd::NoStep(_) | PhaseEnd::Over(Over::Iterations));
+    let unfinished = |stop| Verdict { stop, point: kind, which };
+    let rounded =
+        Verdict { stop: StopReason::ConvergedToRounding, point: PointKind::Kkt, which: Which::Best };
+    match end {
+        _ if gave_up && known && is_rounded(s) => rounded,
+        PhaseEnd::Solved | PhaseEnd::Feasible => {
+            Verdict { stop: StopReason::Converged, point: PointKind::Kkt, which }
+        }
+        PhaseEnd::Stationary => {
+            let stop = if is_fit(s) { StopReason::LeastSquares } else { StopReason::LocallyInfeasible };
+            Verdict { stop, point: PointKind::LeastSquares, which }
+        }
+        PhaseEnd::Unbounded => Verdict { stop: StopReason::Unbounded, point: PointKind::Feasible, which },
+        PhaseEnd::NoStep(why) => unfinished(StopReason::Stalled { what: why.what }),
+        PhaseEnd::Over(Over::Iterations) => unfinished(StopReason::MaxIterations),
+        PhaseEnd::Over(Over::Interrupted) => unfinished(StopReason::Interrupted),
+        PhaseEnd::Over(Over::TimeLimit) => unfinished(StopReason::TimeLimit),
+        PhaseEnd::Over(Over::Evaluations) => unfinished(StopReason::MaxEvaluations),
+        PhaseEnd::Over(Over::Panicked(what)) => unfinished(StopReason::EvaluationPanicked { what }),
+    }
+}
+
+/// The best point is as good as rounding allows: every residual within tau or within the rounding of its terms, and no step is left.
+fn is_rounded(s: &mut Solve<'_>) -> bool {
+    let tol = s.options.tolerance;
+    let r = s.at.best_residuals;
+    if s.at.best_solved {
+        return true;
+    }
+    s.at.current.copy_from(&s.at.best);
+    if s.at.current.derivatives(&mut s.problem).is_err() {
+        return false;
+    }
+    let close = is_close(s, &r);
+    let (form, p) = (&*s.problem.form, &s.at.current);
+    let primal = is_feasible(form, p, s.options, ROUNDING);
+    let o = &s.judge.original;
+    let products = products_vanish(o, p.f / form.scale.objective, tol);
+    let dual = close || r.scaled <= tol || is_dual_rounded(s);
+    primal && products && dual && confirm_best(s)
+}
+
+/// |g_j| within the rounding of its terms, |grad f|_j + sum_i |J_ij y_i| + z_j.
+fn is_dual_rounded(s: &Solve<'_>) -> bool {
+    let (form, p) = (&*s.problem.form, &s.at.current);
+    let terms = form.column_terms(&p.jacobian, &p.y);
+    (0..form.n).all(|j| {
+        let z = if p.zl.is_empty() { 0.0 } else { p.zl[j] + p.zu[j] };
+        p.lag_grad[j].abs() <= s.options.tolerance.max(100.0 * ROUNDING * (p.grad[j].abs() + terms[j] + z))
+    })
+}
+
+/// The decrease that a step from the best point predicts is within tau, or the step within the rounding of x.
+fn confirm_best(s: &mut Solve<'_>) -> bool {
+    s.kkt.forget();
+    if confirm(s) == Confirmation::Solved {
+        return true;
+    }
+    let (x, dx) = (&s.at.current.x, &s.kkt.step);
+    x.iter().zip(dx).all(|(x, d)| d.abs() <= 100.0 * ROUNDING * x.abs())
+}
+
+/// What else is to be said of the answer.
+pub(super) fn remarks(s: &mut Solve<'_>, verdict: &Verdict) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    let settled = matches!(verdict.stop, StopReason::Converged | StopReason::ConvergedToRounding);
+    let tried = settled || matches!(verdict.stop, StopReason::Stalled { .. } | StopReason::MaxIterations);
+    if tried && s.judge.is_degenerate() {
+        remarks.push(Remark::Degenerate);
+    }
+    if tried && s.judge.is_not_attained(s.problem.form.start_size) {
+        remarks.push(Remark::NotAttained);
+    }
+    if settled && s.judge.saddle {
+        remarks.push(Remark::Saddle);
+    }
+    if settled && s.judge.flat && remarks.is_empty() {
+        remarks.push(Remark::FlatValley);
+    }
+    if !settled && tried && is_kink(s) {
+        remarks.push(Remark::Kink);
+    }
+    remarks
+}
+
+/// f + y'c has different slopes on both sides of the best point along the last step or its gradient: their difference does not fall with
+/// the distance.
+fn is_kink(s: &mut Solve<'_>) -> bool {
+    s.at.current.copy_from(&s.at.best);
+    let n = s.problem.form.n;
+    let directions = [s.kkt.step[..n].to_vec(), s.at.best.lag_grad.clone(), s.at.best.grad.clone()];
+    directions.iter().any(|d| has_kink(s, d))
+}
+
+fn has_kink(s: &mut Solve<'_>, d: &[f64]) -> bool {
+    const DISTANCES: [f64; 3] = [1e-3, 1e-4, 1e-5];
+    let x = s.at.best.x.clone();
+    let size = d.iter().zip(&x).fold(0.0f64, |a, (d, x)| a.max(d.abs() / x.abs().max(1.0)));
+    if !(size > 0.0 && size.is_finite()) {
+        return false;
+    }
+    let mut out = s.at.trial.clone();
+    let mut value = |s: &mut Solve<'_>, t: f64| {
+        out.x.iter_mut().zip(x.iter().zip(d)).for_each(|(o, (x, d))| *o = x + t / size * d);
+        out.functions(&mut s.problem).ok().map(|()| out.f + dot(&s.at.best.y, &out.c))
+    };
+    let mut last = f64::NAN;
+    let Some(middle) = value(s, 0.0) else { return false };
+    for h in DISTANCES {
+        let (Some(up), Some(down)) = (value(s, h), value(s, -h)) else { return false };
+        let jump = ((up - middle) / h - (middle - down) / h).abs();
+        let noise = 1e3 * f64::EPSILON * (middle.abs() + up.abs()) / h;
+        if jump <= noise || jump < 0.5 * last {
+            return false;
+        }
+        last = jump;
+    }
+    true
+}
+
+/// What the second derivatives say of a KKT point: positive curvature with a margin, negative, or neither.
+pub(super) fn second_order(s: &mut Solve<'_>) -> Option<SecondOrder> {
+    if !s.kkt.is_direct() || s.hessian.is_learned() {
+        return None;
+    }
+    if s.judge.is_degenerate() {
+        return Some(SecondOrder::Unconfirmed);
+    }
+    s.at.current.copy_from(&s.at.best);
+    s.at.current.derivatives(&mut s.problem).ok()?;
+    s.kkt.weights.fill(1.0);
+    let sign = factor_at_current(s)?;
+    if matches!(sign, Sign::Negative) && negative_curvature(s).is_some() {
+        return Some(SecondOrder::Saddle);
+    }
+    let (kkt, mut e) = linear(s);
+    kkt.fill(&e, System::Optimality);
+    // The barrier of inactive bounds must not pass for curvature.
+    let shift = (LEAST_CURVATURE * kkt.largest_hessian_entry()).max(LEAST_SHIFT);
+    let inertia = kkt.factor(&mut e, -shift, 0.0).ok()?.inertia?;
+    let form = &*s.problem.form;
+    let minimum = inertia.positive == form.n && inertia.negative == form.m;
+    Some(if minimum && keeps_its_sign(s) { SecondOrder::Minimum } else { SecondOrder::Unconfirmed })
+}
+
+/// H is still positive on the null space of J some Newton steps further: at an inflection it is not. Moves the current point.
+fn keeps_its_sign(s: &mut Solve<'_>) -> bool {
+    const STEPS: f64 = 10.0;
+    s.kkt.forget();
+    confirm(s);
+    if s.judge.flat {
+        return false;
+    }
+    s.at.place_x(&s.problem.form.bounds, &s.kkt.step, STEPS);
+    let (current, trial) = (&mut s.at.current, &s.at.trial);
+    current.x.copy_from_slice(&trial.x);
+    let evaluated = current.evaluate(&mut s.problem).is_ok();
+    evaluated && matches!(factor_at_current(s), Some(Sign::Positive))
 }

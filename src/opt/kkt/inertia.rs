@@ -10,7 +10,11 @@ const LARGEST_SHIFT: f64 = 1e30;
 
 impl Kkt {
     /// Factorizes K with the right inertia; `dual`: a delta that belongs to the method.
-    pub(super) fn correct_inertia(&mut self, e: &mut Env<'_, '_>, dual: f64) -> Result<char, NoDirection> {
+    pub(in crate::opt) fn correct_inertia(
+        &mut self,
+        e: &mut Env<'_, '_>,
+        dual: f64,
+    ) -> Result<char, NoDirection> {
         let (n, m) = (self.n, self.m);
         let mut t = self.memory.floor;
         let mut delta = dual.max(if m > 0 && (self.memory.deficient || m > n) { DELTA } else { 0.0 });
@@ -29,6 +33,7 @@ impl Kkt {
                 if t > 0.0 {
                     memory.last_t = t;
                 }
+                self.usable = t == 0.0;
                 return Ok(if t > 0.0 { 'r' } else { ' ' });
             }
             let deficient = match (inertia, prepared) {

@@ -83,6 +83,8 @@ pub(super) struct Kkt {
     direct: bool,
     /// The present K, with its t and delta.
     system: System,
+    /// The last factorization is that of an optimality system without a shift, of the right inertia.
+    usable: bool,
     pub t: f64,
     pub delta: f64,
     pub memory: Regularization,
@@ -121,6 +123,7 @@ impl Kkt {
             solver,
             direct,
             system: System::Optimality,
+            usable: false,
             t: 0.0,
             delta: 0.0,
             memory: Regularization::default(),
@@ -147,6 +150,17 @@ impl Kkt {
     pub fn restart(&mut self) {
         self.memory = Regularization::default();
         self.weights.fill(1.0);
+        self.usable = false;
+    }
+
+    /// The last factorization is that of an optimality system without a shift, of the right inertia.
+    pub fn is_usable(&self) -> bool {
+        self.usable
+    }
+
+    /// It belongs to a point that is not of interest any more.
+    pub fn forget(&mut self) {
+        self.usable = false;
     }
 
     /// The solver factorizes K and knows its inertia.
@@ -181,6 +195,7 @@ impl Kkt {
     /// Chooses K and copies H, as observed, and J of the point into it.
     pub fn fill(&mut self, e: &Env<'_, '_>, system: System) {
         self.system = system;
+        self.usable = false;
         if matches!(system, System::Feasibility { .. }) && self.normal.is_some() {
             return;
         }

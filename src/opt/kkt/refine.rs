@@ -132,7 +132,7 @@ impl Kkt {
     }
 
     /// dx'(H + S) dx; `None` where a product fails.
-    pub(super) fn step_curvature(&mut self, e: &mut Env<'_, '_>) -> Option<f64> {
+    pub fn step_curvature(&mut self, e: &mut Env<'_, '_>) -> Option<f64> {
         let n = self.n;
         let mut product = std::mem::take(&mut self.scratch);
         let result = self.hess_mul(e, &self.step[..n], &mut product[..n]);

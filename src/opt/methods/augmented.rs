@@ -111,6 +111,10 @@ impl Method for AugmentedLagrangian {
         verdict::ended(s, solved)
     }
 
+    fn tighten(&mut self, _: &mut Solve<'_>) -> bool {
+        self.barrier.tighten()
+    }
+
     fn update(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
         for _ in 0..MOST_SUBPROBLEMS {
             if self.subproblem_error(s) > KAPPA_EPSILON * self.barrier.mu {

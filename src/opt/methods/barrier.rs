@@ -19,6 +19,8 @@ const THETA_MU: f64 = 1.5;
 /// First mu, and first multipliers of bounds.
 const FIRST_MU: f64 = 0.1;
 const FIRST_MULTIPLIER: f64 = 1.0;
+/// No barrier parameter is smaller than this.
+const LEAST_MU: f64 = 1e-15;
 /// Least share of the way to a bound that a step may go.
 const TAU_MIN: f64 = 0.99;
 /// Multipliers above this are not used as a start.
@@ -76,6 +78,15 @@ impl Barrier {
         bounds.raise_multipliers(&p.x, mu, &mut p.zl, &mut p.zu);
         let _ = p.evaluate(&mut s.problem);
         mu
+    }
+
+    /// Solved at the smallest mu, but the products add up to too much: a tenth of it from now on.
+    pub fn tighten(&mut self) -> bool {
+        let can = self.mu <= self.smallest_mu && self.smallest_mu > LEAST_MU;
+        if can {
+            self.smallest_mu = (0.1 * self.smallest_mu).max(LEAST_MU);
+        }
+        can
     }
 
     /// Share of the way to a bound.

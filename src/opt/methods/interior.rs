@@ -135,6 +135,10 @@ impl Method for InteriorPoint {
         verdict::ended(s, solved)
     }
 
+    fn tighten(&mut self, _: &mut Solve<'_>) -> bool {
+        self.barrier.tighten()
+    }
+
     fn update(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
         self.lower_mu(s, false);
         Ok(())

@@ -376,6 +376,10 @@ impl Method for LeastViolation {
         self.is_reached(&s.problem.form.bounds, &s.at.current, r).then_some(PhaseEnd::Feasible)
     }
 
+    fn minimizes(&self) -> bool {
+        false
+    }
+
     fn update(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
         self.update_weights(s);
         self.stationarity = self.measure_stationarity(s);

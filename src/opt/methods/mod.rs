@@ -2,6 +2,7 @@
 
 mod augmented;
 mod barrier;
+mod escape;
 mod interior;
 mod least_violation;
 mod newton;
@@ -16,7 +17,7 @@ use super::iterate::{Point, Residuals};
 use super::kkt::System;
 use super::phase::{NoStep, PhaseEnd, Solve, Taken, linear, over};
 use super::problem::Form;
-use super::verdict;
+use super::verdict::{self, Confirmation};
 use crate::observe::IterationRow;
 
 /// How a method differs from its default in an attempt.
@@ -34,6 +35,15 @@ pub(super) trait Method {
     fn begin(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd>;
     /// Does the current point end the phase?
     fn test(&mut self, s: &mut Solve<'_>, r: &Residuals, solved: bool) -> Option<PhaseEnd>;
+    /// A point close to a solution needs a second look.
+    fn minimizes(&self) -> bool {
+        true
+    }
+    /// The sum of the complementarity products is all that is missing: false if nothing can be done.
+    fn tighten(&mut self, s: &mut Solve<'_>) -> bool {
+        let _ = s;
+        false
+    }
     /// Before a step: parameters that depend on the current point.
     fn update(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
         let _ = s;
@@ -74,10 +84,11 @@ fn iterate(method: &mut dyn Method, s: &mut Solve<'_>) -> PhaseEnd {
     let blank = IterationRow { kind: method.letter(), linear_residual: f64::NAN, ..IterationRow::default() };
     let mut row = blank.clone();
     loop {
-        let form = &*s.problem.form;
-        let r = Residuals::of(form, &s.at.current, 0.0);
-        let solved = verdict::is_solved(&r, s.options.tolerance);
+        let r = Residuals::of(s.problem.form, &s.at.current, 0.0);
+        let Some(solved) = is_solved(method, s, &r) else { continue };
         s.budget.note(r.scaled);
+        s.judge.note(&s.at.current, r.scaled);
+        let form = &*s.problem.form;
         s.at.keep_best(&r, solved);
         row.iteration = s.budget.iteration;
         row.objective = s.at.current.f / form.scale.objective;
@@ -108,6 +119,32 @@ fn iterate(method: &mut dyn Method, s: &mut Solve<'_>) -> PhaseEnd {
                 row = blank.clone();
             }
             Err(end) => return end,
+        }
+    }
+}
+
+/// The current point is a solution; `None`: it was a saddle and has been left.
+fn is_solved(method: &mut dyn Method, s: &mut Solve<'_>, r: &Residuals) -> Option<bool> {
+    if !verdict::is_close(s, r) {
+        if method.minimizes() && verdict::only_gap_is_large(s, r) {
+            method.tighten(s);
+        }
+        return Some(false);
+    }
+    if !method.minimizes() {
+        return Some(true);
+    }
+    s.judge.saddle = false;
+    match verdict::confirm(s) {
+        Confirmation::Solved => Some(true),
+        Confirmation::NotYet => Some(false),
+        Confirmation::Saddle if escape::leave(s) => match method.begin(s) {
+            Ok(()) => None,
+            Err(_) => Some(false),
+        },
+        Confirmation::Saddle => {
+            s.judge.saddle = true;
+            Some(true)
         }
     }
 }

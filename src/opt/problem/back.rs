@@ -23,7 +23,7 @@ pub(in crate::opt) struct OriginalPoint {
     pub dual: f64,
     /// Largest |multiplier x distance to its bound|; an absent bound counts as distance 1.
     pub complementarity: f64,
-    /// Sum of the same.
+    /// Sum of multiplier x distance over the bounds that hold: how far f may be above the optimum of a convex problem.
     pub gap: f64,
 }
 
@@ -42,7 +42,7 @@ fn outside(v: f64, l: f64, u: f64) -> f64 {
     (l - v).max(v - u).max(0.0)
 }
 
-/// |multiplier x distance to the bound it presses against|.
+/// |multiplier| x distance to the bound it presses against; negative where that is violated.
 fn product(multiplier: f64, v: f64, l: f64, u: f64) -> f64 {
     if l == u || multiplier == 0.0 {
         return 0.0;
@@ -50,7 +50,7 @@ fn product(multiplier: f64, v: f64, l: f64, u: f64) -> f64 {
     let (gap, bound) = if multiplier > 0.0 { (u - v, u) } else { (v - l, l) };
     // Without a bound on its side a multiplier is an error by itself.
     let factor = if bound.abs() < INFINITE_BOUND { gap } else { 1.0 };
-    (multiplier * factor).abs()
+    multiplier.abs() * factor
 }
 
 impl OriginalPoint {
@@ -86,8 +86,8 @@ impl OriginalPoint {
         (self.primal, self.complementarity, self.gap) = (0.0, 0.0, 0.0);
         let mut add = |violation: f64, product: f64| {
             self.primal = self.primal.max(violation);
-            self.complementarity = self.complementarity.max(product);
-            self.gap += product;
+            self.complementarity = self.complementarity.max(product.abs());
+            self.gap += product.max(0.0);
         };
         for i in 0..form.m {
             let (c, l, u) = (self.c[i], meta.c_lower[i], meta.c_upper[i]);

@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use super::back::OriginalPoint;
+use super::back::{OriginalPoint, Scaled};
 use super::form::Form;
 use crate::nlp::{EvalError, Nlp, NlpMeta, Preconditioning};
 use crate::observe::StopToken;
@@ -117,10 +117,9 @@ impl<'a> Evaluator<'a> {
         &*self.nlp
     }
 
-    /// User's x of a point of the standard problem.
-    pub fn user_x(&mut self, v: &[f64]) -> &[f64] {
-        self.place(v);
-        &self.work.x
+    /// The point as the user's.
+    pub fn original(&self, p: &Scaled<'_>, point: &mut OriginalPoint) {
+        point.set(self.form, self.nlp.meta(), &self.work.x, p);
     }
 
     fn place(&mut self, v: &[f64]) {

@@ -16,6 +16,9 @@ use crate::nlp::{INFINITE_BOUND, NlpMeta, Pattern};
 /// Slack bounds are relaxed by this times max(1, |bound|), so that feasible sets without interior can be approached.
 /// The bounds of the variables are relaxed only where the user allows it (`Options::relax_bounds`).
 const RELAXATION: f64 = 1e-8;
+/// But not by more than this, so that the user's rows hold within 100 times a tolerance of 1e-8, except for rounding.
+const MOST_RELAXATION: f64 = 5e-7;
+const ROUNDING: f64 = 10.0 * f64::EPSILON;
 /// Place of an entry that belongs to a fixed variable.
 pub(in crate::opt) const DROPPED: u32 = u32::MAX;
 
@@ -75,7 +78,8 @@ pub(in crate::opt) struct Form {
     pub weight: Vec<f64>,
     /// b_i of an equality, 0 for a row with a slack.
     pub side: Vec<f64>,
-    /// |v| at the start.
+    /// v at the start, and its size.
+    pub start: Vec<f64>,
     pub start_size: f64,
     /// Place in J of each of the user's entries, then of the slacks'.
     pub(super) jacobian_at: Vec<u32>,
@@ -106,6 +110,7 @@ impl Form {
             free,
             slacked,
             jacobian_at: Vec::new(),
+            start: Vec::new(),
             start_size: 0.0,
         };
         form.set_bounds(meta, relaxation);
@@ -138,7 +143,10 @@ impl Form {
         let side = |x: &[f64], c: &[f64], sign: f64| {
             let free = self.free.iter().map(|&j| relaxed(x[j], sign * relaxation));
             let slack = |(&i, w): (&usize, &f64)| match c[i].abs() < INFINITE_BOUND {
-                true => relaxed(c[i], sign * RELAXATION) / w,
+                true => {
+                    let most = MOST_RELAXATION.max(ROUNDING * c[i].abs());
+                    (c[i] + sign * (RELAXATION * c[i].abs().max(1.0)).min(most)) / w
+                }
                 false => c[i],
             };
             free.chain(self.slacked.iter().zip(&self.weight).map(slack)).collect::<Vec<f64>>()
@@ -178,6 +186,27 @@ impl Form {
         for (v, &i) in values.iter_mut().zip(&pattern.row_idx) {
             *v *= self.scale.constraints[i];
         }
+    }
+
+    /// sum_j |J_ij v_j| + |b_i|, unscaled: the size of the terms of each row; without entries of J its side only.
+    pub fn row_terms(&self, v: &[f64], jacobian: &[f64]) -> Vec<f64> {
+        let mut terms: Vec<f64> = self.side.iter().map(|b| b.abs()).collect();
+        if let Some(p) = &self.jacobian {
+            for (j, x) in v.iter().enumerate() {
+                for k in p.col_ptr[j]..p.col_ptr[j + 1] {
+                    let i = p.row_idx[k];
+                    terms[i] += (jacobian[k] * x).abs() / self.scale.constraints[i];
+                }
+            }
+        }
+        terms
+    }
+
+    /// sum_i |J_ij y_i|, scaled: the size of the terms of each entry of J'y.
+    pub fn column_terms(&self, jacobian: &[f64], y: &[f64]) -> Vec<f64> {
+        let Some(p) = &self.jacobian else { return vec![0.0; self.n] };
+        let term = |k: usize| (jacobian[k] * y[p.row_idx[k]]).abs();
+        (0..self.n).map(|j| (p.col_ptr[j]..p.col_ptr[j + 1]).map(term).sum()).collect()
     }
 
     /// The free entries of a user's vector; entries of slacks are 0.

@@ -38,6 +38,7 @@ impl FirstPoint {
         let mut first = Self::default();
         first.set(form, work, nlp, warm);
         form.start_size = norm_inf(&first.x);
+        form.start.clone_from(&first.x);
         if warm.is_none() && form.slacked.is_empty() {
             first.others = other_starts(form, &nlp.meta().other_starts);
         }

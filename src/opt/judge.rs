@@ -1,0 +1,108 @@
+//! What is remembered of a solve for its verdict.
+
+use super::iterate::Point;
+use super::problem::OriginalPoint;
+use crate::linalg::norm_inf;
+
+/// Multipliers (scaled) of this size relative to the gradient that keep growing say that there are none.
+const LARGE_MULTIPLIER: f64 = 1e3;
+/// Growth at each tenfold fall of the residual, and how often in a row.
+const MULTIPLIER_GROWTH: f64 = 1.8;
+const VARIABLE_GROWTH: f64 = 1.3;
+const DECADES: usize = 3;
+
+/// What the judge remembers of a solve.
+#[derive(Debug, Default)]
+pub(super) struct Judge {
+    /// The point that was judged last.
+    pub original: OriginalPoint,
+    /// The residual, the largest multiplier and the largest variable at each tenfold fall of the residual, latest last.
+    decades: Vec<Decade>,
+    /// |d_j| <= FLAT (1 + |x_j|) does not hold for the Newton step from the confirmed point.
+    pub flat: bool,
+    /// The confirmed point has negative curvature and could not be left.
+    pub saddle: bool,
+    /// Escapes from saddles.
+    pub escapes: u32,
+    /// Feasible points farther out whose objective was ten times below that of the one before; the last such objective, and |x|.
+    pub falls: u32,
+    pub fallen_to: f64,
+    pub fallen_at: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Decade {
+    residual: f64,
+    multiplier: f64,
+    variable: f64,
+}
+
+impl Judge {
+    /// Nothing is known.
+    pub fn restart(&mut self) {
+        self.decades.clear();
+        (self.flat, self.saddle) = (false, false);
+        (self.falls, self.fallen_to, self.fallen_at) = (0, 0.0, 0.0);
+    }
+
+    /// Remembers what grows while the residual falls.
+    pub fn note(&mut self, p: &Point, scaled: f64) {
+        let begins = self.decades.last().is_none_or(|d| scaled <= 0.1 * d.residual);
+        if scaled.is_finite() && begins {
+            let multiplier = norm_inf(&p.y) / norm_inf(&p.grad).max(1.0);
+            self.decades.push(Decade { residual: scaled, multiplier, variable: norm_inf(&p.x) });
+        }
+    }
+
+    fn grew(&self, size: impl Fn(&Decade) -> f64, growth: f64) -> bool {
+        let last = self.decades.len().saturating_sub(DECADES + 1);
+        let tail = &self.decades[last..];
+        tail.len() > DECADES && tail.windows(2).all(|w| size(&w[1]) >= growth * size(&w[0]))
+    }
+
+    /// Multipliers grow without limit.
+    pub fn is_degenerate(&self) -> bool {
+        self.decades.last().is_some_and(|d| d.multiplier >= LARGE_MULTIPLIER)
+            && self.grew(|d| d.multiplier, MULTIPLIER_GROWTH)
+    }
+
+    /// A variable runs away.
+    pub fn is_not_attained(&self, start: f64) -> bool {
+        self.decades.last().is_some_and(|d| d.variable >= 10.0 * start.max(1.0))
+            && self.grew(|d| d.variable, VARIABLE_GROWTH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nlp::NlpMeta;
+    use crate::opt::problem::Form;
+
+    /// y = r^-1/2 grows without limit, y = 2 - r does not.
+    #[test]
+    fn growing_multipliers_are_noticed() {
+        let mut p = Point::new(&Form::new(&NlpMeta::equality("test", 1, 1), 0.0));
+        for (grows, degenerate) in [(true, true), (false, false)] {
+            let mut judge = Judge::default();
+            for k in 0..9 {
+                let r = 10f64.powi(-k);
+                p.y[0] = if grows { 1e2 / r.sqrt() } else { 1e5 * (2.0 - r) };
+                judge.note(&p, r);
+            }
+            assert_eq!(judge.is_degenerate(), degenerate);
+        }
+    }
+
+    #[test]
+    fn variables_that_run_away_are_noticed() {
+        let mut p = Point::new(&Form::new(&NlpMeta::equality("test", 1, 0), 0.0));
+        let mut judge = Judge::default();
+        for k in 0..9 {
+            // exp(-x): the gradient falls tenfold while x grows by ln 10.
+            p.x[0] = 2.3 * 1.4f64.powi(k);
+            judge.note(&p, 10f64.powi(-k));
+        }
+        assert!(judge.is_not_attained(1.0) && !judge.is_not_attained(10.0) && !judge.is_degenerate());
+    }
+}
