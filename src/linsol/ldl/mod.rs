@@ -35,14 +35,14 @@ const MOST_ANALYSES: u32 = 4;
 /// The pivot threshold is raised a hundredfold each time, up to this.
 const STRICT: f64 = 0.1;
 /// |b - A x| <= ROUNDING | |A| |x| + |b| | is rounding: b - A x itself is not known better, whatever the pivots (Arioli, Demmel, Duff 1989).
-/// Of 600 stalls on the reference problems all but singular ones were below 1.1 eps.
+/// Of 238 stalls on the reference problems all but 6, of singular matrices, were at 1.1 eps or less.
 const ROUNDING: f64 = 16.0 * f64::EPSILON;
 /// A raised threshold is kept for later matrices while it costs at most so many times the multiplications of the given one,
 const KEEP: f64 = 2.0;
-/// Where a factorization took so many times the planned multiplications, strict pivots are not tried for the sake of the inertia.
-const FILLED_UP: f64 = 10.0;
 /// and is not tried again once the strictest has been of no use so often.
 const MOST_IN_VAIN: u32 = 3;
+/// Where a factorization took so many times the planned multiplications, strict pivots are not tried for the sake of the inertia.
+const FILLED_UP: f64 = 10.0;
 
 /// Multiplications of a factorization from which threads are started for it.
 const WORTH_THREADS: f64 = 5e6;
