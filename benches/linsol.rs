@@ -50,6 +50,25 @@ fn poisson_control(side: usize) -> SparseMatrix {
     symmetric(3 * cells, &t)
 }
 
+/// The same with the 7-point Laplacian on a grid in space.
+fn poisson_control_in_space(side: usize) -> SparseMatrix {
+    let cells = side * side * side;
+    let mut t = Vec::new();
+    for k in 0..cells {
+        t.push((k, k, 1.0));
+        t.push((cells + k, cells + k, 0.1));
+        t.push((2 * cells + k, k, 6.0));
+        t.push((2 * cells + k, 2 * cells + k, 0.0));
+        t.push((2 * cells + k, cells + k, 1.0));
+        for stride in [1, side, side * side] {
+            let at = k / stride % side;
+            t.extend((at > 0).then(|| (2 * cells + k, k - stride, -1.0)));
+            t.extend((at + 1 < side).then(|| (2 * cells + k, k + stride, -1.0)));
+        }
+    }
+    symmetric(3 * cells, &t)
+}
+
 /// Dense random KKT matrix, two thirds of the unknowns primal.
 fn dense(n: usize) -> SparseMatrix {
     let mut random = StdRng::seed_from_u64(1);
@@ -136,7 +155,11 @@ fn families() -> Vec<MadeUp> {
         )
     };
     let full = |n: usize| -> MadeUp { (format!("dense {n}"), Box::new(move || (dense(n), 2 * n / 3 + 1))) };
-    vec![grid(30), grid(100), grid(200), full(200), full(1000)]
+    let space = |side: usize| -> MadeUp {
+        let name = format!("Poisson control {side} x {side} x {side}");
+        (name, Box::new(move || (poisson_control_in_space(side), 2 * side * side * side)))
+    };
+    vec![grid(30), grid(100), grid(200), space(26), full(200), full(1000)]
 }
 
 fn main() {

@@ -228,15 +228,16 @@ fn table(cases: &[Case], wanted: impl Fn(&str) -> bool) {
     }
 }
 
-/// `analyse + factorize ms; fill; residual`, with what is remarkable about the inertia.
+/// `analyse (of which orderings) + factorize ms; fill; residual`, with what is remarkable about the inertia.
 fn cell(m: &Measured, ours: Option<&Measured>) -> String {
     let inertia = match ours {
         Some(o) if o.inertia == m.inertia => "",
         _ => &format!("; **{} {} {}**", m.inertia[0], m.inertia[1], m.inertia[2]),
     };
-    let Measured { analyse, factorize, fill, residual, .. } = m;
+    let Measured { ordering, analyse, factorize, fill, residual, .. } = m;
+    let ordering = if *ordering > 0.0 { &format!(" ({:.2})", 1e3 * ordering) } else { "" };
     format!(
-        "{:.2} + {:.2}; {:.0}k; {residual:.0e}{inertia}",
+        "{:.2}{ordering} + {:.2}; {:.0}k; {residual:.0e}{inertia}",
         1e3 * analyse,
         1e3 * factorize,
         1e-3 * *fill as f64

@@ -39,6 +39,8 @@ pub const PEERS: [(&str, Measure); 5] = [
 pub struct Measured {
     pub unknowns: usize,
     pub entries: usize,
+    /// Of `analyse`, what the orderings took, where it is known.
+    pub ordering: f64,
     /// Ordering and symbolic analysis, and one numeric factorization, in seconds.
     pub analyse: f64,
     pub factorize: f64,
@@ -52,16 +54,20 @@ pub struct Measured {
 
 impl Measured {
     pub fn to_line(&self) -> String {
-        let Self { unknowns, entries, analyse, factorize, fill, residual, inertia: [p, m, z] } = self;
-        format!("{unknowns} {entries} {analyse} {factorize} {fill} {residual} {p} {m} {z}")
+        let Self { unknowns, entries, ordering, analyse, factorize, fill, residual, inertia: [p, m, z] } =
+            self;
+        format!("{unknowns} {entries} {ordering} {analyse} {factorize} {fill} {residual} {p} {m} {z}")
     }
 
     pub fn from_line(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split(' ').collect();
-        let [n, e, analyse, factorize, fill, residual, p, m, z] = words.as_slice() else { return None };
+        let [n, e, ordering, analyse, factorize, fill, residual, p, m, z] = words.as_slice() else {
+            return None;
+        };
         Some(Self {
             unknowns: n.parse().ok()?,
             entries: e.parse().ok()?,
+            ordering: ordering.parse().ok()?,
             analyse: analyse.parse().ok()?,
             factorize: factorize.parse().ok()?,
             fill: fill.parse().ok()?,
@@ -73,6 +79,7 @@ impl Measured {
     /// The same matrix and solver, the smaller times.
     pub fn faster_of(self, other: &Self) -> Self {
         Self {
+            ordering: self.ordering.min(other.ordering),
             analyse: self.analyse.min(other.analyse),
             factorize: self.factorize.min(other.factorize),
             ..self
@@ -125,6 +132,7 @@ fn ours(a: &SparseMatrix, threads: usize) -> Result<Measured, String> {
         })
     };
     let first = first(&mut solver)?;
+    let ordering = solver.times().ordering;
     let factorize = fastest(|| solver.prepare(&mut a, &stop).map(drop).map_err(|e| e.to_string()))?;
     let prepared = solver.prepare(&mut a, &stop).map_err(|e| e.to_string())?;
     let matrix = a.clone();
@@ -138,7 +146,8 @@ fn ours(a: &SparseMatrix, threads: usize) -> Result<Measured, String> {
     let inertia = prepared.inertia.map_or([0; 3], |i| [i.positive, i.negative, i.zero]);
     let fill = prepared.factor_nonzeros;
     let analyse = (first - factorize).max(0.0);
-    Ok(Measured { unknowns: a.ncols, entries: a.values.len(), analyse, factorize, fill, residual, inertia })
+    let (unknowns, entries) = (a.ncols, a.values.len());
+    Ok(Measured { unknowns, entries, ordering, analyse, factorize, fill, residual, inertia })
 }
 
 fn faer_ldlt(a: &SparseMatrix, kind: SupernodalThreshold) -> Result<Measured, String> {
@@ -186,7 +195,8 @@ fn faer_ldlt(a: &SparseMatrix, kind: SupernodalThreshold) -> Result<Measured, St
             2
         }] += 1;
     }
-    Ok(Measured { unknowns: n, entries: a.values.len(), analyse, factorize, fill, residual, inertia })
+    let entries = a.values.len();
+    Ok(Measured { unknowns: n, entries, ordering: 0.0, analyse, factorize, fill, residual, inertia })
 }
 
 /// Entries of L, and D.
@@ -237,5 +247,5 @@ fn feral(a: &SparseMatrix) -> Result<Measured, String> {
     let inertia = solver.inertia().map_or([0; 3], |i| [i.positive, i.negative, i.zero]);
     let fill = solver.factors().map_or(0, |f| f.factor_nnz());
     let analyse = (first - factorize).max(0.0);
-    Ok(Measured { unknowns: n, entries, analyse, factorize, fill, residual, inertia })
+    Ok(Measured { unknowns: n, entries, ordering: 0.0, analyse, factorize, fill, residual, inertia })
 }

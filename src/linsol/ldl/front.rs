@@ -61,6 +61,8 @@ pub(super) struct Work {
     other: Vec<f64>,
     /// Large updates are shared out among the threads of the current pool.
     pub parallel: bool,
+    /// The largest entry of L since this was set to 0: rounding errors grow with it.
+    pub largest_l: f64,
 }
 
 /// A front in elimination: lower triangle of s x s, column by column.
@@ -109,7 +111,7 @@ pub(super) fn eliminate(
     stop: &StopToken,
 ) -> Option<usize> {
     let s = index.len();
-    let Work { panel, column, other, parallel } = work;
+    let Work { panel, column, other, parallel, largest_l } = work;
     let parallel = *parallel;
     let width = if s >= LARGE { WIDE } else { NARROW };
     if panel.len() < width * s {
@@ -140,11 +142,13 @@ pub(super) fn eliminate(
             }
         }
         let j = front.k;
-        let choice = match front.choose(j, limits, column, other) {
+        let (choice, size_l) = front.choose(j, limits, column, other);
+        let choice = match choice {
             // Only numbers that are not finite have no pivot at any threshold.
             Choice::None if limits.relative < SMALLEST_THRESHOLD => Choice::Zero,
             choice => choice,
         };
+        *largest_l = largest_l.max(size_l);
         match choice {
             Choice::One => front.one(j, column, pivots),
             Choice::Two(t) => front.two(j, t, column, other, pivots),
@@ -217,24 +221,25 @@ impl Front<'_> {
         most.iter().fold(tail, |a, m| a.max(*m))
     }
 
-    /// What to eliminate, looking at column j; `column` and `other` receive the columns concerned.
+    /// What to eliminate, looking at column j, and about the largest entry of L that comes of it; `column` and `other` receive the
+    /// columns concerned.
     #[inline(always)]
-    fn choose(&self, j: usize, limits: Thresholds, column: &mut [f64], other: &mut [f64]) -> Choice {
+    fn choose(&self, j: usize, limits: Thresholds, column: &mut [f64], other: &mut [f64]) -> (Choice, f64) {
         let Thresholds { relative: u, zero } = limits;
         self.fetch(j, column);
         let d = column[j];
         let l = self.largest(column, j);
         if !(d.is_finite() && l.any.is_finite()) {
-            return Choice::Zero;
+            return (Choice::Zero, 0.0);
         }
         if d.abs() > zero && d.abs() >= u * l.any {
-            return Choice::One;
+            return (Choice::One, l.any / d.abs());
         }
         if d.abs() <= zero && l.any <= zero {
-            return Choice::Zero;
+            return (Choice::Zero, 0.0);
         }
         if l.inner == 0.0 {
-            return Choice::None;
+            return (Choice::None, 0.0);
         }
         let t = l.row;
         self.fetch(t, other);
@@ -244,13 +249,16 @@ impl Front<'_> {
         let determinant = d * e - b * b;
         let size = d.abs().max(e.abs()).max(b.abs());
         let bound = determinant.abs() / u;
-        if determinant.abs() > zero * size
-            && e.abs() * gj + b.abs() * gt <= bound
-            && d.abs() * gt + b.abs() * gj <= bound
-        {
-            return Choice::Two(t);
+        let (of_j, of_t) = (e.abs() * gj + b.abs() * gt, d.abs() * gt + b.abs() * gj);
+        if determinant.abs() > zero * size && of_j <= bound && of_t <= bound {
+            return (Choice::Two(t), of_j.max(of_t) / determinant.abs());
         }
-        if e.abs() > zero && e.abs() >= u * gt.max(b.abs()) { Choice::Other(t) } else { Choice::None }
+        let most = gt.max(b.abs());
+        if e.abs() > zero && e.abs() >= u * most {
+            (Choice::Other(t), most / e.abs())
+        } else {
+            (Choice::None, 0.0)
+        }
     }
 
     /// Exchanges rows and columns a and b of what is left, with the rows of L and of the panel.

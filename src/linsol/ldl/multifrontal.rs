@@ -6,6 +6,7 @@
 //! For threads the tree is cut into parts ([`super::part`]).
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use rayon::ThreadPool;
 
@@ -14,9 +15,13 @@ use crate::observe::StopToken;
 
 use super::NAME;
 use super::front::{Pivot, Thresholds};
-use super::part::{Own, Part, Task};
+use super::part::{Own, Part, Task, twice_the_work};
 use super::plan::{cut, whole};
 use super::symbolic::Symbolic;
+
+/// An update by a column of L with entries up to l of an equilibrated matrix rounds by eps l: smaller eigenvalues of D than so many times l
+/// may have any sign.
+pub(super) const DOUBT: f64 = 64.0 * f64::EPSILON;
 
 pub(super) struct Multifrontal {
     pub symbolic: Symbolic,
@@ -58,13 +63,9 @@ impl Multifrontal {
     /// Multiplications of the last factorization: half the sum of squares of the columns of L. Summed in integers, as the order of the
     /// sum depends on how the tree is cut.
     pub fn work(&self) -> f64 {
-        let squares = |m: usize| {
-            let m = m as u128;
-            m * (m + 1) * (2 * m + 1) / 6
-        };
         let mut sum = 0;
-        let of_block = |b: &super::part::Block| squares(b.s) - squares(b.s - b.pivots);
-        self.root.visit(&mut |own| sum += own.blocks.iter().map(of_block).sum::<u128>());
+        let of_block = |b: &super::part::Block| twice_the_work(b.s, b.pivots);
+        self.root.visit(&mut |own| sum += own.blocks.iter().map(of_block).sum::<u64>());
         0.5 * sum as f64
     }
 
@@ -83,27 +84,36 @@ impl Multifrontal {
         sum
     }
 
-    /// Factorizes the matrix with these entries in the pattern given to `new`.
+    /// Factorizes the matrix with these entries in the pattern given to `new`. Gives the inertia, and how many eigenvalues of D that count as
+    /// not zero could be rounding; None if that takes more than `most_work` multiplications.
     pub fn factor(
         &mut self,
         values: &[f64],
         limits: Thresholds,
+        most_work: f64,
         stop: &StopToken,
-    ) -> Result<Inertia, LinSolError> {
+    ) -> Result<Option<(Inertia, usize)>, LinSolError> {
         let Self { symbolic, root, pool, .. } = self;
-        let task = Task { symbolic, values, limits, stop, parallel: pool.is_some() };
-        match pool {
+        // A float beyond u64 becomes its largest.
+        let (spent, most) = (AtomicU64::new(0), (2.0 * most_work) as u64);
+        let task = Task { symbolic, values, limits, stop, spent: &spent, most, parallel: pool.is_some() };
+        let done = match pool {
             Some(pool) => pool.install(|| root.factor(task)),
             None => root.factor(task),
+        };
+        if done.is_none() {
+            return if spent.into_inner() > most { Ok(None) } else { Err(LinSolError::Stopped) };
         }
-        .ok_or(LinSolError::Stopped)?;
+        let mut largest_l = 1.0f64;
+        root.visit(&mut |own| largest_l = largest_l.max(own.largest_l()));
         let mut inertia = Inertia { positive: 0, negative: 0, zero: 0 };
-        root.visit(&mut |own| add_inertia(own, limits.zero, &mut inertia));
+        let mut doubtful = 0;
+        root.visit(&mut |own| doubtful += add_inertia(own, limits.zero, DOUBT * largest_l, &mut inertia));
         let largest = |own: &Own| own.blocks.iter().map(|b| b.s).max().unwrap_or(0);
         let mut most = 0;
         root.visit(&mut |own| most = most.max(largest(own)));
         self.local.resize(most, 0.0);
-        Ok(inertia)
+        Ok(Some((inertia, doubtful)))
     }
 
     /// x <- A^-1 x with the last factors.
@@ -119,9 +129,11 @@ impl Multifrontal {
     }
 }
 
-/// Adds the signs of the eigenvalues of D.
-fn add_inertia(own: &Own, zero: f64, inertia: &mut Inertia) {
+/// Adds the signs of the eigenvalues of D; returns the number of those between `zero` and `doubt`.
+fn add_inertia(own: &Own, zero: f64, doubt: f64, inertia: &mut Inertia) -> usize {
+    let mut doubtful = 0;
     let mut count = |d: f64| {
+        doubtful += usize::from(d.abs() > zero && d.abs() <= doubt);
         if d > zero {
             inertia.positive += 1;
         } else if d < -zero {
@@ -143,6 +155,7 @@ fn add_inertia(own: &Own, zero: f64, inertia: &mut Inertia) {
             k += 2;
         }
     }
+    doubtful
 }
 
 /// Of [a b; b c].

@@ -5,6 +5,7 @@
 //! order, that of the whole tree: results are the same bits however the tree is cut, and whoever computes what.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -26,6 +27,9 @@ pub(super) struct Task<'a> {
     pub values: &'a [f64],
     pub limits: Thresholds,
     pub stop: &'a StopToken,
+    /// Twice the multiplications so far, over all parts, and how many there may be. Whether they are exceeded does not depend on the threads.
+    pub spent: &'a AtomicU64,
+    pub most: u64,
     /// Parts beside each other and strips of large updates are handed to the threads of the current pool.
     pub parallel: bool,
 }
@@ -94,6 +98,15 @@ struct Run {
     child: usize,
     parent: usize,
     len: usize,
+}
+
+/// The sum of the squares of the columns of L of `pivots` pivots in a front of `size`.
+pub(super) fn twice_the_work(size: usize, pivots: usize) -> u64 {
+    let squares = |m: usize| {
+        let m = m as u128;
+        m * (m + 1) * (2 * m + 1) / 6
+    };
+    (squares(size) - squares(size - pivots)) as u64
 }
 
 fn find_runs(map: &[u32], runs: &mut Vec<Run>) {
@@ -246,6 +259,12 @@ impl Own {
         self.stack.clear();
         self.left.clear();
         self.delayed = 0;
+        self.work.largest_l = 0.0;
+    }
+
+    /// The largest entry of L, about.
+    pub fn largest_l(&self) -> f64 {
+        self.work.largest_l
     }
 
     fn factor_steps(&mut self, steps: &[Step], below: &[Part], task: Task<'_>) -> Option<()> {
@@ -314,6 +333,12 @@ impl Own {
         let Task { limits, stop, .. } = task;
         self.work.parallel = task.parallel;
         let done = eliminate(front, p, rows_of, limits, all, (&mut self.work, &mut self.pivots), stop)?;
+        if task.most < u64::MAX {
+            let work = twice_the_work(size, done);
+            if task.spent.fetch_add(work, Ordering::Relaxed) + work > task.most {
+                return None;
+            }
+        }
         let block = self.blocks.len();
         self.blocks.push(Block { factor: self.factor.len(), index, s: size, pivots: done, first_pivot });
         self.factor.extend_from_slice(&front[..done * size]);
