@@ -11,6 +11,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 
 use costate::linsol::LinearSolverKind;
+use costate::nlp::Preconditioning;
 use costate::nlp::check::{CheckOptions, check_derivatives};
 use costate::observe::Event;
 use costate::opt::{Options, solve};
@@ -191,7 +192,7 @@ impl Nlp for PoissonControl {
         Ok(())
     }
     /// P = diag(I, alpha I, S), S = Lap_h^2 + I / alpha = J diag(I, alpha I)^-1 J' without the reaction: diagonal after a sine transform.
-    fn precondition(&mut self, _: &[f64], _: &[f64], r: &[f64], z: &mut [f64]) -> Result<(), EvalError> {
+    fn precondition(&mut self, _: &Preconditioning<'_>, r: &[f64], z: &mut [f64]) -> Result<(), EvalError> {
         let (cells, side) = (self.cells(), self.side);
         z[..cells].copy_from_slice(&r[..cells]);
         z[cells..2 * cells].copy_from_slice(&r[cells..2 * cells]);

@@ -1,9 +1,10 @@
-//! Random matrices for the tests of the linear solvers, and their dense eigenvalues.
+//! Random matrices for the conformance suite and the tests of the linear solvers, and their dense eigenvalues.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::linalg::{SparseMatrix, Storage};
+#[cfg(test)]
 use crate::linsol::Inertia;
 
 /// Reproducible random numbers.
@@ -89,6 +90,7 @@ pub(crate) fn kkt(kind: Kkt, n: usize, m: usize, random: &mut Random) -> SparseM
 }
 
 /// Dense eigenvalues, ascending.
+#[cfg(test)]
 pub(crate) fn eigenvalues(a: &SparseMatrix) -> Vec<f64> {
     let mut dense = faer::Mat::<f64>::zeros(a.nrows, a.nrows);
     for j in 0..a.ncols {
@@ -101,6 +103,7 @@ pub(crate) fn eigenvalues(a: &SparseMatrix) -> Vec<f64> {
 }
 
 /// Inertia from eigenvalues, zero within `tol` of the largest magnitude; None if one lies between tol and 1000 tol.
+#[cfg(test)]
 pub(crate) fn inertia(a: &SparseMatrix, tol: f64) -> Option<Inertia> {
     let e = eigenvalues(a);
     let big = e.iter().fold(0.0f64, |m, v| m.max(v.abs()));
@@ -113,6 +116,7 @@ pub(crate) fn inertia(a: &SparseMatrix, tol: f64) -> Option<Inertia> {
 }
 
 /// KKT matrix of min 1/2 |w - wd|^2 + alpha/2 |z|^2 s.t. Lap w + z = 0 on a grid of side `side` (unscaled 5-point stencil).
+#[cfg(test)]
 pub(crate) fn poisson_control(side: usize, alpha: f64) -> SparseMatrix {
     let cells = side * side;
     let mut t = Vec::new();
@@ -137,6 +141,7 @@ pub(crate) fn poisson_control(side: usize, alpha: f64) -> SparseMatrix {
 }
 
 /// Diagonal plus a full first row and column.
+#[cfg(test)]
 pub(crate) fn arrow(n: usize, random: &mut Random) -> SparseMatrix {
     let mut t: Vec<_> = (0..n).map(|i| (i, i, 2.0 * random.symmetric())).collect();
     t.extend((1..n).map(|i| (i, 0, random.symmetric())));

@@ -239,6 +239,19 @@ impl NlpMeta {
     }
 }
 
+/// Where a preconditioner is asked for, in the user's variables and units.
+#[derive(Debug, Clone, Copy)]
+pub struct Preconditioning<'a> {
+    /// Variables, length n.
+    pub x: &'a [f64],
+    /// Multipliers, length m.
+    pub y: &'a [f64],
+    /// S: the diagonal of the barrier and of a shift of the Hessian, length n; zero without either.
+    pub barrier: &'a [f64],
+    /// Dual regularization, and the slacks of inequalities, length m; zero without either.
+    pub dual: &'a [f64],
+}
+
 /// A nonlinear program. Every slice has the length that its symbol in [`NlpMeta`] says; outputs are overwritten.
 ///
 /// Provide `jac_values`/`hess_values` (with patterns in the meta data), products, or both. Functions that the meta data
@@ -287,10 +300,11 @@ pub trait Nlp {
     }
 
     /// z <- P^-1 r, r and z of length n + m, for a symmetric positive definite P that resembles |K|,
-    /// K = [hess f + sum_i y_i hess c_i, J'; J, 0] at (x, y). For example P = diag(A, J A^-1 J') with A resembling the Hessian:
-    /// with such a P the number of MINRES iterations does not grow with the size (Murphy, Golub, Wathen, SISC 21, 2000).
-    fn precondition(&mut self, x: &[f64], y: &[f64], r: &[f64], z: &mut [f64]) -> Result<(), EvalError> {
-        let _ = (x, y, r, z);
+    /// K = [hess f + sum_i y_i hess c_i + S, J'; J, -diag(dual)] at (x, y). For example P = diag(A, J A^-1 J' + diag(dual)) with A
+    /// resembling the Hessian and S: with such a P the number of MINRES iterations does not grow with the size (Murphy, Golub,
+    /// Wathen, SISC 21, 2000). It may be asked for at points of the barrier's path, where S is large for variables near their bounds.
+    fn precondition(&mut self, at: &Preconditioning<'_>, r: &[f64], z: &mut [f64]) -> Result<(), EvalError> {
+        let _ = (at, r, z);
         Err(EvalError::NotProvided { function: "preconditioner" })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::linalg::{LinOp, axpy, dot, norm2};
 use crate::linsol::common::{begin, check_matrix, residual, resize};
-use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved};
+use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved, SolverFacts};
 use crate::observe::StopToken;
 
 const NAME: &str = "gmres";
@@ -130,6 +130,10 @@ impl Gmres {
 impl LinearSolver for Gmres {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn facts(&self) -> SolverFacts {
+        SolverFacts { inertia: false, needs_entries: false }
     }
 
     fn prepare(&mut self, a: &mut dyn LinOp, _: &StopToken) -> Result<Prepared, LinSolError> {

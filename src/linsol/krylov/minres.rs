@@ -2,7 +2,7 @@
 
 use crate::linalg::LinOp;
 use crate::linsol::common::check_symmetric;
-use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, Solved};
+use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, Solved, SolverFacts};
 use crate::observe::StopToken;
 
 use super::lanczos::{Lanczos, OfOperator};
@@ -26,6 +26,10 @@ impl Minres {
 impl LinearSolver for Minres {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn facts(&self) -> SolverFacts {
+        SolverFacts { inertia: false, needs_entries: false }
     }
 
     fn prepare(&mut self, a: &mut dyn LinOp, _: &StopToken) -> Result<Prepared, LinSolError> {

@@ -7,7 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::linalg::{LinOp, axpy, dot, norm2};
 use crate::linsol::common::{check_symmetric, resize};
-use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, Solved};
+use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, Solved, SolverFacts};
 use crate::observe::StopToken;
 
 use super::lanczos::{Lanczos, Preconditioner};
@@ -170,6 +170,10 @@ impl SketchedKrylov {
 impl LinearSolver for SketchedKrylov {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn facts(&self) -> SolverFacts {
+        SolverFacts { inertia: false, needs_entries: false }
     }
 
     fn prepare(&mut self, a: &mut dyn LinOp, stop: &StopToken) -> Result<Prepared, LinSolError> {

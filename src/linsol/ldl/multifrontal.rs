@@ -55,6 +55,19 @@ impl Multifrontal {
         sum
     }
 
+    /// Multiplications of the last factorization: half the sum of squares of the columns of L. Summed in integers, as the order of the
+    /// sum depends on how the tree is cut.
+    pub fn work(&self) -> f64 {
+        let squares = |m: usize| {
+            let m = m as u128;
+            m * (m + 1) * (2 * m + 1) / 6
+        };
+        let mut sum = 0;
+        let of_block = |b: &super::part::Block| squares(b.s) - squares(b.s - b.pivots);
+        self.root.visit(&mut |own| sum += own.blocks.iter().map(of_block).sum::<u128>());
+        0.5 * sum as f64
+    }
+
     /// Parts of the tree.
     #[cfg(test)]
     pub fn parts(&self) -> usize {

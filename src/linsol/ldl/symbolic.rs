@@ -6,6 +6,8 @@
 //! same structure form a node of the assembly tree (Duff and Reid 1983); small nodes are merged with their parents at the
 //! price of some explicit zeros.
 
+use std::time::Instant;
+
 use crate::linsol::LinSolError;
 use crate::observe::StopToken;
 
@@ -72,6 +74,8 @@ pub(super) struct Symbolic {
     zero: Vec<bool>,
     /// Which ordering was taken.
     pub ordering: &'static str,
+    /// Seconds that all orderings tried took.
+    pub ordering_seconds: f64,
 }
 
 impl Symbolic {
@@ -103,12 +107,13 @@ impl Symbolic {
             _ => plain,
         };
         let mut ordering = "minimum degree";
-        let (plain, mut planned) = analysed(minimum_degree(n, col_ptr, row_idx, stop)?);
+        let mut clock = Stopwatch::default();
+        let (plain, mut planned) = analysed(clock.time(|| minimum_degree(n, col_ptr, row_idx, stop))?);
         if let Some(first) = &planned
             && first.work > PAIRING * plain.work
             && let Some((ptr, idx, members)) = graph.pairs(&zero)
         {
-            let order = minimum_degree(members.len(), &ptr, &idx, stop)?;
+            let order = clock.time(|| minimum_degree(members.len(), &ptr, &idx, stop))?;
             let order: Vec<u32> =
                 order.into_iter().flat_map(|g| members[g as usize].iter().flatten().copied()).collect();
             let paired = analyse(n, col_ptr, row_idx, graph.postponed(&order, &zero));
@@ -118,7 +123,7 @@ impl Symbolic {
         }
         let mut best = better(plain, planned);
         if best.work > DISSECTION.0 * n as f64 + DISSECTION.1 * row_idx.len() as f64
-            && let Some(order) = nested_dissection(graph.n, &graph.ptr, &graph.idx, stop)?
+            && let Some(order) = clock.time(|| nested_dissection(graph.n, &graph.ptr, &graph.idx, stop))?
         {
             let (plain, planned) = analysed(order);
             let other = better(plain, planned);
@@ -131,6 +136,7 @@ impl Symbolic {
         }
         let mut symbolic = merged(n, best);
         (symbolic.ordering, symbolic.zero) = (ordering, zero);
+        symbolic.ordering_seconds = clock.seconds;
         symbolic.fill(n, col_ptr, row_idx);
         Ok(symbolic)
     }
@@ -221,6 +227,21 @@ impl Symbolic {
             self.factor_nonzeros += k * f - k * (k - 1) / 2;
             self.work += (0..k).map(|c| 0.5 * ((f - c) as f64).powi(2)).sum::<f64>();
         }
+    }
+}
+
+/// Adds up seconds.
+#[derive(Default)]
+struct Stopwatch {
+    seconds: f64,
+}
+
+impl Stopwatch {
+    fn time<T>(&mut self, f: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = f();
+        self.seconds += start.elapsed().as_secs_f64();
+        result
     }
 }
 

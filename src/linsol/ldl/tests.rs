@@ -189,6 +189,26 @@ fn zero_diagonals_of_every_size() {
     }
 }
 
+/// Without delayed columns the work is what the analysis says; of a full matrix it is n^3/6, about.
+#[test]
+fn work_is_counted() {
+    let mut random = Random::new(1);
+    let t: Vec<_> =
+        (0..300).flat_map(|i| [(i, i, 9.0), (i, random.below(i + 1), 1.0), (i, i / 3, 1.0)]).collect();
+    let mut a = symmetric(300, &t);
+    let mut s = solver(false);
+    let work = s.prepare(&mut a, &StopToken::default()).unwrap().work;
+    assert_eq!((s.sparse.as_ref().unwrap().delayed(), work), (0, s.analysis().1));
+    let n = 120;
+    let t: Vec<_> = (0..n).flat_map(|i| (0..=i).map(move |j| (i, j))).collect();
+    let t: Vec<_> = t.into_iter().map(|(i, j)| (i, j, random.symmetric())).collect();
+    for dense in [true, false] {
+        let work = solver(dense).prepare(&mut symmetric(n, &t), &StopToken::default()).unwrap().work;
+        let want = (n as f64).powi(3) / 6.0;
+        assert!((work / want - 1.0).abs() < 0.02, "{work} {want}");
+    }
+}
+
 /// The deadline is seen inside a factorization.
 #[test]
 fn a_long_factorization_can_be_stopped() {
@@ -310,7 +330,7 @@ fn parts_give_the_same_bits_as_the_whole_tree() {
                 let mut x = b.clone();
                 sparse.solve(&mut x);
                 let bits: Vec<u64> = x.iter().map(|v| v.to_bits()).collect();
-                outcomes.push((inertia, sparse.factor_nonzeros(), sparse.delayed(), bits));
+                outcomes.push((inertia, sparse.factor_nonzeros(), sparse.work(), sparse.delayed(), bits));
             }
             let parts = sparse.parts();
             assert!(parts == 1 || threads > 1, "{name}: {parts} parts for one thread");
@@ -350,4 +370,56 @@ fn a_parallel_factorization_can_be_stopped() {
         s.solve(&mut a, &b, &mut again, accuracy, &StopToken::default()).unwrap();
         assert_eq!(x, again);
     }
+}
+
+/// Residuals at rounding level do not call for other pivots: |x| = 1e11 |b|, so that b - A x is known to 1e-5 |b|.
+#[test]
+fn rounding_does_not_raise_the_threshold() {
+    let mut t: Vec<_> = (150..210).map(|j| (j, j, -1e-11)).collect();
+    let a = kkt(Kkt::Deficient, 150, 60, &mut Random::new(1));
+    for j in 0..a.ncols {
+        t.extend((a.col_ptr[j]..a.col_ptr[j + 1]).map(|p| (a.row_idx[p], j, a.values[p])));
+    }
+    let mut a = symmetric(210, &t);
+    let mut s = solver(false);
+    s.prepare(&mut a, &StopToken::default()).unwrap();
+    let (b, mut x) = (Random::new(2).vector(210), vec![0.0; 210]);
+    let accuracy = Accuracy { relative: 1e-12, max_iterations: 20 };
+    let solved = s.solve(&mut a, &b, &mut x, accuracy, &StopToken::default()).unwrap();
+    assert_eq!(solved.end, SolveEnd::Stagnated);
+    assert!(solved.relative_residual > POOR, "{solved:?}");
+    assert_eq!(s.threshold, LdlOptions::default().pivot_threshold);
+}
+
+/// Pivots of 1e-15 leave no digit; stricter ones help, and serve the next matrix unless they are dear.
+#[test]
+fn a_raised_threshold_helps_and_is_kept_while_it_is_cheap() {
+    let side = 30;
+    let mut random = Random::new(4);
+    let mut t = Vec::new();
+    for k in 0..side * side {
+        t.push((k, k, 1e-15 * (1.0 + random.unit())));
+        t.extend((k % side > 0).then(|| (k, k - 1, random.symmetric())));
+        t.extend((k >= side).then(|| (k, k - side, random.symmetric())));
+    }
+    let mut a = symmetric(side * side, &t);
+    let mut s = Ldl::new(LdlOptions {
+        dense_up_to: 0,
+        pivot_threshold: 1e-20,
+        zero_pivot: 1e-30,
+        ..LdlOptions::default()
+    });
+    s.prepare(&mut a, &StopToken::default()).unwrap();
+    assert!(backward_error(&mut s, &mut a, &mut random) < 1e-10);
+    let (raised, strict) = (s.threshold, s.sparse.as_ref().unwrap().work());
+    assert!(raised > 1e-20 && strict <= KEEP * s.usual_work, "{raised} {strict} {}", s.usual_work);
+    let again = s.prepare(&mut a, &StopToken::default()).unwrap().work;
+    assert_eq!((s.threshold, again), (raised, strict));
+    // Had it cost more, the matrix after the next would have been tried without.
+    s.usual_work = 0.9 * strict / KEEP;
+    s.prepare(&mut a, &StopToken::default()).unwrap();
+    assert_eq!(s.threshold, raised);
+    let usual = s.prepare(&mut a, &StopToken::default()).unwrap().work;
+    assert_eq!((s.threshold, s.usual_work), (1e-20, usual));
+    assert!(usual < strict);
 }

@@ -14,7 +14,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::linalg::{LinOp, axpy, dot};
 use crate::linsol::common::{begin, check_matrix, residual, resize};
-use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved};
+use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved, SolverFacts};
 use crate::observe::StopToken;
 
 use alias::Alias;
@@ -221,6 +221,10 @@ impl SketchProject {
 impl LinearSolver for SketchProject {
     fn name(&self) -> &'static str {
         self.sketch.name()
+    }
+
+    fn facts(&self) -> SolverFacts {
+        SolverFacts { inertia: false, needs_entries: self.sketch.needs_rows() }
     }
 
     fn prepare(&mut self, a: &mut dyn LinOp, _: &StopToken) -> Result<Prepared, LinSolError> {

@@ -1,29 +1,7 @@
-//! The paper's accuracy test, with estimated norms.
-//!
-//! |r| <= theta_k delta_k |b| / (|K| Psi_k),  Psi_k >= |K^-1|,  and on failure of the descent condition
-//! eta1 <- nu^2 eta1, eta2 <- eta2 / nu, delta <- min(delta / nu^4, delta_trial),
-//! delta_trial = (1/2 - beta) eta2 / ((1 + eta1 + eta2) Upsilon^2 Psi^2),  Upsilon = max(|J|, |H|, 1).
+//! Norms of K and of its inverse, estimated.
 
-use super::direction::System;
-use super::engine::Engine;
-use super::merit::Slopes;
+use super::{Env, Kkt};
 use crate::linalg::{LinOp, axpy, dot, norm2};
-
-/// nu of the paper.
-const NU: f64 = 1.5;
-/// Below this no double-precision solver can go; when it binds the log says so.
-const FLOOR: f64 = 1e-13;
-
-/// State of the certified rule.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Certificate {
-    /// delta_k.
-    pub delta: f64,
-    /// |K|, estimated; also stands for Upsilon, of which it is an upper bound where |K| >= 1.
-    pub norm: f64,
-    /// |K^-1|, estimated from below.
-    pub inverse_norm: f64,
-}
 
 /// Lanczos steps of the norm estimates.
 const STEPS: usize = 12;
@@ -52,55 +30,11 @@ impl LanczosWork {
     }
 }
 
-impl Default for Certificate {
-    fn default() -> Self {
-        Self { delta: 0.1, norm: 1.0, inverse_norm: 1.0 }
-    }
-}
-
-impl Engine<'_> {
-    /// theta_k delta_k / (|K| Psi_k), theta_k = min(1, |b|).
-    pub(super) fn certified_accuracy(&mut self, residual: f64) -> f64 {
-        let (norm, inverse_norm) = self.estimate_extreme_singular_values();
-        self.certificate.norm = norm;
-        self.certificate.inverse_norm = inverse_norm;
-        let wanted = residual.min(1.0) * self.certificate.delta / (norm * inverse_norm).max(1.0);
-        if wanted < FLOOR {
-            self.note(&format!(
-                "certified accuracy {wanted:.1e} is below the floor {FLOOR:.0e}, which binds"
-            ));
-        }
-        wanted.max(FLOOR)
-    }
-
-    /// The paper's joint update of the penalties and of delta; returns whether the condition held before it.
-    pub(super) fn adapt_as_in_the_paper(&mut self, slopes: &Slopes, residual_squared: f64) -> bool {
-        if self.merit.descends(slopes, residual_squared) {
-            return true;
-        }
-        let beta = super::newton::ARMIJO;
-        for _ in 0..200 {
-            self.merit.eta1 *= NU * NU;
-            self.merit.eta2 /= NU;
-            let Certificate { delta, norm, inverse_norm } = self.certificate;
-            let upsilon = norm.max(1.0);
-            let trial = (0.5 - beta) * self.merit.eta2
-                / ((1.0 + self.merit.eta1 + self.merit.eta2) * (upsilon * inverse_norm).powi(2));
-            self.certificate.delta = (delta / NU.powi(4)).min(trial).max(f64::MIN_POSITIVE);
-            if self.merit.descends(slopes, residual_squared) {
-                return true;
-            }
-            if self.merit.eta1 > 1e20 {
-                return false;
-            }
-        }
-        false
-    }
-
+impl Kkt {
     /// (|K|, |K^-1|) by Golub-Kahan-Lanczos bidiagonalization, which for symmetric K is Lanczos on K^2. Both are bounds from
     /// below: with `STEPS` steps the first is good to a few per cent, the second may be too small for an ill-conditioned K.
-    fn estimate_extreme_singular_values(&mut self) -> (f64, f64) {
-        let dim = self.model.n + self.model.m;
+    pub fn norms(&mut self, e: &mut Env<'_, '_>) -> (f64, f64) {
+        let dim = self.n + self.m;
         let steps = STEPS.min(dim);
         let mut work = std::mem::take(&mut self.lanczos);
         work.resize(dim);
@@ -111,8 +45,8 @@ impl Engine<'_> {
         let scale = norm2(&basis[0]);
         basis[0].iter_mut().for_each(|a| *a /= scale);
         for k in 0..steps {
-            self.operator_product(System::Optimality, &basis[k], w);
-            self.operator_product(System::Optimality, w, w2);
+            self.product(e, &basis[k], w);
+            self.product(e, w, w2);
             alphas.push(dot(&basis[k], w2));
             for _ in 0..2 {
                 for q in &basis[..=k] {
@@ -134,8 +68,9 @@ impl Engine<'_> {
         (high.max(f64::MIN_POSITIVE).sqrt(), 1.0 / low.max(1e-300).sqrt())
     }
 
-    fn operator_product(&mut self, system: System, v: &[f64], out: &mut [f64]) {
-        self.with_operator(system, |_, operator, _, _| operator.apply(1.0, v, 0.0, out));
+    /// out <- K v.
+    fn product(&mut self, e: &mut Env<'_, '_>, v: &[f64], out: &mut [f64]) {
+        self.with_operator(e, |_, operator, _, _, _| operator.apply(1.0, v, 0.0, out));
     }
 }
 

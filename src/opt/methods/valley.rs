@@ -10,8 +10,8 @@
 //! for points x0 (the latest), x1, x2 at distances s0 > s1 > s2. It is taken if it lowers the objective by more than the iterations since x1 did;
 //! then the reach grows. Only after many iterations: on a flat floor the tolerance is met, and good minima far along would be missed.
 
-use super::engine::{Engine, lagrangian_gradient};
 use crate::linalg::norm2;
+use crate::opt::phase::Solve;
 
 /// Iterations of the solve before the first.
 const FROM: u64 = 1000;
@@ -79,45 +79,43 @@ impl Valley {
     }
 }
 
-impl Engine<'_> {
-    /// After an iteration: goes on along the floor where that pays; whether it did.
-    pub fn follow_valley(&mut self, valley: &mut Valley) -> bool {
-        if self.model.m > 0 || self.iteration < FROM || !valley.on_floor(norm2(&self.current.grad)) {
+impl Valley {
+    /// After an iteration of an unconstrained problem: goes on along the floor where that pays; whether it did.
+    pub fn follow(&mut self, s: &mut Solve<'_>) -> bool {
+        if s.budget.iteration < FROM || !self.on_floor(norm2(&s.at.current.grad)) {
             return false;
         }
-        let gain = valley.add(&self.current.x, self.current.f);
-        if !valley.is_slow(gain) {
+        let gain = self.add(&s.at.current.x, s.at.current.f);
+        if !self.is_slow(gain) {
             return false;
         }
-        if valley.wait > 0 {
-            valley.wait -= 1;
+        if self.wait > 0 {
+            self.wait -= 1;
             return false;
         }
-        valley.reach = valley.reach.max(REACH);
+        self.reach = self.reach.max(REACH);
         for _ in 0..2 {
-            valley.extrapolate(&mut self.trial.x);
-            if self.lowers_objective(gain) {
-                valley.reach *= 2.0;
-                valley.pause = 0;
-                std::mem::swap(&mut self.current, &mut self.trial);
+            self.extrapolate(&mut s.at.trial.x);
+            if lowers_objective(s, gain) {
+                self.reach *= 2.0;
+                self.pause = 0;
+                s.at.accept();
                 return true;
             }
-            valley.reach = (0.25 * valley.reach).max(LEAST_REACH);
+            self.reach = (0.25 * self.reach).max(LEAST_REACH);
         }
-        valley.pause = (2 * valley.pause + 1).min(LONGEST_PAUSE);
-        valley.wait = valley.pause;
+        self.pause = (2 * self.pause + 1).min(LONGEST_PAUSE);
+        self.wait = self.pause;
         false
     }
+}
 
-    /// Evaluates `trial` with its derivatives if its objective is lower by more than `gain`.
-    fn lowers_objective(&mut self, gain: f64) -> bool {
-        let Self { model, bounds, trial, current, .. } = self;
-        let Ok(f) = model.obj_cons(&trial.x, &mut trial.c) else { return false };
-        trial.f = f;
-        current.f - f > gain
-            && model.grad_jac(&trial.x, &mut trial.grad).is_ok()
-            && lagrangian_gradient(model, bounds, trial).is_ok()
-    }
+/// Evaluates `trial` with its derivatives if its objective is lower by more than `gain`.
+fn lowers_objective(s: &mut Solve<'_>, gain: f64) -> bool {
+    let trial = &mut s.at.trial;
+    trial.functions(&mut s.problem).is_ok()
+        && s.at.current.f - trial.f > gain
+        && trial.derivatives(&mut s.problem).is_ok()
 }
 
 #[cfg(test)]

@@ -12,8 +12,11 @@
 //!     K^-1 = K_0^-1 + P (M - [W; 0]'P)^-1 [W; 0]'K_0^-1,   P = K_0^-1 [W; 0]
 //! ```
 
+use super::{Model, Of};
 use crate::linalg::{axpy, dot};
 use crate::linsol::DenseLdl;
+use crate::opt::iterate::Point;
+use crate::opt::problem::{At, BadEvaluation, Coordinates, Evaluator, Form};
 
 /// Pairs kept.
 const MEMORY: usize = 8;
@@ -22,8 +25,116 @@ const LARGEST_SIGMA: f64 = 1e8;
 /// s'y is kept above this share of s'Bs.
 const DAMPING: f64 = 0.2;
 
+/// B and what it learns from: the last point that was observed, with its gradient and Jacobian.
+pub(in crate::opt) struct LimitedMemory {
+    b: QuasiNewton,
+    /// The diagonal, where K has entries.
+    places: Option<Coordinates>,
+    values: Vec<f64>,
+    /// The Lagrangian was observed last, not the violation, of which nothing is learned: W = 0.
+    active: bool,
+    known: bool,
+    x: Vec<f64>,
+    gradient: Vec<f64>,
+    jacobian: Vec<f64>,
+    step: Vec<f64>,
+    change: Vec<f64>,
+    work: Vec<f64>,
+}
+
+impl LimitedMemory {
+    pub fn new(form: &Form) -> Self {
+        let zeros = || vec![0.0; form.n];
+        let diagonal: Vec<u32> = (0..form.n as u32).collect();
+        let entries = form.has_jacobian_entries();
+        Self {
+            b: QuasiNewton::new(form.n),
+            places: entries.then(|| Coordinates { rows: diagonal.clone(), cols: diagonal }),
+            values: if entries { zeros() } else { Vec::new() },
+            active: false,
+            known: false,
+            x: zeros(),
+            gradient: zeros(),
+            jacobian: vec![0.0; form.jacobian_len()],
+            step: zeros(),
+            change: zeros(),
+            work: zeros(),
+        }
+    }
+
+    /// step <- x - x_old, change <- grad f + J'y - (grad f + J'y)_old, both with the present y.
+    fn measure_change(&mut self, p: &mut Evaluator<'_>, at: &Point) -> Result<(), BadEvaluation> {
+        p.jac_t_mul(at.at(), &at.y, &mut self.change)?;
+        p.jac_t_mul(At { x: &self.x, jacobian: &self.jacobian }, &at.y, &mut self.work)?;
+        for (j, c) in self.change.iter_mut().enumerate() {
+            *c += at.grad[j] - self.gradient[j] - self.work[j];
+            self.step[j] = at.x[j] - self.x[j];
+        }
+        Ok(())
+    }
+}
+
+impl Model for LimitedMemory {
+    fn coordinates(&self) -> Option<&Coordinates> {
+        self.places.as_ref()
+    }
+
+    fn observe(&mut self, p: &mut Evaluator<'_>, at: &Point, of: Of) -> Result<(), BadEvaluation> {
+        self.active = of == Of::Lagrangian;
+        if self.active {
+            if self.known {
+                self.measure_change(p, at)?;
+                self.b.update(&self.step, &self.change, &mut self.work);
+            }
+            self.known = true;
+            self.x.copy_from_slice(&at.x);
+            self.gradient.copy_from_slice(&at.grad);
+            self.jacobian.copy_from_slice(&at.jacobian);
+        }
+        self.values.fill(if self.active { self.b.sigma } else { 0.0 });
+        Ok(())
+    }
+
+    fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    fn apply(
+        &mut self,
+        _: &mut Evaluator<'_>,
+        _: &Point,
+        _: Of,
+        v: &[f64],
+        out: &mut [f64],
+    ) -> Result<(), BadEvaluation> {
+        if self.active {
+            self.b.apply(v, out)
+        } else {
+            out.fill(0.0)
+        }
+        Ok(())
+    }
+
+    fn low_rank(&mut self) -> Option<&mut QuasiNewton> {
+        (self.active && self.b.columns() > 0).then_some(&mut self.b)
+    }
+
+    fn is_learned(&self) -> bool {
+        true
+    }
+
+    fn forget(&mut self) {
+        self.known = false;
+        self.b.reset();
+    }
+
+    fn label(&self) -> &'static str {
+        ", limited-memory Hessian"
+    }
+}
+
 /// Pairs, and B in compact form.
-pub(super) struct QuasiNewton {
+pub(in crate::opt) struct QuasiNewton {
     n: usize,
     /// Newest last, each of length n.
     s: Vec<Vec<f64>>,
@@ -37,6 +148,7 @@ pub(super) struct QuasiNewton {
     /// P by columns, of length `rows`, and M - [W; 0]'P; not valid once K_0 has changed.
     p: Vec<f64>,
     inner: DenseLdl,
+    rhs: Vec<f64>,
     pub corrected: bool,
 }
 
@@ -52,6 +164,7 @@ impl QuasiNewton {
             short: vec![0.0; 2 * MEMORY],
             p: Vec::new(),
             inner: DenseLdl::default(),
+            rhs: Vec::new(),
             corrected: false,
         }
     }
@@ -145,6 +258,18 @@ impl QuasiNewton {
         let inertia = self.middle.factor(0.0);
         self.corrected = false;
         inertia.negative == pairs && inertia.positive == pairs
+    }
+
+    /// A vector of this length to solve with, kept between calls.
+    pub fn take_rhs(&mut self, rows: usize) -> Vec<f64> {
+        let mut rhs = std::mem::take(&mut self.rhs);
+        rhs.resize(rows, 0.0);
+        rhs
+    }
+
+    /// Gives it back.
+    pub fn return_rhs(&mut self, rhs: Vec<f64>) {
+        self.rhs = rhs;
     }
 
     /// Column k of W into the first n entries of `rhs`.

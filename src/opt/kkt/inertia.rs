@@ -1,0 +1,56 @@
+//! Regularization by inertia: the smallest t (and delta, where J is rank deficient) with which K has n positive and m negative
+//! eigenvalues (Waechter and Biegler 2006, algorithm IC).
+
+use super::{DELTA, Env, Kkt};
+use crate::linsol::LinSolError;
+
+use super::direction::{FIRST_SHIFT, NoDirection};
+
+const LARGEST_SHIFT: f64 = 1e30;
+
+impl Kkt {
+    /// Factorizes K with the right inertia; `dual`: a delta that belongs to the method.
+    pub(super) fn correct_inertia(&mut self, e: &mut Env<'_, '_>, dual: f64) -> Result<char, NoDirection> {
+        let (n, m) = (self.n, self.m);
+        let mut t = self.memory.floor;
+        let mut delta = dual.max(if m > 0 && (self.memory.deficient || m > n) { DELTA } else { 0.0 });
+        loop {
+            if e.stop.check().is_some() {
+                return Err(NoDirection::Stopped);
+            }
+            let prepared = match self.factor(e, t, delta) {
+                Ok(p) => Some(p),
+                Err(LinSolError::Factorization { .. }) => None,
+                Err(other) => return Err(other.into()),
+            };
+            let inertia = prepared.and_then(|p| p.inertia);
+            let memory = &mut self.memory;
+            if inertia.is_some_and(|i| i.positive == n && i.negative == m) {
+                if t > 0.0 {
+                    memory.last_t = t;
+                }
+                return Ok(if t > 0.0 { 'r' } else { ' ' });
+            }
+            let deficient = match (inertia, prepared) {
+                (Some(i), Some(p)) => i.zero > 0 || i.negative < m || p.perturbed_pivots > 0,
+                _ => true,
+            };
+            if deficient && m > 0 && delta == 0.0 {
+                delta = DELTA;
+                memory.deficient = true;
+                continue;
+            }
+            t = match (t, memory.last_t) {
+                (0.0, 0.0) => FIRST_SHIFT,
+                (0.0, last) => (last / 3.0).max(1e-20),
+                (t, 0.0) => 100.0 * t,
+                (t, _) => 8.0 * t,
+            };
+            if t > LARGEST_SHIFT {
+                return Err(NoDirection::Failed(format!(
+                    "no shift of the Hessian up to {LARGEST_SHIFT:.0e} gives the KKT matrix the right inertia"
+                )));
+            }
+        }
+    }
+}

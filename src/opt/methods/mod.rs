@@ -1,0 +1,138 @@
+//! Four methods on one loop: Newton on the exact augmented Lagrangian, the interior point, the augmented Lagrangian, the least violation.
+
+mod augmented;
+mod barrier;
+mod interior;
+mod least_violation;
+mod newton;
+mod valley;
+
+pub(super) use augmented::AugmentedLagrangian;
+pub(super) use interior::InteriorPoint;
+pub(super) use least_violation::{Goal, LeastViolation};
+pub(super) use newton::Newton;
+
+use super::iterate::{Point, Residuals};
+use super::kkt::System;
+use super::phase::{NoStep, PhaseEnd, Solve, Taken, linear, over};
+use super::problem::Form;
+use super::verdict;
+use crate::observe::IterationRow;
+
+/// How a method differs from its default in an attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct With {
+    /// The shift of the Hessian is relative to the curvature along each variable.
+    pub relative_shift: bool,
+    /// A Jacobian that was rank deficient once counts as such from then on.
+    pub keep_delta: bool,
+}
+
+/// An iteration that `run` drives. The current point is evaluated throughout.
+pub(super) trait Method {
+    /// First multipliers, barrier parameter, penalties.
+    fn begin(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd>;
+    /// Does the current point end the phase?
+    fn test(&mut self, s: &mut Solve<'_>, r: &Residuals, solved: bool) -> Option<PhaseEnd>;
+    /// Before a step: parameters that depend on the current point.
+    fn update(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
+        let _ = s;
+        Ok(())
+    }
+    /// Leaves an accepted point, evaluated, in `s.at.trial`.
+    fn step(&mut self, s: &mut Solve<'_>) -> Result<Taken, PhaseEnd>;
+    /// After the exchange of the points; `NoStep`: tired of short steps.
+    fn accepted(&mut self, s: &mut Solve<'_>, taken: &mut Taken) -> Result<(), PhaseEnd> {
+        let _ = (s, taken);
+        Ok(())
+    }
+    /// No step: another way to go on from the current point, or the end of the phase.
+    fn recover(&mut self, s: &mut Solve<'_>, why: NoStep) -> Result<(), PhaseEnd>;
+    /// The phase is over, however it ended.
+    fn end(&mut self, s: &mut Solve<'_>) {
+        let _ = s;
+    }
+    /// The letter of its rows until a step says otherwise.
+    fn letter(&self) -> char {
+        '.'
+    }
+    /// Merit, penalties, barrier parameter.
+    fn fill_row(&self, form: &Form, at: &Point, row: &mut IterationRow);
+}
+
+/// Iterates from the current point, which is evaluated, until the phase is over.
+pub(super) fn run(method: &mut dyn Method, s: &mut Solve<'_>) -> PhaseEnd {
+    let end = iterate(method, s);
+    method.end(s);
+    end
+}
+
+fn iterate(method: &mut dyn Method, s: &mut Solve<'_>) -> PhaseEnd {
+    if let Err(end) = method.begin(s) {
+        return end;
+    }
+    let blank = IterationRow { kind: method.letter(), linear_residual: f64::NAN, ..IterationRow::default() };
+    let mut row = blank.clone();
+    loop {
+        let form = &*s.problem.form;
+        let r = Residuals::of(form, &s.at.current, 0.0);
+        let solved = verdict::is_solved(&r, s.options.tolerance);
+        s.budget.note(r.scaled);
+        s.at.keep_best(&r, solved);
+        row.iteration = s.budget.iteration;
+        row.objective = s.at.current.f / form.scale.objective;
+        (row.primal, row.dual, row.scaled_residual) = (r.primal, r.dual, r.scaled);
+        method.fill_row(form, &s.at.current, &mut row);
+        if let Err(over) = s.watch.iteration(&row) {
+            return over.into();
+        }
+        if let Some(end) = method.test(s, &r, solved).or_else(|| over(s).map(PhaseEnd::from)) {
+            return end;
+        }
+        if let Err(end) = method.update(s) {
+            return end;
+        }
+        let outcome = method.step(s).and_then(|mut taken| {
+            s.at.accept();
+            s.budget.iteration += 1;
+            let accepted = method.accepted(s, &mut taken);
+            row = row_of(&taken);
+            accepted
+        });
+        match outcome {
+            Ok(()) => {}
+            Err(PhaseEnd::NoStep(why)) => {
+                if let Err(end) = method.recover(s, why) {
+                    return end;
+                }
+                row = blank.clone();
+            }
+            Err(end) => return end,
+        }
+    }
+}
+
+fn row_of(t: &Taken) -> IterationRow {
+    IterationRow {
+        shift: t.shift,
+        dual_regularization: t.dual,
+        step_norm: t.norm,
+        step_length: t.length,
+        trials: t.trials,
+        inner_iterations: t.inner_iterations,
+        linear_residual: t.linear_residual,
+        kind: t.kind,
+        ..IterationRow::default()
+    }
+}
+
+/// H and K at the current point; D relative to the curvature where that is wanted. S is up to date.
+fn fill_optimality(s: &mut Solve<'_>, relative_shift: bool) -> Result<(), PhaseEnd> {
+    s.hessian.observe(&mut s.problem, &s.at.current, super::hessian::Of::Lagrangian)?;
+    let (kkt, e) = linear(s);
+    kkt.fill(&e, System::Optimality);
+    if relative_shift {
+        kkt.weigh_by_curvature();
+    }
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! The problem as methods see it: v = (x_free, s) within bounds, equalities c(v) = 0, scaled (`docs/notation.md`).
+//!
+//! `form` says what goes where, `evaluator` calls the user's functions, `start` finds the first point, `scaling` the scales,
+//! `back` the way back to the user's problem.
+
+mod back;
+mod bounds;
+mod evaluator;
+mod form;
+mod scaling;
+mod start;
+
+pub(super) use back::{OriginalPoint, Scaled};
+pub(super) use bounds::{Bounds, multiplier_length};
+pub(super) use evaluator::{At, BadEvaluation, Buffers, Evaluator, Preconditioned};
+pub(super) use form::{Coordinates, DROPPED, Form};
+pub(super) use start::FirstPoint;

@@ -1,0 +1,432 @@
+//! Which methods are tried on which problems, in which order, from which starts: the tables below. A row that gives up hands over to the
+//! next; the best end counts.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::budget::Over;
+use super::hessian;
+use super::iterate::{Point, Residuals};
+use super::methods::{
+    AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton, With, run,
+};
+use super::options::{HessianModel, Method};
+use super::phase::{PhaseEnd, Solve, over};
+use super::problem::{BadEvaluation, FirstPoint, Form};
+use super::verdict;
+use crate::linalg::norm2;
+use crate::report::WrongEntry;
+
+/// What minimizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Inexact Newton on the exact augmented Lagrangian; plain Newton without constraints.
+    Newton,
+    Interior,
+    Augmented,
+}
+
+/// Where a row starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Given,
+    /// A further start point of the problem's.
+    Problem(usize),
+}
+
+/// A way to solve the problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Row {
+    method: Kind,
+    /// The violation is minimized first.
+    violation_first: bool,
+    with: With,
+    from: From,
+    /// Rows that are not scaled are scaled by their gradients from here on.
+    scale_rows: bool,
+    /// Iterations without halving the residual after which another row is tried, if there is one.
+    patience: u64,
+}
+
+const PLAIN: With = With { relative_shift: false, keep_delta: false };
+const RELATIVE_SHIFT: With = With { relative_shift: true, ..PLAIN };
+const KEEP_DELTA: With = With { keep_delta: true, ..PLAIN };
+
+const fn row(method: Kind, violation_first: bool, with: With, patience: u64) -> Row {
+    Row { method, violation_first, with, from: From::Given, scale_rows: false, patience }
+}
+
+const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100);
+const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 1000);
+const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 1000);
+const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 1000);
+const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 1000);
+
+/// No constraints, no bounds.
+const FREE: &[Row] = &[NEWTON, Row { with: RELATIVE_SHIFT, ..NEWTON }];
+/// Bounds only.
+const BOUNDED: &[Row] = &[INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }];
+/// Equality constraints, not more than unknowns, no bounds.
+const EQUALITIES: &[Row] = &[NEWTON, INTERIOR, VIOLATION_THEN_NEWTON, AUGMENTED];
+/// The same with learned second derivatives: the gradient of the exact augmented Lagrangian needs the true ones.
+const LEARNED: &[Row] = &[INTERIOR, AUGMENTED];
+const LEARNED_OVERDETERMINED: &[Row] = &[VIOLATION_THEN_INTERIOR, AUGMENTED];
+/// Constraints and bounds, or inequalities.
+const GENERAL: &[Row] =
+    &[INTERIOR, AUGMENTED, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
+/// More equations than unknowns begin with their violation.
+const OVERDETERMINED: &[Row] = &[VIOLATION_THEN_NEWTON];
+const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
+
+/// Fewer iterations than these are one row's.
+const SHORT_LIMIT: u64 = 600;
+/// A violation is less than another below this share of it.
+const LESS: f64 = 1.0 - 1e-6;
+
+/// Iterations of one start at random.
+const LENGTH: u64 = 100;
+/// Iterations times (n + m) that are granted to small systems.
+const WORK: usize = 10_000;
+/// Starts that end at the least violation known, after which no more are tried.
+const AGREEING: usize = 6;
+/// Half-widths of the box around the start, relative to max(1, |x0_j|).
+const RADII: [f64; 2] = [1.0, 10.0];
+/// Equations per unknown above which a system is taken for a data fit, which has no feasible point to look for.
+const FIT: usize = 2;
+
+/// The rows of a problem.
+fn rows(form: &Form, method: Method, learned: bool, others: usize) -> Vec<Row> {
+    let (n, m, bounded) = (form.n, form.m, form.bounds.count() > 0);
+    let first = match method {
+        Method::InteriorPoint if m > n => &[VIOLATION_THEN_INTERIOR],
+        Method::InteriorPoint => &[INTERIOR],
+        Method::AugmentedLagrangian => &[AUGMENTED],
+        Method::SketchedNewton if m > n => OVERDETERMINED,
+        Method::SketchedNewton if m > 0 => &[NEWTON, VIOLATION_THEN_NEWTON],
+        _ if m == 0 => {
+            if bounded {
+                BOUNDED
+            } else {
+                FREE
+            }
+        }
+        _ if m > n && bounded => OVERDETERMINED_BOUNDED,
+        _ if learned && !bounded => {
+            if m > n {
+                LEARNED_OVERDETERMINED
+            } else {
+                LEARNED
+            }
+        }
+        _ if m > n => OVERDETERMINED,
+        _ => {
+            if bounded {
+                GENERAL
+            } else {
+                EQUALITIES
+            }
+        }
+    };
+    let mut rows = first.to_vec();
+    if method == Method::Auto && m > n && first.len() == 1 {
+        rows.extend((0..others).map(|k| Row { from: From::Problem(k), ..first[0] }));
+    }
+    rows
+}
+
+fn describe(row: &Row, m: usize) -> &'static str {
+    match (row.method, row.violation_first) {
+        (Kind::Newton, _) if m == 0 && row.with.relative_shift => {
+            "Newton with a shift relative to the curvature"
+        }
+        (Kind::Newton, _) if m == 0 => "Newton with a line search",
+        (Kind::Newton, false) => "inexact Newton on the exact augmented Lagrangian",
+        (Kind::Newton, true) => "least violation, then inexact Newton on the exact augmented Lagrangian",
+        (Kind::Interior, true) => "least violation, then primal-dual interior point",
+        (Kind::Interior, false) if row.with.relative_shift => {
+            "primal-dual interior point with a shift relative to the curvature"
+        }
+        (Kind::Interior, false) if row.with.keep_delta => {
+            "primal-dual interior point, constraints regularized"
+        }
+        (Kind::Interior, false) => "primal-dual interior point with a filter",
+        (Kind::Augmented, _) => "augmented Lagrangian with a barrier",
+    }
+}
+
+/// What the header says of the method.
+pub(super) fn describe_first(form: &Form, method: Method, learned: bool) -> &'static str {
+    describe(&rows(form, method, learned, 0)[0], form.m)
+}
+
+/// Another row may do better.
+fn gave_up(end: &PhaseEnd) -> bool {
+    matches!(end, PhaseEnd::Stationary | PhaseEnd::Over(Over::Iterations) | PhaseEnd::NoStep(_))
+}
+
+/// A limit that leaves a certificate its worth.
+fn is_limited(end: &PhaseEnd) -> bool {
+    matches!(end, PhaseEnd::Over(Over::TimeLimit | Over::Evaluations))
+}
+
+/// A stationary point of the violation: the current point, and the best one.
+struct Certified {
+    current: Point,
+    best: Point,
+    residuals: Residuals,
+    solved: bool,
+}
+
+impl Certified {
+    fn keep(s: &Solve<'_>) -> Self {
+        Self {
+            current: s.at.current.clone(),
+            best: s.at.best.clone(),
+            residuals: s.at.best_residuals,
+            solved: s.at.best_solved,
+        }
+    }
+
+    fn restore(self, s: &mut Solve<'_>) {
+        s.at.current = self.current;
+        s.at.best = self.best;
+        (s.at.best_residuals, s.at.best_solved) = (self.residuals, self.solved);
+    }
+}
+
+/// The rows of one solve and what they have led to.
+pub(super) struct Search {
+    rows: Vec<Row>,
+    first: FirstPoint,
+    warm: bool,
+    /// A second derivative of the problem that is wrong, in standard variables and original scale.
+    pub wrong_entry: Option<WrongEntry>,
+}
+
+impl Search {
+    /// The current point is at `first`, evaluated.
+    pub fn new(s: &Solve<'_>, first: FirstPoint) -> Self {
+        let rows = rows(s.problem.form, s.options.method, s.hessian.is_learned(), first.others.len());
+        Self { rows, warm: !first.z.is_empty(), first, wrong_entry: None }
+    }
+
+    /// One row after the other from the start until one ends well, or two find the same least violation. If none ends well, the first
+    /// certificate counts, also where a limit ended a later row that had come no nearer to feasibility, or else the last end.
+    pub fn run(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+        let mut certified: Option<Certified> = None;
+        let mut last = PhaseEnd::Over(Over::Iterations);
+        let mut k = 0;
+        while let Some(&row) = self.rows.get(k) {
+            // A certificate ends the search; starts at random may help where they are sensible.
+            if certified.is_some() && row.from != From::Given {
+                break;
+            }
+            if k > 0 && self.begin(s, &row, k).is_err() {
+                k += 1;
+                continue;
+            }
+            self.grant(s, &row, self.rows.len() - k);
+            let end = self.run_row(s, &row);
+            s.budget.end_attempt();
+            let limited = is_limited(&end);
+            if !gave_up(&end) && !limited {
+                return end;
+            }
+            if let Some(least) = &certified {
+                let (least, now) = (norm2(&least.current.c), norm2(&s.at.current.c));
+                if limited && norm2(&s.at.best.c) < LESS * least {
+                    return end;
+                }
+                if end == PhaseEnd::Stationary && (now - least).abs() <= (1.0 - LESS) * least {
+                    break;
+                }
+            } else if end == PhaseEnd::Stationary {
+                certified = Some(Certified::keep(s));
+            }
+            last = end;
+            if limited || over(s).is_some() {
+                break;
+            }
+            if k == 0 {
+                self.amend(s, &row, &last);
+            }
+            k += 1;
+        }
+        match certified {
+            Some(least) => self.other_starts(s, least),
+            None => last,
+        }
+    }
+
+    /// After the first row failed: again with other second derivatives if the given ones are wrong, or with other scales.
+    fn amend(&mut self, s: &mut Solve<'_>, row: &Row, end: &PhaseEnd) {
+        if *end != PhaseEnd::Stationary && self.doubts_hessian(s) {
+            self.rows.insert(1, *row);
+        } else if matches!(end, PhaseEnd::NoStep(_)) && s.problem.form.scale.steep_rows {
+            self.rows.insert(1, Row { scale_rows: true, ..*row });
+        }
+    }
+
+    /// To the start of a row.
+    fn begin(&mut self, s: &mut Solve<'_>, row: &Row, k: usize) -> Result<(), BadEvaluation> {
+        let mut from = "the start";
+        if let From::Problem(other) = row.from {
+            self.first.x.copy_from_slice(&self.first.others[other]);
+            from = "another start of the problem";
+            s.budget.started = s.budget.iteration;
+        }
+        let scaled = if row.scale_rows { ", rows scaled by their gradients" } else { "" };
+        let what = describe(row, s.problem.form.m);
+        s.watch.note(format_args!("attempt {} from {from}: {what}{scaled}", k + 1));
+        restart(s, &self.first.x)?;
+        if row.scale_rows {
+            scale_rows(s);
+        }
+        Ok(())
+    }
+
+    fn run_row(&mut self, s: &mut Solve<'_>, row: &Row) -> PhaseEnd {
+        if row.violation_first {
+            let mut phase = LeastViolation::new(s.problem.form);
+            phase.set_goal(Goal { violation: s.options.tolerance, filter: None });
+            match run(&mut phase, s) {
+                PhaseEnd::Feasible => {}
+                end => return end,
+            }
+        }
+        let warm = std::mem::take(&mut self.warm);
+        let form = &*s.problem.form;
+        let mut method: Box<dyn Iteration> = match row.method {
+            Kind::Newton => Box::new(Newton::new(form, row.with, s.options)),
+            Kind::Interior => Box::new(InteriorPoint::new(form, row.with, warm)),
+            Kind::Augmented => Box::new(AugmentedLagrangian::new(form, row.with, warm)),
+        };
+        run(&mut *method, s)
+    }
+
+    /// Differences of gradients show that second derivatives of the problem are wrong; they are used from now on.
+    fn doubts_hessian(&mut self, s: &mut Solve<'_>) -> bool {
+        if !s.hessian.is_given() {
+            return false;
+        }
+        // Multipliers of zero would hide the constraints.
+        let y: Vec<f64> = s.at.current.y.iter().map(|&y| if y == 0.0 { 1.0 } else { y }).collect();
+        let wrong = hessian::wrong_entry(&mut s.problem, &s.at.current.x, &y);
+        let Some(mut entry) = wrong else { return false };
+        let scale = s.problem.form.scale.objective;
+        entry.given /= scale;
+        entry.expected /= scale;
+        self.wrong_entry = Some(entry);
+        s.watch.note(format_args!(
+            "the second derivatives are not those of the gradients: differences are used from now on"
+        ));
+        *s.hessian = hessian::build(HessianModel::Differences, s.problem.form);
+        s.kkt.set_hessian(&**s.hessian);
+        true
+    }
+
+    /// Iterations and patience of a row, of which `left` are left with it: even shares of the iterations, two thirds for the first
+    /// of two.
+    fn grant(&self, s: &mut Solve<'_>, row: &Row, left: usize) {
+        let most = s.options.max_iterations;
+        // Short limits leave no room for another row.
+        let last = left == 1 || most < SHORT_LIMIT;
+        let remaining = most - s.budget.iteration;
+        let share = if left <= 2 { remaining / 3 * 2 } else { remaining / left as u64 };
+        let limit = if last { most } else { s.budget.iteration + share };
+        // Without constraints and bounds it is the objective that tells progress, and in data fits the least squares, along a valley for long.
+        let form = &*s.problem.form;
+        let measured = (form.m > 0 || form.bounds.count() > 0) && form.m <= form.n;
+        s.budget.begin_attempt(limit, if last || !measured { u64::MAX } else { row.patience });
+    }
+
+    /// Looks for a feasible point from other starts where all that was found is a least violation; without success that counts.
+    ///
+    /// Start k is drawn uniformly from max(l_j, x0_j - r_k s_j) <= x_j <= min(u_j, x0_j + r_k s_j), s_j = max(1, |x0_j|), r_k = 1, 10, 1, 10, ...
+    /// and its violation is minimized. A start costs at most `LENGTH` iterations, as those that succeed are short (Luby, Sinclair, Zuckerman
+    /// 1993: restarts pay where run lengths have a heavy tail), and all together as many as were used before, or those that small systems have
+    /// for nothing. They end early where the same least violation is found again and again.
+    fn other_starts(&mut self, s: &mut Solve<'_>, mut least: Certified) -> PhaseEnd {
+        if let Some(end) = self.search_starts(s, &mut least) {
+            return end;
+        }
+        least.restore(s);
+        PhaseEnd::Stationary
+    }
+
+    /// `None`: no feasible point found.
+    fn search_starts(&mut self, s: &mut Solve<'_>, least: &mut Certified) -> Option<PhaseEnd> {
+        let (n, m) = (s.problem.form.n, s.problem.form.m);
+        let options = s.options;
+        if options.method != Method::Auto || options.warm_start.is_some() || m > FIT * n {
+            return None;
+        }
+        let row = Row { violation_first: true, with: PLAIN, from: From::Given, ..self.rows[0] };
+        let granted = s.budget.iteration.max((WORK / (n + m)) as u64);
+        let end_of_budget = options.max_iterations.min(s.budget.iteration + granted);
+        let origin = self.first.x.clone();
+        let mut rng = StdRng::seed_from_u64(options.seed);
+        let mut agreeing = 0;
+        for k in 0..options.restarts {
+            if s.budget.iteration >= end_of_budget || agreeing >= AGREEING {
+                break;
+            }
+            draw_start(s.problem.form, &origin, RADII[k % RADII.len()], &mut rng, &mut self.first.x);
+            s.watch.note(format_args!("start {} at random: {}", k + 1, describe(&row, m)));
+            if restart(s, &self.first.x).is_err() {
+                continue;
+            }
+            s.budget.begin_attempt(end_of_budget.min(s.budget.iteration + LENGTH), u64::MAX);
+            let end = self.run_row(s, &row);
+            s.budget.end_attempt();
+            if end == PhaseEnd::Stationary {
+                let (known, now) = (norm2(&least.current.c), norm2(&s.at.current.c));
+                if now < LESS * known {
+                    *least = Certified::keep(s);
+                    agreeing = 0;
+                } else if now * LESS <= known {
+                    agreeing += 1;
+                }
+            } else if is_limited(&end) {
+                break;
+            } else if !gave_up(&end) {
+                return Some(end);
+            }
+        }
+        None
+    }
+}
+
+/// x <- a point of the box with half-widths r max(1, |x0|) around x0, within the bounds.
+fn draw_start(form: &Form, origin: &[f64], radius: f64, rng: &mut StdRng, x: &mut [f64]) {
+    let (lower, upper) = (&form.bounds.lower, &form.bounds.upper);
+    for (j, (x, x0)) in x.iter_mut().zip(origin).enumerate() {
+        let width = radius * x0.abs().max(1.0);
+        let (l, u) = ((x0 - width).max(lower[j]), (x0 + width).min(upper[j]));
+        *x = l + (u - l) * rng.random::<f64>();
+    }
+}
+
+/// To another start, with nothing remembered.
+fn restart(s: &mut Solve<'_>, x: &[f64]) -> Result<(), BadEvaluation> {
+    s.at.current.x.copy_from_slice(x);
+    s.at.current.y.fill(0.0);
+    s.hessian.forget();
+    s.kkt.restart();
+    s.at.current.evaluate(&mut s.problem)
+}
+
+/// Scales the rows at the start, which is evaluated, and the best point so far.
+fn scale_rows(s: &mut Solve<'_>) {
+    let current = &mut s.at.current;
+    s.problem.form.scale_rows(&mut current.c, &mut current.jacobian);
+    let best = &mut s.at.best;
+    for (k, scale) in s.problem.form.scale.constraints.iter().enumerate() {
+        best.c[k] *= scale;
+        best.y[k] /= scale;
+    }
+    if !s.at.best_residuals.scaled.is_nan() {
+        s.at.best_residuals = Residuals::of(s.problem.form, &s.at.best, 0.0);
+        s.at.best_solved = verdict::is_solved(&s.at.best_residuals, s.options.tolerance);
+    }
+}
