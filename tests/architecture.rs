@@ -59,28 +59,10 @@ const STANDING: &[(&str, &str)] = &[
 
 /// Arrows between files and folders of `opt` that are part of a circle today: (from, to). Empty once `opt` is in parts.
 const STANDING_IN_OPT: &[(&str, &str)] = &[
-    ("attempts", "restarts"),
-    ("certified", "direction"),
-    ("certified", "engine"),
-    ("certified", "newton"),
-    ("differences", "model"),
-    ("direction", "engine"),
-    ("engine", "certified"),
-    ("engine", "interior"),
-    ("feasibility", "direction"),
-    ("feasibility", "engine"),
-    ("feasibility", "interior"),
-    ("interior", "direction"),
-    ("interior", "engine"),
-    ("interior", "feasibility"),
-    ("mod", "standard"),
-    ("model", "differences"),
-    ("newton", "direction"),
-    ("newton", "engine"),
-    ("newton", "valley"),
-    ("restarts", "attempts"),
-    ("standard", "mod"),
-    ("valley", "engine"),
+    ("kkt/mod", "kkt/norms"),
+    ("kkt/norms", "kkt/mod"),
+    ("problem/form", "problem/scaling"),
+    ("problem/scaling", "problem/form"),
 ];
 
 struct Row {

@@ -22,7 +22,7 @@
 //! `*_by_differences` methods say how accurate central differences are. They are taken inside the bounds, and their steps shrink where
 //! the functions change over shorter lengths.
 
-use super::closure_problem::ClosureProblem;
+use super::closure_problem::{ClosureProblem, Places};
 use super::steps::Steps;
 use crate::error::Error;
 use crate::nlp::coloring::Columns;
@@ -267,16 +267,12 @@ impl<'a> Problem<'a> {
         self.meta.hessian_products = self.hessian_product.is_some();
         self.meta.validate()?;
         let dense_hessian = dense && matches!(self.hessian, Some(Source::Given(_)));
-        let entries = |p: &Pattern| p.rows.iter().copied().zip(p.cols.iter().copied()).collect::<Vec<_>>();
-        let columns = |differences: bool, pattern: &Option<Pattern>, symmetric: bool| match pattern {
-            Some(p) if differences && symmetric => Columns::symmetric(n, entries(p).into_iter()),
-            Some(p) if differences => Columns::new(n, entries(p).into_iter()),
-            _ => Columns::default(),
-        };
         let by_differences = matches!(self.jacobian, Some(Source::Differences));
-        let jacobian_columns = columns(by_differences, &self.meta.jacobian, false);
+        let jacobian_entries = self.meta.jacobian.as_ref().filter(|_| by_differences);
+        let jacobian_columns = jacobian_entries.map(|p| Columns::new(n, p.entries()));
         let by_differences = matches!(self.hessian, Some(Source::Differences));
-        let hessian_columns = columns(by_differences, &self.meta.hessian, true);
+        let hessian_entries = self.meta.hessian.as_ref().filter(|_| by_differences);
+        let hessian_columns = hessian_entries.map(|p| Columns::symmetric(n, p.entries()));
         let steps = || Steps::new(&self.meta.x_lower, &self.meta.x_upper);
         Ok(ClosureProblem {
             square: if dense_hessian { vec![0.0; n * n] } else { Vec::new() },
@@ -287,9 +283,11 @@ impl<'a> Problem<'a> {
             transposed: vec![0.0; n],
             gradient_columns: Columns::new(n, (0..n).map(|j| (0, j))),
             gradient_steps: steps(),
-            jacobian_columns,
+            jacobian_places: jacobian_entries.map(Places::new).unwrap_or_default(),
+            jacobian_columns: jacobian_columns.unwrap_or_default(),
             jacobian_steps: steps(),
-            hessian_columns,
+            hessian_places: hessian_entries.map(Places::new).unwrap_or_default(),
+            hessian_columns: hessian_columns.unwrap_or_default(),
             hessian_steps: steps(),
             dense_hessian,
             parts: self,

@@ -20,8 +20,10 @@ pub struct ClosureProblem<'a> {
     pub(super) gradient_columns: Columns,
     pub(super) gradient_steps: Steps,
     pub(super) jacobian_columns: Columns,
+    pub(super) jacobian_places: Places,
     pub(super) jacobian_steps: Steps,
     pub(super) hessian_columns: Columns,
+    pub(super) hessian_places: Places,
     /// Steps of gradients of the Lagrangian.
     pub(super) hessian_steps: Steps,
 }
@@ -31,15 +33,15 @@ fn second_order() -> f64 {
     f64::EPSILON.sqrt().sqrt()
 }
 
-/// The first entry (row, column) of a pattern; later ones with the same place are left 0.
-struct Places {
+/// Where a pattern has its entries; of those with the same place the first.
+#[derive(Debug, Default)]
+pub(super) struct Places {
     sorted: Vec<(usize, usize, usize)>,
 }
 
 impl Places {
-    fn new(pattern: &Pattern) -> Self {
-        let entries = pattern.rows.iter().zip(&pattern.cols).enumerate();
-        let mut sorted: Vec<_> = entries.map(|(k, (&i, &j))| (j, i, k)).collect();
+    pub fn new(pattern: &Pattern) -> Self {
+        let mut sorted: Vec<_> = pattern.entries().enumerate().map(|(k, (i, j))| (j, i, k)).collect();
         sorted.sort_unstable();
         Self { sorted }
     }
@@ -47,6 +49,34 @@ impl Places {
         let k = self.sorted.partition_point(|&(j, i, _)| (j, i) < (col, row));
         self.sorted.get(k).filter(|&&(j, i, _)| (j, i) == (col, row)).map(|e| e.2)
     }
+}
+
+/// The second derivative of f by variables i and j, each of which can be moved to two places; 0 if one of them is fixed.
+fn second_difference(
+    point: &mut [f64],
+    (i, (up, down)): (usize, (f64, f64)),
+    (j, (right, left)): (usize, (f64, f64)),
+    center: f64,
+    mut f: impl FnMut(&[f64]) -> Result<f64, EvalError>,
+) -> Result<f64, EvalError> {
+    if up == down || right == left {
+        return Ok(0.0);
+    }
+    let (xi, xj) = (point[i], point[j]);
+    let mut at = |a: f64, b: f64| {
+        (point[i], point[j]) = (a, b);
+        let value = f(point);
+        (point[i], point[j]) = (xi, xj);
+        value
+    };
+    if i != j {
+        let sum = at(up, right)? - at(up, left)? - at(down, right)? + at(down, left)?;
+        return Ok(sum / ((up - down) * (right - left)));
+    }
+    // Twice the second divided difference over x, up and down.
+    let (a, b) = (up - xi, down - xi);
+    let (above, below) = (at(up, up)? - center, at(down, down)? - center);
+    Ok(2.0 * (above / a - below / b) / (a - b))
 }
 
 impl ClosureProblem<'_> {
@@ -103,7 +133,7 @@ impl ClosureProblem<'_> {
         values.fill(0.0);
         let columns = std::mem::take(&mut self.hessian_columns);
         let mut steps = std::mem::take(&mut self.hessian_steps);
-        let places = self.parts.meta.hessian.as_ref().map(Places::new);
+        let places = std::mem::take(&mut self.hessian_places);
         let meta = &self.parts.meta;
         let fixed: Vec<bool> = meta.x_lower.iter().zip(&meta.x_upper).map(|(l, u)| l >= u).collect();
         let result = steps.differentiate(
@@ -112,8 +142,7 @@ impl ClosureProblem<'_> {
             x.len(),
             |x, g| self.lagrangian_gradient(x, sigma, y, g),
             |i, j, derivative| {
-                let place = places.as_ref().and_then(|p| p.find(i.max(j), i.min(j)));
-                if let Some(k) = place {
+                if let Some(k) = places.find(i.max(j), i.min(j)) {
                     // The column of a fixed variable is 0.
                     let both = i != j && !fixed[i] && !fixed[j];
                     values[k] += if both { 0.5 } else { 1.0 } * derivative;
@@ -121,6 +150,7 @@ impl ClosureProblem<'_> {
             },
         );
         self.hessian_columns = columns;
+        self.hessian_places = places;
         self.hessian_steps = steps;
         result
     }
@@ -134,36 +164,29 @@ impl ClosureProblem<'_> {
         values: &mut [f64],
     ) -> Result<(), EvalError> {
         values.fill(0.0);
-        let Some(places) = self.parts.meta.hessian.as_ref().map(Places::new) else { return Ok(()) };
-        let ends: Vec<(f64, f64)> = (0..x.len()).map(|j| self.second_places(j, x[j])).collect();
-        let mut point = x.to_vec();
         let center = self.lagrangian(x, sigma, y)?;
+        let places = std::mem::take(&mut self.hessian_places);
+        let mut point = std::mem::take(&mut self.point);
+        point.copy_from_slice(x);
+        let ends: Vec<(f64, f64)> = (0..x.len()).map(|j| self.second_places(j, x[j])).collect();
+        let mut result = Ok(());
         let mut last = None;
-        for &(j, i, k) in
-            places.sorted.iter().filter(|&&(j, i, _)| ends[j].0 != ends[j].1 && ends[i].0 != ends[i].1)
-        {
+        for &(j, i, k) in &places.sorted {
             if last.replace((j, i)) == Some((j, i)) {
                 continue;
             }
-            let ((up, down), (right, left)) = (ends[i], ends[j]);
-            let mut at = |xi: f64, xj: f64| {
-                point[i] = xi;
-                point[j] = xj;
-                let value = self.lagrangian(&point, sigma, y);
-                (point[i], point[j]) = (x[i], x[j]);
-                value
-            };
-            if i != j {
-                let sum = at(up, right)? - at(up, left)? - at(down, right)? + at(down, left)?;
-                values[k] = sum / ((up - down) * (right - left));
-                continue;
+            let lagrangian = |x: &[f64]| self.lagrangian(x, sigma, y);
+            match second_difference(&mut point, (i, ends[i]), (j, ends[j]), center, lagrangian) {
+                Ok(value) => values[k] = value,
+                Err(e) => {
+                    result = Err(e);
+                    break;
+                }
             }
-            // Divided differences over x, up and down: twice the second one.
-            let (a, b) = (up - x[i], down - x[i]);
-            let (above, below) = (at(up, up)? - center, at(down, down)? - center);
-            values[k] = 2.0 * (above / a - below / b) / (a - b);
         }
-        Ok(())
+        self.point = point;
+        self.hessian_places = places;
+        result
     }
 
     /// Two places for a second difference by variable j.
@@ -319,7 +342,7 @@ impl Nlp for ClosureProblem<'_> {
         match (&mut self.parts.jacobian, &mut self.parts.constraints) {
             (Some(Source::Given(jacobian)), _) => jacobian(x, values),
             (Some(Source::Differences), Some(c)) => {
-                let Some(places) = self.parts.meta.jacobian.as_ref().map(Places::new) else { return Ok(()) };
+                let places = &self.jacobian_places;
                 let all = |x: &[f64], out: &mut [f64]| {
                     out.fill(0.0);
                     c(x, out);

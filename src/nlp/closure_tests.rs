@@ -338,3 +338,40 @@ fn products_by_differences_stay_inside_the_bounds() {
     }
     assert!(!outside.get());
 }
+
+/// (function, derivative, point, error allowed): what a step must cope with.
+type Kind = (&'static str, fn(f64) -> f64, fn(f64) -> f64, f64, f64);
+
+const KINDS: [Kind; 14] = [
+    ("constant", |_| 3.0, |_| 0.0, 1.0, 1e-12),
+    ("zero crossing", |x| x * x - 1.0, |x| 2.0 * x, 1.0, 1e-9),
+    ("cancellation", |x| 1.0 - 2.0 * x + x * x, |x| 2.0 * x - 2.0, 1.0 + 1e-8, 1e-9),
+    ("offset", |x| 1e8 + x.sin(), f64::cos, 0.3, 1e-2),
+    ("flat quartic", |x| x.powi(4), |x| 4.0 * x.powi(3), 1e-3, 1e-12),
+    ("root", f64::sqrt, |x| 0.5 / x.sqrt(), 1e-8, 1e-5),
+    ("reciprocal", |x| 1.0 / x, |x| -1.0 / (x * x), 1e-12, 1e16),
+    ("logarithm", f64::ln, |x| 1.0 / x, 1e-7, 1e-1),
+    ("fast wave", |x| (1e5 * x).sin(), |x| 1e5 * (1e5 * x).cos(), 0.4, 1e-2),
+    ("steep away from 0", |x| (1e6 * (x - 2.0)).exp(), |x| 1e6 * (1e6 * (x - 2.0)).exp(), 2.0, 1e-2),
+    ("large variable", |x| (x / 1e9).powi(3), |x| 3e-9 * (x / 1e9).powi(2), 2e9, 1e-17),
+    ("step function's slope", |x| (1e3 * x).tanh(), |x| 1e3 / (1e3 * x).cosh().powi(2), 1e-4, 1e-6),
+    ("kink beside it", |x| (x - 1.0).abs(), |x| (x - 1.0).signum(), 1.0 + 1e-7, 1e-7),
+    ("denormal", |x| 1e-300 * x, |_| 1e-300, 0.5, 1e-306),
+];
+
+#[test]
+fn steps_cope_with_functions_of_many_kinds() {
+    for (name, f, derivative, x, allowed) in KINDS {
+        let mut p = Problem::new(name, 1)
+            .bounds(&[0.0], &[1e30])
+            .objective(move |x| f(x[0]))
+            .gradient_by_differences()
+            .limited_memory_hessian()
+            .build()
+            .unwrap();
+        let mut g = [0.0];
+        p.grad(&[x], &mut g).unwrap();
+        let (error, want) = ((g[0] - derivative(x)).abs(), derivative(x));
+        assert!(error <= allowed, "{name}: {} instead of {want}", g[0]);
+    }
+}

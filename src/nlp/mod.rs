@@ -53,6 +53,10 @@ impl Pattern {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
+    /// (row, column) of each entry.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.rows.iter().copied().zip(self.cols.iter().copied())
+    }
     /// All entries of an `nrows` x `ncols` matrix, row by row.
     pub fn dense(nrows: usize, ncols: usize) -> Self {
         let rows = (0..nrows).flat_map(|i| std::iter::repeat_n(i, ncols)).collect();

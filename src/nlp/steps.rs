@@ -48,6 +48,14 @@ pub(crate) struct Steps {
     lower: Vec<f64>,
     upper: Vec<f64>,
     known: Vec<Option<Known>>,
+    work: Work,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    point: Vec<f64>,
+    /// f0, f_a, f_b.
+    values: [Vec<f64>; 3],
 }
 
 /// The search for the step of one column.
@@ -66,7 +74,12 @@ struct Search {
 
 impl Steps {
     pub fn new(lower: &[f64], upper: &[f64]) -> Self {
-        Self { lower: lower.to_vec(), upper: upper.to_vec(), known: vec![None; lower.len()] }
+        Self {
+            lower: lower.to_vec(),
+            upper: upper.to_vec(),
+            known: vec![None; lower.len()],
+            work: Work::default(),
+        }
     }
 
     /// Distance to the nearer bound.
@@ -106,50 +119,95 @@ impl Steps {
         mut eval: impl FnMut(&[f64], &mut [f64]) -> Result<(), EvalError>,
         mut out: impl FnMut(usize, usize, f64),
     ) -> Result<(), EvalError> {
-        let mut f0 = vec![0.0; len];
-        eval(x, &mut f0)?;
-        let (mut fa, mut fb) = (vec![0.0; len], vec![0.0; len]);
-        let mut point = x.to_vec();
-        for group in &columns.groups {
-            let movable = group.iter().filter(|&&j| self.lower[j] < self.upper[j]);
-            let mut open: Vec<Search> = movable.map(|&j| Search::new(j, self.step(j, x[j]))).collect();
-            for &j in group.iter().filter(|&&j| self.lower[j] >= self.upper[j]) {
-                columns.rows[j].iter().for_each(|&i| out(i, j, 0.0));
-            }
-            while !open.is_empty() {
-                let places: Vec<(f64, f64)> =
-                    open.iter().map(|s| self.places(s.column, x[s.column], s.h)).collect();
-                for (first, values) in [(true, &mut fa), (false, &mut fb)] {
-                    for (s, (a, b)) in open.iter().zip(&places) {
-                        point[s.column] = if first { *a } else { *b };
-                    }
-                    // Where the function fails, a shorter step may not.
-                    if eval(&point, values).is_err() {
-                        values.fill(f64::NAN);
-                    }
-                }
-                open.iter().for_each(|s| point[s.column] = x[s.column]);
-                let mut places = places.iter();
-                open.retain_mut(|s| {
-                    let j = s.column;
-                    let Some(&(a, b)) = places.next() else { return false };
-                    let stencil = Stencil { a: a - x[j], b: b - x[j], f0: &f0, fa: &fa, fb: &fb };
-                    let Some((h, length_is_new)) =
-                        s.look(&stencil, &columns.rows[j], self.known(j, x[j]).is_some())
-                    else {
-                        s.shorten(self.room(j, x[j]));
-                        return true;
-                    };
-                    if length_is_new {
-                        let room = self.room(j, x[j]);
-                        self.known[j] = Some(Known { x: x[j], room, length: h / first_order() });
-                    }
-                    columns.rows[j].iter().zip(&s.best).for_each(|(&i, v)| out(i, j, *v));
-                    false
-                });
+        let mut work = std::mem::take(&mut self.work);
+        work.values.iter_mut().for_each(|v| v.resize(len, 0.0));
+        work.point.clear();
+        work.point.extend_from_slice(x);
+        let result = eval(x, &mut work.values[0]);
+        if result.is_ok() {
+            for group in &columns.groups {
+                self.group(x, group, columns, &mut work, &mut eval, &mut out);
             }
         }
-        Ok(())
+        self.work = work;
+        result
+    }
+
+    /// The columns of one group.
+    fn group(
+        &mut self,
+        x: &[f64],
+        group: &[usize],
+        columns: &Columns,
+        work: &mut Work,
+        eval: &mut impl FnMut(&[f64], &mut [f64]) -> Result<(), EvalError>,
+        out: &mut impl FnMut(usize, usize, f64),
+    ) {
+        let is_fixed = |steps: &Self, j: usize| steps.lower[j] >= steps.upper[j];
+        let steps = group.iter().filter(|&&j| !is_fixed(self, j)).map(|&j| (j, self.step(j, x[j])));
+        self.evaluate(x, steps, work, eval);
+        let mut open = Vec::new();
+        for &j in group {
+            let rows = &columns.rows[j];
+            if is_fixed(self, j) {
+                rows.iter().for_each(|&i| out(i, j, 0.0));
+                continue;
+            }
+            let h = self.step(j, x[j]);
+            let stencil = self.stencil(j, x[j], h, work);
+            let finite = stencil.a != 0.0 && rows.iter().all(|&i| stencil.derivative(i).is_finite());
+            let suspicious = |i: usize| stencil.second_difference(i) > SUSPICIOUS * stencil.size(i);
+            if finite && (self.known(j, x[j]).is_some() || !rows.iter().any(|&i| suspicious(i))) {
+                rows.iter().for_each(|&i| out(i, j, stencil.derivative(i)));
+            } else {
+                open.push(Search::new(j, h, rows.iter().map(|&i| stencil.derivative(i)).collect()));
+            }
+        }
+        while !open.is_empty() {
+            open.iter_mut().for_each(|s| s.shorten(self.room(s.column, x[s.column])));
+            self.evaluate(x, open.iter().map(|s| (s.column, s.h)), work, eval);
+            open.retain_mut(|s| {
+                let (j, rows) = (s.column, &columns.rows[s.column]);
+                let stencil = self.stencil(j, x[j], s.h, work);
+                if !s.ends(&stencil, rows) {
+                    return true;
+                }
+                if s.best_gap.is_finite() {
+                    let room = self.room(j, x[j]);
+                    self.known[j] = Some(Known { x: x[j], room, length: s.best_h / first_order() });
+                }
+                rows.iter().zip(&s.best).for_each(|(&i, v)| out(i, j, *v));
+                false
+            });
+        }
+    }
+
+    /// The functions with these variables moved by these steps, first to one place, then to the other.
+    fn evaluate(
+        &self,
+        x: &[f64],
+        steps: impl Iterator<Item = (usize, f64)> + Clone,
+        work: &mut Work,
+        eval: &mut impl FnMut(&[f64], &mut [f64]) -> Result<(), EvalError>,
+    ) {
+        for first in [true, false] {
+            for (j, h) in steps.clone() {
+                let (a, b) = self.places(j, x[j], h);
+                work.point[j] = if first { a } else { b };
+            }
+            let values = &mut work.values[if first { 1 } else { 2 }];
+            // Where the function fails, a shorter step may not.
+            if eval(&work.point, values).is_err() {
+                values.fill(f64::NAN);
+            }
+        }
+        steps.for_each(|(j, _)| work.point[j] = x[j]);
+    }
+
+    fn stencil<'a>(&self, j: usize, x: f64, h: f64, work: &'a Work) -> Stencil<'a> {
+        let (a, b) = self.places(j, x, h);
+        let [f0, fa, fb] = &work.values;
+        Stencil { a: a - x, b: b - x, f0, fa, fb }
     }
 
     fn step(&self, j: usize, x: f64) -> f64 {
@@ -189,60 +247,48 @@ impl Stencil<'_> {
 }
 
 impl Search {
-    fn new(column: usize, h: f64) -> Self {
+    /// From the derivatives at the usual step.
+    fn new(column: usize, h: f64, derivatives: Vec<f64>) -> Self {
         Self {
             column,
             h,
             last_h: h,
-            last: Vec::new(),
-            best: Vec::new(),
+            best: derivatives.clone(),
+            last: derivatives,
             best_h: h,
             best_gap: f64::INFINITY,
-            tried: 0,
+            tried: 1,
             since_best: 0,
         }
     }
 
-    /// Takes the values at a step. `Some((h, true))` ends the search, with the derivatives in `best`; `false`: nothing was learned of
-    /// the length.
-    fn look(&mut self, s: &Stencil<'_>, rows: &[usize], known: bool) -> Option<(f64, bool)> {
+    /// Takes the values at a step; true: no other one will be better.
+    fn ends(&mut self, s: &Stencil<'_>, rows: &[usize]) -> bool {
         let now: Vec<f64> = rows.iter().map(|&i| s.derivative(i)).collect();
-        let finite = s.a != 0.0 && now.iter().all(|d| d.is_finite());
         self.tried += 1;
-        if self.tried == 1 {
-            let suspicious = |&i: &usize| s.second_difference(i) > SUSPICIOUS * s.size(i);
-            let ends = finite && (known || !rows.iter().any(suspicious));
-            self.best = now.clone();
-            self.last = now;
-            return ends.then_some((self.h, false));
-        }
-        let (mut gap, mut all_noise) = (0.0f64, true);
+        let (mut gap, mut only_noise) = (0.0f64, true);
         for ((&i, new), old) in rows.iter().zip(&now).zip(&self.last) {
             let noise = NOISE * f64::EPSILON * s.size(i) / s.a.abs();
             let difference = (new - old).abs();
-            all_noise &= difference <= noise;
-            let allowed = noise + AGREE * new.abs();
-            if difference > 0.0 || !difference.is_finite() {
-                gap = if difference.is_finite() { gap.max(difference / allowed) } else { f64::INFINITY };
+            only_noise &= difference <= noise;
+            if !difference.is_finite() {
+                gap = f64::INFINITY;
+            } else if difference > 0.0 {
+                gap = gap.max(difference / (noise + AGREE * new.abs()));
             }
         }
-        // Of two that differ by rounding only, the longer step has less of it.
-        let longer = all_noise && finite;
         if gap < self.best_gap || !self.best_gap.is_finite() {
             self.best_gap = gap;
-            self.best_h = if longer { self.last_h } else { self.h };
-            self.best = if longer { self.last.clone() } else { now.clone() };
+            // Of two that differ by rounding only, the longer step has less of it.
+            self.best_h = if only_noise { self.last_h } else { self.h };
+            self.best.clone_from(if only_noise { &self.last } else { &now });
             self.since_best = 0;
         } else {
             self.since_best += 1;
         }
         self.last = now;
-        let below_spacing = s.a == 0.0;
-        let ends = gap <= 1.0
-            || below_spacing
-            || self.tried >= MOST_STEPS
-            || (self.since_best >= PATIENCE && self.best_gap.is_finite());
-        ends.then_some((self.best_h, self.best_gap.is_finite()))
+        let found = self.best_gap.is_finite();
+        gap <= 1.0 || s.a == 0.0 || self.tried >= MOST_STEPS || (found && self.since_best >= PATIENCE)
     }
 
     /// The next step; beside a bound, where functions may be singular, one that belongs to the distance from it.

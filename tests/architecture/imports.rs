@@ -461,6 +461,6 @@ pub fn check() {
     assert_eq!(used, want);
     assert_eq!(module.aliases.get("C").map(|p| p.join("::")), Some("one::B".to_string()));
     assert_eq!(module.aliases.get("On").map(|p| p.join("::")), Some("handed::On".to_string()));
-    assert!(only_tests.contains(&["a", "b", "apart"].map(String::from).to_vec()));
+    assert!(only_tests.contains(["a", "b", "apart"].map(String::from).as_slice()));
     assert_eq!(only_tests.len(), 1);
 }
