@@ -87,6 +87,10 @@ pub struct Ldl {
     in_vain: u32,
     /// How often strict pivots were too dear to settle doubts about the inertia.
     dear: u32,
+    /// How often in a row they only confirmed it.
+    confirmed: u32,
+    /// Eigenvalues of D that could be rounding.
+    doubtful: usize,
     /// Multiplications of the last factorization with the given u.
     usual_work: f64,
     /// Symbolic analyses of this pattern.
@@ -138,6 +142,8 @@ impl Ldl {
             next_threshold: 0.0,
             in_vain: 0,
             dear: 0,
+            confirmed: 0,
+            doubtful: 0,
             usual_work: f64::INFINITY,
             analyses: 0,
             times: FactorTimes::default(),
@@ -158,6 +164,12 @@ impl Ldl {
     /// Where the time of the last `prepare` went. Measured: nothing depends on it.
     pub fn times(&self) -> FactorTimes {
         self.times
+    }
+
+    /// Eigenvalues of D of the last sparse factorization that count as positive or negative and could be rounding; strict pivots were too dear to
+    /// tell, or did not suffice.
+    pub fn doubtful_pivots(&self) -> usize {
+        self.doubtful
     }
 
     /// Takes over the pattern unless it is the one at hand.
@@ -184,7 +196,7 @@ impl Ldl {
         resize(n, &mut [&mut self.scale, &mut self.residual, &mut self.best]);
         self.scale.fill(1.0);
         self.sparse = None;
-        (self.analyses, self.in_vain, self.dear) = (0, 0, 0);
+        (self.analyses, self.in_vain, self.dear, self.confirmed) = (0, 0, 0, 0);
         self.next_threshold = self.options.pivot_threshold;
         self.usual_work = f64::INFINITY;
         Ok(())
@@ -235,9 +247,10 @@ impl Ldl {
         self.threshold = self.next_threshold;
         let prepared = self.factor_values(stop)?;
         let planned = self.sparse.as_ref().map_or(0.0, |s| s.symbolic.work);
-        if prepared.perturbed_pivots > 0
+        if self.doubtful > 0
             && self.threshold < STRICT
             && self.dear < MOST_IN_VAIN
+            && self.confirmed < MOST_IN_VAIN
             && prepared.work <= FILLED_UP * planned
         {
             return self.settle_doubts(prepared, stop);
@@ -246,13 +259,17 @@ impl Ldl {
     }
 
     /// Where eigenvalues of D could be rounding, as in singular matrices, strict pivots tell: once more with those, but not for more than
-    /// KEEP times the work. If that does not suffice, the doubts stay. The next matrix is factorized as this one was at first.
+    /// KEEP times the work, and no more for this pattern after three confirmations. If that does not suffice, the doubts stay. The next matrix is factorized as this one was at first.
     fn settle_doubts(&mut self, first: Prepared, stop: &StopToken) -> Result<Prepared, LinSolError> {
         let given = std::mem::replace(&mut self.threshold, STRICT);
         let most = KEEP * first.work;
         let second = self.factor_within(most, stop)?;
         let (spent, result) = match second {
-            Some(second) => (first.work, second),
+            Some(second) => {
+                let same = second.inertia == first.inertia;
+                self.confirmed = if same { self.confirmed + 1 } else { 0 };
+                (first.work, second)
+            }
             None => {
                 self.dear += 1;
                 self.threshold = given;
@@ -277,9 +294,10 @@ impl Ldl {
         }
         let Some(sparse) = &mut self.sparse else { return Err(not_prepared()) };
         self.state = State::Empty;
-        let Some((inertia, perturbed_pivots)) = sparse.factor(&self.values, limits, most, stop)? else {
+        let Some((inertia, doubtful)) = sparse.factor(&self.values, limits, most, stop)? else {
             return Ok(None);
         };
+        self.doubtful = doubtful;
         self.state = State::Sparse;
         let (factor_nonzeros, work) = (sparse.factor_nonzeros(), sparse.work());
         if self.threshold == self.options.pivot_threshold {
@@ -287,7 +305,7 @@ impl Ldl {
         }
         let keeps = work <= KEEP * self.usual_work;
         self.next_threshold = if keeps { self.threshold } else { self.options.pivot_threshold };
-        Ok(Some(Prepared { inertia: Some(inertia), factor_nonzeros, perturbed_pivots, work }))
+        Ok(Some(Prepared { inertia: Some(inertia), factor_nonzeros, perturbed_pivots: 0, work }))
     }
 
     /// Whether a residual r = |b - A x| is more than rounding, that is, whether other pivots could make it smaller.
@@ -308,8 +326,8 @@ impl Ldl {
         for ((size, s), b) in size.iter_mut().zip(&self.scale).zip(b) {
             *size = *size / s + b.abs();
         }
-        // Written so that NaN is poor.
-        !(r <= ROUNDING * norm2(size))
+        let limit = ROUNDING * norm2(size);
+        r.is_nan() || limit.is_nan() || r > limit
     }
 
     /// Factorizes the same matrix with a larger u; false if u is as large as it may be.
