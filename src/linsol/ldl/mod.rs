@@ -308,23 +308,20 @@ impl Ldl {
         Ok(Some(Prepared { inertia: Some(inertia), factor_nonzeros, perturbed_pivots: 0, work }))
     }
 
-    /// Whether a residual r = |b - A x| is more than rounding, that is, whether other pivots could make it smaller.
-    /// With S A S = `values` and y = S^-1 x: |A| |x| = S^-1 |S A S| |y|. Overwrites `best`.
-    fn is_poor(&mut self, b: &[f64], x: &[f64], r: f64) -> bool {
+    /// Whether a residual r = |b - A x| is more than rounding, that is, whether other pivots could make it smaller. Overwrites `best`.
+    fn is_poor(&mut self, a: &dyn LinOp, b: &[f64], x: &[f64], r: f64) -> bool {
+        let Some(a) = a.as_sparse() else { return true };
         let size = &mut self.best;
-        size.fill(0.0);
-        for j in 0..self.n {
-            let yj = (x[j] / self.scale[j]).abs();
-            for p in self.col_ptr[j]..self.col_ptr[j + 1] {
-                let (i, v) = (self.row_idx[p], self.values[p].abs());
-                size[i] += v * yj;
+        size.copy_from_slice(b);
+        size.iter_mut().for_each(|v| *v = v.abs());
+        for j in 0..a.ncols {
+            for p in a.col_ptr[j]..a.col_ptr[j + 1] {
+                let (i, v) = (a.row_idx[p], a.values[p].abs());
+                size[i] += v * x[j].abs();
                 if i != j {
-                    size[j] += v * (x[i] / self.scale[i]).abs();
+                    size[j] += v * x[i].abs();
                 }
             }
-        }
-        for ((size, s), b) in size.iter_mut().zip(&self.scale).zip(b) {
-            *size = *size / s + b.abs();
         }
         let limit = ROUNDING * norm2(size);
         r.is_nan() || limit.is_nan() || r > limit
@@ -453,11 +450,17 @@ impl LinearSolver for Ldl {
         stop: &StopToken,
     ) -> Result<Solved, LinSolError> {
         let Some(start) = begin(NAME, self.n, a, b, x, &mut self.residual)? else {
-            return Ok(Solved { relative_residual: 0.0, iterations: 0, end: SolveEnd::Reached });
+            return Ok(Solved {
+                relative_residual: 0.0,
+                at_rounding: false,
+                iterations: 0,
+                end: SolveEnd::Reached,
+            });
         };
         let (norm_b, mut r) = (start.norm_b, start.norm_r);
         let target = accuracy.relative * norm_b;
-        let mut iterations = 0;
+        let (mut iterations, mut at_rounding) = (0, false);
+        let from_zero = x.iter().all(|v| *v == 0.0);
         let end = loop {
             if r <= target {
                 break SolveEnd::Reached;
@@ -472,19 +475,24 @@ impl LinearSolver for Ldl {
             self.correct(x)?;
             iterations += 1;
             let new = residual(a, b, x, &mut self.residual);
-            let improved = new < r;
             // Not even halved: rounding level, or a singular inconsistent system.
             let stalled = new.is_nan() || new > 0.5 * r;
-            if improved {
+            // Where x is large beside b, even rounding may exceed b: the first solution counts all the same.
+            let first = new >= r && from_zero && iterations == 1 && !self.is_poor(a, b, x, new);
+            if new < r || first {
                 r = new;
+            } else if from_zero && iterations == 1 {
+                x.fill(0.0);
             } else {
                 x.copy_from_slice(&self.best);
             }
             if stalled && r > target {
+                let doubtful = r > POOR * norm_b;
+                at_rounding = first || doubtful && !self.is_poor(a, b, x, r);
                 let stricter = self.state == State::Sparse
-                    && r > POOR * norm_b
+                    && doubtful
+                    && !at_rounding
                     && self.in_vain < MOST_IN_VAIN
-                    && self.is_poor(b, x, r)
                     && self.factor_more_strictly(stop)?;
                 if !stricter {
                     break SolveEnd::Stagnated;
@@ -492,6 +500,6 @@ impl LinearSolver for Ldl {
                 residual(a, b, x, &mut self.residual);
             }
         };
-        Ok(Solved { relative_residual: r / norm_b, iterations, end })
+        Ok(Solved { relative_residual: r / norm_b, at_rounding, iterations, end })
     }
 }
