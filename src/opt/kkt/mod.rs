@@ -3,6 +3,7 @@
 
 mod direction;
 mod inertia;
+mod lanczos;
 mod matrix;
 mod normal_equations;
 mod norms;
@@ -24,7 +25,7 @@ use crate::observe::StopToken;
 use crate::report::LinearStats;
 use matrix::KktMatrix;
 use normal_equations::NormalEquations;
-use norms::LanczosWork;
+use lanczos::LanczosWork;
 use operator::KktOperator;
 
 /// Delta for rank-deficient Jacobians, relative to the scaled problem.

@@ -9,7 +9,7 @@
 //! places in the Jacobian of a point and in the KKT matrix.
 
 use super::bounds::Bounds;
-use super::scaling::Scale;
+use super::scale::Scale;
 use crate::linalg::{SparseMatrix, SparseRef, Storage};
 use crate::nlp::{INFINITE_BOUND, NlpMeta, Pattern};
 

@@ -7,6 +7,7 @@ mod back;
 mod bounds;
 mod evaluator;
 mod form;
+mod scale;
 mod scaling;
 mod start;
 

@@ -3,7 +3,7 @@
 use super::bounds::Bounds;
 use super::evaluator::{Buffers, catching};
 use super::form::Form;
-use super::scaling::TARGET_GRADIENT;
+use super::scale::TARGET_GRADIENT;
 use crate::linalg::norm_inf;
 use crate::nlp::{Nlp, NlpMeta};
 use crate::opt::options::{Options, WarmStart};
