@@ -22,6 +22,9 @@ pub(super) struct Judge {
     decades: Vec<Decade>,
     /// |d_j| <= FLAT (1 + |x_j|) does not hold for the Newton step from the confirmed point.
     pub flat: bool,
+    /// Points refused because a step promised a lower objective, and the objective at the first.
+    pub refusals: u32,
+    pub refused_at: f64,
     /// The confirmed point has negative curvature and could not be left.
     pub saddle: bool,
     /// Escapes from saddles.
@@ -43,7 +46,7 @@ impl Judge {
     /// Nothing is known.
     pub fn restart(&mut self) {
         self.decades.clear();
-        (self.flat, self.saddle) = (false, false);
+        (self.flat, self.saddle, self.refusals) = (false, false, 0);
         (self.falls, self.fallen_to, self.fallen_at) = (0, 0.0, 0.0);
     }
 
