@@ -126,11 +126,11 @@ pub(super) fn confirm(s: &mut Solve<'_>) -> Confirmation {
     }
     // Promises that are not kept: a curved valley, so flat that the objective hardly falls.
     let f = s.at.current.f;
-    if s.judge.refusals == 0 {
-        s.judge.refused_at = f;
+    if s.judge.refusals == 0 || s.judge.refused_at - f >= worth {
+        (s.judge.refusals, s.judge.refused_at) = (0, f);
     }
     s.judge.refusals += 1;
-    if s.judge.refusals > MOST_REFUSALS && s.judge.refused_at - f < worth {
+    if s.judge.refusals > MOST_REFUSALS {
         s.judge.flat = true;
         return Confirmation::Solved;
     }
