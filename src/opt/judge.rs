@@ -45,6 +45,12 @@ impl Judge {
         (self.falls, self.fallen_to, self.fallen_at) = (0, 0.0, 0.0);
     }
 
+    /// Another solve begins.
+    pub fn renew(&mut self) {
+        self.restart();
+        self.escapes = 0;
+    }
+
     /// Remembers what grows while the residual falls.
     pub fn note(&mut self, p: &Point, scaled: f64) {
         let begins = self.decades.last().is_none_or(|d| scaled <= 0.1 * d.residual);
