@@ -10,6 +10,8 @@ const LARGE_MULTIPLIER: f64 = 1e3;
 const MULTIPLIER_GROWTH: f64 = 1.8;
 const VARIABLE_GROWTH: f64 = 1.3;
 const DECADES: usize = 3;
+/// Residuals from 1e20 to 1e-20 have room from the start.
+const MOST_DECADES: usize = 40;
 
 /// What the judge remembers of a solve.
 #[derive(Debug, Default)]
@@ -38,6 +40,17 @@ struct Decade {
 }
 
 impl Judge {
+    /// For a problem with n variables (the user's) and m constraints.
+    pub fn new(n: usize, m: usize) -> Self {
+        let mut judge = Self::default();
+        judge.decades.reserve(MOST_DECADES);
+        let o = &mut judge.original;
+        for (v, length) in [(&mut o.x, n), (&mut o.z, n), (&mut o.y, m), (&mut o.c, m)] {
+            v.resize(length, 0.0);
+        }
+        judge
+    }
+
     /// Nothing is known.
     pub fn restart(&mut self) {
         self.decades.clear();

@@ -146,7 +146,7 @@ impl Setup {
         Ok(Self {
             at: Iterate::new(&form),
             budget: Budget::new(stop, options.max_iterations, options.max_evaluations),
-            judge: Judge::default(),
+            judge: Judge::new(nlp.meta().n(), nlp.meta().m()),
             form,
             work,
             first,
@@ -279,7 +279,11 @@ pub enum Start<'a> {
 ///
 /// let mut solver = Solver::new(Options::default())?;
 /// for target in [3.0, 3.1] {
-///     let mut problem = Problem::minimize("near", vec![0.0], move |x| (x[0] - target).powi(2)).build()?;
+///     let mut problem = Problem::new("near", 1)
+///         .objective(move |x| (x[0] - target).powi(2))
+///         .gradient(move |x, g| g[0] = 2.0 * (x[0] - target))
+///         .hessian(|_, sigma, _, h| h[0] = 2.0 * sigma)
+///         .build()?;
 ///     let report = solver.solve(&mut problem, Start::Last, &mut Silent)?;
 ///     assert!(report.solved() && (report.x[0] - target).abs() < 1e-6);
 /// }

@@ -402,6 +402,7 @@ impl Search {
         if row.violation_first {
             let form = &*s.problem.form;
             let phase = self.methods.least_violation.get_or_insert_with(|| LeastViolation::new(form));
+            phase.renew();
             phase.set_goal(Goal { violation: s.options.tolerance, filter: None });
             match run(phase, s) {
                 PhaseEnd::Feasible => {}

@@ -6,6 +6,8 @@
 //!
 //! from a given state; and Hock-Schittkowski 71 with right-hand sides that can be moved.
 
+#![allow(dead_code)]
+
 use costate::nlp::{EvalError, Nlp, NlpMeta, Pattern};
 use costate::opt::WarmStart;
 
@@ -116,6 +118,8 @@ impl States {
 /// min x0 x3 (x0 + x1 + x2) + x2, x0 x1 x2 x3 >= a, |x|^2 = b, 1 <= x <= 5; a = 25, b = 40.
 pub struct Hs71 {
     meta: NlpMeta,
+    /// Times x1 in the objective.
+    pub tilt: f64,
 }
 
 impl Hs71 {
@@ -126,7 +130,7 @@ impl Hs71 {
         meta.x0.copy_from_slice(&[1.0, 5.0, 5.0, 1.0]);
         meta.jacobian = Some(Pattern::dense(2, 4));
         meta.hessian = Some(Pattern::dense_lower(4));
-        let mut new = Self { meta };
+        let mut new = Self { meta, tilt: 0.0 };
         new.set_sides(25.0, 40.0);
         new
     }
@@ -146,11 +150,11 @@ impl Nlp for Hs71 {
         &self.meta
     }
     fn obj(&mut self, x: &[f64]) -> Result<f64, EvalError> {
-        Ok(x[0] * x[3] * (x[0] + x[1] + x[2]) + x[2])
+        Ok(x[0] * x[3] * (x[0] + x[1] + x[2]) + x[2] + self.tilt * x[1])
     }
     fn grad(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), EvalError> {
         let s = x[0] + x[1] + x[2];
-        g.copy_from_slice(&[x[3] * (s + x[0]), x[0] * x[3], x[0] * x[3] + 1.0, x[0] * s]);
+        g.copy_from_slice(&[x[3] * (s + x[0]), x[0] * x[3] + self.tilt, x[0] * x[3] + 1.0, x[0] * s]);
         Ok(())
     }
     fn cons(&mut self, x: &[f64], c: &mut [f64]) -> Result<(), EvalError> {

@@ -62,6 +62,7 @@ impl InteriorPoint {
     pub fn renew(&mut self, with: With, warm: bool) {
         self.barrier.with = with;
         self.warm = warm;
+        self.restoration.iter_mut().for_each(|phase| phase.renew());
     }
 
     /// K of the first step, without regularization, is filled.

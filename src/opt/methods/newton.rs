@@ -91,6 +91,7 @@ impl Newton {
     /// As new, with its memory.
     pub fn renew(&mut self, with: With) {
         self.exact.renew();
+        self.restoration.iter_mut().for_each(|phase| phase.renew());
         self.with = with;
         (self.rounds, self.last) = (0, f64::INFINITY);
     }
