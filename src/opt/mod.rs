@@ -13,9 +13,10 @@
 //! - `phase`: what the phases of a solve share;
 //! - `globalization`: which steps are accepted;
 //! - `verdict`: the tests that end a solve;
-//! - `methods`: four iterations on one loop;
+//! - `methods`: five iterations on one loop;
 //! - `strategy`: which methods are tried, as tables;
-//! - `solver`: from the problem to the report.
+//! - `sensitivity`: derivatives of a solution;
+//! - `solver`: from the problem to the report, and many solves with one structure.
 
 mod budget;
 mod globalization;
@@ -27,6 +28,7 @@ mod methods;
 mod options;
 mod phase;
 mod problem;
+mod sensitivity;
 mod solver;
 mod strategy;
 #[cfg(test)]
@@ -37,4 +39,5 @@ mod verdict;
 mod watch;
 
 pub use options::{AccuracyRule, HessianModel, Method, Options, WarmStart};
-pub use solver::{first_kkt_matrix, solve};
+pub use sensitivity::{ProblemChange, Sensitivity, SolutionChange};
+pub use solver::{Solver, Start, first_kkt_matrix, solve};

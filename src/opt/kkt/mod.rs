@@ -141,6 +141,11 @@ impl Kkt {
         }
     }
 
+    /// The solver, for another K.
+    pub fn into_solver(self) -> Box<dyn LinearSolver> {
+        self.solver
+    }
+
     /// Counts of a new solve begin.
     pub fn reset_counts(&mut self) {
         (self.stats.solves, self.stats.inner_iterations, self.stats.factorizations) = (0, 0, 0);

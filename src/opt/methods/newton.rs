@@ -93,6 +93,14 @@ impl Newton {
         }
     }
 
+    /// As new, with its memory.
+    pub fn renew(&mut self, with: With) {
+        self.exact.renew();
+        self.restoration.iter_mut().for_each(|phase| phase.renew());
+        self.with = with;
+        (self.rounds, self.last) = (0, f64::INFINITY);
+    }
+
     /// A new round from the current point; only that J is deficient is remembered.
     fn begin_round(&mut self, s: &mut Solve<'_>) {
         let deficient = s.kkt.memory.deficient;

@@ -16,7 +16,7 @@ impl Form {
         if self.m <= self.n {
             self.scale_rows(c, jacobian);
         } else {
-            self.scale.steep_rows = norm_inf(&self.row_sizes(jacobian)) > TARGET_GRADIENT;
+            self.scale.steep_rows = norm_inf(jacobian) > TARGET_GRADIENT;
         }
     }
 
@@ -37,25 +37,16 @@ impl Form {
         Some(ratio)
     }
 
-    /// Largest entries of the rows of J; zeros without a pattern.
-    fn row_sizes(&self, jacobian: &[f64]) -> Vec<f64> {
-        let mut largest = vec![0.0f64; self.m];
-        if let Some(pattern) = &self.jacobian {
-            for (&i, v) in pattern.row_idx.iter().zip(jacobian) {
-                largest[i] = largest[i].max(v.abs());
-            }
-        }
-        largest
-    }
-
     /// Scales rows that are not scaled yet, by their gradients at a point, which is rescaled.
     pub fn scale_rows(&mut self, c: &mut [f64], jacobian: &mut [f64]) {
-        let largest = self.row_sizes(jacobian);
         let Some(pattern) = &self.jacobian else { return };
+        // Largest entries of the rows, then their scales.
         let scale = &mut self.scale.constraints;
-        for (s, size) in scale.iter_mut().zip(largest) {
-            *s = factor(size, SMALLEST_ROW);
+        scale.fill(0.0);
+        for (&i, v) in pattern.row_idx.iter().zip(&*jacobian) {
+            scale[i] = scale[i].max(v.abs());
         }
+        scale.iter_mut().for_each(|s| *s = factor(*s, SMALLEST_ROW));
         for (&i, v) in pattern.row_idx.iter().zip(jacobian) {
             *v *= scale[i];
         }
