@@ -49,7 +49,11 @@ fn warm_starts_of_a_controller_give_the_same_optima_in_few_iterations() {
     for (p, f, u) in [(1.0, 2.2313322450, -1.0), (1.5, 6.7332217170, -1.0)] {
         problem.set_state(p, 0.0);
         let report = solve(&mut problem, &Options::default(), &mut Silent).unwrap();
-        assert!((report.objective - f).abs() < 1e-6 && (report.x[0] - u).abs() < 1e-6, "{}", report.objective);
+        assert!(
+            (report.objective - f).abs() < 1e-6 && (report.x[0] - u).abs() < 1e-6,
+            "{}",
+            report.objective
+        );
     }
     for (from, most) in [(From::Problem, 7.0), (From::Last, 3.0), (From::Shifted, 3.0)] {
         let (sum, iterations) = control(from);

@@ -374,7 +374,9 @@ impl Solver {
         let known = self.kept.is_some() && (report.x.len(), report.y.len()) == (n, m);
         let warm = match start {
             Start::Problem => self.options.warm_start.as_ref(),
-            Start::Last if known && report.x.iter().chain(&report.y).chain(&report.z).all(|v| v.is_finite()) => {
+            Start::Last
+                if known && report.x.iter().chain(&report.y).chain(&report.z).all(|v| v.is_finite()) =>
+            {
                 self.last.set(report);
                 Some(&self.last)
             }

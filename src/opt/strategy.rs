@@ -9,12 +9,13 @@ use rand::{RngExt, SeedableRng};
 use super::budget::Over;
 use super::hessian;
 use super::iterate::{Point, Residuals};
+use super::kkt::Regularization;
 use super::methods::{
     ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton, With,
-    run,
+    resume, run,
 };
 use super::options::{HessianModel, Method, Options};
-use super::phase::{PhaseEnd, Solve, over};
+use super::phase::{PhaseEnd, Solve, estimate_multipliers, over};
 use super::problem::{BadEvaluation, FirstPoint, Form, WARM_PUSH};
 use super::verdict;
 use crate::linalg::norm2;
@@ -81,6 +82,12 @@ const GENERAL: &[Row] =
 const OVERDETERMINED: &[Row] = &[VIOLATION_THEN_NEWTON];
 const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
 
+/// Iterations of a row in the first round, and growth of iterations and patience from round to round. A row that is slow is paused, and gone
+/// on with after the others: the total is at most a few times that of the best row, whichever that is (Luby, Sinclair, Zuckerman 1993).
+const SHARE: u64 = 1500;
+const ROUND_GROWTH: u64 = 4;
+/// Multipliers above this are not used as a start.
+const LARGEST_MULTIPLIER: f64 = 1e3;
 /// Fewer iterations than these are one row's.
 const SHORT_LIMIT: u64 = 600;
 /// A violation is less than another below this share of it.
@@ -213,6 +220,15 @@ struct Methods {
 }
 
 impl Methods {
+    /// The method of a row that has begun.
+    fn begun(&mut self, row: &Row) -> Option<&mut dyn Iteration> {
+        match row.method {
+            Kind::Newton => self.newton.as_mut().map(|m| m as _),
+            Kind::Interior => self.interior.as_mut().map(|m| m as _),
+            Kind::Augmented => self.augmented.as_mut().map(|m| m as _),
+        }
+    }
+
     /// The method of a row, as new.
     fn of(&mut self, row: &Row, form: &Form, options: &Options, warm: bool) -> &mut dyn Iteration {
         let with = row.with;
@@ -236,12 +252,30 @@ impl Methods {
     }
 }
 
+/// A row that was slow, to be gone on with in the next round.
+#[derive(Debug)]
+struct Paused {
+    k: usize,
+    point: Point,
+    memory: Regularization,
+    methods: Methods,
+}
+
+impl Paused {
+    fn keep(s: &Solve<'_>, k: usize, methods: Methods) -> Self {
+        Self { k, point: s.at.current.clone(), memory: s.kkt.memory, methods }
+    }
+}
+
 /// The rows of one solve and what they have led to.
 pub(super) struct Search {
     rows: Vec<Row>,
     pub first: FirstPoint,
     warm: bool,
     methods: Methods,
+    paused: Vec<Paused>,
+    /// The row that ran last was minimizing the violation.
+    in_violation: bool,
     /// The row that ran last, or that found the certificate.
     answer: Answer,
     /// A second derivative of the problem that is wrong, in standard variables and original scale.
@@ -256,6 +290,8 @@ impl Search {
             warm: false,
             first,
             methods: Methods::default(),
+            paused: Vec::new(),
+            in_violation: false,
             answer: Answer::Nothing,
             wrong_entry: None,
         }
@@ -278,6 +314,7 @@ impl Search {
     /// Nothing has led to anything.
     pub fn forget(&mut self) {
         (self.answer, self.wrong_entry) = (Answer::Nothing, None);
+        self.paused.clear();
     }
 
     /// The row that gave the answer, and where it started; nothing if none ran.
@@ -326,58 +363,87 @@ impl Search {
         {
             return end;
         }
-        let mut certified: Option<Certified> = None;
         let mut last = PhaseEnd::Over(Over::Iterations);
-        let mut k = 0;
-        while let Some(&row) = self.rows.get(k) {
-            // A certificate ends the search from this start; starts at random may help where they are sensible.
-            if certified.is_some() {
-                break;
-            }
-            if k > 0 && self.begin(s, &row, k).is_err() {
-                k += 1;
-                continue;
-            }
-            self.answer = Answer::Row(row, k);
-            self.grant(s, &row, self.rows.len() - k);
-            let end = self.run_row(s, &row);
-            s.budget.end_attempt();
-            let limited = is_limited(&end);
-            if !gave_up(&end) && !limited {
-                return end;
-            }
-            if let Some(least) = &certified {
-                let (least, now) = (norm2(&least.current.c), norm2(&s.at.current.c));
-                if limited && norm2(&s.at.best.c) < LESS * least {
+        for round in 0.. {
+            let mut k = 0;
+            while k < self.rows.len() {
+                let Some(end) = self.run_in_round(s, k, round) else {
+                    k += 1;
+                    continue;
+                };
+                if end == PhaseEnd::Stationary {
+                    return self.other_starts(s, Certified::keep(s));
+                }
+                if !gave_up(&end) {
                     return end;
                 }
-                if end == PhaseEnd::Stationary && (now - least).abs() <= (1.0 - LESS) * least {
-                    break;
+                last = end;
+                if over(s).is_some() || verdict::is_hopeless(s) {
+                    return last;
                 }
-            } else if end == PhaseEnd::Stationary {
-                certified = Some(Certified::keep(s));
+                if k == 0 && round == 0 {
+                    self.amend(s, &last);
+                }
+                k += 1;
             }
-            last = end;
-            if limited || over(s).is_some() || verdict::is_hopeless(s) {
+            if self.paused.is_empty() {
                 break;
             }
-            if k == 0 {
-                self.amend(s, &row, &last);
-            }
-            k += 1;
         }
-        match certified {
-            Some(least) => self.other_starts(s, least),
-            None => last,
+        last
+    }
+
+    /// Begins a row, or goes on with it where it was paused; `None`: it has ended, or cannot begin.
+    fn run_in_round(&mut self, s: &mut Solve<'_>, k: usize, round: u32) -> Option<PhaseEnd> {
+        let row = self.rows[k];
+        let paused = self.paused.iter().position(|p| p.k == k).map(|at| self.paused.remove(at));
+        match &paused {
+            None if round > 0 => return None,
+            None if k > 0 && self.begin(s, &row, k).is_err() => return None,
+            _ => {}
+        }
+        self.answer = Answer::Row(row, k);
+        let alone = self.paused.is_empty() && (round > 0 || k + 1 == self.rows.len());
+        self.grant(s, &row, round, alone);
+        let end = match paused {
+            None => self.run_row(s, &row),
+            Some(paused) => self.resume(s, &row, paused),
+        };
+        s.budget.end_attempt();
+        if end == PhaseEnd::Over(Over::Iterations) && over(s).is_none() {
+            self.paused.push(Paused::keep(s, k, std::mem::take(&mut self.methods)));
+        }
+        Some(end)
+    }
+
+    /// Goes on where a row was paused.
+    fn resume(&mut self, s: &mut Solve<'_>, row: &Row, paused: Paused) -> PhaseEnd {
+        s.watch.note(format_args!("attempt {} goes on: {}", paused.k + 1, describe(row, s.problem.form.m)));
+        self.methods = paused.methods;
+        s.at.current = paused.point;
+        s.hessian.forget();
+        s.kkt.restart();
+        s.kkt.memory = paused.memory;
+        if self.in_violation {
+            return self.run_row(s, row);
+        }
+        if s.problem.form.m > 0 && s.at.current.y.iter().all(|&y| y == 0.0) {
+            estimate_multipliers(s, LARGEST_MULTIPLIER);
+        }
+        match self.methods.begun(row) {
+            Some(method) => resume(method, s),
+            None => self.run_row(s, row),
         }
     }
 
     /// After the first row failed: again with other second derivatives if the given ones are wrong, or with other scales.
-    fn amend(&mut self, s: &mut Solve<'_>, row: &Row, end: &PhaseEnd) {
-        if *end != PhaseEnd::Stationary && self.doubts_hessian(s) {
-            self.rows.insert(1, *row);
+    fn amend(&mut self, s: &mut Solve<'_>, end: &PhaseEnd) {
+        let row = self.rows[0];
+        if self.doubts_hessian(s) {
+            self.paused.clear();
+            self.rows.insert(1, row);
         } else if matches!(end, PhaseEnd::NoStep(_)) && s.problem.form.scale.steep_rows {
-            self.rows.insert(1, Row { scale_rows: true, ..*row });
+            self.rows.insert(1, Row { scale_rows: true, ..row });
         }
     }
 
@@ -400,6 +466,7 @@ impl Search {
     }
 
     fn run_row(&mut self, s: &mut Solve<'_>, row: &Row) -> PhaseEnd {
+        self.in_violation = row.violation_first;
         if row.violation_first {
             let form = &*s.problem.form;
             let phase = self.methods.least_violation.get_or_insert_with(|| LeastViolation::new(form));
@@ -410,6 +477,7 @@ impl Search {
                 end => return end,
             }
         }
+        self.in_violation = false;
         let warm = std::mem::take(&mut self.warm);
         run(self.methods.of(row, s.problem.form, s.options, warm), s)
     }
@@ -435,19 +503,20 @@ impl Search {
         true
     }
 
-    /// Iterations and patience of a row, of which `left` are left with it: even shares of the iterations, two thirds for the first
-    /// of two.
-    fn grant(&self, s: &mut Solve<'_>, row: &Row, left: usize) {
+    /// Iterations and patience of a row in a round; the last one left has what is left.
+    fn grant(&self, s: &mut Solve<'_>, row: &Row, round: u32, alone: bool) {
         let most = s.options.max_iterations;
+        let growth = ROUND_GROWTH.saturating_pow(round);
         // Short limits leave no room for another row.
-        let last = left == 1 || most < SHORT_LIMIT;
-        let remaining = most - s.budget.iteration;
-        let share = if left <= 2 { remaining / 3 * 2 } else { remaining / left as u64 };
-        let limit = if last { most } else { s.budget.iteration + share };
+        if alone || most < SHORT_LIMIT {
+            return s.budget.begin_attempt(most, u64::MAX);
+        }
         // Without constraints and bounds it is the objective that tells progress, and in data fits the least squares, along a valley for long.
         let form = &*s.problem.form;
         let measured = (form.m > 0 || form.bounds.count() > 0) && form.m <= form.n;
-        s.budget.begin_attempt(limit, if last || !measured { u64::MAX } else { row.patience });
+        let patience = if measured { row.patience.saturating_mul(growth) } else { u64::MAX };
+        let limit = s.budget.iteration.saturating_add(SHARE.saturating_mul(growth)).min(most);
+        s.budget.begin_attempt(limit, patience);
     }
 
     /// Looks for a feasible point from other starts where all that was found is a least violation; without success that counts.

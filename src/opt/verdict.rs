@@ -324,6 +324,9 @@ pub(super) fn decide(s: &mut Solve<'_>, end: PhaseEnd) -> Verdict {
         }
         PhaseEnd::Unbounded => Verdict { stop: StopReason::Unbounded, point: PointKind::Feasible, which },
         PhaseEnd::NoStep(why) => unfinished(StopReason::Stalled { what: why.what }),
+        PhaseEnd::Over(Over::Iterations) if s.budget.iteration < s.budget.max_iterations => {
+            unfinished(StopReason::Stalled { what: "progress is too slow".into() })
+        }
         PhaseEnd::Over(Over::Iterations) => unfinished(StopReason::MaxIterations),
         PhaseEnd::Over(Over::Interrupted) => unfinished(StopReason::Interrupted),
         PhaseEnd::Over(Over::TimeLimit) => unfinished(StopReason::TimeLimit),
@@ -343,12 +346,12 @@ fn is_rounded(s: &mut Solve<'_>) -> bool {
     if s.at.current.derivatives(&mut s.problem).is_err() {
         return false;
     }
-    let close = is_close(s, &r);
+    let close = r.scaled <= tol && s.judge.original.dual <= DUAL * tol * r.gradient.max(1.0);
     let (form, p) = (&*s.problem.form, &s.at.current);
     let primal = is_feasible(form, p, s.options, ROUNDING);
     let o = &s.judge.original;
     let products = products_vanish(o, p.f / form.scale.objective, tol);
-    let dual = close || r.scaled <= tol || is_dual_rounded(s);
+    let dual = close || is_dual_rounded(s);
     primal && products && dual && confirm_best(s)
 }
 
@@ -395,11 +398,15 @@ pub(super) fn remarks(s: &mut Solve<'_>, verdict: &Verdict) -> Vec<Remark> {
     remarks
 }
 
-/// A row of attempts need not go on: the point is feasible, and multipliers grow without limit, so that none of the conditions that the
-/// attempts aim at can hold.
+/// The attempts need not go on: the point is feasible, and multipliers grow without limit or are so large that what the tolerance allows of
+/// their rows changes f: no attempt finds conditions that hold.
 pub(super) fn is_hopeless(s: &mut Solve<'_>) -> bool {
     measure(s, Which::Best);
-    s.judge.is_degenerate() && s.judge.original.primal <= s.options.tolerance
+    let (tol, r, o) = (s.options.tolerance, s.at.best_residuals, &s.judge.original);
+    let f = s.at.best.f / s.problem.form.scale.objective;
+    let only_products =
+        r.scaled <= tol && o.dual <= DUAL * tol * r.gradient.max(1.0) && !products_vanish(o, f, tol);
+    o.primal <= PRIMAL * tol && (s.judge.is_degenerate() || only_products)
 }
 
 /// Multipliers grow without limit; or one is so large that what the tolerance allows of its row changes f, and the terms of its row in

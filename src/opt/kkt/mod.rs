@@ -23,9 +23,9 @@ use crate::linalg::SparseMatrix;
 use crate::linsol::{LinSolError, LinearSolver, Prepared};
 use crate::observe::StopToken;
 use crate::report::LinearStats;
+use lanczos::LanczosWork;
 use matrix::KktMatrix;
 use normal_equations::NormalEquations;
-use lanczos::LanczosWork;
 use operator::KktOperator;
 
 /// Delta for rank-deficient Jacobians, relative to the scaled problem.

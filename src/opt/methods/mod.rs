@@ -79,15 +79,22 @@ pub(super) trait Method {
 
 /// Iterates from the current point, which is evaluated, until the phase is over.
 pub(super) fn run(method: &mut dyn Method, s: &mut Solve<'_>) -> PhaseEnd {
+    let end = match method.begin(s) {
+        Ok(()) => iterate(method, s),
+        Err(end) => end,
+    };
+    method.end(s);
+    end
+}
+
+/// Goes on with a method that was stopped by the budget.
+pub(super) fn resume(method: &mut dyn Method, s: &mut Solve<'_>) -> PhaseEnd {
     let end = iterate(method, s);
     method.end(s);
     end
 }
 
 fn iterate(method: &mut dyn Method, s: &mut Solve<'_>) -> PhaseEnd {
-    if let Err(end) = method.begin(s) {
-        return end;
-    }
     let blank = IterationRow { kind: method.letter(), linear_residual: f64::NAN, ..IterationRow::default() };
     let mut row = blank.clone();
     loop {

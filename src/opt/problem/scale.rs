@@ -36,4 +36,3 @@ impl Scale {
         y * self.constraints[i] / self.objective
     }
 }
-
