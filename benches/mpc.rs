@@ -10,8 +10,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use costate::observe::Silent;
-use costate::report::Report;
 use costate::opt::{Options, Solver, Start, WarmStart, solve};
+use costate::report::Report;
 use criterion::Criterion;
 use problems::{Hs71, Mpc, States, shift};
 

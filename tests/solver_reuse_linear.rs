@@ -240,7 +240,10 @@ impl LinearSolver for BunchKaufman {
             return Err(LinSolError::Shape { solver: NAME, expected: "vectors of the matrix's", found });
         }
         let size = norm2(b);
-        if !size.is_finite() || x.iter().any(|v| !v.is_finite()) {
+        if x.iter().any(|v| !v.is_finite()) {
+            x.fill(0.0);
+        }
+        if !size.is_finite() {
             return Err(LinSolError::NotFinite { solver: NAME, what: "right-hand side" });
         }
         if size == 0.0 {
@@ -294,7 +297,8 @@ fn it_solves_hs71_again_and_again() {
     let solver = Solver::new(Options::default()).unwrap();
     let mut solver = solver.with_linear_solver(Box::<BunchKaufman>::default());
     let mut problem = Hs71::new();
-    for (start, f) in [(Start::Problem, 17.0140173), (Start::Last, 17.0140173), (Start::Problem, 17.0140173)] {
+    for (start, f) in [(Start::Problem, 17.0140173), (Start::Last, 17.0140173), (Start::Problem, 17.0140173)]
+    {
         let report = solver.solve(&mut problem, start, &mut Silent).unwrap();
         assert!(report.solved() && (report.objective - f).abs() < 1e-6, "{}", report.message);
         assert_eq!(report.linear.solver, NAME);
@@ -308,5 +312,10 @@ fn it_solves_hs71_again_and_again() {
         .build()
         .unwrap();
     let report = solver.solve(&mut other, Start::Problem, &mut Silent).unwrap();
-    assert!(report.is_answer() && report.linear.solver == NAME, "{} {}", report.message, report.linear.solver);
+    assert!(
+        report.is_answer() && report.linear.solver == NAME,
+        "{} {}",
+        report.message,
+        report.linear.solver
+    );
 }

@@ -82,14 +82,10 @@ fn scaled(p: f64, q: f64, r: f64) -> ClosureProblem<'static> {
             let own = [2.0 * (x[0] - 3.0) + x[2] + q, x[1] - 2.0, x[0], 2.0 * x[3]];
             g.iter_mut().zip(own).for_each(|(g, v)| *g = 1e4 * v);
         })
-        .constraints(
-            &[-1e30, -100.0],
-            &[3500.0 + 1e3 * p, 100.0],
-            |x, c| {
-                c[0] = 1e3 * (x[0] + x[1] * x[1] + x[3]);
-                c[1] = x[0] + x[1] + x[2];
-            },
-        )
+        .constraints(&[-1e30, -100.0], &[3500.0 + 1e3 * p, 100.0], |x, c| {
+            c[0] = 1e3 * (x[0] + x[1] * x[1] + x[3]);
+            c[1] = x[0] + x[1] + x[2];
+        })
         .jacobian(|x, j| j.copy_from_slice(&[1e3, 2e3 * x[1], 0.0, 1e3, 1.0, 1.0, 1.0, 0.0]))
         .hessian(|_, s, y, h| {
             h[0] = 2e4 * s;

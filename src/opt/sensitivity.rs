@@ -18,13 +18,14 @@
 
 use super::hessian::Of;
 use super::kkt::{REFINED, System};
-use super::methods::STIFF;
 use super::phase::{Solve, linear};
 use crate::error::Error;
 use crate::linalg::{axpy, dot, norm_inf, norm2};
 use crate::nlp::{NlpMeta, Pattern};
 use crate::report::{Report, StopReason};
 
+/// S of a bound that holds, relative to the largest entry of H: everything else is rounding beside it.
+const STIFF: f64 = 1e18;
 /// Distance and multiplier of a bound are both small below this, times the root of the tolerance, and comparable within COMPARABLE.
 const SMALL: f64 = 10.0;
 const COMPARABLE: f64 = 100.0;
@@ -315,10 +316,8 @@ impl<'a> Sensitivity<'a> {
         self.set_direction(&of.bounds, false);
         self.multiply(false);
         let (product, rows) = (std::mem::take(&mut self.product), std::mem::take(&mut self.rows));
-        let solved = self.solve(
-            |j| -(entry(&of.gradient, j) + product[j]),
-            |i| -(entry(&of.constraints, i) + rows[i]),
-        );
+        let solved = self
+            .solve(|j| -(entry(&of.gradient, j) + product[j]), |i| -(entry(&of.constraints, i) + rows[i]));
         (self.product, self.rows) = (product, rows);
         solved?;
         self.set_direction(&of.bounds, true);
@@ -327,9 +326,13 @@ impl<'a> Sensitivity<'a> {
         out.y.clear();
         out.y.extend_from_slice(&self.s.kkt.step[self.s.problem.form.n..]);
         out.z.clear();
-        out.z.extend(self.product.iter().zip(&self.held).enumerate().map(|(j, (p, &held))| {
-            if held { -(p + entry(&of.gradient, j)) } else { 0.0 }
-        }));
+        out.z.extend(
+            self.product
+                .iter()
+                .zip(&self.held)
+                .enumerate()
+                .map(|(j, (p, &held))| if held { -(p + entry(&of.gradient, j)) } else { 0.0 }),
+        );
         Ok(())
     }
 
@@ -355,9 +358,13 @@ impl<'a> Sensitivity<'a> {
         out.constraints.clear();
         out.constraints.extend(self.s.kkt.step[self.s.problem.form.n..].iter().map(|v| -v));
         out.bounds.clear();
-        out.bounds.extend(self.product.iter().zip(&self.held).enumerate().map(|(j, (p, &held))| {
-            if held { entry(&of.x, j) - p } else { 0.0 }
-        }));
+        out.bounds.extend(
+            self.product.iter().zip(&self.held).enumerate().map(
+                |(j, (p, &held))| {
+                    if held { entry(&of.x, j) - p } else { 0.0 }
+                },
+            ),
+        );
         Ok(())
     }
 }

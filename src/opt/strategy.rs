@@ -360,8 +360,12 @@ impl Search {
             if limited || over(s).is_some() {
                 break;
             }
-            if k == 0 {
-                self.amend(s, &row, &last);
+            let warm = usize::from(!self.first.z.is_empty());
+            if k < warm {
+                // The same again from the problem's own start.
+                self.rows.insert(k + 1, row);
+            } else if k == warm {
+                self.amend(s, &row, k + 1, &last);
             }
             k += 1;
         }
@@ -372,17 +376,20 @@ impl Search {
     }
 
     /// After the first row failed: again with other second derivatives if the given ones are wrong, or with other scales.
-    fn amend(&mut self, s: &mut Solve<'_>, row: &Row, end: &PhaseEnd) {
+    fn amend(&mut self, s: &mut Solve<'_>, row: &Row, next: usize, end: &PhaseEnd) {
         if *end != PhaseEnd::Stationary && self.doubts_hessian(s) {
-            self.rows.insert(1, *row);
+            self.rows.insert(next, *row);
         } else if matches!(end, PhaseEnd::NoStep(_)) && s.problem.form.scale.steep_rows {
-            self.rows.insert(1, Row { scale_rows: true, ..*row });
+            self.rows.insert(next, Row { scale_rows: true, ..*row });
         }
     }
 
     /// To the start of a row.
     fn begin(&mut self, s: &mut Solve<'_>, row: &Row, k: usize) -> Result<(), BadEvaluation> {
         let mut from = "the start";
+        if k == 1 && !self.first.z.is_empty() {
+            self.first.leave_warm_start(&mut s.problem, &mut s.at.trial.c);
+        }
         if let From::Problem(other) = row.from {
             self.first.x.copy_from_slice(&self.first.others[other]);
             from = "another start of the problem";
@@ -523,10 +530,7 @@ pub(super) fn warm_point(s: &mut Solve<'_>, first: &FirstPoint) {
     for (i, (y, given)) in p.y.iter_mut().zip(&first.y).enumerate() {
         *y = given * form.scale.objective / form.scale.constraints[i];
     }
-    for j in 0..p.zl.len() {
-        let z = first.z[j] * form.scale.objective;
-        (p.zl[j], p.zu[j]) = ((-z).max(0.0), z.max(0.0));
-    }
+    form.bounds.split_multipliers(&first.z, form.scale.objective, &mut p.zl, &mut p.zu);
 }
 
 /// To another start, with nothing remembered.

@@ -275,7 +275,7 @@ pub(super) fn decide(s: &mut Solve<'_>, end: PhaseEnd) -> Verdict {
             Verdict { stop, point: PointKind::LeastSquares, which }
         }
         PhaseEnd::Unbounded => Verdict { stop: StopReason::Unbounded, point: PointKind::Feasible, which },
-        PhaseEnd::NoStep(why) => unfinished(StopReason::Stalled { what: why.what }),
+        PhaseEnd::NoStep(why) => unfinished(StopReason::Stalled { what: why.what.into_owned() }),
         PhaseEnd::Over(Over::Iterations) => unfinished(StopReason::MaxIterations),
         PhaseEnd::Over(Over::Interrupted) => unfinished(StopReason::Interrupted),
         PhaseEnd::Over(Over::TimeLimit) => unfinished(StopReason::TimeLimit),
