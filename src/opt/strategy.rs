@@ -298,8 +298,9 @@ impl Search {
     /// Steps with the active bounds held come first, from a warm start. `None`: they led to nothing, and the point is the warm start again.
     fn run_warm(&mut self, s: &mut Solve<'_>) -> Option<PhaseEnd> {
         let applies = s.options.method == Method::Auto && s.kkt.is_direct() && !s.hessian.is_learned();
-        let bounded = s.problem.form.bounds.count() > 0;
-        if applies && s.problem.form.m <= s.problem.form.n {
+        let (applies, bounded) =
+            (applies && s.problem.form.m <= s.problem.form.n, s.problem.form.bounds.count() > 0);
+        if applies {
             let form = &*s.problem.form;
             let method = self.methods.active_set.get_or_insert_with(|| ActiveSet::new(form));
             self.answer = Answer::Warm;
@@ -313,7 +314,11 @@ impl Search {
         if bounded {
             s.problem.form.bounds.push_inside(&mut s.at.current.x, WARM_PUSH, WARM_PUSH);
         }
-        s.at.current.evaluate(&mut s.problem).err().map(PhaseEnd::from)
+        if applies || bounded {
+            s.at.current.evaluate(&mut s.problem).err().map(PhaseEnd::from)
+        } else {
+            None
+        }
     }
 
     /// One row after the other from the start until one ends well, or two find the same least violation. If none ends well, the first

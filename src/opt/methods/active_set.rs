@@ -158,14 +158,14 @@ impl ActiveSet {
         for (x, (old, d)) in trial.x.iter_mut().zip(current.x.iter().zip(step)) {
             *x = old + d;
         }
-        for j in 0..trial.zl.len() {
+        for (j, held) in self.held.iter().enumerate().take(trial.zl.len()) {
             let z = self.multiplier(current, j) + self.stiff * step[j];
-            (trial.zl[j], trial.zu[j]) = match self.held[j] {
+            (trial.zl[j], trial.zu[j]) = match held {
                 Held::Neither => (0.0, 0.0),
                 Held::Lower => ((-z).max(0.0), 0.0),
                 Held::Upper => (0.0, z.max(0.0)),
             };
-            match self.held[j] {
+            match held {
                 Held::Neither => {}
                 Held::Lower => trial.x[j] = bounds.lower[j],
                 Held::Upper => trial.x[j] = bounds.upper[j],
