@@ -240,7 +240,10 @@ impl LinearSolver for BunchKaufman {
             return Err(LinSolError::Shape { solver: NAME, expected: "vectors of the matrix's", found });
         }
         let size = norm2(b);
-        if !size.is_finite() || x.iter().any(|v| !v.is_finite()) {
+        if x.iter().any(|v| !v.is_finite()) {
+            x.fill(0.0);
+        }
+        if !size.is_finite() {
             return Err(LinSolError::NotFinite { solver: NAME, what: "right-hand side" });
         }
         if size == 0.0 {

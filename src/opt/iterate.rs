@@ -167,9 +167,9 @@ impl Iterate {
 
     /// Another solve begins: nothing is known.
     pub fn renew(&mut self) {
-        self.current.zl.fill(0.0);
-        self.current.zu.fill(0.0);
-        self.current.f = f64::NAN;
+        let Point { f, c, grad, lag_grad, zl, zu, .. } = &mut self.current;
+        *f = f64::NAN;
+        [c, grad, lag_grad, zl, zu].into_iter().for_each(|v| v.fill(0.0));
         self.best_residuals = Residuals { scaled: f64::NAN, ..Residuals::default() };
         self.best_solved = false;
     }

@@ -1,5 +1,7 @@
 //! A solve in progress: what its phases share, and how a phase ends.
 
+use std::borrow::Cow;
+
 use super::budget::{Budget, Over};
 use super::hessian::Model;
 use super::iterate::Iterate;
@@ -58,7 +60,7 @@ pub(super) enum Cause {
 pub(super) struct NoStep {
     pub cause: Cause,
     /// In words.
-    pub what: String,
+    pub what: Cow<'static, str>,
 }
 
 /// A phase is over.
@@ -79,7 +81,7 @@ pub(super) enum PhaseEnd {
 }
 
 impl PhaseEnd {
-    pub fn no_step(cause: Cause, what: impl Into<String>) -> Self {
+    pub fn no_step(cause: Cause, what: impl Into<Cow<'static, str>>) -> Self {
         Self::NoStep(NoStep { cause, what: what.into() })
     }
 }

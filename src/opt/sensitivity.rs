@@ -18,13 +18,14 @@
 
 use super::hessian::Of;
 use super::kkt::{REFINED, System};
-use super::methods::STIFF;
 use super::phase::{Solve, linear};
 use crate::error::Error;
 use crate::linalg::{axpy, dot, norm_inf, norm2};
 use crate::nlp::{NlpMeta, Pattern};
 use crate::report::{Report, StopReason};
 
+/// S of a bound that holds, relative to the largest entry of H: everything else is rounding beside it.
+const STIFF: f64 = 1e18;
 /// Distance and multiplier of a bound are both small below this, times the root of the tolerance, and comparable within COMPARABLE.
 const SMALL: f64 = 10.0;
 const COMPARABLE: f64 = 100.0;

@@ -213,9 +213,8 @@ pub(super) fn evaluate_start(s: &mut Solve<'_>, first: &FirstPoint, anew: bool) 
             *y *= form.scale.objective / scale;
         }
     }
-    for (j, z) in first.z.iter().enumerate().filter(|_| form.bounds.count() > 0) {
-        let z = z * form.scale.objective;
-        (p.zl[j], p.zu[j]) = ((-z).max(0.0), z.max(0.0));
+    if !first.z.is_empty() {
+        form.bounds.split_multipliers(&first.z, form.scale.objective, &mut p.zl, &mut p.zu);
     }
     p.update_lagrangian_gradient(&mut s.problem)
 }
@@ -269,7 +268,7 @@ pub enum Start<'a> {
 ///
 /// Problems of the same structure (entries, fixed variables, equalities, finite bounds) share the form, the analysis of the KKT matrix and all
 /// memory: from the second solve on nothing is allocated. Functions, values of bounds and sides may change between solves. A problem of another
-/// structure is set up anew. A warm start ([`Start::Last`], [`Start::At`]) is tried with its active bounds held first, which takes one or two
+/// structure is set up anew. What the linear solver keeps may change the last bits of a later solve, no more. A warm start ([`Start::Last`], [`Start::At`]) is tried with its active bounds held first, which takes one or two
 /// factorizations where the solution is near; scales remain those of the last solve from [`Start::Problem`].
 ///
 /// ```

@@ -256,14 +256,16 @@ impl Methods {
 #[derive(Debug)]
 struct Paused {
     k: usize,
+    /// While it minimized the violation.
+    in_violation: bool,
     point: Point,
     memory: Regularization,
     methods: Methods,
 }
 
 impl Paused {
-    fn keep(s: &Solve<'_>, k: usize, methods: Methods) -> Self {
-        Self { k, point: s.at.current.clone(), memory: s.kkt.memory, methods }
+    fn keep(s: &Solve<'_>, k: usize, in_violation: bool, methods: Methods) -> Self {
+        Self { k, in_violation, point: s.at.current.clone(), memory: s.kkt.memory, methods }
     }
 }
 
@@ -336,8 +338,9 @@ impl Search {
     /// Steps with the active bounds held come first, from a warm start. `None`: they led to nothing, and the point is the warm start again.
     fn run_warm(&mut self, s: &mut Solve<'_>) -> Option<PhaseEnd> {
         let applies = s.options.method == Method::Auto && s.kkt.is_direct() && !s.hessian.is_learned();
-        let bounded = s.problem.form.bounds.count() > 0;
-        if applies && s.problem.form.m <= s.problem.form.n {
+        let (applies, bounded) =
+            (applies && s.problem.form.m <= s.problem.form.n, s.problem.form.bounds.count() > 0);
+        if applies {
             let form = &*s.problem.form;
             let method = self.methods.active_set.get_or_insert_with(|| ActiveSet::new(form));
             self.answer = Answer::Warm;
@@ -351,7 +354,11 @@ impl Search {
         if bounded {
             s.problem.form.bounds.push_inside(&mut s.at.current.x, WARM_PUSH, WARM_PUSH);
         }
-        s.at.current.evaluate(&mut s.problem).err().map(PhaseEnd::from)
+        if applies || bounded {
+            s.at.current.evaluate(&mut s.problem).err().map(PhaseEnd::from)
+        } else {
+            None
+        }
     }
 
     /// One row after the other from the start until one ends well, or two find the same least violation. If none ends well, the first
@@ -381,8 +388,12 @@ impl Search {
                 if over(s).is_some() || verdict::is_hopeless(s) {
                     return last;
                 }
-                if k == 0 && round == 0 {
-                    self.amend(s, &last);
+                let warm = usize::from(!self.first.z.is_empty());
+                if round == 0 && k < warm {
+                    // The same again from the problem's own start.
+                    self.rows.insert(k + 1, self.rows[k]);
+                } else if round == 0 && k == warm {
+                    self.amend(s, k, &last);
                 }
                 k += 1;
             }
@@ -411,7 +422,8 @@ impl Search {
         };
         s.budget.end_attempt();
         if end == PhaseEnd::Over(Over::Iterations) && over(s).is_none() {
-            self.paused.push(Paused::keep(s, k, std::mem::take(&mut self.methods)));
+            let methods = std::mem::take(&mut self.methods);
+            self.paused.push(Paused::keep(s, k, self.in_violation, methods));
         }
         Some(end)
     }
@@ -424,7 +436,7 @@ impl Search {
         s.hessian.forget();
         s.kkt.restart();
         s.kkt.memory = paused.memory;
-        if self.in_violation {
+        if paused.in_violation {
             return self.run_row(s, row);
         }
         if s.problem.form.m > 0 && s.at.current.y.iter().all(|&y| y == 0.0) {
@@ -437,19 +449,22 @@ impl Search {
     }
 
     /// After the first row failed: again with other second derivatives if the given ones are wrong, or with other scales.
-    fn amend(&mut self, s: &mut Solve<'_>, end: &PhaseEnd) {
-        let row = self.rows[0];
+    fn amend(&mut self, s: &mut Solve<'_>, k: usize, end: &PhaseEnd) {
+        let row = self.rows[k];
         if self.doubts_hessian(s) {
             self.paused.clear();
-            self.rows.insert(1, row);
+            self.rows.insert(k + 1, row);
         } else if matches!(end, PhaseEnd::NoStep(_)) && s.problem.form.scale.steep_rows {
-            self.rows.insert(1, Row { scale_rows: true, ..row });
+            self.rows.insert(k + 1, Row { scale_rows: true, ..row });
         }
     }
 
     /// To the start of a row.
     fn begin(&mut self, s: &mut Solve<'_>, row: &Row, k: usize) -> Result<(), BadEvaluation> {
         let mut from = "the start";
+        if k == 1 && !self.first.z.is_empty() {
+            self.first.leave_warm_start(&mut s.problem, &mut s.at.trial.c);
+        }
         if let From::Problem(other) = row.from {
             self.first.x.copy_from_slice(&self.first.others[other]);
             from = "another start of the problem";
@@ -593,10 +608,7 @@ pub(super) fn warm_point(s: &mut Solve<'_>, first: &FirstPoint) {
     for (i, (y, given)) in p.y.iter_mut().zip(&first.y).enumerate() {
         *y = given * form.scale.objective / form.scale.constraints[i];
     }
-    for j in 0..p.zl.len() {
-        let z = first.z[j] * form.scale.objective;
-        (p.zl[j], p.zu[j]) = ((-z).max(0.0), z.max(0.0));
-    }
+    form.bounds.split_multipliers(&first.z, form.scale.objective, &mut p.zl, &mut p.zu);
 }
 
 /// To another start, with nothing remembered.

@@ -323,7 +323,7 @@ pub(super) fn decide(s: &mut Solve<'_>, end: PhaseEnd) -> Verdict {
             Verdict { stop, point: PointKind::LeastSquares, which }
         }
         PhaseEnd::Unbounded => Verdict { stop: StopReason::Unbounded, point: PointKind::Feasible, which },
-        PhaseEnd::NoStep(why) => unfinished(StopReason::Stalled { what: why.what }),
+        PhaseEnd::NoStep(why) => unfinished(StopReason::Stalled { what: why.what.into_owned() }),
         PhaseEnd::Over(Over::Iterations) if s.budget.iteration < s.budget.max_iterations => {
             unfinished(StopReason::Stalled { what: "progress is too slow".into() })
         }

@@ -10,7 +10,7 @@ mod least_violation;
 mod newton;
 mod valley;
 
-pub(super) use active_set::{ActiveSet, STIFF};
+pub(super) use active_set::ActiveSet;
 pub(super) use augmented::AugmentedLagrangian;
 pub(super) use interior::InteriorPoint;
 pub(super) use least_violation::{Goal, LeastViolation};

@@ -26,8 +26,8 @@ pub(in crate::opt) struct Bounds {
     one_sided: Vec<(usize, f64)>,
 }
 
-/// Stiffness of a bound that is met exactly: far above everything else, far below the largest number.
-const LARGEST_STIFFNESS: f64 = 1e100;
+/// Stiffness of a bound that is met exactly must stay a number.
+const LARGEST_STIFFNESS: f64 = 1e300;
 
 /// Distance of x to the bound b, not below the resolution of x.
 fn distance(gap: f64, bound: f64) -> f64 {
@@ -188,6 +188,18 @@ impl Bounds {
         for &j in &self.with_upper {
             let centre = mu / self.above(x, j);
             zu[j] = zu[j].clamp(centre / MULTIPLIER_SPREAD, centre * MULTIPLIER_SPREAD);
+        }
+    }
+
+    /// zl and zu of z = zu - zl, times `scale`; where there is no bound they are 0.
+    pub fn split_multipliers(&self, z: &[f64], scale: f64, zl: &mut [f64], zu: &mut [f64]) {
+        zl.fill(0.0);
+        zu.fill(0.0);
+        for &j in &self.with_lower {
+            zl[j] = (-z[j] * scale).max(0.0);
+        }
+        for &j in &self.with_upper {
+            zu[j] = (z[j] * scale).max(0.0);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The first point of the standard problem: strictly inside its bounds, slacks at the values of their rows.
 
 use super::bounds::Bounds;
-use super::evaluator::{Buffers, catching};
+use super::evaluator::{Buffers, Evaluator, catching};
 use super::form::Form;
 use super::scale::TARGET_GRADIENT;
 use crate::linalg::norm_inf;
@@ -82,6 +82,22 @@ impl FirstPoint {
             // A warm start stays where it is; a method that needs it moves it inside.
             self.move_inside(form, work, nlp, if warm.is_some() { 0.0 } else { PUSH });
         }
+    }
+
+    /// To the problem's own start, where a warm one has led to nothing; `c`: space for constraints.
+    pub fn leave_warm_start(&mut self, p: &mut Evaluator<'_>, c: &mut [f64]) {
+        let meta = p.nlp().meta();
+        for (v, &j) in self.x.iter_mut().zip(&p.form.free) {
+            *v = meta.x0[j];
+        }
+        p.form.bounds.push_inside(&mut self.x, PUSH, PUSH);
+        let evaluated = p.functions(&self.x, c).is_ok();
+        let form = &*p.form;
+        for (k, (&i, w)) in form.slacked.iter().zip(&form.weight).enumerate().filter(|_| evaluated) {
+            // c~_i = s_i (c_i - w s).
+            self.x[form.free_count() + k] += c[i] / (form.scale.constraints[i] * w);
+        }
+        form.bounds.push_inside(&mut self.x, PUSH, PUSH);
     }
 
     /// First x, then s = c(x) / w (0 where c cannot be evaluated).
