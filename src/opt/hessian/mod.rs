@@ -3,6 +3,7 @@
 mod check;
 mod differences;
 mod exact;
+mod first_scale;
 mod quasi_newton;
 
 pub(super) use check::wrong_entry;
@@ -57,6 +58,10 @@ pub(super) trait Model {
     /// H is learned, not computed: its inertia says nothing of the problem.
     fn is_learned(&self) -> bool {
         false
+    }
+    /// Learns from a step and the change of the gradient of the Lagrangian along it.
+    fn learn(&mut self, step: &[f64], change: &[f64]) {
+        let _ = (step, change);
     }
     /// Forgets what was learned: the next point is far from the last.
     fn forget(&mut self) {}
