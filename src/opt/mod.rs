@@ -12,7 +12,7 @@
 //! - `judge`: what is remembered of a solve for its verdict;
 //! - `phase`: what the phases of a solve share;
 //! - `globalization`: which steps are accepted;
-//! - `verdict`: the tests that end a solve;
+//! - `verdict`, `second_look`: the tests that end a solve;
 //! - `methods`: four iterations on one loop;
 //! - `strategy`: which methods are tried, as tables;
 //! - `solver`: from the problem to the report.
@@ -27,6 +27,7 @@ mod methods;
 mod options;
 mod phase;
 mod problem;
+mod second_look;
 mod solver;
 mod strategy;
 #[cfg(test)]

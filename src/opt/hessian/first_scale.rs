@@ -8,9 +8,10 @@
 //! p is a direction of descent in units that fit the variables. Where |(H p)_j / p_j| differ by orders of magnitude and the variables
 //! are few, the units do not fit: then the curvatures along the variables are measured one by one and become the diagonal E.
 
+use super::differences::weighted_gradient;
 use crate::linalg::dot;
 use crate::opt::iterate::Point;
-use crate::opt::problem::{BadEvaluation, Evaluator, Form};
+use crate::opt::problem::{Evaluator, Form};
 
 /// First h. It is shortened as long as the gradient changes by more than itself, or cannot be evaluated.
 const STEP: f64 = 1e-6;
@@ -118,7 +119,9 @@ impl FirstScale {
                 Some(Change::Moderate) => return Some(h),
                 Some(Change::Large) => last = Some(h),
                 // The one before was at least a change.
-                Some(Change::Rounding) => return last.filter(|&h| self.change_at(p, at, h).is_some()).or(Some(h)),
+                Some(Change::Rounding) => {
+                    return last.filter(|&h| self.change_at(p, at, h).is_some()).or(Some(h));
+                }
                 None => {}
             }
             h *= SHORTER;
@@ -133,7 +136,7 @@ impl FirstScale {
             *o = x + h * d;
         }
         p.form.bounds.clamp(x);
-        evaluate(p, (x, &at.y), gradient, jacobian, change).ok()?;
+        weighted_gradient(p, (x, 1.0, &at.y), gradient, jacobian, change).ok()?;
         let (mut size, mut largest, mut rounding) = (0.0f64, 0.0f64, true);
         for (c, (b, d)) in change.iter_mut().zip(base.iter().zip(&*direction)) {
             *c -= b;
@@ -163,20 +166,6 @@ fn unit(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { x.abs() }
 }
 
-/// out <- grad f + J'y at x.
-fn evaluate(
-    p: &mut Evaluator<'_>,
-    (x, y): (&[f64], &[f64]),
-    gradient: &mut [f64],
-    jacobian: &mut [f64],
-    out: &mut [f64],
-) -> Result<(), BadEvaluation> {
-    p.derivatives(x, gradient, jacobian)?;
-    p.jac_t_mul(crate::opt::problem::At { x, jacobian }, y, out)?;
-    out.iter_mut().zip(&*gradient).for_each(|(o, g)| *o += g);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,11 +192,18 @@ mod tests {
             ..Dense::new(1, 0, &[0.0])
         };
         approx::assert_relative_eq!(measured(steep).0, 1e15, max_relative = 1e-6);
-        let flat = Dense { f: |x| 0.5e-6 * x[0] * x[0], grad: |x, g| g[0] = 1e-6 * x[0], ..Dense::new(1, 0, &[3e4]) };
+        let flat = Dense {
+            f: |x| 0.5e-6 * x[0] * x[0],
+            grad: |x, g| g[0] = 1e-6 * x[0],
+            ..Dense::new(1, 0, &[3e4])
+        };
         approx::assert_relative_eq!(measured(flat).0, 1e-6, max_relative = 1e-6);
         // exp(1e9 x) overflows one step of 1e-6 away.
-        let exponential =
-            Dense { f: |x| (1e9 * x[0]).exp(), grad: |x, g| g[0] = 1e9 * (1e9 * x[0]).exp(), ..Dense::new(1, 0, &[0.0]) };
+        let exponential = Dense {
+            f: |x| (1e9 * x[0]).exp(),
+            grad: |x, g| g[0] = 1e9 * (1e9 * x[0]).exp(),
+            ..Dense::new(1, 0, &[0.0])
+        };
         let sigma = measured(exponential).0;
         assert!((0.5e18..2e18).contains(&sigma), "{sigma}");
     }

@@ -63,6 +63,12 @@ pub(super) trait Model {
     fn learn(&mut self, step: &[f64], change: &[f64]) {
         let _ = (step, change);
     }
+    /// Learned, and not yet compared with the curvature of the problem near a solution.
+    fn is_unseen(&self) -> bool {
+        false
+    }
+    /// It has been compared now.
+    fn set_seen(&mut self) {}
     /// Forgets what was learned: the next point is far from the last.
     fn forget(&mut self) {}
     /// The values are the user's own, which may be wrong.

@@ -36,6 +36,7 @@ pub(in crate::opt) struct LimitedMemory {
     /// The Lagrangian was observed last, not the violation, of which nothing is learned: W = 0.
     active: bool,
     known: bool,
+    seen: bool,
     first: FirstScale,
     x: Vec<f64>,
     gradient: Vec<f64>,
@@ -56,6 +57,7 @@ impl LimitedMemory {
             values: if entries { zeros() } else { Vec::new() },
             active: false,
             known: false,
+            seen: false,
             first: FirstScale::new(form),
             x: zeros(),
             gradient: zeros(),
@@ -140,7 +142,16 @@ impl Model for LimitedMemory {
         true
     }
 
+    fn is_unseen(&self) -> bool {
+        !self.seen
+    }
+
+    fn set_seen(&mut self) {
+        self.seen = true;
+    }
+
     fn forget(&mut self) {
+        self.seen = false;
         self.known = false;
         self.b.reset();
     }
