@@ -315,7 +315,8 @@ mod tests {
                 value(0.0);
                 let at = &s.at.current;
                 s.hessian.observe(&mut s.problem, at, crate::opt::hessian::Of::Lagrangian).unwrap();
-                crate::opt::phase::fill_kkt(s, crate::opt::kkt::System::Optimality);
+                let (kkt, e) = crate::opt::phase::linear(s);
+                kkt.fill(&e, crate::opt::kkt::System::Optimality);
                 exact.differentiate(s).unwrap();
                 let mut step = [0.0; 3];
                 step[k] = 1.0;

@@ -20,6 +20,10 @@ const MOST_STEPS: u32 = 6;
 /// Curvatures that differ by more than this are measured one by one, for so many variables at most.
 const SPREAD: f64 = 1e6;
 const FEW: usize = 20;
+/// The same where one of them is hidden by rounding: this far above the most that it can be.
+const SPREAD_OF_HIDDEN: f64 = 1e10;
+/// A variable along which rounding hides all curvature is moved this much farther.
+const LONGER: f64 = 1e3;
 /// Changes of the gradient below this many units of its rounding are none.
 const NOISE: f64 = 100.0 * f64::EPSILON;
 
@@ -63,14 +67,18 @@ impl FirstScale {
         let Some(h) = self.difference(p, at) else { return 1.0 };
         let (d, y) = (&self.direction[..self.free], &self.change[..self.free]);
         let curvature = dot(d, y).abs() / (h * dot(d, d));
-        let (mut least, mut most) = (f64::INFINITY, 0.0f64);
+        let (mut least, mut hidden, mut most) = (f64::INFINITY, f64::INFINITY, 0.0f64);
         for (j, (d, y)) in d.iter().zip(y).enumerate() {
-            if y.abs() > NOISE * self.base[j].abs() {
+            let noise = NOISE * self.base[j].abs();
+            if y.abs() > noise {
                 let ratio = (y / (h * d)).abs();
                 (least, most) = (least.min(ratio), most.max(ratio));
+            } else if noise > 0.0 {
+                hidden = hidden.min(noise / (h * d).abs());
             }
         }
-        if most > SPREAD * least && self.free <= FEW && self.along_variables(p, at, weights) {
+        let far_apart = most > SPREAD * least || most > SPREAD_OF_HIDDEN * hidden;
+        if far_apart && self.free <= FEW && self.along_variables(p, at, weights) {
             return 1.0;
         }
         if curvature.is_normal() { curvature } else { 1.0 }
@@ -83,9 +91,16 @@ impl FirstScale {
             self.direction.fill(0.0);
             self.direction[j] = unit(at.x[j]);
             weights[j] = f64::NAN;
-            let Some(h) = self.difference(p, at) else { continue };
+            let Some(mut h) = self.difference(p, at) else { continue };
+            let noise = NOISE * self.base[j].abs();
+            let farther = LONGER * h;
+            let moved = at.x[j] + farther * self.direction[j];
+            let fits = moved >= p.form.bounds.lower[j] && moved <= p.form.bounds.upper[j];
+            if self.change[j].abs() <= noise && fits && self.change_at(p, at, farther).is_some() {
+                h = farther;
+            }
             let y = self.change[j];
-            if y.abs() > NOISE * self.base[j].abs() {
+            if y.abs() > noise {
                 weights[j] = (y / (h * self.direction[j])).abs();
                 (least, most) = (least.min(weights[j]), most.max(weights[j]));
                 logs += weights[j].ln();
@@ -220,6 +235,15 @@ mod tests {
         approx::assert_relative_eq!(weights[0], 2e-10, max_relative = 1e-4);
         approx::assert_relative_eq!(weights[1], 2e10, max_relative = 1e-4);
         assert_eq!(measured(crate::opt::testing::rosenbrock()).1, [1.0, 1.0]);
+        // 1e-10 is hidden by rounding at first.
+        let hidden = Dense {
+            f: |x| 0.5e-10 * x[0] * x[0] + 0.5e10 * x[1] * x[1] - x[0] - x[1],
+            grad: |x, g| g.copy_from_slice(&[1e-10 * x[0] - 1.0, 1e10 * x[1] - 1.0]),
+            ..Dense::new(2, 0, &[0.0, 0.0])
+        };
+        let weights = measured(hidden).1;
+        approx::assert_relative_eq!(weights[0], 1e-10, max_relative = 1e-2);
+        approx::assert_relative_eq!(weights[1], 1e10, max_relative = 1e-2);
     }
 
     /// ln x fails below 0: steps go up at the bound.
