@@ -137,7 +137,7 @@ fn distance(x: &[f64], y: &[f64]) -> f64 {
 }
 
 /// Where many eigenvalues are zero (more constraints than unknowns: a third of them), the sparse LDL' still takes rounding for pivots in one of
-/// ten small systems; it says so in `perturbed_pivots` in some of these only. Threshold pivoting within a block of rounding errors lets them grow;
+/// ten small systems; `Ldl::doubtful_pivots` tells in some of these only. Threshold pivoting within a block of rounding errors lets them grow;
 /// the dense LDL' has no such case. The optimizer adds a dual regularization as soon as one zero is found.
 #[test]
 fn many_zero_eigenvalues() {

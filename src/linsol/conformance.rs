@@ -107,7 +107,9 @@ struct Suite<'a> {
 
 macro_rules! ensure {
     ($holds:expr, $($text:tt)*) => {
-        if !$holds {
+        // A comparison with NaN does not hold.
+        let holds: bool = $holds;
+        if !holds {
             return Err(format!($($text)*));
         }
     };

@@ -80,6 +80,9 @@ pub enum SolveEnd {
 pub struct Solved {
     /// |b - A x| / |b|, computed from the true residual.
     pub relative_residual: f64,
+    /// The residual is rounding, |b - A x| <= 16 eps | |A| |x| + |b| |, however large beside b: x is as good as it gets. Direct solvers look
+    /// only where refinement stalls above 1e-8.
+    pub at_rounding: bool,
     /// Inner iterations done.
     pub iterations: usize,
     /// How it ended.

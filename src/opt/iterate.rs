@@ -191,6 +191,17 @@ impl Iterate {
         std::mem::swap(&mut self.current, &mut self.trial);
     }
 
+    /// The objective's scale has grown by `ratio`: so have f, its gradient and all multipliers. The best point is not known any more.
+    pub fn rescale(&mut self, ratio: f64) {
+        let p = &mut self.current;
+        p.f *= ratio;
+        for v in [&mut p.grad, &mut p.lag_grad, &mut p.y, &mut p.zl, &mut p.zu] {
+            v.iter_mut().for_each(|v| *v *= ratio);
+        }
+        self.best_residuals = Residuals { scaled: f64::NAN, ..Residuals::default() };
+        self.best_solved = false;
+    }
+
     /// Keeps `current` if it is the best point so far: a solved point beats any other (huge multipliers can make the scaled
     /// residual of an unsolved one smaller); then the smallest residual or, without constraints, the lowest objective.
     pub fn keep_best(&mut self, r: &Residuals, solved: bool) {

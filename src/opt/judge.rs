@@ -8,8 +8,10 @@ use crate::linalg::norm_inf;
 const LARGE_MULTIPLIER: f64 = 1e3;
 /// Growth at each tenfold fall of the residual, and how often in a row.
 const MULTIPLIER_GROWTH: f64 = 1.8;
-const VARIABLE_GROWTH: f64 = 1.3;
+const VARIABLE_STEP: f64 = 0.02;
 const DECADES: usize = 3;
+/// A residual that falls to this share at once says nothing of growth.
+const LEAP: f64 = 1e-4;
 
 /// What the judge remembers of a solve.
 #[derive(Debug, Default)]
@@ -54,22 +56,35 @@ impl Judge {
         }
     }
 
-    fn grew(&self, size: impl Fn(&Decade) -> f64, growth: f64) -> bool {
-        let last = self.decades.len().saturating_sub(DECADES + 1);
-        let tail = &self.decades[last..];
-        tail.len() > DECADES && tail.windows(2).all(|w| size(&w[1]) >= growth * size(&w[0]))
+    /// The last decades before the residual leaps to rounding.
+    fn tail(&self, count: usize) -> &[Decade] {
+        let leap = self.decades.windows(2).rposition(|w| w[1].residual > LEAP * w[0].residual);
+        let end = leap.map_or(0, |k| k + 2);
+        &self.decades[end.saturating_sub(count)..end]
     }
 
     /// Multipliers grow without limit.
     pub fn is_degenerate(&self) -> bool {
-        self.decades.last().is_some_and(|d| d.multiplier >= LARGE_MULTIPLIER)
-            && self.grew(|d| d.multiplier, MULTIPLIER_GROWTH)
+        self.decades.last().is_some_and(|d| d.multiplier >= LARGE_MULTIPLIER) && {
+            let tail = self.tail(DECADES + 1);
+            let grows = |w: &[Decade]| w[1].multiplier >= MULTIPLIER_GROWTH * w[0].multiplier;
+            tail.len() > DECADES && tail.windows(2).all(grows)
+        }
     }
 
     /// A variable runs away.
     pub fn is_not_attained(&self, start: f64) -> bool {
-        self.decades.last().is_some_and(|d| d.variable >= 10.0 * start.max(1.0))
-            && self.grew(|d| d.variable, VARIABLE_GROWTH)
+        self.decades.last().is_some_and(|d| d.variable >= 10.0 * start.max(1.0)) && self.keeps_growing()
+    }
+
+    /// |x| goes on by about as much at each tenfold fall of the residual; towards a limit it would go on by ever less.
+    fn keeps_growing(&self) -> bool {
+        let tail = self.tail(DECADES + 2);
+        let steps: Vec<f64> = tail.windows(2).map(|w| w[1].variable - w[0].variable).collect();
+        let last = tail.last().map_or(0.0, |d| d.variable);
+        steps.len() > DECADES
+            && steps.iter().all(|d| *d >= VARIABLE_STEP * last)
+            && steps.windows(2).all(|w| w[1] >= 0.5 * w[0])
     }
 }
 
@@ -100,7 +115,7 @@ mod tests {
         let mut judge = Judge::default();
         for k in 0..9 {
             // exp(-x): the gradient falls tenfold while x grows by ln 10.
-            p.x[0] = 2.3 * 1.4f64.powi(k);
+            p.x[0] = 2.0 + 2.3 * f64::from(k);
             judge.note(&p, 10f64.powi(-k));
         }
         assert!(judge.is_not_attained(1.0) && !judge.is_not_attained(10.0) && !judge.is_degenerate());

@@ -13,6 +13,7 @@ use super::methods::{
 use super::options::{HessianModel, Method};
 use super::phase::{PhaseEnd, Solve, over};
 use super::problem::{BadEvaluation, FirstPoint, Form};
+use super::verdict;
 use crate::linalg::norm2;
 use crate::report::WrongEntry;
 
@@ -56,10 +57,10 @@ const fn row(method: Kind, violation_first: bool, with: With, patience: u64) -> 
 }
 
 const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100);
-const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 1000);
-const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 1000);
-const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 1000);
-const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 1000);
+const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 150);
+const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 150);
+const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 150);
+const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 150);
 
 /// No constraints, no bounds.
 const FREE: &[Row] = &[NEWTON, Row { with: RELATIVE_SHIFT, ..NEWTON }];
@@ -87,7 +88,7 @@ const LENGTH: u64 = 100;
 /// Iterations times (n + m) that are granted to small systems.
 const WORK: usize = 10_000;
 /// Starts that end at the least violation known, after which no more are tried.
-const AGREEING: usize = 6;
+const AGREEING: usize = 3;
 /// Half-widths of the box around the start, relative to max(1, |x0_j|).
 const RADII: [f64; 2] = [1.0, 10.0];
 /// Equations per unknown above which a system is taken for a data fit, which has no feasible point to look for.
@@ -231,8 +232,8 @@ impl Search {
         let mut last = PhaseEnd::Over(Over::Iterations);
         let mut k = 0;
         while let Some(&row) = self.rows.get(k) {
-            // A certificate ends the search; starts at random may help where they are sensible.
-            if certified.is_some() && row.from != From::Given {
+            // A certificate ends the search from this start; starts at random may help where they are sensible.
+            if certified.is_some() {
                 break;
             }
             if k > 0 && self.begin(s, &row, k).is_err() {
@@ -259,7 +260,7 @@ impl Search {
                 certified = Some(Certified::keep(s));
             }
             last = end;
-            if limited || over(s).is_some() {
+            if limited || over(s).is_some() || verdict::is_hopeless(s) {
                 break;
             }
             if k == 0 {

@@ -26,6 +26,8 @@ pub(super) const GAP: f64 = 100.0;
 pub(super) const ROUNDING: f64 = 10.0 * f64::EPSILON;
 /// A Newton step longer than this, relative to 1 + |x_j|, from a solved point: a flat valley.
 const FLAT: f64 = 0.1;
+/// A term of J'y this much larger than grad f cancels against others.
+const CANCELLATION: f64 = 1e3;
 /// Negative curvature counts from this share of the largest entry of H on.
 const NEGATIVE: f64 = 1e-7;
 /// Curvature below this share of the largest entry of H, or below LEAST_SHIFT, shows no minimum.
@@ -86,8 +88,13 @@ pub(super) fn confirm(s: &mut Solve<'_>) -> Confirmation {
         match factor_at_current(s) {
             Some(Sign::Positive) => {}
             Some(Sign::Negative) => return Confirmation::Saddle,
-            // Singular: no step, no decrease.
-            Some(Sign::Singular) | None => return Confirmation::Solved,
+            // Nearly flat along some direction: a small shift gives a step that does not overstate what it may bring.
+            Some(Sign::Singular) => {
+                if !shift_by_curvature(s) {
+                    return Confirmation::Solved;
+                }
+            }
+            None => return Confirmation::Solved,
         }
     }
     let n = s.problem.form.n;
@@ -145,6 +152,21 @@ fn factor_at_current(s: &mut Solve<'_>) -> Option<Sign> {
     Some(Sign::Singular)
 }
 
+/// K with the smallest of a few shifts relative to the curvature along each variable; false: none has the right inertia.
+fn shift_by_curvature(s: &mut Solve<'_>) -> bool {
+    const SHIFTS: [f64; 3] = [1e-6, 1e-4, 1e-2];
+    let (n, m) = (s.problem.form.n, s.problem.form.m);
+    let (kkt, mut e) = linear(s);
+    let delta = kkt.delta;
+    kkt.weigh_by_curvature(f64::MIN_POSITIVE);
+    let found = SHIFTS.iter().any(|&t| {
+        kkt.factor(&mut e, t, delta)
+            .is_ok_and(|p| p.inertia.is_some_and(|i| i.positive == n && i.negative == m))
+    });
+    kkt.weights.fill(1.0);
+    found
+}
+
 /// A direction of clearly negative curvature into `kkt.step`, descending on the Lagrangian; its curvature.
 pub(super) fn negative_curvature(s: &mut Solve<'_>) -> Option<f64> {
     if s.hessian.is_learned() {
@@ -153,7 +175,7 @@ pub(super) fn negative_curvature(s: &mut Solve<'_>) -> Option<f64> {
     let n = s.problem.form.n;
     let gradient = s.at.current.lag_grad.clone();
     let (kkt, mut e) = linear(s);
-    kkt.correct_inertia(&mut e, 0.0).ok()?;
+    kkt.smallest_shift(&mut e).ok()?;
     if !kkt.negative_curvature(&mut e, &gradient) {
         return None;
     }
@@ -326,7 +348,7 @@ pub(super) fn remarks(s: &mut Solve<'_>, verdict: &Verdict) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let settled = matches!(verdict.stop, StopReason::Converged | StopReason::ConvergedToRounding);
     let tried = settled || matches!(verdict.stop, StopReason::Stalled { .. } | StopReason::MaxIterations);
-    if tried && s.judge.is_degenerate() {
+    if tried && is_degenerate(s, verdict.which) {
         remarks.push(Remark::Degenerate);
     }
     if tried && s.judge.is_not_attained(s.problem.form.start_size) {
@@ -342,6 +364,46 @@ pub(super) fn remarks(s: &mut Solve<'_>, verdict: &Verdict) -> Vec<Remark> {
         remarks.push(Remark::Kink);
     }
     remarks
+}
+
+/// A row of attempts need not go on: the point is feasible, and multipliers grow without limit, so that none of the conditions that the
+/// attempts aim at can hold.
+pub(super) fn is_hopeless(s: &mut Solve<'_>) -> bool {
+    measure(s, Which::Best);
+    s.judge.is_degenerate() && s.judge.original.primal <= s.options.tolerance
+}
+
+/// Multipliers grow without limit; or one is so large that what the tolerance allows of its row changes f, and the terms of its row in
+/// grad f + J'y cancel against others.
+fn is_degenerate(s: &mut Solve<'_>, which: Which) -> bool {
+    if s.judge.is_degenerate() {
+        return true;
+    }
+    measure(s, which);
+    let (tol, form) = (s.options.tolerance, &*s.problem.form);
+    let p = if which == Which::Current { &s.at.current } else { &s.at.best };
+    let f = p.f / form.scale.objective;
+    let large = |y: &f64| y.abs() > COMPLEMENTARITY * (1.0 + f.abs());
+    if tol > 1e-4 || !s.judge.original.y.iter().any(large) {
+        return false;
+    }
+    let gradient = norm_inf(&p.grad);
+    s.at.current.copy_from(&p.clone());
+    if s.at.current.derivatives(&mut s.problem).is_err() {
+        return false;
+    }
+    let (form, p) = (&*s.problem.form, &s.at.current);
+    let Some(pattern) = &form.jacobian else { return false };
+    let mut cancels = false;
+    for j in 0..form.free_count() {
+        for k in pattern.col_ptr[j]..pattern.col_ptr[j + 1] {
+            let i = pattern.row_idx[k];
+            let term = (p.jacobian[k] * p.y[i]).abs();
+            cancels |=
+                large(&s.judge.original.y[i]) && term > CANCELLATION * gradient.max(form.scale.objective);
+        }
+    }
+    cancels
 }
 
 /// f + y'c has different slopes on both sides of the best point along the last step or its gradient: their difference does not fall with
@@ -363,6 +425,11 @@ fn has_kink(s: &mut Solve<'_>, d: &[f64]) -> bool {
     let mut out = s.at.trial.clone();
     let mut value = |s: &mut Solve<'_>, t: f64| {
         out.x.iter_mut().zip(x.iter().zip(d)).for_each(|(o, (x, d))| *o = x + t / size * d);
+        let inside = out.x.clone();
+        s.problem.form.bounds.clamp(&mut out.x);
+        if out.x != inside {
+            return None;
+        }
         out.functions(&mut s.problem).ok().map(|()| out.f + dot(&s.at.best.y, &out.c))
     };
     let mut last = f64::NAN;

@@ -156,7 +156,12 @@ impl LinearSolver for Gmres {
         stop: &StopToken,
     ) -> Result<Solved, LinSolError> {
         let Some(start) = begin(NAME, self.n, a, b, x, &mut self.r)? else {
-            return Ok(Solved { relative_residual: 0.0, iterations: 0, end: SolveEnd::Reached });
+            return Ok(Solved {
+                relative_residual: 0.0,
+                at_rounding: false,
+                iterations: 0,
+                end: SolveEnd::Reached,
+            });
         };
         let (norm_b, mut norm_r) = (start.norm_b, start.norm_r);
         let target = accuracy.relative * norm_b;
@@ -190,6 +195,6 @@ impl LinearSolver for Gmres {
                 }
             }
         };
-        Ok(Solved { relative_residual: norm_r / norm_b, iterations, end })
+        Ok(Solved { relative_residual: norm_r / norm_b, at_rounding: false, iterations, end })
     }
 }

@@ -74,7 +74,12 @@ impl Lanczos {
         stop: &StopToken,
     ) -> Result<Solved, LinSolError> {
         let Some(start) = begin(name, self.n, a, b, x, &mut self.r)? else {
-            return Ok(Solved { relative_residual: 0.0, iterations: 0, end: SolveEnd::Reached });
+            return Ok(Solved {
+                relative_residual: 0.0,
+                at_rounding: false,
+                iterations: 0,
+                end: SolveEnd::Reached,
+            });
         };
         let (norm_b, mut norm_r) = (start.norm_b, start.norm_r);
         let target = accuracy.relative * norm_b;
@@ -108,7 +113,7 @@ impl Lanczos {
                 Cycle::Done => {}
             }
         };
-        Ok(Solved { relative_residual: norm_r / norm_b, iterations, end })
+        Ok(Solved { relative_residual: norm_r / norm_b, at_rounding: false, iterations, end })
     }
 
     /// One run from the residual in `r`; x is improved.

@@ -87,6 +87,10 @@ pub struct Ldl {
     in_vain: u32,
     /// How often strict pivots were too dear to settle doubts about the inertia.
     dear: u32,
+    /// How often in a row they only confirmed it.
+    confirmed: u32,
+    /// Eigenvalues of D that could be rounding.
+    doubtful: usize,
     /// Multiplications of the last factorization with the given u.
     usual_work: f64,
     /// Symbolic analyses of this pattern.
@@ -138,6 +142,8 @@ impl Ldl {
             next_threshold: 0.0,
             in_vain: 0,
             dear: 0,
+            confirmed: 0,
+            doubtful: 0,
             usual_work: f64::INFINITY,
             analyses: 0,
             times: FactorTimes::default(),
@@ -158,6 +164,12 @@ impl Ldl {
     /// Where the time of the last `prepare` went. Measured: nothing depends on it.
     pub fn times(&self) -> FactorTimes {
         self.times
+    }
+
+    /// Eigenvalues of D of the last sparse factorization that count as positive or negative and could be rounding; strict pivots were too dear to
+    /// tell, or did not suffice.
+    pub fn doubtful_pivots(&self) -> usize {
+        self.doubtful
     }
 
     /// Takes over the pattern unless it is the one at hand.
@@ -184,7 +196,7 @@ impl Ldl {
         resize(n, &mut [&mut self.scale, &mut self.residual, &mut self.best]);
         self.scale.fill(1.0);
         self.sparse = None;
-        (self.analyses, self.in_vain, self.dear) = (0, 0, 0);
+        (self.analyses, self.in_vain, self.dear, self.confirmed) = (0, 0, 0, 0);
         self.next_threshold = self.options.pivot_threshold;
         self.usual_work = f64::INFINITY;
         Ok(())
@@ -235,9 +247,10 @@ impl Ldl {
         self.threshold = self.next_threshold;
         let prepared = self.factor_values(stop)?;
         let planned = self.sparse.as_ref().map_or(0.0, |s| s.symbolic.work);
-        if prepared.perturbed_pivots > 0
+        if self.doubtful > 0
             && self.threshold < STRICT
             && self.dear < MOST_IN_VAIN
+            && self.confirmed < MOST_IN_VAIN
             && prepared.work <= FILLED_UP * planned
         {
             return self.settle_doubts(prepared, stop);
@@ -246,13 +259,17 @@ impl Ldl {
     }
 
     /// Where eigenvalues of D could be rounding, as in singular matrices, strict pivots tell: once more with those, but not for more than
-    /// KEEP times the work. If that does not suffice, the doubts stay. The next matrix is factorized as this one was at first.
+    /// KEEP times the work, and no more for this pattern after three confirmations. If that does not suffice, the doubts stay. The next matrix is factorized as this one was at first.
     fn settle_doubts(&mut self, first: Prepared, stop: &StopToken) -> Result<Prepared, LinSolError> {
         let given = std::mem::replace(&mut self.threshold, STRICT);
         let most = KEEP * first.work;
         let second = self.factor_within(most, stop)?;
         let (spent, result) = match second {
-            Some(second) => (first.work, second),
+            Some(second) => {
+                let same = second.inertia == first.inertia;
+                self.confirmed = if same { self.confirmed + 1 } else { 0 };
+                (first.work, second)
+            }
             None => {
                 self.dear += 1;
                 self.threshold = given;
@@ -277,9 +294,10 @@ impl Ldl {
         }
         let Some(sparse) = &mut self.sparse else { return Err(not_prepared()) };
         self.state = State::Empty;
-        let Some((inertia, perturbed_pivots)) = sparse.factor(&self.values, limits, most, stop)? else {
+        let Some((inertia, doubtful)) = sparse.factor(&self.values, limits, most, stop)? else {
             return Ok(None);
         };
+        self.doubtful = doubtful;
         self.state = State::Sparse;
         let (factor_nonzeros, work) = (sparse.factor_nonzeros(), sparse.work());
         if self.threshold == self.options.pivot_threshold {
@@ -287,29 +305,26 @@ impl Ldl {
         }
         let keeps = work <= KEEP * self.usual_work;
         self.next_threshold = if keeps { self.threshold } else { self.options.pivot_threshold };
-        Ok(Some(Prepared { inertia: Some(inertia), factor_nonzeros, perturbed_pivots, work }))
+        Ok(Some(Prepared { inertia: Some(inertia), factor_nonzeros, perturbed_pivots: 0, work }))
     }
 
-    /// Whether a residual r = |b - A x| is more than rounding, that is, whether other pivots could make it smaller.
-    /// With S A S = `values` and y = S^-1 x: |A| |x| = S^-1 |S A S| |y|. Overwrites `best`.
-    fn is_poor(&mut self, b: &[f64], x: &[f64], r: f64) -> bool {
+    /// Whether a residual r = |b - A x| is more than rounding, that is, whether other pivots could make it smaller. Overwrites `best`.
+    fn is_poor(&mut self, a: &dyn LinOp, b: &[f64], x: &[f64], r: f64) -> bool {
+        let Some(a) = a.as_sparse() else { return true };
         let size = &mut self.best;
-        size.fill(0.0);
-        for j in 0..self.n {
-            let yj = (x[j] / self.scale[j]).abs();
-            for p in self.col_ptr[j]..self.col_ptr[j + 1] {
-                let (i, v) = (self.row_idx[p], self.values[p].abs());
-                size[i] += v * yj;
+        size.copy_from_slice(b);
+        size.iter_mut().for_each(|v| *v = v.abs());
+        for j in 0..a.ncols {
+            for p in a.col_ptr[j]..a.col_ptr[j + 1] {
+                let (i, v) = (a.row_idx[p], a.values[p].abs());
+                size[i] += v * x[j].abs();
                 if i != j {
-                    size[j] += v * (x[i] / self.scale[i]).abs();
+                    size[j] += v * x[i].abs();
                 }
             }
         }
-        for ((size, s), b) in size.iter_mut().zip(&self.scale).zip(b) {
-            *size = *size / s + b.abs();
-        }
-        // Written so that NaN is poor.
-        !(r <= ROUNDING * norm2(size))
+        let limit = ROUNDING * norm2(size);
+        r.is_nan() || limit.is_nan() || r > limit
     }
 
     /// Factorizes the same matrix with a larger u; false if u is as large as it may be.
@@ -435,11 +450,17 @@ impl LinearSolver for Ldl {
         stop: &StopToken,
     ) -> Result<Solved, LinSolError> {
         let Some(start) = begin(NAME, self.n, a, b, x, &mut self.residual)? else {
-            return Ok(Solved { relative_residual: 0.0, iterations: 0, end: SolveEnd::Reached });
+            return Ok(Solved {
+                relative_residual: 0.0,
+                at_rounding: false,
+                iterations: 0,
+                end: SolveEnd::Reached,
+            });
         };
         let (norm_b, mut r) = (start.norm_b, start.norm_r);
         let target = accuracy.relative * norm_b;
-        let mut iterations = 0;
+        let (mut iterations, mut at_rounding) = (0, false);
+        let from_zero = x.iter().all(|v| *v == 0.0);
         let end = loop {
             if r <= target {
                 break SolveEnd::Reached;
@@ -454,19 +475,24 @@ impl LinearSolver for Ldl {
             self.correct(x)?;
             iterations += 1;
             let new = residual(a, b, x, &mut self.residual);
-            let improved = new < r;
             // Not even halved: rounding level, or a singular inconsistent system.
             let stalled = new.is_nan() || new > 0.5 * r;
-            if improved {
+            // Where x is large beside b, even rounding may exceed b: the first solution counts all the same.
+            let first = new >= r && from_zero && iterations == 1 && !self.is_poor(a, b, x, new);
+            if new < r || first {
                 r = new;
+            } else if from_zero && iterations == 1 {
+                x.fill(0.0);
             } else {
                 x.copy_from_slice(&self.best);
             }
             if stalled && r > target {
+                let doubtful = r > POOR * norm_b;
+                at_rounding = first || doubtful && !self.is_poor(a, b, x, r);
                 let stricter = self.state == State::Sparse
-                    && r > POOR * norm_b
+                    && doubtful
+                    && !at_rounding
                     && self.in_vain < MOST_IN_VAIN
-                    && self.is_poor(b, x, r)
                     && self.factor_more_strictly(stop)?;
                 if !stricter {
                     break SolveEnd::Stagnated;
@@ -474,6 +500,6 @@ impl LinearSolver for Ldl {
                 residual(a, b, x, &mut self.residual);
             }
         };
-        Ok(Solved { relative_residual: r / norm_b, iterations, end })
+        Ok(Solved { relative_residual: r / norm_b, at_rounding, iterations, end })
     }
 }

@@ -108,7 +108,7 @@ impl Kkt {
             self.step.fill(0.0);
             let solved = self.solve(e, REFINED)?;
             inner_iterations += solved.iterations as u64;
-            let accurate = solved.relative_residual <= rule.residual.0;
+            let accurate = solved.relative_residual <= rule.residual.0 || solved.at_rounding;
             if accurate && self.is_finite() && test.accepts(self, e.at) {
                 let linear_residual = solved.relative_residual;
                 return Ok(Direction { inner_iterations, linear_residual, kind });

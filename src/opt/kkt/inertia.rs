@@ -8,7 +8,26 @@ use super::direction::{FIRST_SHIFT, NoDirection};
 
 const LARGEST_SHIFT: f64 = 1e30;
 
+/// Bisections of t towards the smallest one of the right inertia.
+const BISECTIONS: u32 = 5;
+
 impl Kkt {
+    /// Factorizes K with nearly the smallest t of the right inertia, so that the eigenvector of the lowest curvature stands out.
+    pub(in crate::opt) fn smallest_shift(&mut self, e: &mut Env<'_, '_>) -> Result<(), NoDirection> {
+        self.correct_inertia(e, 0.0)?;
+        let (mut high, delta) = (self.t, self.delta);
+        let mut low = 0.01 * high;
+        for _ in 0..BISECTIONS {
+            let middle = (low * high).sqrt();
+            let right = self
+                .factor(e, middle, delta)
+                .is_ok_and(|p| p.inertia.is_some_and(|i| i.positive == self.n && i.negative == self.m));
+            if right { high = middle } else { low = middle }
+        }
+        self.factor(e, high, delta)?;
+        Ok(())
+    }
+
     /// Factorizes K with the right inertia; `dual`: a delta that belongs to the method.
     pub(in crate::opt) fn correct_inertia(
         &mut self,

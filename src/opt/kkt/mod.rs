@@ -212,16 +212,15 @@ impl Kkt {
         }
     }
 
-    /// D <- |diag H| + S, bounded below: a shift relative to the curvature along each variable. Needs H in K.
-    pub fn weigh_by_curvature(&mut self) {
-        const SMALLEST: f64 = 1e-8;
+    /// D <- |diag H| + S, at least `smallest` times the largest: a shift relative to the curvature along each variable. Needs H in K.
+    pub fn weigh_by_curvature(&mut self, smallest: f64) {
         let Some(k) = &self.matrix else { return };
         for (j, (w, h)) in self.weights.iter_mut().zip(k.hessian_diagonal()).enumerate() {
             *w = h.abs();
             *w += self.barrier.get(j).copied().unwrap_or(0.0);
         }
         let largest = crate::linalg::norm_inf(&self.weights);
-        let smallest = if largest > 0.0 { SMALLEST * largest } else { 1.0 };
+        let smallest = if largest > 0.0 { smallest * largest } else { 1.0 };
         self.weights.iter_mut().for_each(|w| *w = w.max(smallest));
     }
 

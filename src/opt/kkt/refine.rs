@@ -106,7 +106,7 @@ impl Kkt {
     /// step <- d with d'(H + S) d < 0, J d = 0, descending along `slope`, as long as x is large: inverse iteration with the
     /// shifted matrix, whose smallest eigenvalue on null(J) belongs to the most negative one of H + S. False: none found.
     pub fn negative_curvature(&mut self, e: &mut Env<'_, '_>, slope: &[f64]) -> bool {
-        const ITERATIONS: u64 = 3;
+        const ITERATIONS: u64 = 4;
         let n = self.n;
         for (j, s) in self.step[..n].iter_mut().enumerate() {
             *s = 1.0 + ((j * 7919 + 13) % 101) as f64 / 101.0;

@@ -111,6 +111,11 @@ impl Method for AugmentedLagrangian {
         verdict::ended(s, solved)
     }
 
+    fn rescaled(&mut self, s: &mut Solve<'_>, ratio: f64) {
+        self.barrier.rescaled(s, ratio);
+        self.merit.y.iter_mut().for_each(|y| *y *= ratio);
+    }
+
     fn tighten(&mut self, _: &mut Solve<'_>) -> bool {
         self.barrier.tighten()
     }

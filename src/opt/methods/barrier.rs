@@ -26,6 +26,11 @@ const TAU_MIN: f64 = 0.99;
 /// Multipliers above this are not used as a start.
 pub(super) const LARGEST_MULTIPLIER: f64 = 1e3;
 
+/// Low enough for the complementarity of the original problem, too.
+fn smallest_mu(tol: f64, form: &Form) -> f64 {
+    tol.min(1e4 * tol * form.scale.objective) / (KAPPA_EPSILON + 1.0)
+}
+
 /// Barrier parameter, grad phi, and the steps of the multipliers.
 #[derive(Debug)]
 pub(super) struct Barrier {
@@ -55,8 +60,13 @@ impl Barrier {
     pub fn begin(&mut self, s: &mut Solve<'_>, warm: bool) {
         let tol = s.options.tolerance;
         self.mu = if warm { self.begin_warm(s) } else { self.begin_cold(s) };
-        // Low enough for the complementarity of the original problem, too.
-        self.smallest_mu = tol.min(1e4 * tol * s.problem.form.scale.objective) / (KAPPA_EPSILON + 1.0);
+        self.smallest_mu = smallest_mu(tol, s.problem.form);
+    }
+
+    /// The objective's scale has grown: so has mu.
+    pub fn rescaled(&mut self, s: &Solve<'_>, ratio: f64) {
+        self.mu = (self.mu * ratio).min(FIRST_MU);
+        self.smallest_mu = smallest_mu(s.options.tolerance, s.problem.form);
     }
 
     fn begin_cold(&mut self, s: &mut Solve<'_>) -> f64 {

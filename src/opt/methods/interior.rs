@@ -28,6 +28,8 @@ const PATIENCE: u32 = 12;
 const SHORT_TRIALS: u32 = 5;
 /// Restarts from a feasible point without an acceptable step.
 const RESTARTS: u32 = 5;
+/// Steps in a row that may leave x as it is.
+const STILL: u32 = 2;
 /// Steps below this, relative to x, are taken as they are.
 const TINY: f64 = 10.0 * f64::EPSILON;
 
@@ -40,6 +42,8 @@ pub(in crate::opt) struct InteriorPoint {
     /// z of the current point is that of a warm start.
     warm: bool,
     tiny_steps: u32,
+    /// Steps in a row that did not change x.
+    still: u32,
     /// Steps in a row that the line search, not a bound, made short.
     short_steps: u32,
     restarts: u32,
@@ -53,6 +57,7 @@ impl InteriorPoint {
             restoration: None,
             warm,
             tiny_steps: 0,
+            still: 0,
             short_steps: 0,
             restarts: 0,
         }
@@ -127,12 +132,17 @@ impl Method for InteriorPoint {
         let warm = std::mem::take(&mut self.warm);
         self.barrier.begin(s, warm);
         self.search.restart(norm1(&s.at.current.c));
-        (self.tiny_steps, self.short_steps, self.restarts) = (0, 0, 0);
+        (self.tiny_steps, self.still, self.short_steps, self.restarts) = (0, 0, 0, 0);
         Ok(())
     }
 
     fn test(&mut self, s: &mut Solve<'_>, _: &Residuals, solved: bool) -> Option<PhaseEnd> {
         verdict::ended(s, solved)
+    }
+
+    fn rescaled(&mut self, s: &mut Solve<'_>, ratio: f64) {
+        self.barrier.rescaled(s, ratio);
+        self.search.restart(norm1(&s.at.current.c));
     }
 
     fn tighten(&mut self, _: &mut Solve<'_>) -> bool {
@@ -161,6 +171,12 @@ impl Method for InteriorPoint {
             self.search.begin(s.problem.form, &s.at.current, (b.mu, b.tau()), &b.gradient, dx);
             backtrack(s, &mut self.search, longest)?
         };
+        // Steps within rounding of f and c pass every test without end.
+        self.still = if s.at.trial.x == s.at.current.x { self.still + 1 } else { 0 };
+        if self.still > STILL {
+            self.still = 0;
+            return Err(PhaseEnd::no_step(Cause::Rounding, "the step is below rounding"));
+        }
         Ok(self.barrier.finish(s, &direction, length, trials))
     }
 

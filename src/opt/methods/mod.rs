@@ -44,6 +44,10 @@ pub(super) trait Method {
         let _ = s;
         false
     }
+    /// The objective's scale has grown by `ratio`, and all that is scaled with it.
+    fn rescaled(&mut self, s: &mut Solve<'_>, ratio: f64) {
+        let _ = (s, ratio);
+    }
     /// Before a step: parameters that depend on the current point.
     fn update(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
         let _ = s;
@@ -134,6 +138,15 @@ fn is_solved(method: &mut dyn Method, s: &mut Solve<'_>, r: &Residuals) -> Optio
     if !method.minimizes() {
         return Some(true);
     }
+    let Point { grad, lag_grad, .. } = &s.at.current;
+    if s.options.scaling
+        && let Some(ratio) = s.problem.form.revise_objective_scale(grad, lag_grad)
+    {
+        s.at.rescale(ratio);
+        s.watch.note(format_args!("the objective is scaled anew, by {ratio:.1e} more"));
+        method.rescaled(s, ratio);
+        return None;
+    }
     s.judge.saddle = false;
     match verdict::confirm(s) {
         Confirmation::Solved => Some(true),
@@ -148,6 +161,9 @@ fn is_solved(method: &mut dyn Method, s: &mut Solve<'_>, r: &Residuals) -> Optio
         }
     }
 }
+
+/// Smallest weight of a relative shift, relative to the largest.
+const LEAST_WEIGHT: f64 = 1e-8;
 
 fn row_of(t: &Taken) -> IterationRow {
     IterationRow {
@@ -169,7 +185,7 @@ fn fill_optimality(s: &mut Solve<'_>, relative_shift: bool) -> Result<(), PhaseE
     let (kkt, e) = linear(s);
     kkt.fill(&e, System::Optimality);
     if relative_shift {
-        kkt.weigh_by_curvature();
+        kkt.weigh_by_curvature(LEAST_WEIGHT);
     }
     Ok(())
 }

@@ -178,7 +178,13 @@ impl Newton {
             }
             self.last = r.scaled;
             s.watch.note(format_args!("{}: the multipliers are estimated anew", why.what));
-            estimate_multipliers(s, LARGEST_START_MULTIPLIER);
+            // However large, they may be all that is missing; a start from large ones leads nowhere.
+            estimate_multipliers(s, f64::INFINITY);
+            let r = Residuals::of(s.problem.form, &s.at.current, 0.0);
+            if !verdict::is_close(s, &r) && norm_inf(&s.at.current.y) > LARGEST_START_MULTIPLIER {
+                s.at.current.y.fill(0.0);
+                s.at.current.update_lagrangian_gradient(&mut s.problem)?;
+            }
         } else {
             s.watch.note(format_args!("{}: the violation is minimized", why.what));
             self.restore(s, (0.1 * r.scaled_primal).max(0.1 * tol))?;
@@ -208,6 +214,10 @@ impl Method for Newton {
             return None;
         }
         verdict::ended(s, solved)
+    }
+
+    fn rescaled(&mut self, s: &mut Solve<'_>, _: f64) {
+        self.begin_round(s);
     }
 
     fn step(&mut self, s: &mut Solve<'_>) -> Result<Taken, PhaseEnd> {
