@@ -11,6 +11,8 @@ use crate::opt::problem::{At, BadEvaluation, Bounds, Coordinates, DROPPED, Evalu
 
 /// Relative step; the cube root of the rounding unit balances the errors of a central difference.
 const STEP: f64 = 6e-6;
+/// No step is this short relative to x: rounding would spoil it.
+const LEAST: f64 = 1e4 * f64::EPSILON;
 
 /// Entries of the Hessian on its compressed pattern, groups of columns, and work vectors.
 pub(in crate::opt) struct Differences {
@@ -137,10 +139,13 @@ impl Model for Differences {
     }
 }
 
-/// Steps down and up along variable j that stay inside its bounds.
+/// Steps down and up along variable j that stay inside its bounds: alike, at most half the distance from the nearer bound, beside which
+/// functions may be singular. On a bound only one of them is not 0.
 fn room(bounds: &Bounds, j: usize, xj: f64, step: f64) -> (f64, f64) {
     let h = step * STEP * xj.abs().max(1.0);
-    (h.min(0.5 * (xj - bounds.lower[j])), h.min(0.5 * (bounds.upper[j] - xj)))
+    let (down, up) = (0.5 * (xj - bounds.lower[j]), 0.5 * (bounds.upper[j] - xj));
+    let alike = h.min(down).min(up);
+    if alike > LEAST * xj.abs() { (alike, alike) } else { (h.min(down), h.min(up)) }
 }
 
 /// out <- sigma grad f~ + J~'y.
@@ -167,6 +172,14 @@ pub(super) fn groups(lower: &SparseMatrix, most: usize) -> Option<Vec<Vec<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steps_are_alike_unless_x_is_on_a_bound() {
+        let bounds = Bounds::new(&[0.0, 1.0, -1e30], &[1.0, 2.0, 1e30]);
+        assert_eq!(room(&bounds, 0, 1e-9, 1.0), (5e-10, 5e-10));
+        assert_eq!(room(&bounds, 1, 1.0, 1.0), (0.0, STEP));
+        assert_eq!(room(&bounds, 2, 100.0, 1.0), (100.0 * STEP, 100.0 * STEP));
+    }
 
     #[test]
     fn columns_of_a_group_share_no_row() {

@@ -13,8 +13,9 @@ use crate::linalg::dot;
 use crate::opt::iterate::Point;
 use crate::opt::problem::{Evaluator, Form};
 
-/// First h. It is shortened as long as the gradient changes by more than itself, or cannot be evaluated.
+/// First h. It is shortened as long as the gradient changes by more than this share of itself, or cannot be evaluated.
 const STEP: f64 = 1e-6;
+const MODERATE: f64 = 0.5;
 const SHORTER: f64 = 1e-3;
 const MOST_STEPS: u32 = 6;
 /// Curvatures that differ by more than this are measured one by one, for so many variables at most.
@@ -164,7 +165,7 @@ impl FirstScale {
         }
         Some(match () {
             () if rounding => Change::Rounding,
-            () if largest <= size || size == 0.0 => Change::Moderate,
+            () if largest <= MODERATE * size || size == 0.0 => Change::Moderate,
             () => Change::Large,
         })
     }
