@@ -88,23 +88,11 @@ impl FirstScale {
     /// weights <- |H_jj|; where there is none, their geometric mean. False if they are not far apart.
     fn along_variables(&mut self, p: &mut Evaluator<'_>, at: &Point, weights: &mut [f64]) -> bool {
         let (mut least, mut most, mut logs, mut known) = (f64::INFINITY, 0.0f64, 0.0, 0);
-        for j in 0..self.free {
-            self.direction.fill(0.0);
-            self.direction[j] = unit(at.x[j]);
-            weights[j] = f64::NAN;
-            let Some(mut h) = self.difference(p, at) else { continue };
-            let noise = NOISE * self.base[j].abs();
-            let farther = LONGER * h;
-            let moved = at.x[j] + farther * self.direction[j];
-            let fits = moved >= p.form.bounds.lower[j] && moved <= p.form.bounds.upper[j];
-            if self.change[j].abs() <= noise && fits && self.change_at(p, at, farther).is_some() {
-                h = farther;
-            }
-            let y = self.change[j];
-            if y.abs() > noise {
-                weights[j] = (y / (h * self.direction[j])).abs();
-                (least, most) = (least.min(weights[j]), most.max(weights[j]));
-                logs += weights[j].ln();
+        for (j, w) in weights.iter_mut().enumerate().take(self.free) {
+            *w = self.curvature_along(p, at, j).unwrap_or(f64::NAN);
+            if !w.is_nan() {
+                (least, most) = (least.min(*w), most.max(*w));
+                logs += w.ln();
                 known += 1;
             }
         }
@@ -116,6 +104,24 @@ impl FirstScale {
             }
         }
         differ
+    }
+
+    /// |H_jj|; `None` where rounding hides it.
+    fn curvature_along(&mut self, p: &mut Evaluator<'_>, at: &Point, j: usize) -> Option<f64> {
+        self.direction.fill(0.0);
+        self.direction[j] = unit(at.x[j]);
+        let mut h = self.difference(p, at)?;
+        let noise = NOISE * self.base[j].abs();
+        if self.change[j].abs() <= noise {
+            h *= LONGER;
+            let moved = at.x[j] + h * self.direction[j];
+            if moved < p.form.bounds.lower[j] || moved > p.form.bounds.upper[j] {
+                return None;
+            }
+            self.change_at(p, at, h)?;
+        }
+        let y = self.change[j].abs();
+        (y > noise).then(|| y / (h * self.direction[j]).abs())
     }
 
     /// change <- grad L(x + h d) - grad L(x) with the h that suits; d is turned to where the bounds leave room.
