@@ -58,12 +58,7 @@ const STANDING: &[(&str, &str)] = &[
 ];
 
 /// Arrows between files and folders of `opt` that are part of a circle today: (from, to). Empty once `opt` is in parts.
-const STANDING_IN_OPT: &[(&str, &str)] = &[
-    ("kkt/mod", "kkt/norms"),
-    ("kkt/norms", "kkt/mod"),
-    ("problem/form", "problem/scaling"),
-    ("problem/scaling", "problem/form"),
-];
+const STANDING_IN_OPT: &[(&str, &str)] = &[];
 
 struct Row {
     modules: &'static [&'static str],

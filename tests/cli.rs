@@ -83,7 +83,7 @@ fn json_is_one_object_with_the_documented_keys() {
     let keys = |v: &Value| v.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let set = |names: &str| names.split(' ').map(String::from).collect::<BTreeSet<_>>();
     let expected = "problem n m stop point solved objective primal dual complementarity iterations evaluations \
-                    linear time message";
+                    linear time message method converged_to_rounding";
     assert_eq!(keys(&object), set(&expected.split_whitespace().collect::<Vec<_>>().join(" ")));
     assert_eq!(keys(&object["evaluations"]), set("objective gradient constraints jacobian hessian products"));
     assert_eq!(keys(&object["linear"]), set("solver solves inner_iterations"));

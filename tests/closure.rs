@@ -121,10 +121,10 @@ fn kink<'a>() -> Problem<'a> {
 fn fits_are_tried_from_the_problems_other_starts() {
     let run = |p: Problem| solve(&mut p.build().unwrap(), &Options::default(), &mut Silent).unwrap();
     let alone = run(kink());
-    assert_ne!(alone.stop.as_str(), "locally_infeasible", "{}", alone.message);
+    assert!(!alone.is_answer(), "{}", alone.message);
     // A start that cannot be evaluated in between is passed over.
     let r = run(kink().other_start(&[100.0]).other_start(&[-1.0]));
-    assert_eq!(r.stop.as_str(), "locally_infeasible", "{}", r.message);
+    assert_eq!(r.stop.as_str(), "least_squares", "{}", r.message);
     assert!((r.x[0] + 2.0).abs() < 1e-4, "{:?}", r.x);
     let e = kink().other_start(&[1.0, 2.0]).build().err().unwrap().to_string();
     assert!(e.contains("start point 2 is not of 1 finite numbers"), "{e}");
@@ -173,5 +173,5 @@ fn a_steep_fit_is_tried_with_scaled_rows() {
     .unwrap();
     assert!(notes.iter().any(|n| n.contains("rows scaled by their gradients")), "{notes:?}");
     // From here even that ends in a curved valley, where steps are below rounding: no certificate.
-    assert!(!r.solved() && r.stop.as_str() != "locally_infeasible", "{} {:?}", r.message, r.x);
+    assert!(!r.is_answer(), "{} {:?}", r.message, r.x);
 }

@@ -128,7 +128,7 @@ fn other_starts_solve_systems_with_several_valleys() {
                 SifProblem::from_file(&path, &SifOptions::default()).unwrap_or_else(|e| panic!("{e}"));
             solve(&mut problem, &Options { restarts, ..Options::default() }, &mut Silent).unwrap()
         };
-        assert_eq!(run(0).stop.as_str(), "locally_infeasible", "{name}");
+        assert!(matches!(run(0).stop.as_str(), "locally_infeasible" | "least_squares"), "{name}");
         let report = run(Options::default().restarts);
         assert!(report.solved(), "{name}: {:?}", report.stop);
     }

@@ -1,4 +1,7 @@
-//! The Newton iteration does not allocate.
+//! The Newton iteration does not allocate, nor does a `Solver` from its second solve on.
+
+#[path = "common/mpc.rs"]
+mod mpc;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -6,8 +9,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use costate::linsol::LinearSolverKind;
-use costate::observe::Event;
-use costate::opt::{AccuracyRule, Options, solve};
+use costate::nlp::Nlp;
+use costate::observe::{Event, Silent};
+use costate::opt::{AccuracyRule, Options, Solver, Start, WarmStart, solve};
 use costate::sif::{SifOptions, SifProblem};
 
 struct Counting;
@@ -67,4 +71,44 @@ fn iterations_do_not_allocate() {
         assert!(iterations >= 6, "{file} needs {iterations} iterations only: a poor test");
         assert_eq!(count, 0, "{file} with {linear}: allocations after the second of {iterations} iterations");
     }
+}
+
+/// Allocations of the solves after the first; `change` moves the data of the problem, `edit` the warm start.
+fn later_allocations<P: Nlp>(
+    mut problem: P,
+    (warm, solves): (bool, usize),
+    mut change: impl FnMut(&mut P, usize),
+    edit: impl Fn(&mut WarmStart),
+) -> usize {
+    let mut solver = Solver::new(Options::default()).expect("default options");
+    let mut point = WarmStart::default();
+    let mut first = 0;
+    for k in 0..solves {
+        change(&mut problem, k);
+        let start = if warm && k > 0 { Start::At(&point) } else { Start::Problem };
+        let report = solver.solve(&mut problem, start, &mut Silent).expect("a legal problem");
+        assert!(report.solved(), "{}", report.message);
+        point.set(report);
+        edit(&mut point);
+        if k == 0 {
+            // The first warm solve makes the method of warm starts.
+            solver.solve(&mut problem, Start::At(&point), &mut Silent).expect("a legal problem");
+            first = COUNT.with(Cell::get);
+        }
+    }
+    COUNT.with(Cell::get) - first
+}
+
+#[test]
+fn a_solver_does_not_allocate_from_its_second_solve_on() {
+    for warm in [false, true] {
+        let side = |k: usize| 1.0 + 0.01 * ((k * 7919) % 11) as f64 / 11.0;
+        let state = |p: &mut mpc::Mpc, k: usize| p.set_state(1.4 * side(k) - 0.4, 0.0);
+        assert_eq!(later_allocations(mpc::Mpc::new(), (warm, 20), state, mpc::shift), 0, "mpc, warm: {warm}");
+        let sides = |p: &mut mpc::Hs71, k: usize| p.set_sides(25.0 * side(k), 40.0 * side(k + 3));
+        assert_eq!(later_allocations(mpc::Hs71::new(), (warm, 20), sides, |_| ()), 0, "hs71, warm: {warm}");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("problems/hs7.SIF");
+    let problem = SifProblem::from_file(&path, &SifOptions::default()).expect("a problem of our own");
+    assert_eq!(later_allocations(problem, (false, 5), |_, _| (), |_| ()), 0, "hs7");
 }

@@ -165,6 +165,15 @@ impl Iterate {
         }
     }
 
+    /// Another solve begins: nothing is known.
+    pub fn renew(&mut self) {
+        self.current.zl.fill(0.0);
+        self.current.zu.fill(0.0);
+        self.current.f = f64::NAN;
+        self.best_residuals = Residuals { scaled: f64::NAN, ..Residuals::default() };
+        self.best_solved = false;
+    }
+
     /// trial <- current + alpha step, y at most by a full step, z kept, rounding kept within the bounds.
     pub fn place(&mut self, bounds: &Bounds, step: &[f64], alpha: f64) {
         let (dx, dy) = step.split_at(self.current.x.len());

@@ -12,6 +12,8 @@ const VARIABLE_STEP: f64 = 0.02;
 const DECADES: usize = 3;
 /// A residual that falls to this share at once says nothing of growth.
 const LEAP: f64 = 1e-4;
+/// Residuals from 1e20 to 1e-20 have room from the start.
+const MOST_DECADES: usize = 40;
 
 /// What the judge remembers of a solve.
 #[derive(Debug, Default)]
@@ -22,6 +24,9 @@ pub(super) struct Judge {
     decades: Vec<Decade>,
     /// |d_j| <= FLAT (1 + |x_j|) does not hold for the Newton step from the confirmed point.
     pub flat: bool,
+    /// Points refused because a step promised a lower objective, and the objective at the first.
+    pub refusals: u32,
+    pub refused_at: f64,
     /// The confirmed point has negative curvature and could not be left.
     pub saddle: bool,
     /// Escapes from saddles.
@@ -40,11 +45,28 @@ struct Decade {
 }
 
 impl Judge {
+    /// For a problem with n variables (the user's) and m constraints.
+    pub fn new(n: usize, m: usize) -> Self {
+        let mut judge = Self::default();
+        judge.decades.reserve(MOST_DECADES);
+        let o = &mut judge.original;
+        for (v, length) in [(&mut o.x, n), (&mut o.z, n), (&mut o.y, m), (&mut o.c, m)] {
+            v.resize(length, 0.0);
+        }
+        judge
+    }
+
     /// Nothing is known.
     pub fn restart(&mut self) {
         self.decades.clear();
-        (self.flat, self.saddle) = (false, false);
+        (self.flat, self.saddle, self.refusals) = (false, false, 0);
         (self.falls, self.fallen_to, self.fallen_at) = (0, 0.0, 0.0);
+    }
+
+    /// Another solve begins.
+    pub fn renew(&mut self) {
+        self.restart();
+        self.escapes = 0;
     }
 
     /// Remembers what grows while the residual falls.

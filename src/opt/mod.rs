@@ -13,9 +13,10 @@
 //! - `phase`: what the phases of a solve share;
 //! - `globalization`: which steps are accepted;
 //! - `verdict`, `second_look`: the tests that end a solve;
-//! - `methods`: four iterations on one loop;
+//! - `methods`: five iterations on one loop;
 //! - `strategy`: which methods are tried, as tables;
-//! - `solver`: from the problem to the report.
+//! - `sensitivity`: derivatives of a solution;
+//! - `solver`: from the problem to the report, and many solves with one structure.
 
 mod budget;
 mod globalization;
@@ -28,6 +29,7 @@ mod options;
 mod phase;
 mod problem;
 mod second_look;
+mod sensitivity;
 mod solver;
 mod strategy;
 #[cfg(test)]
@@ -38,4 +40,5 @@ mod verdict;
 mod watch;
 
 pub use options::{AccuracyRule, HessianModel, Method, Options, WarmStart};
-pub use solver::{first_kkt_matrix, solve};
+pub use sensitivity::{ProblemChange, Sensitivity, SolutionChange};
+pub use solver::{Solver, Start, first_kkt_matrix, solve};

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::error::Error;
 use crate::linsol::LinearSolverKind;
 use crate::observe::StopToken;
+use crate::report::Report;
 
 /// When an inexact step is accurate enough (`docs/notation.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -198,8 +199,21 @@ pub struct WarmStart {
     pub z: Vec<f64>,
 }
 
+impl From<&Report> for WarmStart {
+    fn from(report: &Report) -> Self {
+        Self { x: report.x.clone(), y: report.y.clone(), z: report.z.clone() }
+    }
+}
+
 impl WarmStart {
-    fn validate(&self, n: usize, m: usize) -> Result<(), Error> {
+    /// Takes over the point of a report; its own memory is used again.
+    pub fn set(&mut self, report: &Report) {
+        self.x.clone_from(&report.x);
+        self.y.clone_from(&report.y);
+        self.z.clone_from(&report.z);
+    }
+
+    pub(super) fn validate(&self, n: usize, m: usize) -> Result<(), Error> {
         let fail = |what: String| Err(Error::Option { option: "warm_start".into(), what });
         for (what, v, length) in [("x", &self.x, n), ("y", &self.y, m), ("z", &self.z, n)] {
             if v.len() != length {
@@ -214,11 +228,6 @@ impl WarmStart {
 }
 
 impl Options {
-    /// Checks the warm start against the sizes of a problem.
-    pub(super) fn validate_start(&self, n: usize, m: usize) -> Result<(), Error> {
-        self.warm_start.as_ref().map_or(Ok(()), |w| w.validate(n, m))
-    }
-
     /// Checks every range.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Which methods are tried on which problems, in which order, from which starts: the tables below. A row that gives up hands over to the
 //! next; the best end counts.
 
+use std::fmt;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -8,11 +10,12 @@ use super::budget::Over;
 use super::hessian;
 use super::iterate::{Point, Residuals};
 use super::methods::{
-    AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton, With, run,
+    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton, With,
+    run,
 };
-use super::options::{HessianModel, Method};
+use super::options::{HessianModel, Method, Options};
 use super::phase::{PhaseEnd, Solve, over};
-use super::problem::{BadEvaluation, FirstPoint, Form};
+use super::problem::{BadEvaluation, FirstPoint, Form, WARM_PUSH};
 use super::verdict;
 use crate::linalg::norm2;
 use crate::report::WrongEntry;
@@ -94,10 +97,10 @@ const RADII: [f64; 2] = [1.0, 10.0];
 /// Equations per unknown above which a system is taken for a data fit, which has no feasible point to look for.
 const FIT: usize = 2;
 
-/// The rows of a problem.
-fn rows(form: &Form, method: Method, learned: bool, others: usize) -> Vec<Row> {
+/// The rows of a problem, but for its other starts.
+fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
     let (n, m, bounded) = (form.n, form.m, form.bounds.count() > 0);
-    let first = match method {
+    match method {
         Method::InteriorPoint if m > n => &[VIOLATION_THEN_INTERIOR],
         Method::InteriorPoint => &[INTERIOR],
         Method::AugmentedLagrangian => &[AUGMENTED],
@@ -126,12 +129,7 @@ fn rows(form: &Form, method: Method, learned: bool, others: usize) -> Vec<Row> {
                 EQUALITIES
             }
         }
-    };
-    let mut rows = first.to_vec();
-    if method == Method::Auto && m > n && first.len() == 1 {
-        rows.extend((0..others).map(|k| Row { from: From::Problem(k), ..first[0] }));
     }
-    rows
 }
 
 fn describe(row: &Row, m: usize) -> &'static str {
@@ -154,17 +152,19 @@ fn describe(row: &Row, m: usize) -> &'static str {
     }
 }
 
-fn answer(row: &Row, k: usize, m: usize) -> String {
-    let from = match row.from {
-        From::Given => "the start".to_string(),
-        From::Problem(other) => format!("start point {}", other + 2),
-    };
-    format!("{} from {from} (attempt {})", describe(row, m), k + 1)
+/// What gave the answer.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Nothing,
+    /// Active-set steps from a warm start.
+    Warm,
+    /// A row, and its place in the table.
+    Row(Row, usize),
 }
 
 /// What the header says of the method.
 pub(super) fn describe_first(form: &Form, method: Method, learned: bool) -> &'static str {
-    describe(&rows(form, method, learned, 0)[0], form.m)
+    describe(&rows(form, method, learned)[0], form.m)
 }
 
 /// Another row may do better.
@@ -202,32 +202,130 @@ impl Certified {
     }
 }
 
+/// The methods, each made when it is first needed.
+#[derive(Debug, Default)]
+struct Methods {
+    active_set: Option<ActiveSet>,
+    newton: Option<Newton>,
+    interior: Option<InteriorPoint>,
+    augmented: Option<AugmentedLagrangian>,
+    least_violation: Option<LeastViolation>,
+}
+
+impl Methods {
+    /// The method of a row, as new.
+    fn of(&mut self, row: &Row, form: &Form, options: &Options, warm: bool) -> &mut dyn Iteration {
+        let with = row.with;
+        match row.method {
+            Kind::Newton => {
+                let method = self.newton.get_or_insert_with(|| Newton::new(form, with, options));
+                method.renew(with);
+                method
+            }
+            Kind::Interior => {
+                let method = self.interior.get_or_insert_with(|| InteriorPoint::new(form, with, warm));
+                method.renew(with, warm);
+                method
+            }
+            Kind::Augmented => {
+                let method = self.augmented.get_or_insert_with(|| AugmentedLagrangian::new(form, with, warm));
+                method.renew(with, warm);
+                method
+            }
+        }
+    }
+}
+
 /// The rows of one solve and what they have led to.
 pub(super) struct Search {
     rows: Vec<Row>,
-    first: FirstPoint,
+    pub first: FirstPoint,
     warm: bool,
-    /// In words: the row that ran last, or that found the certificate.
-    answer: String,
+    methods: Methods,
+    /// The row that ran last, or that found the certificate.
+    answer: Answer,
     /// A second derivative of the problem that is wrong, in standard variables and original scale.
     pub wrong_entry: Option<WrongEntry>,
 }
 
 impl Search {
-    /// The current point is at `first`, evaluated.
-    pub fn new(s: &Solve<'_>, first: FirstPoint) -> Self {
-        let rows = rows(s.problem.form, s.options.method, s.hessian.is_learned(), first.others.len());
-        Self { rows, warm: !first.z.is_empty(), first, answer: String::new(), wrong_entry: None }
+    /// From a first point.
+    pub fn new(first: FirstPoint) -> Self {
+        Self {
+            rows: Vec::new(),
+            warm: false,
+            first,
+            methods: Methods::default(),
+            answer: Answer::Nothing,
+            wrong_entry: None,
+        }
     }
 
-    /// The row that gave the answer, and where it started.
-    pub fn describe(&self) -> String {
-        self.answer.clone()
+    /// A solve begins, with the current point at `first`, evaluated.
+    fn begin_solve(&mut self, s: &Solve<'_>) {
+        let (form, method) = (&*s.problem.form, s.options.method);
+        let first = rows(form, method, s.hessian.is_learned());
+        self.rows.clear();
+        self.rows.extend_from_slice(first);
+        if method == Method::Auto && form.m > form.n && first.len() == 1 {
+            let others = 0..self.first.others.len();
+            self.rows.extend(others.map(|k| Row { from: From::Problem(k), ..first[0] }));
+        }
+        self.warm = !self.first.z.is_empty();
+        self.forget();
+    }
+
+    /// Nothing has led to anything.
+    pub fn forget(&mut self) {
+        (self.answer, self.wrong_entry) = (Answer::Nothing, None);
+    }
+
+    /// The row that gave the answer, and where it started; nothing if none ran.
+    pub fn describe(&self, m: usize, out: &mut impl fmt::Write) -> fmt::Result {
+        match &self.answer {
+            Answer::Nothing => Ok(()),
+            Answer::Warm => out.write_str("active-set Newton steps from the warm start"),
+            Answer::Row(row, k) => {
+                write!(out, "{} from ", describe(row, m))?;
+                match row.from {
+                    From::Given => out.write_str("the start")?,
+                    From::Problem(other) => write!(out, "start point {}", other + 2)?,
+                }
+                write!(out, " (attempt {})", k + 1)
+            }
+        }
+    }
+
+    /// Steps with the active bounds held come first, from a warm start. `None`: they led to nothing, and the point is the warm start again.
+    fn run_warm(&mut self, s: &mut Solve<'_>) -> Option<PhaseEnd> {
+        let applies = s.options.method == Method::Auto && s.kkt.is_direct() && !s.hessian.is_learned();
+        let bounded = s.problem.form.bounds.count() > 0;
+        if applies && s.problem.form.m <= s.problem.form.n {
+            let form = &*s.problem.form;
+            let method = self.methods.active_set.get_or_insert_with(|| ActiveSet::new(form));
+            self.answer = Answer::Warm;
+            match run(method, s) {
+                PhaseEnd::NoStep(_) => {}
+                end => return Some(end),
+            }
+            s.kkt.restart();
+            warm_point(s, &self.first);
+        }
+        if bounded {
+            s.problem.form.bounds.push_inside(&mut s.at.current.x, WARM_PUSH, WARM_PUSH);
+        }
+        s.at.current.evaluate(&mut s.problem).err().map(PhaseEnd::from)
     }
 
     /// One row after the other from the start until one ends well, or two find the same least violation. If none ends well, the first
     /// certificate counts, also where a limit ended a later row that had come no nearer to feasibility, or else the last end.
     pub fn run(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+        self.begin_solve(s);
+        if self.warm
+            && let Some(end) = self.run_warm(s)
+        {
+            return end;
+        }
         let mut certified: Option<Certified> = None;
         let mut last = PhaseEnd::Over(Over::Iterations);
         let mut k = 0;
@@ -240,7 +338,7 @@ impl Search {
                 k += 1;
                 continue;
             }
-            self.answer = answer(&row, k, s.problem.form.m);
+            self.answer = Answer::Row(row, k);
             self.grant(s, &row, self.rows.len() - k);
             let end = self.run_row(s, &row);
             s.budget.end_attempt();
@@ -303,21 +401,17 @@ impl Search {
 
     fn run_row(&mut self, s: &mut Solve<'_>, row: &Row) -> PhaseEnd {
         if row.violation_first {
-            let mut phase = LeastViolation::new(s.problem.form);
+            let form = &*s.problem.form;
+            let phase = self.methods.least_violation.get_or_insert_with(|| LeastViolation::new(form));
+            phase.renew();
             phase.set_goal(Goal { violation: s.options.tolerance, filter: None });
-            match run(&mut phase, s) {
+            match run(phase, s) {
                 PhaseEnd::Feasible => {}
                 end => return end,
             }
         }
         let warm = std::mem::take(&mut self.warm);
-        let form = &*s.problem.form;
-        let mut method: Box<dyn Iteration> = match row.method {
-            Kind::Newton => Box::new(Newton::new(form, row.with, s.options)),
-            Kind::Interior => Box::new(InteriorPoint::new(form, row.with, warm)),
-            Kind::Augmented => Box::new(AugmentedLagrangian::new(form, row.with, warm)),
-        };
-        run(&mut *method, s)
+        run(self.methods.of(row, s.problem.form, s.options, warm), s)
     }
 
     /// Differences of gradients show that second derivatives of the problem are wrong; they are used from now on.
@@ -374,7 +468,7 @@ impl Search {
     fn search_starts(&mut self, s: &mut Solve<'_>, least: &mut Certified) -> Option<PhaseEnd> {
         let (n, m) = (s.problem.form.n, s.problem.form.m);
         let options = s.options;
-        if options.method != Method::Auto || options.warm_start.is_some() || m > FIT * n {
+        if options.method != Method::Auto || !self.first.z.is_empty() || m > FIT * n {
             return None;
         }
         let row = Row { violation_first: true, with: PLAIN, from: From::Given, ..self.rows[0] };
@@ -420,6 +514,19 @@ fn draw_start(form: &Form, origin: &[f64], radius: f64, rng: &mut StdRng, x: &mu
         let width = radius * x0.abs().max(1.0);
         let (l, u) = ((x0 - width).max(lower[j]), (x0 + width).min(upper[j]));
         *x = l + (u - l) * rng.random::<f64>();
+    }
+}
+
+/// The current point is a warm start, not evaluated.
+pub(super) fn warm_point(s: &mut Solve<'_>, first: &FirstPoint) {
+    let (p, form) = (&mut s.at.current, &*s.problem.form);
+    p.x.copy_from_slice(&first.x);
+    for (i, (y, given)) in p.y.iter_mut().zip(&first.y).enumerate() {
+        *y = given * form.scale.objective / form.scale.constraints[i];
+    }
+    for j in 0..p.zl.len() {
+        let z = first.z[j] * form.scale.objective;
+        (p.zl[j], p.zu[j]) = ((-z).max(0.0), z.max(0.0));
     }
 }
 

@@ -119,7 +119,7 @@ pub struct Setup<'a> {
 
 impl<'a> Setup<'a> {
     pub fn new(nlp: &'a mut dyn Nlp, options: &'a Options) -> Self {
-        let setup = solver::Setup::new(nlp, options, Instant::now()).unwrap();
+        let setup = solver::Setup::new(nlp, options, (None, Instant::now()), &mut None).unwrap();
         Self { nlp, options, setup }
     }
 

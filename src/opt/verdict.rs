@@ -24,6 +24,8 @@ pub(super) const COMPLEMENTARITY: f64 = 1e4;
 pub(super) const GAP: f64 = 100.0;
 /// Roundings of a function: this many units of the size of its terms.
 pub(super) const ROUNDING: f64 = 10.0 * f64::EPSILON;
+/// A point is refused so often for a decrease that is predicted, but does not come.
+const MOST_REFUSALS: u32 = 20;
 /// A Newton step longer than this, relative to 1 + |x_j|, from a solved point: a flat valley.
 const FLAT: f64 = 0.1;
 /// A term of J'y this much larger than grad f cancels against others.
@@ -111,8 +113,22 @@ pub(super) fn confirm(s: &mut Solve<'_>) -> Confirmation {
     let decrease = 0.5 * dot(g, dx).abs();
     let scale = s.problem.form.scale.objective;
     s.judge.flat = dx.iter().zip(&s.at.current.x).any(|(d, x)| d.abs() > FLAT * (1.0 + x.abs()));
-    let solved = decrease <= s.options.tolerance * (scale + s.at.current.f.abs());
-    if solved { Confirmation::Solved } else { Confirmation::NotYet }
+    let worth = s.options.tolerance * (scale + s.at.current.f.abs());
+    if decrease <= worth {
+        s.judge.refusals = 0;
+        return Confirmation::Solved;
+    }
+    // Promises that are not kept: a curved valley, so flat that the objective hardly falls.
+    let f = s.at.current.f;
+    if s.judge.refusals == 0 || s.judge.refused_at - f >= worth {
+        (s.judge.refusals, s.judge.refused_at) = (0, f);
+    }
+    s.judge.refusals += 1;
+    if s.judge.refusals > MOST_REFUSALS {
+        s.judge.flat = true;
+        return Confirmation::Solved;
+    }
+    Confirmation::NotYet
 }
 
 /// The sign of H on the null space of J.
@@ -207,6 +223,16 @@ fn is_unbounded(s: &mut Solve<'_>) -> bool {
         judge.falls += 1;
     }
     judge.falls >= 3 || falls_along_a_ray(s)
+}
+
+/// The objective is so low, so far from the start, at a point near the constraints relative to its size, that it may be unbounded; feasible
+/// points there would tell.
+pub(super) fn may_be_unbounded(s: &Solve<'_>) -> bool {
+    const NEAR: f64 = 1e-2;
+    let f = s.at.current.f / s.problem.form.scale.objective;
+    f < 10.0 * s.judge.fallen_to.min(-LOW / 10.0)
+        && norm_inf(&s.at.current.x) >= 1e3 * s.problem.form.start_size.max(1.0)
+        && is_feasible(s.problem.form, &s.at.current, s.options, NEAR)
 }
 
 /// P_i <= max(100 tau, rounding x the size of the terms of row i).

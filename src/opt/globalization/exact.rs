@@ -35,6 +35,10 @@ struct Certificate {
     inverse_norm: f64,
 }
 
+impl Certificate {
+    const FIRST: Self = Self { delta: 0.1, norm: 1.0, inverse_norm: 1.0 };
+}
+
 /// Terms of the gradient of A at the current point.
 #[derive(Debug, Clone)]
 struct Terms {
@@ -68,7 +72,7 @@ impl ExactMerit {
         Self {
             merit: Merit { eta1: 0.0, eta2: 0.0 },
             rule: options.accuracy,
-            certificate: Certificate { delta: 0.1, norm: 1.0, inverse_norm: 1.0 },
+            certificate: Certificate::FIRST,
             terms: Terms { jt_c: zeros(form.n), h_g: zeros(form.n), j_g: zeros(form.m) },
             slope: 0.0,
             start: 0.0,
@@ -76,6 +80,11 @@ impl ExactMerit {
             residual: 0.0,
             unreachable: None,
         }
+    }
+
+    /// Nothing of another solve is known.
+    pub fn renew(&mut self) {
+        (self.certificate, self.unreachable) = (Certificate::FIRST, None);
     }
 
     /// First penalties. Without constraints A = f + eta2/2 |grad f|^2: the second term only delays.

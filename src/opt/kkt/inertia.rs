@@ -28,6 +28,17 @@ impl Kkt {
         Ok(())
     }
 
+    /// Factorizes K without regularization; false unless its inertia is right.
+    pub fn factor_exactly(&mut self, e: &mut Env<'_, '_>) -> Result<bool, NoDirection> {
+        let prepared = match self.factor(e, 0.0, 0.0) {
+            Ok(prepared) => prepared,
+            Err(LinSolError::Factorization { .. }) => return Ok(false),
+            Err(other) => return Err(other.into()),
+        };
+        self.usable = prepared.inertia.is_some_and(|i| i.positive == self.n && i.negative == self.m);
+        Ok(self.usable)
+    }
+
     /// Factorizes K with the right inertia; `dual`: a delta that belongs to the method.
     pub(in crate::opt) fn correct_inertia(
         &mut self,

@@ -3,6 +3,7 @@
 
 mod direction;
 mod inertia;
+mod lanczos;
 mod matrix;
 mod normal_equations;
 mod norms;
@@ -24,7 +25,7 @@ use crate::observe::StopToken;
 use crate::report::LinearStats;
 use matrix::KktMatrix;
 use normal_equations::NormalEquations;
-use norms::LanczosWork;
+use lanczos::LanczosWork;
 use operator::KktOperator;
 
 /// Delta for rank-deficient Jacobians, relative to the scaled problem.
@@ -138,6 +139,11 @@ impl Kkt {
             seconds: 0.0,
             work: 0.0,
         }
+    }
+
+    /// The solver, for another K.
+    pub fn into_solver(self) -> Box<dyn LinearSolver> {
+        self.solver
     }
 
     /// Counts of a new solve begin.

@@ -66,6 +66,12 @@ impl AugmentedLagrangian {
         }
     }
 
+    /// As new, with its memory.
+    pub fn renew(&mut self, with: With, warm: bool) {
+        self.barrier.with = with;
+        self.warm = warm;
+    }
+
     /// Error of the subproblem: that of its primal-dual conditions.
     fn subproblem_error(&self, s: &Solve<'_>) -> f64 {
         let p = &s.at.current;

@@ -40,7 +40,7 @@ pub(super) struct Barrier {
     pub gradient: Vec<f64>,
     dzl: Vec<f64>,
     dzu: Vec<f64>,
-    with: With,
+    pub with: With,
 }
 
 impl Barrier {

@@ -63,6 +63,13 @@ impl InteriorPoint {
         }
     }
 
+    /// As new, with its memory.
+    pub fn renew(&mut self, with: With, warm: bool) {
+        self.barrier.with = with;
+        self.warm = warm;
+        self.restoration.iter_mut().for_each(|phase| phase.renew());
+    }
+
     /// K of the first step, without regularization, is filled.
     pub fn fill_first(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
         self.begin(s)?;

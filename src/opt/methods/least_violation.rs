@@ -111,6 +111,12 @@ impl LeastViolation {
         }
     }
 
+    /// As new, with its memory.
+    pub fn renew(&mut self) {
+        self.goal = Goal::default();
+        self.stationarity = f64::INFINITY;
+    }
+
     pub fn set_goal(&mut self, goal: Goal) {
         self.goal = goal;
     }

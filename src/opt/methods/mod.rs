@@ -1,5 +1,7 @@
-//! Four methods on one loop: Newton on the exact augmented Lagrangian, the interior point, the augmented Lagrangian, the least violation.
+//! Five methods on one loop: Newton on the exact augmented Lagrangian, the interior point, the augmented Lagrangian, the least violation, and
+//! active-set steps from a warm start.
 
+mod active_set;
 mod augmented;
 mod barrier;
 mod escape;
@@ -8,6 +10,7 @@ mod least_violation;
 mod newton;
 mod valley;
 
+pub(super) use active_set::{ActiveSet, STIFF};
 pub(super) use augmented::AugmentedLagrangian;
 pub(super) use interior::InteriorPoint;
 pub(super) use least_violation::{Goal, LeastViolation};

@@ -27,6 +27,8 @@ const STIFF: f64 = 1e10;
 const LARGEST_START_MULTIPLIER: f64 = 1e3;
 /// Times that the phase may begin anew.
 const ROUNDS: u32 = 8;
+/// Feasible points that are looked for where the objective seems unbounded.
+const LOOKS: u32 = 6;
 /// A round from a feasible point must reduce the residual to this share.
 const ROUND_REDUCTION: f64 = 0.9;
 
@@ -69,6 +71,8 @@ pub(in crate::opt) struct Newton {
     /// Consecutive short steps.
     short_steps: u32,
     rounds: u32,
+    /// Feasible points that were looked for where the objective seemed unbounded.
+    looks: u32,
     /// Residual at the end of the last round that ended at a feasible point.
     last: f64,
 }
@@ -84,8 +88,17 @@ impl Newton {
             repeats: 0,
             short_steps: 0,
             rounds: 0,
+            looks: 0,
             last: f64::INFINITY,
         }
+    }
+
+    /// As new, with its memory.
+    pub fn renew(&mut self, with: With) {
+        self.exact.renew();
+        self.restoration.iter_mut().for_each(|phase| phase.renew());
+        self.with = with;
+        (self.rounds, self.last) = (0, f64::INFINITY);
     }
 
     /// A new round from the current point; only that J is deficient is remembered.
@@ -201,7 +214,7 @@ impl Newton {
 
 impl Method for Newton {
     fn begin(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
-        (self.rounds, self.last) = (0, f64::INFINITY);
+        (self.rounds, self.looks, self.last) = (0, 0, f64::INFINITY);
         if s.at.current.y.iter().all(|&y| y == 0.0) {
             estimate_multipliers(s, LARGEST_START_MULTIPLIER);
         }
@@ -212,6 +225,14 @@ impl Method for Newton {
     fn test(&mut self, s: &mut Solve<'_>, r: &Residuals, solved: bool) -> Option<PhaseEnd> {
         if solved && self.polish.goes_on(r, s.options.tolerance) {
             return None;
+        }
+        if !solved && self.looks < LOOKS && s.problem.form.m > 0 && verdict::may_be_unbounded(s) {
+            self.looks += 1;
+            match self.restore(s, s.options.tolerance) {
+                Ok(()) => self.begin_round(s),
+                Err(PhaseEnd::NoStep(_) | PhaseEnd::Stationary) => {}
+                Err(end) => return Some(end),
+            }
         }
         verdict::ended(s, solved)
     }

@@ -26,25 +26,32 @@ pub(in crate::opt) struct Bounds {
     one_sided: Vec<(usize, f64)>,
 }
 
+/// Stiffness of a bound that is met exactly: far above everything else, far below the largest number.
+const LARGEST_STIFFNESS: f64 = 1e100;
+
 /// Distance of x to the bound b, not below the resolution of x.
 fn distance(gap: f64, bound: f64) -> f64 {
     gap.max(0.5 * f64::EPSILON * bound.abs()).max(1e-300)
 }
 
 impl Bounds {
-    pub fn new(lower: &[f64], upper: &[f64]) -> Self {
-        let has_lower = |j: usize| lower[j] > -INFINITE_BOUND;
-        let has_upper = |j: usize| upper[j] < INFINITE_BOUND;
-        let all = 0..lower.len();
-        Self {
-            with_lower: all.clone().filter(|&j| has_lower(j)).collect(),
-            with_upper: all.clone().filter(|&j| has_upper(j)).collect(),
-            one_sided: all
-                .filter(|&j| has_lower(j) != has_upper(j))
-                .map(|j| (j, if has_lower(j) { 1.0 } else { -1.0 }))
-                .collect(),
-            lower: lower.to_vec(),
-            upper: upper.to_vec(),
+    /// The lists of what is finite, from `lower` and `upper`.
+    pub fn find_finite(&mut self) {
+        let Self { lower, upper, with_lower, with_upper, one_sided } = self;
+        with_lower.clear();
+        with_upper.clear();
+        one_sided.clear();
+        for (j, (l, u)) in lower.iter().zip(&*upper).enumerate() {
+            let (has_lower, has_upper) = (*l > -INFINITE_BOUND, *u < INFINITE_BOUND);
+            if has_lower {
+                with_lower.push(j);
+            }
+            if has_upper {
+                with_upper.push(j);
+            }
+            if has_lower != has_upper {
+                one_sided.push((j, if has_lower { 1.0 } else { -1.0 }));
+            }
         }
     }
 
@@ -124,10 +131,10 @@ impl Bounds {
     pub fn primal_dual_hessian(&self, x: &[f64], zl: &[f64], zu: &[f64], s: &mut [f64]) {
         s.fill(0.0);
         for &j in &self.with_lower {
-            s[j] += zl[j] / self.below(x, j);
+            s[j] += (zl[j] / self.below(x, j)).min(LARGEST_STIFFNESS);
         }
         for &j in &self.with_upper {
-            s[j] += zu[j] / self.above(x, j);
+            s[j] += (zu[j] / self.above(x, j)).min(LARGEST_STIFFNESS);
         }
     }
 

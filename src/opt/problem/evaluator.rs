@@ -240,6 +240,23 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// The user's own entries of the Hessian of the Lagrangian and of J, not counted.
+    pub fn user_entries(
+        &mut self,
+        x: &[f64],
+        y: &[f64],
+        hessian: &mut [f64],
+        jacobian: &mut [f64],
+    ) -> Result<(), BadEvaluation> {
+        let with_jacobian = !jacobian.is_empty();
+        self.call("Hessian or Jacobian", |nlp, _| {
+            nlp.hess_values(x, 1.0, y, hessian)?;
+            if with_jacobian { nlp.jac_values(x, jacobian) } else { Ok(()) }
+        })?;
+        let finite = hessian.iter().chain(&*jacobian).all(|v| v.is_finite());
+        if finite { Ok(()) } else { Err(BadEvaluation::not_finite("Hessian or Jacobian")) }
+    }
+
     fn unscale_multipliers(&mut self, y: &[f64]) {
         for ((raw, yi), s) in self.work.y.iter_mut().zip(y).zip(&self.form.scale.constraints) {
             *raw = yi * s;

@@ -9,7 +9,7 @@
 //! places in the Jacobian of a point and in the KKT matrix.
 
 use super::bounds::Bounds;
-use super::scaling::Scale;
+use super::scale::Scale;
 use crate::linalg::{SparseMatrix, SparseRef, Storage};
 use crate::nlp::{INFINITE_BOUND, NlpMeta, Pattern};
 
@@ -83,6 +83,8 @@ pub(in crate::opt) struct Form {
     pub start_size: f64,
     /// Place in J of each of the user's entries, then of the slacks'.
     pub(super) jacobian_at: Vec<u32>,
+    /// Standard index of each of the user's variables; `DROPPED`: fixed.
+    position: Vec<u32>,
 }
 
 impl Form {
@@ -112,12 +114,86 @@ impl Form {
             jacobian_at: Vec::new(),
             start: Vec::new(),
             start_size: 0.0,
+            position,
         };
         form.set_bounds(meta, relaxation);
         if let Some(p) = &meta.jacobian {
-            form.place_jacobian(p, &position);
+            form.place_jacobian(p);
         }
         form
+    }
+
+    /// These meta data have the same structure: the same entries, fixed variables, equalities and finite bounds. Their values may differ.
+    pub fn fits(&self, meta: &NlpMeta) -> bool {
+        let products = (self.hessian_products, self.preconditioner);
+        self.position.len() == meta.n()
+            && self.m == meta.m()
+            && products == (meta.hessian_products, meta.preconditioner)
+            && self.has_same_bounds(meta)
+            && self.has_same_entries(meta)
+    }
+
+    fn has_same_bounds(&self, meta: &NlpMeta) -> bool {
+        let nf = self.free.len();
+        let (mut lower, mut upper) = (self.bounds.with_lower.iter(), self.bounds.with_upper.iter());
+        // Both lists ascend: each finite bound must be the next of its list.
+        let mut same = |k: usize, l: f64, u: f64| {
+            (l <= -INFINITE_BOUND || lower.next() == Some(&k))
+                && (u >= INFINITE_BOUND || upper.next() == Some(&k))
+        };
+        let variables = self.position.iter().enumerate().all(|(j, &k)| {
+            let (l, u) = (meta.x_lower[j], meta.x_upper[j]);
+            (l < u) == (k != DROPPED) && (k == DROPPED || same(k as usize, l, u))
+        });
+        let mut slacks = self.slacked.iter().enumerate();
+        let rows = (0..self.m).all(|i| {
+            meta.is_equality(i)
+                || slacks.next().is_some_and(|(k, &slacked)| {
+                    slacked == i && same(nf + k, meta.c_lower[i], meta.c_upper[i])
+                })
+        });
+        variables && rows && slacks.next().is_none() && lower.next().is_none() && upper.next().is_none()
+    }
+
+    fn has_same_entries(&self, meta: &NlpMeta) -> bool {
+        let hessian = match (&self.hessian, &meta.hessian) {
+            (Some(places), Some(p)) => {
+                places.rows.len() == p.len()
+                    && (0..p.len()).all(|k| place(p, &self.position, k) == (places.rows[k], places.cols[k]))
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        hessian
+            && match (&self.jacobian, &meta.jacobian) {
+                (Some(j), Some(p)) => {
+                    self.jacobian_at.len() == p.len() + self.slacked.len()
+                        && p.entries().zip(&self.jacobian_at).all(|((row, col), &at)| {
+                            let (col, at) = (self.position[col], at as usize);
+                            if at == DROPPED as usize || col == DROPPED {
+                                return at == DROPPED as usize && col == DROPPED;
+                            }
+                            let column = j.col_ptr[col as usize]..j.col_ptr[col as usize + 1];
+                            column.contains(&at) && j.row_idx[at] == row
+                        })
+                }
+                (None, None) => true,
+                _ => false,
+            }
+    }
+
+    /// Takes over the values of the bounds and sides of a problem that `fits`; `anew`: scales and weights become 1.
+    pub fn renew(&mut self, meta: &NlpMeta, relaxation: f64, anew: bool) {
+        for (i, side) in self.side.iter_mut().enumerate() {
+            *side = if meta.is_equality(i) { meta.c_lower[i] } else { 0.0 };
+        }
+        if anew {
+            self.weight.fill(1.0);
+            self.scale.objective = 1.0;
+            self.scale.constraints.fill(1.0);
+            self.scale.steep_rows = false;
+        }
+        self.set_bounds(meta, relaxation);
     }
 
     /// Number of free variables; slacks follow.
@@ -140,24 +216,25 @@ impl Form {
         let relaxed = |b: f64, by: f64| {
             if b.abs() < INFINITE_BOUND { b + by * b.abs().max(1.0) } else { b }
         };
-        let side = |x: &[f64], c: &[f64], sign: f64| {
-            let free = self.free.iter().map(|&j| relaxed(x[j], sign * relaxation));
-            let slack = |(&i, w): (&usize, &f64)| match c[i].abs() < INFINITE_BOUND {
+        let Self { bounds, free, slacked, weight, .. } = self;
+        let set = |x: &[f64], c: &[f64], sign: f64, out: &mut Vec<f64>| {
+            out.clear();
+            out.extend(free.iter().map(|&j| relaxed(x[j], sign * relaxation)));
+            out.extend(slacked.iter().zip(&*weight).map(|(&i, w)| match c[i].abs() < INFINITE_BOUND {
                 true => {
                     let most = MOST_RELAXATION.max(ROUNDING * c[i].abs());
                     (c[i] + sign * (RELAXATION * c[i].abs().max(1.0)).min(most)) / w
                 }
                 false => c[i],
-            };
-            free.chain(self.slacked.iter().zip(&self.weight).map(slack)).collect::<Vec<f64>>()
+            }));
         };
-        let (lower, upper) =
-            (side(&meta.x_lower, &meta.c_lower, -1.0), side(&meta.x_upper, &meta.c_upper, 1.0));
-        self.bounds = Bounds::new(&lower, &upper);
+        set(&meta.x_lower, &meta.c_lower, -1.0, &mut bounds.lower);
+        set(&meta.x_upper, &meta.c_upper, 1.0, &mut bounds.upper);
+        bounds.find_finite();
     }
 
-    fn place_jacobian(&mut self, p: &Pattern, position: &[u32]) {
-        let nf = self.free.len();
+    fn place_jacobian(&mut self, p: &Pattern) {
+        let (nf, position) = (self.free.len(), &self.position);
         let kept: Vec<usize> = (0..p.len()).filter(|&k| position[p.cols[k]] != DROPPED).collect();
         let rows: Vec<usize> = kept.iter().map(|&k| p.rows[k]).chain(self.slacked.iter().copied()).collect();
         let cols: Vec<usize> = kept.iter().map(|&k| position[p.cols[k]] as usize).chain(nf..self.n).collect();
@@ -234,12 +311,16 @@ impl Form {
     }
 }
 
-fn coordinates(p: &Pattern, position: &[u32]) -> Coordinates {
-    let place = |k: usize| match (position[p.rows[k]], position[p.cols[k]]) {
+/// Row and column of an entry of the Hessian.
+fn place(p: &Pattern, position: &[u32], k: usize) -> (u32, u32) {
+    match (position[p.rows[k]], position[p.cols[k]]) {
         (DROPPED, _) | (_, DROPPED) => (DROPPED, DROPPED),
         kept => kept,
-    };
-    let (rows, cols) = (0..p.len()).map(place).unzip();
+    }
+}
+
+fn coordinates(p: &Pattern, position: &[u32]) -> Coordinates {
+    let (rows, cols) = (0..p.len()).map(|k| place(p, position, k)).unzip();
     Coordinates { rows, cols }
 }
 
@@ -271,6 +352,34 @@ mod tests {
         let h = form.hessian.unwrap();
         assert_eq!((h.rows, h.cols), (vec![0, DROPPED, 1], vec![0, DROPPED, 0]));
         assert_eq!(form.side, [7.0, 0.0]);
+    }
+
+    #[test]
+    fn values_may_change_the_structure_may_not() {
+        let mut user = meta();
+        user.x_upper[0] = 4.0;
+        let mut form = Form::new(&user, 0.0);
+        assert!(form.fits(&user));
+        user.x_upper[0] = 5.0;
+        (user.c_lower[0], user.c_upper[0]) = (8.0, 8.0);
+        assert!(form.fits(&user));
+        form.renew(&user, 0.0, true);
+        assert_eq!((form.bounds.upper[0], form.side[0]), (5.0, 8.0));
+        let changes: [fn(&mut NlpMeta); 8] = [
+            |m| m.x_upper[0] = f64::INFINITY,
+            |m| m.x_lower[0] = 0.0,
+            |m| m.x_upper[1] = 6.0,
+            |m| m.x_lower[0] = m.x_upper[0],
+            |m| m.c_upper[0] = 9.0,
+            |m| m.c_upper[1] = f64::INFINITY,
+            |m| m.jacobian.as_mut().unwrap().rows[0] = 1,
+            |m| m.hessian.as_mut().unwrap().cols[2] = 2,
+        ];
+        for (k, change) in changes.iter().enumerate() {
+            let mut other = user.clone();
+            change(&mut other);
+            assert!(!form.fits(&other), "change {k}");
+        }
     }
 
     #[test]

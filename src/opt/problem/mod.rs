@@ -7,6 +7,7 @@ mod back;
 mod bounds;
 mod evaluator;
 mod form;
+mod scale;
 mod scaling;
 mod start;
 
@@ -14,4 +15,4 @@ pub(super) use back::{OriginalPoint, Scaled};
 pub(super) use bounds::{Bounds, multiplier_length};
 pub(super) use evaluator::{At, BadEvaluation, Buffers, Evaluator, Preconditioned};
 pub(super) use form::{Coordinates, DROPPED, Form};
-pub(super) use start::FirstPoint;
+pub(super) use start::{FirstPoint, Given, WARM_PUSH};

@@ -3,15 +3,15 @@
 use super::bounds::Bounds;
 use super::evaluator::{Buffers, catching};
 use super::form::Form;
-use super::scaling::TARGET_GRADIENT;
+use super::scale::TARGET_GRADIENT;
 use crate::linalg::norm_inf;
 use crate::nlp::{Nlp, NlpMeta};
 use crate::opt::options::{Options, WarmStart};
 
 /// The start keeps this distance from its bounds, absolute and relative to their distance.
 const PUSH: f64 = 1e-2;
-/// The same for a warm start, until its residual tells how good it is.
-const WARM_PUSH: f64 = 1e-10;
+/// The same for a warm start of a method with a barrier, until its residual tells how good it is.
+pub(in crate::opt) const WARM_PUSH: f64 = 1e-10;
 const LARGEST_WEIGHT: f64 = 1e8;
 
 /// Where an attempt starts.
@@ -26,28 +26,48 @@ pub(in crate::opt) struct FirstPoint {
     pub others: Vec<Vec<f64>>,
 }
 
+/// A point to begin at, with its multipliers, in the user's variables.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::opt) struct Given<'g> {
+    pub x: &'g [f64],
+    pub y: &'g [f64],
+    pub z: &'g [f64],
+}
+
+impl<'g> From<&'g WarmStart> for Given<'g> {
+    fn from(w: &'g WarmStart) -> Self {
+        Self { x: &w.x, y: &w.y, z: &w.z }
+    }
+}
+
 impl FirstPoint {
-    /// The start of a problem, or the warm one of the options. Evaluates J once to weigh the slacks and c once to place them; where that fails
-    /// they have weight 1 and value 0.
-    pub fn new(form: &mut Form, work: &mut Buffers, nlp: &mut dyn Nlp, options: &Options) -> Self {
-        let warm = options.warm_start.as_ref();
-        if options.scaling && !form.slacked.is_empty() {
+    /// The start of a problem, or the `warm` one. `anew`: evaluates J once to weigh the slacks. c is evaluated once to place them; where that
+    /// fails they have weight 1 and value 0.
+    pub fn set(
+        &mut self,
+        form: &mut Form,
+        work: &mut Buffers,
+        nlp: &mut dyn Nlp,
+        options: &Options,
+        (warm, anew): (Option<Given<'_>>, bool),
+    ) {
+        if anew && options.scaling && !form.slacked.is_empty() {
+            work.x.copy_from_slice(&nlp.meta().x0);
             weigh_slacks(form, work, nlp);
             form.set_bounds(nlp.meta(), options.relax_bounds);
         }
-        let mut first = Self::default();
-        first.set(form, work, nlp, warm);
-        form.start_size = norm_inf(&first.x);
-        form.start.clone_from(&first.x);
+        self.place(form, work, nlp, warm);
+        form.start_size = norm_inf(&self.x);
+        form.start.clone_from(&self.x);
+        self.others.clear();
         if warm.is_none() && form.slacked.is_empty() {
-            first.others = other_starts(form, &nlp.meta().other_starts);
+            self.others = other_starts(form, &nlp.meta().other_starts);
         }
-        first
     }
 
-    fn set(&mut self, form: &Form, work: &mut Buffers, nlp: &mut dyn Nlp, warm: Option<&WarmStart>) {
+    fn place(&mut self, form: &Form, work: &mut Buffers, nlp: &mut dyn Nlp, warm: Option<Given<'_>>) {
         let meta = nlp.meta();
-        let (x0, y0) = warm.map_or((&meta.x0, &meta.y0), |w| (&w.x, &w.y));
+        let (x0, y0) = warm.map_or((&*meta.x0, &*meta.y0), |w| (w.x, w.y));
         clamp(x0, meta, &mut work.x);
         self.x.resize(form.n, 0.0);
         form.gather(&work.x, &mut self.x);
@@ -59,7 +79,8 @@ impl FirstPoint {
             self.z.extend(form.slacked.iter().zip(&form.weight).map(|(&i, weight)| weight * w.y[i]));
         }
         if form.bounds.count() > 0 {
-            self.move_inside(form, work, nlp, if warm.is_some() { WARM_PUSH } else { PUSH });
+            // A warm start stays where it is; a method that needs it moves it inside.
+            self.move_inside(form, work, nlp, if warm.is_some() { 0.0 } else { PUSH });
         }
     }
 
@@ -89,15 +110,14 @@ fn clamp(start: &[f64], meta: &NlpMeta, x: &mut [f64]) {
 
 /// w_i = max(1, largest entry of row i / 100), at most 1e8, at the clamped start.
 fn weigh_slacks(form: &mut Form, work: &mut Buffers, nlp: &mut dyn Nlp) {
-    let meta = nlp.meta().clone();
-    let mut largest = vec![0.0f64; form.m];
-    if let Some(p) = &meta.jacobian {
-        let values = &mut work.jacobian;
-        if matches!(catching(|| nlp.jac_values(&work.x, values)), Ok(Ok(()))) {
-            for ((&i, &j), v) in p.rows.iter().zip(&p.cols).zip(&*values) {
-                if v.is_finite() && meta.x_lower[j] < meta.x_upper[j] {
-                    largest[i] = largest[i].max(v.abs());
-                }
+    let largest = &mut work.y;
+    largest.fill(0.0);
+    let values = &mut work.jacobian;
+    if nlp.meta().jacobian.is_some() && matches!(catching(|| nlp.jac_values(&work.x, values)), Ok(Ok(()))) {
+        let meta = nlp.meta();
+        for ((i, j), v) in meta.jacobian.iter().flat_map(|p| p.entries()).zip(&*values) {
+            if v.is_finite() && meta.x_lower[j] < meta.x_upper[j] {
+                largest[i] = largest[i].max(v.abs());
             }
         }
     }

@@ -1,0 +1,244 @@
+//! Newton steps from a warm start with the active bounds held: sequential quadratic programming whose quadratic programs are solved by a
+//! primal-dual active-set iteration (Hintermueller, Ito, Kunisch, SIAM J. Optim. 13, 2002).
+//!
+//! ```text
+//!     [ H + S   J' ] (dx, dy) = -(grad f + J'y + H w, c + J w),     S_j stiff at a held bound, 0 else,
+//!     [ J       0  ]            z_j = S_j dx_j at a held bound,      w its way to the bound
+//! ```
+//!
+//! K keeps its pattern. A held bound whose multiplier has the wrong sign is let go, a violated one is held, until nothing changes: then the
+//! step stays within the bounds and is taken. Nothing globalizes this: where the residual does not fall, another method begins anew.
+
+use super::{Method, fill_optimality};
+use crate::linalg::norm_inf;
+use crate::observe::IterationRow;
+use crate::opt::iterate::{Point, Residuals};
+use crate::opt::kkt::REFINED;
+use crate::opt::phase::{Cause, NoStep, PhaseEnd, Solve, Taken, linear, no_direction};
+use crate::opt::problem::Form;
+use crate::opt::verdict;
+
+/// S of a held bound, relative to the largest entry of H: its share of everything else is below rounding.
+pub(in crate::opt) const STIFF: f64 = 1e18;
+/// Changes of the active set in one quadratic program.
+const ROUNDS: u32 = 8;
+/// A step must bring the residual below this share.
+const REDUCTION: f64 = 0.5;
+/// Multipliers of the wrong sign and violations up to this times the tolerance are rounding.
+const NEGLIGIBLE: f64 = 1e-2;
+/// Largest relative residual of the linear system.
+const RESIDUAL: f64 = 1e-8;
+
+/// Which bound of a variable is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Neither,
+    Lower,
+    Upper,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::opt) struct ActiveSet {
+    held: Vec<Held>,
+    /// w, and whether it has an entry that is not 0.
+    way: Vec<f64>,
+    moves: bool,
+    /// H w, or J w.
+    product: Vec<f64>,
+    stiff: f64,
+    /// Residual of the current point.
+    residual: f64,
+}
+
+impl ActiveSet {
+    pub fn new(form: &Form) -> Self {
+        Self {
+            held: vec![Held::Neither; form.n],
+            way: vec![0.0; form.n],
+            moves: false,
+            product: vec![0.0; form.n.max(form.m)],
+            stiff: STIFF,
+            residual: f64::INFINITY,
+        }
+    }
+
+    /// S and w.
+    fn stiffen(&mut self, s: &mut Solve<'_>) {
+        let (bounds, x) = (&s.problem.form.bounds, &s.at.current.x);
+        self.moves = false;
+        for (j, stiffness) in s.kkt.barrier.iter_mut().enumerate() {
+            let bound = match self.held[j] {
+                Held::Neither => x[j],
+                Held::Lower => bounds.lower[j],
+                Held::Upper => bounds.upper[j],
+            };
+            *stiffness = if self.held[j] == Held::Neither { 0.0 } else { self.stiff };
+            self.way[j] = bound - x[j];
+            self.moves |= self.way[j] != 0.0;
+        }
+    }
+
+    /// (dx, dy), without w, into `kkt.step`.
+    fn solve(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
+        let (n, p) = (s.problem.form.n, &s.at.current);
+        for (j, (r, g)) in s.kkt.rhs.iter_mut().zip(&p.lag_grad).enumerate() {
+            *r = -(g + if p.zl.is_empty() { 0.0 } else { p.zl[j] - p.zu[j] });
+        }
+        s.kkt.rhs[n..].iter_mut().zip(&p.c).for_each(|(r, c)| *r = -c);
+        let (kkt, mut e) = linear(s);
+        if self.moves {
+            let subtract = |v: &mut [f64], w: &[f64]| v.iter_mut().zip(w).for_each(|(v, w)| *v -= w);
+            let (m, product) = (e.problem.form.m, &mut self.product);
+            kkt.hess_mul(&mut e, &self.way, &mut product[..n])?;
+            subtract(&mut kkt.rhs[..n], &product[..n]);
+            e.problem.jac_mul(e.at.at(), &self.way, &mut product[..m])?;
+            subtract(&mut kkt.rhs[n..], &product[..m]);
+        }
+        let useless = |what| PhaseEnd::no_step(Cause::Linear, what);
+        match kkt.factor_exactly(&mut e) {
+            Ok(true) => {}
+            Ok(false) => return Err(useless("the active constraints do not determine a minimum")),
+            Err(failed) => return Err(no_direction(s, failed)),
+        }
+        kkt.step.fill(0.0);
+        match kkt.solve(&mut e, REFINED) {
+            Ok(solved) if solved.relative_residual <= RESIDUAL => Ok(()),
+            _ => Err(useless("the linear system could not be solved accurately")),
+        }
+    }
+
+    /// Holds and lets go; true if anything changed.
+    fn revise(&mut self, s: &Solve<'_>) -> bool {
+        let (bounds, x, dx) = (&s.problem.form.bounds, &s.at.current.x, &s.kkt.step);
+        let small = NEGLIGIBLE * s.options.tolerance;
+        let mut changed = false;
+        for &j in &bounds.with_lower {
+            match self.held[j] {
+                // zl = -z.
+                Held::Lower if self.stiff * dx[j] > small => (self.held[j], changed) = (Held::Neither, true),
+                Held::Neither if x[j] + dx[j] < bounds.lower[j] - small * bounds.lower[j].abs().max(1.0) => {
+                    (self.held[j], changed) = (Held::Lower, true);
+                }
+                _ => {}
+            }
+        }
+        for &j in &bounds.with_upper {
+            match self.held[j] {
+                Held::Upper if self.stiff * dx[j] < -small => (self.held[j], changed) = (Held::Neither, true),
+                Held::Neither if x[j] + dx[j] > bounds.upper[j] + small * bounds.upper[j].abs().max(1.0) => {
+                    (self.held[j], changed) = (Held::Upper, true);
+                }
+                _ => {}
+            }
+        }
+        changed
+    }
+
+    /// The trial point at the end of the step.
+    fn place(&self, s: &mut Solve<'_>) {
+        let (n, bounds, step) = (s.problem.form.n, &s.problem.form.bounds, &s.kkt.step);
+        let (current, trial) = (&s.at.current, &mut s.at.trial);
+        for (y, (old, d)) in trial.y.iter_mut().zip(current.y.iter().zip(&step[n..])) {
+            *y = old + d;
+        }
+        for (x, (old, d)) in trial.x.iter_mut().zip(current.x.iter().zip(step)) {
+            *x = old + d;
+        }
+        for j in 0..trial.zl.len() {
+            let z = self.stiff * step[j];
+            (trial.zl[j], trial.zu[j]) = match self.held[j] {
+                Held::Neither => (0.0, 0.0),
+                Held::Lower => ((-z).max(0.0), 0.0),
+                Held::Upper => (0.0, z.max(0.0)),
+            };
+            match self.held[j] {
+                Held::Neither => {}
+                Held::Lower => trial.x[j] = bounds.lower[j],
+                Held::Upper => trial.x[j] = bounds.upper[j],
+            }
+        }
+        bounds.clamp(&mut trial.x);
+    }
+
+    /// z of held bounds from the gradient at the trial point, which they balance, as far as their sign allows.
+    fn balance(&self, p: &mut Point) {
+        for j in 0..p.zl.len() {
+            let (z, sign) = match self.held[j] {
+                Held::Neither => continue,
+                Held::Lower => (&mut p.zl[j], 1.0),
+                Held::Upper => (&mut p.zu[j], -1.0),
+            };
+            let balanced = (*z + sign * p.lag_grad[j]).max(0.0);
+            p.lag_grad[j] -= sign * (balanced - *z);
+            *z = balanced;
+        }
+    }
+}
+
+impl Method for ActiveSet {
+    /// Bounds whose multiplier is larger than their distance are held.
+    fn begin(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
+        let (p, bounds) = (&s.at.current, &s.problem.form.bounds);
+        self.held.fill(Held::Neither);
+        for &j in &bounds.with_lower {
+            if p.zl[j] > p.x[j] - bounds.lower[j] {
+                self.held[j] = Held::Lower;
+            }
+        }
+        for &j in &bounds.with_upper {
+            if p.zu[j] > bounds.upper[j] - p.x[j] {
+                self.held[j] = Held::Upper;
+            }
+        }
+        Ok(())
+    }
+
+    fn test(&mut self, s: &mut Solve<'_>, r: &Residuals, solved: bool) -> Option<PhaseEnd> {
+        self.residual = r.scaled;
+        verdict::ended(s, solved)
+    }
+
+    fn step(&mut self, s: &mut Solve<'_>) -> Result<Taken, PhaseEnd> {
+        fill_optimality(s, false)?;
+        self.stiff = STIFF * s.kkt.largest_hessian_entry().max(1.0);
+        let mut rounds = 1;
+        loop {
+            self.stiffen(s);
+            self.solve(s)?;
+            if !self.revise(s) {
+                break;
+            }
+            if rounds == ROUNDS {
+                return Err(PhaseEnd::no_step(Cause::Slow, "the active set keeps changing"));
+            }
+            rounds += 1;
+            s.budget.iteration += 1;
+        }
+        self.place(s);
+        s.at.trial.evaluate(&mut s.problem)?;
+        self.balance(&mut s.at.trial);
+        let residual = Residuals::of(s.problem.form, &s.at.trial, 0.0).scaled;
+        if !(residual <= s.options.tolerance || residual <= REDUCTION * self.residual) {
+            return Err(PhaseEnd::no_step(Cause::Slow, "the residual does not fall"));
+        }
+        Ok(Taken {
+            length: 1.0,
+            trials: rounds,
+            norm: norm_inf(&s.kkt.step[..s.problem.form.n]),
+            shift: 0.0,
+            dual: 0.0,
+            inner_iterations: 0,
+            linear_residual: f64::NAN,
+            kind: ' ',
+        })
+    }
+
+    fn recover(&mut self, _: &mut Solve<'_>, why: NoStep) -> Result<(), PhaseEnd> {
+        Err(PhaseEnd::NoStep(why))
+    }
+
+    fn fill_row(&self, _: &Form, at: &Point, row: &mut IterationRow) {
+        row.merit = at.f;
+    }
+}
