@@ -12,14 +12,20 @@ pub(crate) struct Columns {
 impl Columns {
     /// Greedy groups for entries (row, column), in the order of the columns.
     pub fn new(ncols: usize, entries: impl Iterator<Item = (usize, usize)>) -> Self {
-        let mut rows = vec![Vec::new(); ncols];
-        entries.for_each(|(i, j)| rows[j].push(i));
-        for rows in &mut rows {
-            rows.sort_unstable();
-            rows.dedup();
-        }
-        let groups = groups(&rows);
+        let rows = rows_of(ncols, entries);
+        let groups = groups(&rows, usize::MAX).unwrap_or_default();
         Self { rows, groups }
+    }
+
+    /// For the lower triangle of a symmetric matrix; `None` if that takes more than `most` groups.
+    pub fn symmetric_within(
+        n: usize,
+        lower: impl Iterator<Item = (usize, usize)>,
+        most: usize,
+    ) -> Option<Self> {
+        let rows = rows_of(n, lower.flat_map(|(i, j)| [(i, j), (j, i)]));
+        let groups = groups(&rows, most)?;
+        Some(Self { rows, groups })
     }
 
     /// For the lower triangle of a symmetric matrix.
@@ -28,7 +34,18 @@ impl Columns {
     }
 }
 
-fn groups(rows_of: &[Vec<usize>]) -> Vec<Vec<usize>> {
+/// Rows of each column, ascending, each once.
+fn rows_of(ncols: usize, entries: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
+    let mut rows = vec![Vec::new(); ncols];
+    entries.for_each(|(i, j)| rows[j].push(i));
+    for rows in &mut rows {
+        rows.sort_unstable();
+        rows.dedup();
+    }
+    rows
+}
+
+fn groups(rows_of: &[Vec<usize>], most: usize) -> Option<Vec<Vec<usize>>> {
     let nrows = rows_of.iter().flatten().max().map_or(0, |last| last + 1);
     let mut groups: Vec<Vec<usize>> = Vec::new();
     // Groups that touch a row, and the column for which a group was last refused.
@@ -42,6 +59,9 @@ fn groups(rows_of: &[Vec<usize>]) -> Vec<Vec<usize>> {
         }
         let g = refused.iter().position(|&last| last != j).unwrap_or(groups.len());
         if g == groups.len() {
+            if g == most {
+                return None;
+            }
             groups.push(Vec::new());
             refused.push(usize::MAX);
         }
@@ -50,7 +70,7 @@ fn groups(rows_of: &[Vec<usize>]) -> Vec<Vec<usize>> {
             groups_of_row[i].push(g);
         }
     }
-    groups
+    Some(groups)
 }
 
 #[cfg(test)]
@@ -72,7 +92,10 @@ mod tests {
             assert_eq!(seen.len(), count, "{group:?}");
         }
         // An arrow needs one group a column as a symmetric matrix, two as a Jacobian of its last row and the diagonal.
-        assert_eq!(Columns::symmetric(4, (0..4).flat_map(|j| [(j, j), (3, j)])).groups.len(), 4);
+        let arrow = || (0..4).flat_map(|j| [(j, j), (3, j)]);
+        assert_eq!(Columns::symmetric(4, arrow()).groups.len(), 4);
+        assert!(Columns::symmetric_within(4, arrow(), 4).is_some_and(|c| c.groups.len() == 4));
+        assert!(Columns::symmetric_within(4, arrow(), 3).is_none());
         assert_eq!(Columns::new(4, (0..4).map(|j| (j, j))).groups, [vec![0, 1, 2, 3]]);
         // A repeated entry counts once, an empty column belongs to no group.
         let columns = Columns::new(3, [(0, 0), (0, 0), (1, 2)].into_iter());

@@ -12,7 +12,7 @@
 //! - `judge`: what is remembered of a solve for its verdict;
 //! - `phase`: what the phases of a solve share;
 //! - `globalization`: which steps are accepted;
-//! - `verdict`: the tests that end a solve;
+//! - `verdict`, `second_look`: the tests that end a solve;
 //! - `methods`: five iterations on one loop;
 //! - `strategy`: which methods are tried, as tables;
 //! - `sensitivity`: derivatives of a solution;
@@ -28,6 +28,7 @@ mod methods;
 mod options;
 mod phase;
 mod problem;
+mod second_look;
 mod sensitivity;
 mod solver;
 mod strategy;

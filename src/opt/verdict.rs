@@ -9,6 +9,7 @@ use super::kkt::{REFINED, System};
 use super::options::Options;
 use super::phase::{PhaseEnd, Solve, linear};
 use super::problem::{Form, OriginalPoint};
+pub(super) use super::second_look::Confirmation;
 use crate::linalg::{dot, norm_inf};
 use crate::nlp::INFINITE_BOUND;
 use crate::report::{PointKind, Remark, SecondOrder, StopReason};
@@ -38,16 +39,6 @@ const LEAST_SHIFT: f64 = 1e-7;
 /// on falling along a ray from the start.
 const LOW: f64 = 1e12;
 const RAY: [f64; 3] = [1.0, 1e2, 1e4];
-
-/// What the second look at a point close to a solution says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Confirmation {
-    Solved,
-    /// A Newton step would still lower the objective.
-    NotYet,
-    /// The Lagrangian has negative curvature on the null space of J.
-    Saddle,
-}
 
 /// The residuals of the standard problem within tau, those of the original one not far from it. Sets `judge.original`.
 pub(super) fn is_close(s: &mut Solve<'_>, r: &Residuals) -> bool {
@@ -91,6 +82,9 @@ pub(super) fn confirm(s: &mut Solve<'_>) -> Confirmation {
     s.judge.flat = false;
     if !s.kkt.is_direct() {
         return Confirmation::Solved;
+    }
+    if s.hessian.is_learned() {
+        return super::second_look::confirm_learned(s);
     }
     if !s.kkt.is_usable() {
         match factor_at_current(s) {
@@ -191,6 +185,9 @@ fn shift_by_curvature(s: &mut Solve<'_>) -> bool {
 
 /// A direction of clearly negative curvature into `kkt.step`, descending on the Lagrangian; its curvature.
 pub(super) fn negative_curvature(s: &mut Solve<'_>) -> Option<f64> {
+    if s.hessian.is_learned() {
+        return super::second_look::negative_curvature(s);
+    }
     let n = s.problem.form.n;
     let gradient = s.at.current.lag_grad.clone();
     let (kkt, mut e) = linear(s);

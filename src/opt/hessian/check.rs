@@ -1,7 +1,7 @@
 //! Are the user's second derivatives those of the gradients? Asked where an attempt fails: two grouped differences single out
 //! suspects, a sequence of steps with an error estimate convicts, a second point confirms.
 
-use super::differences::{Differences, compressed, group_columns};
+use super::differences::{Differences, compressed, groups};
 use crate::linalg::SparseMatrix;
 use crate::nlp::EvalError;
 use crate::nlp::differences::{Differences as Steps, Direction};
@@ -36,7 +36,7 @@ pub(in crate::opt) fn wrong_entry(p: &mut Evaluator<'_>, x: &[f64], y: &[f64]) -
     }
     let raw = vec![0.0; coordinates.rows.len()];
     let (given, kept) = compressed(x.len(), coordinates);
-    let groups = group_columns(&given, MOST_GROUPS)?;
+    let groups = groups(&given, MOST_GROUPS)?;
     let mut kept = kept.into_iter();
     let place = |&r: &u32| if r == u32::MAX { None } else { kept.next() };
     let places = coordinates.rows.iter().map(place).map(|k| k.unwrap_or(usize::MAX)).collect();

@@ -5,11 +5,14 @@
 
 use super::{Model, Of, multiply};
 use crate::linalg::{SparseMatrix, Storage};
+use crate::nlp::coloring::Columns;
 use crate::opt::iterate::Point;
 use crate::opt::problem::{At, BadEvaluation, Bounds, Coordinates, DROPPED, Evaluator};
 
 /// Relative step; the cube root of the rounding unit balances the errors of a central difference.
 const STEP: f64 = 6e-6;
+/// No step is this short relative to x: rounding would spoil it.
+const LEAST: f64 = 1e4 * f64::EPSILON;
 
 /// Entries of the Hessian on its compressed pattern, groups of columns, and work vectors.
 pub(in crate::opt) struct Differences {
@@ -33,7 +36,7 @@ impl Differences {
     /// On the pattern of the user's entries.
     pub fn new(n: usize, places: &Coordinates) -> Self {
         let (pattern, _) = compressed(n, places);
-        let groups = group_columns(&pattern, usize::MAX).unwrap_or_default();
+        let groups = groups(&pattern, usize::MAX).unwrap_or_default();
         Self::for_groups(pattern, groups)
     }
 
@@ -136,14 +139,17 @@ impl Model for Differences {
     }
 }
 
-/// Steps down and up along variable j that stay inside its bounds.
+/// Steps down and up along variable j that stay inside its bounds: alike, at most half the distance from the nearer bound, beside which
+/// functions may be singular. On a bound only one of them is not 0.
 fn room(bounds: &Bounds, j: usize, xj: f64, step: f64) -> (f64, f64) {
     let h = step * STEP * xj.abs().max(1.0);
-    (h.min(0.5 * (xj - bounds.lower[j])), h.min(0.5 * (bounds.upper[j] - xj)))
+    let (down, up) = (0.5 * (xj - bounds.lower[j]), 0.5 * (bounds.upper[j] - xj));
+    let alike = h.min(down).min(up);
+    if alike > LEAST * xj.abs() { (alike, alike) } else { (h.min(down), h.min(up)) }
 }
 
 /// out <- sigma grad f~ + J~'y.
-fn weighted_gradient(
+pub(super) fn weighted_gradient(
     p: &mut Evaluator<'_>,
     (x, sigma, y): (&[f64], f64, &[f64]),
     gradient: &mut [f64],
@@ -156,69 +162,33 @@ fn weighted_gradient(
     Ok(())
 }
 
-/// Greedily, columns in their order: no two columns of a group have an entry in one row. None if that takes more than `most` groups.
-pub(super) fn group_columns(lower: &SparseMatrix, most: usize) -> Option<Vec<Vec<usize>>> {
-    let n = lower.ncols;
-    let mut neighbours = vec![Vec::new(); n];
-    for j in 0..n {
-        for &i in &lower.row_idx[lower.col_ptr[j]..lower.col_ptr[j + 1]] {
-            neighbours[j].push(i);
-            if i != j {
-                neighbours[i].push(j);
-            }
-        }
-    }
-    // A row needs a group for each of its entries.
-    if neighbours.iter().any(|rows| rows.len() > most) {
-        return None;
-    }
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    // Groups that touch a row, and the column for which a group was last refused.
-    let mut groups_of_row = vec![Vec::new(); n];
-    let mut refused: Vec<usize> = Vec::new();
-    for (j, rows) in neighbours.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-        for &i in rows {
-            for &g in &groups_of_row[i] {
-                refused[g] = j;
-            }
-        }
-        let g = refused.iter().position(|&last| last != j).unwrap_or(groups.len());
-        if g == groups.len() {
-            if g == most {
-                return None;
-            }
-            groups.push(Vec::new());
-            refused.push(usize::MAX);
-        }
-        groups[g].push(j);
-        for &i in rows {
-            groups_of_row[i].push(g);
-        }
-    }
-    Some(groups)
+/// Columns that are perturbed together. None if that takes more than `most` groups.
+pub(super) fn groups(lower: &SparseMatrix, most: usize) -> Option<Vec<Vec<usize>>> {
+    let columns = (0..lower.ncols)
+        .flat_map(|j| lower.row_idx[lower.col_ptr[j]..lower.col_ptr[j + 1]].iter().map(move |&i| (i, j)));
+    Columns::symmetric_within(lower.ncols, columns, most).map(|c| c.groups)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn groups(n: usize, entries: &[(usize, usize)]) -> Vec<Vec<usize>> {
-        let (rows, cols): (Vec<_>, Vec<_>) = entries.iter().copied().unzip();
-        let (matrix, _) = SparseMatrix::from_coordinates(n, n, &rows, &cols, Storage::SymmetricLower);
-        let most = group_columns(&matrix, usize::MAX).unwrap();
-        assert_eq!(group_columns(&matrix, most.len()).as_ref(), Some(&most));
-        assert_eq!(group_columns(&matrix, most.len() - 1), None);
-        most
+    #[test]
+    fn steps_are_alike_unless_x_is_on_a_bound() {
+        let bounds = Bounds::new(&[0.0, 1.0, -1e30], &[1.0, 2.0, 1e30]);
+        assert_eq!(room(&bounds, 0, 1e-9, 1.0), (5e-10, 5e-10));
+        assert_eq!(room(&bounds, 1, 1.0, 1.0), (0.0, STEP));
+        assert_eq!(room(&bounds, 2, 100.0, 1.0), (100.0 * STEP, 100.0 * STEP));
     }
 
     #[test]
     fn columns_of_a_group_share_no_row() {
-        let tridiagonal: Vec<_> = (0..7).flat_map(|j| [(j, j), (j + 1, j)]).chain([(7, 7)]).collect();
-        let found = groups(8, &tridiagonal);
+        let entries = (0..7).flat_map(|j| [(j, j), (j + 1, j)]).chain([(7, 7)]);
+        let (rows, cols): (Vec<_>, Vec<_>) = entries.unzip();
+        let (tridiagonal, _) = SparseMatrix::from_coordinates(8, 8, &rows, &cols, Storage::SymmetricLower);
+        let found = groups(&tridiagonal, 3).unwrap();
         assert_eq!(found.len(), 3);
         assert!(found.iter().all(|g| g.windows(2).all(|w| w[1] - w[0] >= 3)), "{found:?}");
-        // An empty column belongs to no group; an arrow needs one group a column.
-        assert_eq!(groups(3, &[(0, 0), (2, 2)]), vec![vec![0, 2]]);
-        assert_eq!(groups(4, &[(0, 0), (1, 0), (2, 0), (3, 0), (1, 1), (2, 2), (3, 3)]).len(), 4);
+        assert_eq!(groups(&tridiagonal, 2), None);
     }
 }

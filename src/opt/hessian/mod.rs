@@ -3,6 +3,7 @@
 mod check;
 mod differences;
 mod exact;
+mod first_scale;
 mod quasi_newton;
 
 pub(super) use check::wrong_entry;
@@ -58,6 +59,16 @@ pub(super) trait Model {
     fn is_learned(&self) -> bool {
         false
     }
+    /// Learns from a step and the change of the gradient of the Lagrangian along it.
+    fn learn(&mut self, step: &[f64], change: &[f64]) {
+        let _ = (step, change);
+    }
+    /// Learned, and not yet compared with the curvature of the problem near a solution.
+    fn is_unseen(&self) -> bool {
+        false
+    }
+    /// It has been compared now.
+    fn set_seen(&mut self) {}
     /// Forgets what was learned: the next point is far from the last.
     fn forget(&mut self) {}
     /// The values are the user's own, which may be wrong.

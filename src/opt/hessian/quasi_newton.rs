@@ -1,17 +1,19 @@
 //! A limited-memory approximation of the Hessian of the Lagrangian, for problems without second derivatives.
 //!
 //! ```text
-//!     B = sigma I - W M^-1 W',   W = [ sigma S  Y ],   M = [ sigma S'S  L  ]     S, Y: the last steps and changes of grad L
-//!                                                         [ L'        -D  ]     S'Y = L + D + R, L strictly lower
+//!     B = B_0 - W M^-1 W',   W = [ B_0 S  Y ],   M = [ S'B_0 S  L  ]     S, Y: the last steps and changes of grad L
+//!                                                    [ L'       -D ]     S'Y = L + D + R, L strictly lower
 //! ```
 //!
-//! (Byrd, Nocedal, Schnabel 1994). Changes are damped so that B stays positive definite (Powell 1978). A direct solver
-//! factorizes K_0, which has sigma I in place of B, and the Sherman-Morrison-Woodbury formula does the rest:
+//! (Byrd, Nocedal, Schnabel 1994), B_0 = sigma E with E = I, or the curvatures along the variables where these differ by orders of
+//! magnitude (`first_scale`). Changes are damped so that B stays positive definite (Powell 1978). A direct solver factorizes K_0,
+//! which has B_0 in place of B, and the Sherman-Morrison-Woodbury formula does the rest:
 //!
 //! ```text
 //!     K^-1 = K_0^-1 + P (M - [W; 0]'P)^-1 [W; 0]'K_0^-1,   P = K_0^-1 [W; 0]
 //! ```
 
+use super::first_scale::FirstScale;
 use super::{Model, Of};
 use crate::linalg::{axpy, dot};
 use crate::linsol::DenseLdl;
@@ -20,8 +22,8 @@ use crate::opt::problem::{At, BadEvaluation, Coordinates, Evaluator, Form};
 
 /// Pairs kept.
 const MEMORY: usize = 8;
-const SMALLEST_SIGMA: f64 = 1e-8;
-const LARGEST_SIGMA: f64 = 1e8;
+/// sigma stays within this factor of 1 and of the first one.
+const SIGMA_SPREAD: f64 = 1e8;
 /// s'y is kept above this share of s'Bs.
 const DAMPING: f64 = 0.2;
 
@@ -34,6 +36,8 @@ pub(in crate::opt) struct LimitedMemory {
     /// The Lagrangian was observed last, not the violation, of which nothing is learned: W = 0.
     active: bool,
     known: bool,
+    seen: bool,
+    first: FirstScale,
     x: Vec<f64>,
     gradient: Vec<f64>,
     jacobian: Vec<f64>,
@@ -53,6 +57,8 @@ impl LimitedMemory {
             values: if entries { zeros() } else { Vec::new() },
             active: false,
             known: false,
+            seen: false,
+            first: FirstScale::new(form),
             x: zeros(),
             gradient: zeros(),
             jacobian: vec![0.0; form.jacobian_len()],
@@ -60,6 +66,11 @@ impl LimitedMemory {
             change: zeros(),
             work: zeros(),
         }
+    }
+
+    fn fill_values(&mut self) {
+        let sigma = if self.active { self.b.sigma } else { 0.0 };
+        self.values.iter_mut().zip(&self.b.weights).for_each(|(v, e)| *v = sigma * e);
     }
 
     /// step <- x - x_old, change <- grad f + J'y - (grad f + J'y)_old, both with the present y.
@@ -85,14 +96,22 @@ impl Model for LimitedMemory {
             if self.known {
                 self.measure_change(p, at)?;
                 self.b.update(&self.step, &self.change, &mut self.work);
+            } else {
+                let sigma = self.first.measure(p, at, self.b.weights_mut());
+                self.b.set_first(sigma);
             }
             self.known = true;
             self.x.copy_from_slice(&at.x);
             self.gradient.copy_from_slice(&at.grad);
             self.jacobian.copy_from_slice(&at.jacobian);
         }
-        self.values.fill(if self.active { self.b.sigma } else { 0.0 });
+        self.fill_values();
         Ok(())
+    }
+
+    fn learn(&mut self, step: &[f64], change: &[f64]) {
+        self.b.update(step, change, &mut self.work);
+        self.fill_values();
     }
 
     fn values(&self) -> &[f64] {
@@ -123,7 +142,16 @@ impl Model for LimitedMemory {
         true
     }
 
+    fn is_unseen(&self) -> bool {
+        !self.seen
+    }
+
+    fn set_seen(&mut self) {
+        self.seen = true;
+    }
+
     fn forget(&mut self) {
+        self.seen = false;
         self.known = false;
         self.b.reset();
     }
@@ -139,7 +167,12 @@ pub(in crate::opt) struct QuasiNewton {
     /// Newest last, each of length n.
     s: Vec<Vec<f64>>,
     y: Vec<Vec<f64>>,
+    /// E s of each pair.
+    es: Vec<Vec<f64>>,
     pub sigma: f64,
+    /// The diagonal of E.
+    weights: Vec<f64>,
+    first_sigma: f64,
     /// M by columns, and its factors.
     m: Vec<f64>,
     middle: DenseLdl,
@@ -158,7 +191,10 @@ impl QuasiNewton {
             n,
             s: Vec::with_capacity(MEMORY),
             y: Vec::with_capacity(MEMORY),
+            es: Vec::with_capacity(MEMORY),
             sigma: 1.0,
+            weights: vec![1.0; n],
+            first_sigma: 1.0,
             m: Vec::new(),
             middle: DenseLdl::default(),
             short: vec![0.0; 2 * MEMORY],
@@ -170,11 +206,32 @@ impl QuasiNewton {
     }
 
     /// Forgets all pairs.
-    pub fn reset(&mut self) {
+    fn clear(&mut self) {
         self.s.clear();
         self.y.clear();
-        self.sigma = 1.0;
+        self.es.clear();
         self.corrected = false;
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.clear();
+        self.weights.fill(1.0);
+        (self.sigma, self.first_sigma) = (1.0, 1.0);
+    }
+
+    /// The diagonal of E; while there are no pairs.
+    fn weights_mut(&mut self) -> &mut [f64] {
+        &mut self.weights
+    }
+
+    /// B = sigma E, while there are no pairs.
+    fn set_first(&mut self, sigma: f64) {
+        (self.sigma, self.first_sigma) = (sigma, sigma);
+    }
+
+    fn limited(&self, sigma: f64) -> f64 {
+        sigma.clamp(self.first_sigma.min(1.0) / SIGMA_SPREAD, self.first_sigma.max(1.0) * SIGMA_SPREAD)
     }
 
     /// Columns of W.
@@ -185,18 +242,18 @@ impl QuasiNewton {
     /// Column k of W: v <- a W_k + v.
     fn add_column(&self, k: usize, a: f64, v: &mut [f64]) {
         let pairs = self.s.len();
-        if k < pairs { axpy(a * self.sigma, &self.s[k], v) } else { axpy(a, &self.y[k - pairs], v) }
+        if k < pairs { axpy(a * self.sigma, &self.es[k], v) } else { axpy(a, &self.y[k - pairs], v) }
     }
 
     fn column_dot(&self, k: usize, v: &[f64]) -> f64 {
         let pairs = self.s.len();
-        if k < pairs { self.sigma * dot(&self.s[k], v) } else { dot(&self.y[k - pairs], v) }
+        if k < pairs { self.sigma * dot(&self.es[k], v) } else { dot(&self.y[k - pairs], v) }
     }
 
     /// out <- B v.
     pub fn apply(&mut self, v: &[f64], out: &mut [f64]) {
-        for (o, v) in out.iter_mut().zip(v) {
-            *o = self.sigma * v;
+        for (o, (v, e)) in out.iter_mut().zip(v.iter().zip(&self.weights)) {
+            *o = self.sigma * e * v;
         }
         let columns = self.columns();
         for k in 0..columns {
@@ -219,22 +276,22 @@ impl QuasiNewton {
         self.apply(s, work);
         let (sy, sbs) = (dot(s, y), dot(s, work));
         let theta = if sy >= DAMPING * sbs { 1.0 } else { (1.0 - DAMPING) * sbs / (sbs - sy) };
-        let (mut new_s, mut new_y) = if self.s.len() == MEMORY {
-            (self.s.remove(0), self.y.remove(0))
+        let (mut new_s, mut new_y, mut new_es) = if self.s.len() == MEMORY {
+            (self.s.remove(0), self.y.remove(0), self.es.remove(0))
         } else {
-            (vec![0.0; self.n], vec![0.0; self.n])
+            (vec![0.0; self.n], vec![0.0; self.n], vec![0.0; self.n])
         };
         new_s.copy_from_slice(s);
+        new_es.iter_mut().zip(s.iter().zip(&self.weights)).for_each(|(o, (s, e))| *o = e * s);
         for (new, (y, bs)) in new_y.iter_mut().zip(y.iter().zip(work.iter())) {
             *new = theta * y + (1.0 - theta) * bs;
         }
-        let sigma = dot(&new_s, &new_y) / ss;
-        self.sigma = sigma.clamp(SMALLEST_SIGMA, LARGEST_SIGMA);
+        self.sigma = self.limited(dot(&new_s, &new_y) / dot(&new_s, &new_es));
         self.s.push(new_s);
         self.y.push(new_y);
+        self.es.push(new_es);
         if !self.compact() {
-            self.reset();
-            self.sigma = sigma.clamp(SMALLEST_SIGMA, LARGEST_SIGMA);
+            self.clear();
         }
     }
 
@@ -246,7 +303,7 @@ impl QuasiNewton {
         self.m.resize(size * size, 0.0);
         for j in 0..pairs {
             for i in j..pairs {
-                self.m[j * size + i] = self.sigma * dot(&self.s[i], &self.s[j]);
+                self.m[j * size + i] = self.sigma * dot(&self.s[i], &self.es[j]);
             }
             // L' below S'S: entry (pairs + j, i) is s_i'y_j for i > j.
             for i in j + 1..pairs {
@@ -326,6 +383,7 @@ mod tests {
         let n = 5;
         let number = |k: usize| ((k * 7919 + 31) % 97) as f64 / 48.5 - 1.0;
         let mut q = QuasiNewton::new(n);
+        q.weights_mut().copy_from_slice(&[1.0, 1e-2, 30.0, 1.0, 2.0]);
         let mut work = vec![0.0; n];
         for pair in 0..MEMORY + 3 {
             let s: Vec<f64> = (0..n).map(|i| number(pair * n + i)).collect();
@@ -335,7 +393,7 @@ mod tests {
         }
         // B by columns from the recursion on the pairs that are kept.
         let mut b = vec![0.0; n * n];
-        (0..n).for_each(|i| b[i * n + i] = q.sigma);
+        (0..n).for_each(|i| b[i * n + i] = q.sigma * q.weights[i]);
         for (s, y) in q.s.iter().zip(&q.y) {
             let bs: Vec<f64> = (0..n).map(|i| (0..n).map(|j| b[j * n + i] * s[j]).sum()).collect();
             let (sbs, sy) = (dot(s, &bs), dot(s, y));
