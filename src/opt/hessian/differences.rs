@@ -175,7 +175,9 @@ mod tests {
 
     #[test]
     fn steps_are_alike_unless_x_is_on_a_bound() {
-        let bounds = Bounds::new(&[0.0, 1.0, -1e30], &[1.0, 2.0, 1e30]);
+        let (lower, upper) = (vec![0.0, 1.0, -1e30], vec![1.0, 2.0, 1e30]);
+        let mut bounds = Bounds::default();
+        (bounds.lower, bounds.upper) = (lower, upper);
         assert_eq!(room(&bounds, 0, 1e-9, 1.0), (5e-10, 5e-10));
         assert_eq!(room(&bounds, 1, 1.0, 1.0), (0.0, STEP));
         assert_eq!(room(&bounds, 2, 100.0, 1.0), (100.0 * STEP, 100.0 * STEP));
