@@ -46,8 +46,6 @@ struct Row {
     violation_first: bool,
     with: With,
     from: From,
-    /// Rows that are not scaled are scaled by their gradients from here on.
-    scale_rows: bool,
     /// Iterations without halving the residual after which another row is tried, if there is one.
     patience: u64,
 }
@@ -57,7 +55,7 @@ const RELATIVE_SHIFT: With = With { relative_shift: true, ..PLAIN };
 const KEEP_DELTA: With = With { keep_delta: true, ..PLAIN };
 
 const fn row(method: Kind, violation_first: bool, with: With, patience: u64) -> Row {
-    Row { method, violation_first, with, from: From::Given, scale_rows: false, patience }
+    Row { method, violation_first, with, from: From::Given, patience }
 }
 
 const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100);
@@ -69,7 +67,8 @@ const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 150);
 /// No constraints, no bounds.
 const FREE: &[Row] = &[NEWTON, Row { with: RELATIVE_SHIFT, ..NEWTON }];
 /// Bounds only.
-const BOUNDED: &[Row] = &[INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }];
+const BOUNDED: &[Row] =
+    &[INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
 /// Equality constraints, not more than unknowns, no bounds.
 const EQUALITIES: &[Row] = &[NEWTON, INTERIOR, VIOLATION_THEN_NEWTON, AUGMENTED];
 /// The same with learned second derivatives: the gradient of the exact augmented Lagrangian needs the true ones.
@@ -393,7 +392,7 @@ impl Search {
                     // The same again from the problem's own start.
                     self.rows.insert(k + 1, self.rows[k]);
                 } else if round == 0 && k == warm {
-                    self.amend(s, k, &last);
+                    self.amend(s, k);
                 }
                 k += 1;
             }
@@ -448,14 +447,12 @@ impl Search {
         }
     }
 
-    /// After the first row failed: again with other second derivatives if the given ones are wrong, or with other scales.
-    fn amend(&mut self, s: &mut Solve<'_>, k: usize, end: &PhaseEnd) {
+    /// After the first row failed: again with other second derivatives if the given ones are wrong.
+    fn amend(&mut self, s: &mut Solve<'_>, k: usize) {
         let row = self.rows[k];
         if self.doubts_hessian(s) {
             self.paused.clear();
             self.rows.insert(k + 1, row);
-        } else if matches!(end, PhaseEnd::NoStep(_)) && s.problem.form.scale.steep_rows {
-            self.rows.insert(k + 1, Row { scale_rows: true, ..row });
         }
     }
 
@@ -470,14 +467,9 @@ impl Search {
             from = "another start of the problem";
             s.budget.started = s.budget.iteration;
         }
-        let scaled = if row.scale_rows { ", rows scaled by their gradients" } else { "" };
         let what = describe(row, s.problem.form.m);
-        s.watch.note(format_args!("attempt {} from {from}: {what}{scaled}", k + 1));
-        restart(s, &self.first.x)?;
-        if row.scale_rows {
-            scale_rows(s);
-        }
-        Ok(())
+        s.watch.note(format_args!("attempt {} from {from}: {what}", k + 1));
+        restart(s, &self.first.x)
     }
 
     fn run_row(&mut self, s: &mut Solve<'_>, row: &Row) -> PhaseEnd {
@@ -618,19 +610,4 @@ fn restart(s: &mut Solve<'_>, x: &[f64]) -> Result<(), BadEvaluation> {
     s.hessian.forget();
     s.kkt.restart();
     s.at.current.evaluate(&mut s.problem)
-}
-
-/// Scales the rows at the start, which is evaluated, and the best point so far.
-fn scale_rows(s: &mut Solve<'_>) {
-    let current = &mut s.at.current;
-    s.problem.form.scale_rows(&mut current.c, &mut current.jacobian);
-    let best = &mut s.at.best;
-    for (k, scale) in s.problem.form.scale.constraints.iter().enumerate() {
-        best.c[k] *= scale;
-        best.y[k] /= scale;
-    }
-    if !s.at.best_residuals.scaled.is_nan() {
-        s.at.best_residuals = Residuals::of(s.problem.form, &s.at.best, 0.0);
-        s.at.best_solved = false;
-    }
 }

@@ -8,7 +8,6 @@ mod escape;
 mod interior;
 mod least_violation;
 mod newton;
-mod valley;
 
 pub(super) use active_set::ActiveSet;
 pub(super) use augmented::AugmentedLagrangian;

@@ -191,7 +191,6 @@ impl Form {
             self.weight.fill(1.0);
             self.scale.objective = 1.0;
             self.scale.constraints.fill(1.0);
-            self.scale.steep_rows = false;
         }
         self.set_bounds(meta, relaxation);
     }

@@ -22,13 +22,11 @@ pub(in crate::opt) struct Scale {
     pub objective: f64,
     /// s_i.
     pub constraints: Vec<f64>,
-    /// Rows were left as they are that scaling would change.
-    pub steep_rows: bool,
 }
 
 impl Scale {
     pub fn new(m: usize) -> Self {
-        Self { objective: 1.0, constraints: vec![1.0; m], steep_rows: false }
+        Self { objective: 1.0, constraints: vec![1.0; m] }
     }
 
     /// y_i = s_i y~_i / s_f.

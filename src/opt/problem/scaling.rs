@@ -2,7 +2,7 @@
 //! (Waechter and Biegler 2006, section 3.8).
 
 use super::form::Form;
-use super::scale::{BALANCED, SMALLEST, SMALLEST_ROW, TARGET_GRADIENT, UNLUCKY, factor};
+use super::scale::{BALANCED, SMALLEST, SMALLEST_ROW, UNLUCKY, factor};
 use crate::linalg::norm_inf;
 
 impl Form {
@@ -15,8 +15,6 @@ impl Form {
         *f *= s;
         if self.m <= self.n {
             self.scale_rows(c, jacobian);
-        } else {
-            self.scale.steep_rows = norm_inf(jacobian) > TARGET_GRADIENT;
         }
     }
 
