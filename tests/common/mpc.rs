@@ -107,7 +107,7 @@ impl States {
         self.seed = self.seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let e = ((self.seed >> 33) as f64 / 2f64.powi(31) - 0.5) * 0.02;
         self.count += 1;
-        (self.p, self.v) = if self.count % 50 == 0 {
+        (self.p, self.v) = if self.count.is_multiple_of(50) {
             (1.5 * e.signum(), 0.0)
         } else {
             (self.p + 0.2 * self.v + 0.02 * u + e, (self.v + 0.2 * u).clamp(-0.5, 0.5))

@@ -18,9 +18,9 @@ use crate::opt::phase::{Cause, NoStep, PhaseEnd, Solve, Taken, linear, no_direct
 use crate::opt::problem::Form;
 use crate::opt::verdict;
 
-/// S of a held bound, relative to the largest entry of H. The error of dz / S in x vanishes with dz; stiffer ones (1e18) turn dependent
-/// constraints into singular matrices, which end the phase (measured: 1.92 iterations for 1.76 on a controller's problems).
-const STIFF: f64 = 1e12;
+/// S of a held bound, relative to the largest entry of H: its share of everything else is below rounding. Softer ones survive dependent
+/// constraints more often, but need more refinement: on a controller's problems 1e12 took 1.76 iterations and 42 us, 1e18 1.92 and 37 us.
+const STIFF: f64 = 1e18;
 /// Changes of the active set in one quadratic program.
 const ROUNDS: u32 = 8;
 /// A step must bring the residual below this share.
@@ -277,7 +277,7 @@ mod tests {
         problem
     }
 
-    /// Whatever is held at first, the right bounds are held in the end, in one step.
+    /// Whatever is held at first, the right bounds are held in the end, in one quadratic program.
     #[test]
     fn it_finds_the_active_bounds_of_a_quadratic_program() {
         for (x, zl, zu) in [
@@ -297,7 +297,8 @@ mod tests {
                 assert_eq!(p.x, [1.0, 0.0, 0.5]);
                 let error = [p.zu[0] - 1.0, p.zl[1] - 3.0, p.zl[0], p.zu[1], p.zl[2], p.zu[2]];
                 assert!(norm2(&error) < 1e-12, "{error:?}");
-                assert!(s.budget.iteration <= 2, "{}", s.budget.iteration);
+                // Wrong bounds are let go in one round, the right ones held in the next.
+                assert!(s.budget.iteration <= 3, "{}", s.budget.iteration);
             });
         }
     }
