@@ -1,6 +1,5 @@
 //! Closure-built problems, solved.
 
-
 use costate::nlp::{Nlp, Pattern, Problem};
 use costate::observe::Silent;
 use costate::opt::{Options, solve};

@@ -248,7 +248,12 @@ impl LinearSolver for BunchKaufman {
         }
         if size == 0.0 {
             x.fill(0.0);
-            return Ok(Solved { relative_residual: 0.0, at_rounding: false, iterations: 0, end: SolveEnd::Reached });
+            return Ok(Solved {
+                relative_residual: 0.0,
+                at_rounding: false,
+                iterations: 0,
+                end: SolveEnd::Reached,
+            });
         }
         let mut r = self.residual(a, b, x);
         if !r.is_finite() {
