@@ -20,6 +20,9 @@ const DENSE_COLUMN: usize = 400;
 /// Unknowns up to which a matrix is factorized however dense.
 const ALWAYS_FACTORIZE: usize = 5_000;
 
+/// Multiplications that may be spent on a doubtful inertia: in large systems the next matrix of an optimizer tells, too.
+const AFFORDABLE: f64 = 2e6;
+
 /// Chooses a solver and says why, in one sentence.
 pub fn choose(facts: Facts) -> (LinearSolverKind, String) {
     let n = facts.unknowns;
@@ -48,7 +51,7 @@ pub fn build(kind: LinearSolverKind, seed: u64, threads: usize) -> Box<dyn Linea
     let sketch = |s: Sketch| Box::new(SketchProject::new(s, seed, None));
     match kind {
         LinearSolverKind::Auto | LinearSolverKind::Ldl => {
-            Box::new(Ldl::new(LdlOptions { threads, ..LdlOptions::default() }))
+            Box::new(Ldl::new(LdlOptions { threads, settle_doubts: AFFORDABLE, ..LdlOptions::default() }))
         }
         LinearSolverKind::Minres => Box::new(Minres::new()),
         LinearSolverKind::Gmres => Box::new(Gmres::default()),

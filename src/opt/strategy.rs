@@ -59,10 +59,10 @@ const fn row(method: Kind, violation_first: bool, with: With, patience: u64) -> 
 }
 
 const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100);
-const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 150);
-const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 150);
-const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 150);
-const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 150);
+const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 300);
+const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 300);
+const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 300);
+const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 300);
 
 /// No constraints, no bounds.
 const FREE: &[Row] = &[NEWTON, Row { with: RELATIVE_SHIFT, ..NEWTON }];
