@@ -20,8 +20,16 @@ pub fn print(out: &mut Output, args: &BenchArgs, rows: &[Row]) {
 /// Solves by class and by how they ended.
 fn classes(out: &mut Output, rows: &[Row]) {
     out.line(format_args!(
-        "{:<16} {:>8} {:>7} {:>10} {:>11} {:>6} {:>10}",
-        "class", "problems", "solved", "infeasible", "unsupported", "other", "solve time"
+        "{:<16} {:>8} {:>7} {:>8} {:>13} {:>10} {:>11} {:>6} {:>10}",
+        "class",
+        "problems",
+        "solved",
+        "rounding",
+        "least squares",
+        "infeasible",
+        "unsupported",
+        "other",
+        "solve time"
     ));
     let kinds = Kind::ALL.iter().map(|k| k.as_str()).chain([""]);
     for kind in kinds {
@@ -36,13 +44,14 @@ fn classes(out: &mut Output, rows: &[Row]) {
 fn class_row(out: &mut Output, name: &str, rows: &[&Row]) {
     let count = |test: &dyn Fn(&Row) -> bool| rows.iter().filter(|r| test(r)).count();
     let solved = count(&|r| r.solved);
-    let infeasible = count(&|r| r.stop == "locally_infeasible");
-    let unsupported = count(&|r| r.stop == "unsupported");
+    let ended = |stop: &str| count(&|r| r.stop == stop);
+    let (rounding, fits) = (ended("converged_to_rounding"), ended("least_squares"));
+    let (infeasible, unsupported) = (ended("locally_infeasible"), ended("unsupported"));
     let seconds: f64 = rows.iter().map(|r| r.solve_seconds).sum();
     out.line(format_args!(
-        "{name:<16} {:>8} {solved:>7} {infeasible:>10} {unsupported:>11} {:>6} {:>10}",
+        "{name:<16} {:>8} {solved:>7} {rounding:>8} {fits:>13} {infeasible:>10} {unsupported:>11} {:>6} {:>10}",
         rows.len(),
-        rows.len() - solved - infeasible - unsupported,
+        rows.len() - solved - rounding - fits - infeasible - unsupported,
         table::seconds(seconds)
     ));
 }
