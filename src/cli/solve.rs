@@ -28,7 +28,7 @@ const LEGEND: &str = "Iteration table:
   ls, inner       trial points of the line search, inner iterations of the linear solver
   letter          none: Newton step; r: with a shift; g: steepest descent of the merit function;
                   f, F: step of the feasibility phase, F with second derivatives; a: step of the augmented
-                  Lagrangian with a barrier; .: start
+                  Lagrangian with a barrier; v: followed by a step along the floor of a valley; .: start
 
 Exit codes: 0 solved, 1 stopped otherwise, 2 bad input, 3 internal error.";
 

@@ -97,7 +97,7 @@ const LENGTH: u64 = 100;
 /// Iterations times (n + m) that are granted to small systems.
 const WORK: usize = 10_000;
 /// Starts that end at the least violation known, after which no more are tried.
-const AGREEING: usize = 3;
+const AGREEING: usize = 4;
 /// Half-widths of the box around the start, relative to max(1, |x0_j|).
 const RADII: [f64; 2] = [1.0, 10.0];
 /// Equations per unknown above which a system is taken for a data fit, which has no feasible point to look for.

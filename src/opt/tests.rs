@@ -90,14 +90,15 @@ fn another_start_finds_a_feasible_point_where_the_first_finds_a_least_violation(
         solve(&mut two_valleys(), &Options { restarts: 0, ..Options::default() }, &mut Silent).unwrap();
     assert_eq!(local.stop, StopReason::LeastSquares);
     assert_relative_eq!(local.x[0], -1.0, epsilon = 1e-6);
-    let found = [7, 7, 8].map(|seed| {
-        let report = solve(&mut two_valleys(), &Options { seed, ..Options::default() }, &mut Silent).unwrap();
-        assert!(report.solved(), "seed {seed}: {:?}", report.stop);
-        assert_relative_eq!(report.x[0], 3.0, epsilon = 1e-7);
-        report
-    });
-    assert_eq!(found[0].x[0].to_bits(), found[1].x[0].to_bits());
-    assert_eq!(found[0].iterations, found[1].iterations);
+    // Two of the four starts that may agree come from a box of which 0.42 lead to 3: two of three seeds find it, on average.
+    let run = |seed| solve(&mut two_valleys(), &Options { seed, ..Options::default() }, &mut Silent).unwrap();
+    let reports: Vec<_> = (0..20).map(run).collect();
+    let found = reports.iter().filter(|r| r.solved() && (r.x[0] - 3.0).abs() < 1e-7).count();
+    assert!((8..20).contains(&found), "{found} of 20 seeds");
+    assert!(reports.iter().all(|r| r.is_answer()));
+    let again = run(7);
+    assert_eq!(again.x[0].to_bits(), reports[7].x[0].to_bits());
+    assert_eq!(again.iterations, reports[7].iterations);
     // A warm start asks for the solution near it.
     let warm_start = Some(super::WarmStart { x: vec![-2.0], y: vec![0.0; 2], z: vec![0.0] });
     let near = solve(&mut two_valleys(), &Options { warm_start, ..Options::default() }, &mut Silent).unwrap();

@@ -8,6 +8,7 @@ mod escape;
 mod interior;
 mod least_violation;
 mod newton;
+mod valley;
 
 pub(super) use active_set::ActiveSet;
 pub(super) use augmented::AugmentedLagrangian;

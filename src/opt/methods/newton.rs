@@ -2,6 +2,7 @@
 //! found, the multipliers are estimated anew at a feasible point, or else the violation is minimized first.
 
 use super::least_violation::{Goal, LeastViolation};
+use super::valley::Valley;
 use super::{Method, With, fill_optimality, run};
 use crate::linalg::norm_inf;
 use crate::observe::IterationRow;
@@ -64,6 +65,7 @@ pub(in crate::opt) struct Newton {
     with: With,
     restoration: Option<Box<LeastViolation>>,
     polish: Polish,
+    valley: Valley,
     /// Repeats of the present step.
     repeats: u32,
     /// Consecutive short steps.
@@ -82,6 +84,7 @@ impl Newton {
             with,
             restoration: None,
             polish: Polish::default(),
+            valley: Valley::default(),
             repeats: 0,
             short_steps: 0,
             rounds: 0,
@@ -104,6 +107,7 @@ impl Newton {
         s.kkt.memory = Regularization { deficient, ..Regularization::default() };
         self.exact.restart(s.problem.form.m, s.options);
         self.polish = Polish::default();
+        self.valley = Valley::default();
         (self.repeats, self.short_steps) = (0, 0);
     }
 
@@ -277,6 +281,9 @@ impl Method for Newton {
             }
         }
         self.repeats = 0;
+        if m == 0 && self.valley.follow(s) {
+            taken.kind = 'v';
+        }
         Ok(())
     }
 
