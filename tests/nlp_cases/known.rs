@@ -41,6 +41,7 @@ pub const FAILURES: &[(&str, &str)] = &[
     ("U8 cosh x <= 1 - d, d = 1e-5", "171 iterations"),
     ("U8 cosh x <= 1 - d, d = 1e-5 (lm)", "244 iterations"),
     ("unbounded -exp(x) (lm)", "stalled instead of unbounded"),
+    ("U8 x^2 + d = 0, d = 1e-3 (lm)", "101 iterations"),
 ];
 
 pub fn reason(name: &str) -> Option<&'static str> {
