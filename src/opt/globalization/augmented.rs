@@ -60,7 +60,8 @@ impl Globalization for AugmentedMerit {
             return Judgement::Failed;
         }
         let value = self.value(&s.problem.form.bounds, &s.at.trial);
-        if !(value <= self.start + ARMIJO_AUGMENTED * alpha * self.slope + self.rounding) {
+        let allowed = self.start + ARMIJO_AUGMENTED * alpha * self.slope + self.rounding;
+        if value.is_nan() || value > allowed {
             return Judgement::Refused { theta: f64::INFINITY };
         }
         match s.at.trial.derivatives(&mut s.problem) {

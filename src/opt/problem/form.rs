@@ -269,9 +269,9 @@ impl Form {
         let mut terms: Vec<f64> = self.side.iter().map(|b| b.abs()).collect();
         if let Some(p) = &self.jacobian {
             for (j, x) in v.iter().enumerate() {
-                for k in p.col_ptr[j]..p.col_ptr[j + 1] {
-                    let i = p.row_idx[k];
-                    terms[i] += (jacobian[k] * x).abs() / self.scale.constraints[i];
+                let column = p.col_ptr[j]..p.col_ptr[j + 1];
+                for (&i, value) in p.row_idx[column.clone()].iter().zip(&jacobian[column]) {
+                    terms[i] += (value * x).abs() / self.scale.constraints[i];
                 }
             }
         }
