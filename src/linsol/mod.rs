@@ -49,7 +49,7 @@ pub struct Prepared {
 pub struct SolverFacts {
     /// It factorizes: [`Prepared::inertia`] is given, and each solve costs little more than a pair of triangular solves.
     pub inertia: bool,
-    /// It reads [`LinOp::as_sparse`](crate::linalg::LinOp::as_sparse); products alone do not suffice.
+    /// It reads [`LinOp::as_sparse`]; products alone do not suffice.
     pub needs_entries: bool,
 }
 
