@@ -83,7 +83,7 @@ const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
 
 /// Iterations of a row in the first round, and growth of iterations and patience from round to round. A row that is slow is paused, and gone
 /// on with after the others: the total is at most a few times that of the best row, whichever that is (Luby, Sinclair, Zuckerman 1993).
-const SHARE: u64 = 1500;
+const SHARE: u64 = 2000;
 const ROUND_GROWTH: u64 = 4;
 /// Multipliers above this are not used as a start.
 const LARGEST_MULTIPLIER: f64 = 1e3;
