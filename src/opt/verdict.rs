@@ -336,9 +336,6 @@ pub(super) fn decide(s: &mut Solve<'_>, end: PhaseEnd) -> Verdict {
 fn is_rounded(s: &mut Solve<'_>) -> bool {
     let tol = s.options.tolerance;
     let r = s.at.best_residuals;
-    if s.at.best_solved {
-        return true;
-    }
     s.at.current.copy_from(&s.at.best);
     if s.at.current.derivatives(&mut s.problem).is_err() {
         return false;
