@@ -16,6 +16,11 @@ pub enum StopReason {
     LeastSquares,
     /// The constraint violation is stationary and not zero: no feasible point near.
     LocallyInfeasible,
+    /// No point fulfils the constraints and bounds: a certificate shows it. `what` says which rows.
+    Infeasible {
+        /// One sentence.
+        what: String,
+    },
     /// The objective falls without limit along feasible points.
     Unbounded,
     /// The iteration limit.
@@ -56,6 +61,7 @@ impl StopReason {
             Self::ConvergedToRounding => "converged_to_rounding",
             Self::LeastSquares => "least_squares",
             Self::LocallyInfeasible => "locally_infeasible",
+            Self::Infeasible { .. } => "infeasible",
             Self::Unbounded => "unbounded",
             Self::MaxIterations => "max_iterations",
             Self::MaxEvaluations => "max_evaluations",

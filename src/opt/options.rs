@@ -144,6 +144,9 @@ pub struct Options {
     pub initial_dual_penalty: f64,
     /// Inner iterations of an iterative linear solver in one outer iteration.
     pub max_inner_iterations: usize,
+    /// Remove rows and variables before the solve where the problem says which of its rows are linear; the report is that of the whole problem
+    /// (`docs/notation.md`). Not with [`Method::SketchedNewton`], nor where the problem has a preconditioner.
+    pub presolve: bool,
     /// Scale objective and constraints by their gradients at the start.
     pub scaling: bool,
     /// Examine the second derivatives at a KKT point: one more factorization.
@@ -177,6 +180,7 @@ impl Default for Options {
             initial_penalty: 1.0,
             initial_dual_penalty: 0.1,
             max_inner_iterations: 100_000,
+            presolve: false,
             scaling: true,
             second_order: false,
             restarts: 32,

@@ -11,6 +11,7 @@ use super::kkt::Kkt;
 use super::methods::{InteriorPoint, With};
 use super::options::{HessianModel, Method, Options, WarmStart};
 use super::phase::Solve;
+use super::presolved;
 use super::problem::{BadEvaluation, Buffers, Evaluator, FirstPoint, Form, Given};
 use super::sensitivity::Sensitivity;
 use super::strategy::{self, Search, warm_point};
@@ -406,7 +407,7 @@ impl Solver {
 
 type Slot<'k> = (&'k mut Option<Kept>, &'k mut Option<Box<dyn LinearSolver>>, bool);
 
-/// Solves with what is kept if the structure is the same, else with a new setup that is kept from now on.
+/// Solves the problem that presolve leaves, and tells of the whole one.
 fn solve_from(
     (slot, own, owns): Slot<'_>,
     nlp: &mut dyn Nlp,
@@ -418,6 +419,23 @@ fn solve_from(
     let meta = nlp.meta();
     meta.validate()?;
     warm.map_or(Ok(()), |w| w.validate(meta.n(), meta.m()))?;
+    presolved::solve(nlp, options, warm, (observer, report), &mut |nlp, warm, observer, report| {
+        solve_as_given((&mut *slot, &mut *own, owns), nlp, options, (warm, anew, begun), observer, report)
+    })?;
+    report.time.solve = begun.elapsed().as_secs_f64();
+    Ok(())
+}
+
+/// Solves with what is kept if the structure is the same, else with a new setup that is kept from now on.
+fn solve_as_given(
+    (slot, own, owns): Slot<'_>,
+    nlp: &mut dyn Nlp,
+    options: &Options,
+    (warm, anew, begun): (Option<&WarmStart>, bool, Instant),
+    observer: &mut dyn Observer,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let meta = nlp.meta();
     let from = (warm.map(Given::from), begun);
     let mut anew = anew;
     match slot {
@@ -555,6 +573,7 @@ fn message(report: &Report, meta: &NlpMeta, text: &mut String) -> fmt::Result {
                 write!(text, "; worst is {} with {v:.2e}", meta.constraint_name(*i))?;
             }
         }
+        StopReason::Infeasible { what } => text.write_str(what)?,
         StopReason::Unbounded => text.write_str("the objective falls without limit along feasible points")?,
         StopReason::MaxIterations => text.write_str("the iteration limit was reached")?,
         StopReason::MaxEvaluations => text.write_str("the limit on evaluations was reached")?,
