@@ -93,7 +93,7 @@ const SHORT_LIMIT: u64 = 600;
 const LESS: f64 = 1.0 - 1e-6;
 
 /// Work of one start at random.
-const LENGTH: f64 = 100.0;
+const LENGTH: f64 = 150.0;
 /// Work times (n + m) that is granted to small systems.
 const WORK: f64 = 10_000.0;
 /// Starts that end at the least violation known, after which no more are tried.
@@ -373,10 +373,14 @@ impl Search {
         for round in 0.. {
             let mut k = 0;
             while k < self.rows.len() {
-                let Some(end) = self.run_in_round(s, k, round) else {
+                let Some(mut end) = self.run_in_round(s, k, round) else {
                     k += 1;
                     continue;
                 };
+                if round == 0 && self.is_paused(k) && over(s).is_none() && verdict::is_hopeless(s) {
+                    // Then no other row comes further, but this one may.
+                    end = self.run_in_round(s, k, 1).unwrap_or(end);
+                }
                 if end == PhaseEnd::Stationary {
                     return self.other_starts(s, Certified::keep(s));
                 }
@@ -401,6 +405,10 @@ impl Search {
             }
         }
         last
+    }
+
+    fn is_paused(&self, k: usize) -> bool {
+        self.paused.iter().any(|p| p.k == k)
     }
 
     /// Begins a row, or goes on with it where it was paused; `None`: it has ended, or cannot begin.
