@@ -124,6 +124,7 @@ fn iterate(method: &mut dyn Method, s: &mut Solve<'_>) -> PhaseEnd {
             row = row_of(&taken);
             accepted
         });
+        s.budget.spend(s.kkt.work, s.kkt.unit);
         match outcome {
             Ok(()) => {}
             Err(PhaseEnd::NoStep(why)) => {
