@@ -63,7 +63,7 @@ pub struct ProblemArgs {
 /// Solver options that have one value in every subcommand.
 #[derive(Debug, Clone, Args)]
 pub struct SolverArgs {
-    /// Optimization method: auto, sketched-newton, interior-point or augmented-lagrangian
+    /// Optimization method: auto, sketched-newton, interior-point, augmented-lagrangian or predictor-corrector
     #[arg(long, value_name = "METHOD", default_value = "auto")]
     pub method: Method,
     /// Second derivatives: exact (as the problem gives them), limited-memory (approximated) or differences (of gradients, on the

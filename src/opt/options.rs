@@ -41,6 +41,8 @@ pub enum Method {
     InteriorPoint,
     /// Augmented Lagrangian, with a barrier for bounds.
     AugmentedLagrangian,
+    /// Predictor-corrector for linear and convex quadratic programs, and the interior point where it gives up.
+    PredictorCorrector,
 }
 
 impl Method {
@@ -51,6 +53,7 @@ impl Method {
             Self::SketchedNewton => "sketched-newton",
             Self::InteriorPoint => "interior-point",
             Self::AugmentedLagrangian => "augmented-lagrangian",
+            Self::PredictorCorrector => "predictor-corrector",
         }
     }
 }
@@ -114,7 +117,8 @@ named!(
     Method::Auto,
     Method::SketchedNewton,
     Method::InteriorPoint,
-    Method::AugmentedLagrangian
+    Method::AugmentedLagrangian,
+    Method::PredictorCorrector
 );
 
 /// What a user may choose. `Options::default()` is meant to be good.

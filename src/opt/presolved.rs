@@ -48,7 +48,8 @@ pub(super) fn solve(
             };
             let restored = restore(nlp, &presolve, report);
             let useful = restored.is_some_and(|gradient| !report.solved() || holds(report, gradient, options));
-            if stop == StopReason::LocallyInfeasible || !useful {
+            let another = matches!(stop, StopReason::LocallyInfeasible | StopReason::StartNotFinite { .. });
+            if another || !useful {
                 let text = "presolve is left out: the answer is to be one of all rows";
                 let _ = observer.event(&Event::Note { text });
                 plain(nlp, warm, observer, report)?;

@@ -49,6 +49,13 @@ fn validate(meta: &NlpMeta, options: &Options) -> Result<(), Error> {
             "it has bounds or inequalities, which the method sketched-newton does not treat",
         ));
     }
+    let provided = meta.hessian.is_some() || meta.hessian_products;
+    let learned = options.hessian == HessianModel::LimitedMemory || !provided;
+    if options.method == Method::PredictorCorrector && (learned || !Form::is_quadratic(meta)) {
+        return Err(unsupported(
+            "it is not known to be a linear or quadratic program with its second derivatives, which the method predictor-corrector treats",
+        ));
+    }
     if options.hessian == HessianModel::Differences && meta.hessian.is_none() {
         return Err(Error::Option {
             option: "hessian".into(),
@@ -56,8 +63,6 @@ fn validate(meta: &NlpMeta, options: &Options) -> Result<(), Error> {
                 .into(),
         });
     }
-    let provided = meta.hessian.is_some() || meta.hessian_products;
-    let learned = options.hessian == HessianModel::LimitedMemory || !provided;
     if learned && meta.m() > 0 && newton {
         return Err(unsupported(
             "the method sketched-newton needs its second derivatives (Hessian values or products)",

@@ -11,8 +11,8 @@ use super::hessian;
 use super::iterate::{Point, Residuals};
 use super::kkt::Regularization;
 use super::methods::{
-    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton, With,
-    resume, run,
+    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton, PredictorCorrector,
+    With, resume, run,
 };
 use super::options::{HessianModel, Method, Options};
 use super::phase::{PhaseEnd, Solve, estimate_multipliers, over};
@@ -28,6 +28,8 @@ enum Kind {
     Newton,
     Interior,
     Augmented,
+    /// For linear and convex quadratic programs.
+    Predictor,
 }
 
 /// Where a row starts.
@@ -62,6 +64,7 @@ const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100.0);
 const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 300.0);
 const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 300.0);
 const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 300.0);
+const PREDICTOR: Row = row(Kind::Predictor, false, PLAIN, 50.0);
 const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 300.0);
 
 /// No constraints, no bounds.
@@ -110,6 +113,7 @@ fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
         Method::InteriorPoint if m > n => &[VIOLATION_THEN_INTERIOR],
         Method::InteriorPoint => &[INTERIOR],
         Method::AugmentedLagrangian => &[AUGMENTED],
+        Method::PredictorCorrector => &[PREDICTOR, INTERIOR],
         Method::SketchedNewton if m > n => OVERDETERMINED,
         Method::SketchedNewton if m > 0 => &[NEWTON, VIOLATION_THEN_NEWTON],
         _ if m == 0 => {
@@ -155,6 +159,7 @@ fn describe(row: &Row, m: usize) -> &'static str {
         }
         (Kind::Interior, false) => "primal-dual interior point with a filter",
         (Kind::Augmented, _) => "augmented Lagrangian with a barrier",
+        (Kind::Predictor, _) => "predictor-corrector",
     }
 }
 
@@ -215,6 +220,7 @@ struct Methods {
     newton: Option<Newton>,
     interior: Option<InteriorPoint>,
     augmented: Option<AugmentedLagrangian>,
+    predictor: Option<PredictorCorrector>,
     least_violation: Option<LeastViolation>,
 }
 
@@ -225,6 +231,7 @@ impl Methods {
             Kind::Newton => self.newton.as_mut().map(|m| m as _),
             Kind::Interior => self.interior.as_mut().map(|m| m as _),
             Kind::Augmented => self.augmented.as_mut().map(|m| m as _),
+            Kind::Predictor => self.predictor.as_mut().map(|m| m as _),
         }
     }
 
@@ -245,6 +252,11 @@ impl Methods {
             Kind::Augmented => {
                 let method = self.augmented.get_or_insert_with(|| AugmentedLagrangian::new(form, with, warm));
                 method.renew(with, warm);
+                method
+            }
+            Kind::Predictor => {
+                let method = self.predictor.get_or_insert_with(|| PredictorCorrector::new(form, warm));
+                method.renew(warm);
                 method
             }
         }

@@ -7,6 +7,8 @@
 //!     x_k = s + f x_l by a row:     z_l presses against a bound of x_k: z_k = z_l / f, z_l = 0; y = -(T_k + z_k) / a_k
 //!     row = t times row p:          y_p presses against a bound of the row: y = y_p / t, y_p = 0
 //! ```
+//!
+//! The z of a variable that is fixed at that stage of the stack is what its column lacks, -T_j.
 
 use super::{Presolve, Reduction};
 use crate::nlp::Pattern;
@@ -59,22 +61,29 @@ impl Presolve {
         all_z.fill(0.0);
         self.rows.iter().zip(y).for_each(|(&i, y)| all_y[i] = *y);
         self.cols.iter().zip(z).for_each(|(&j, z)| all_z[j] = *z);
-        let removed = RowsOf::new(pattern, jacobian, all_y.len());
-        let mut sums = Sums { parent: &self.parent, total: vec![0.0; gradient.len()], gradient };
+        let rows = RowsOf::new(pattern, jacobian, all_y.len());
+        let mut fixed = vec![false; gradient.len()];
+        let (lower, upper) = (&self.meta.x_lower, &self.meta.x_upper);
+        for (k, &j) in self.cols.iter().enumerate() {
+            fixed[j] = lower[k] == upper[k];
+        }
+        let mut sums = Sums { parent: self.parent.clone(), total: vec![0.0; gradient.len()], fixed, gradient };
         for j in 0..all_z.len() {
             let g = sums.gradient[j];
             sums.climb(j, g);
         }
         for (i, y) in all_y.iter().enumerate() {
-            sums.add_row(&removed, i, *y);
+            sums.add_row(&rows, i, *y);
         }
         for step in self.stack.iter().rev() {
             match *step {
                 Reduction::Bound { row, col, a, lower, upper } => {
                     let z = all_z[col];
+                    sums.fixed[col] = false;
                     if (z > 0.0 && upper) || (z < 0.0 && lower) {
-                        (all_y[row], all_z[col]) = (z / a, 0.0);
-                        sums.add_row(&removed, row, z / a);
+                        all_z[col] = 0.0;
+                        all_y[row] = z / a;
+                        sums.restore_row(&rows, row, z / a, all_z);
                     }
                 }
                 Reduction::Doubleton { row, a, gone, kept, factor, lower, upper } => {
@@ -82,15 +91,18 @@ impl Presolve {
                     if (z > 0.0 && upper) || (z < 0.0 && lower) {
                         (all_z[gone], all_z[kept]) = (z / factor, 0.0);
                     }
-                    all_y[row] = -(sums.total[gone] + all_z[gone]) / a;
-                    sums.add_row(&removed, row, all_y[row]);
+                    let y = -(sums.total[gone] + all_z[gone]) / a;
+                    sums.part(gone, kept, factor);
+                    all_y[row] = y;
+                    sums.restore_row(&rows, row, y, all_z);
                 }
                 Reduction::Parallel { row, of, ratio, lower, upper } => {
                     let y = all_y[of];
                     if (y > 0.0 && upper) || (y < 0.0 && lower) {
-                        (all_y[row], all_y[of]) = (y / ratio, 0.0);
-                        sums.add_row(&removed, of, -y);
-                        sums.add_row(&removed, row, y / ratio);
+                        all_y[of] = 0.0;
+                        sums.restore_row(&rows, of, -y, all_z);
+                        all_y[row] = y / ratio;
+                        sums.restore_row(&rows, row, y / ratio, all_z);
                     }
                 }
             }
@@ -121,30 +133,47 @@ impl RowsOf {
     }
 }
 
-/// G and T.
+/// G and T, as the reductions are undone.
 struct Sums<'s> {
-    parent: &'s [Option<(usize, f64)>],
+    parent: Vec<Option<(usize, f64)>>,
     total: Vec<f64>,
+    /// Variables that are fixed now: their z takes up what their column lacks.
+    fixed: Vec<bool>,
     gradient: &'s mut [f64],
 }
 
 impl Sums<'_> {
-    /// T of a variable and of those that have replaced it.
-    fn climb(&mut self, mut j: usize, mut by: f64) {
+    /// T of a variable and of those that have replaced it; the last of them.
+    fn climb(&mut self, mut j: usize, mut by: f64) -> (usize, f64) {
         loop {
             self.total[j] += by;
-            let Some((next, factor)) = self.parent[j] else { return };
+            let Some((next, factor)) = self.parent[j] else { return (j, by) };
             (j, by) = (next, factor * by);
         }
     }
 
+    /// A variable stands for itself again.
+    fn part(&mut self, gone: usize, kept: usize, factor: f64) {
+        self.parent[gone] = None;
+        self.total[kept] -= factor * self.total[gone];
+        self.fixed[kept] = false;
+    }
+
     fn add_row(&mut self, rows: &RowsOf, i: usize, y: f64) {
+        self.restore_row(rows, i, y, &mut []);
+    }
+
+    /// Row i has y more; `z`: where that of fixed variables is.
+    fn restore_row(&mut self, rows: &RowsOf, i: usize, y: f64, z: &mut [f64]) {
         if y == 0.0 {
             return;
         }
         for &(j, a) in &rows.entries[rows.start[i]..rows.start[i + 1]] {
             self.gradient[j] += a * y;
-            self.climb(j, a * y);
+            let (last, by) = self.climb(j, a * y);
+            if self.fixed[last] && !z.is_empty() {
+                z[last] -= by;
+            }
         }
     }
 }
