@@ -16,8 +16,8 @@ use crate::observe::{Event, Observer};
 use crate::report::{PointKind, Report, StopReason};
 
 /// A solve of a problem as it is given.
-pub(super) type Plain<'s> = dyn FnMut(&mut dyn Nlp, Option<&WarmStart>, &mut dyn Observer, &mut Report) -> Result<(), Error>
-    + 's;
+pub(super) type Plain<'s> =
+    dyn FnMut(&mut dyn Nlp, Option<&WarmStart>, &mut dyn Observer, &mut Report) -> Result<(), Error> + 's;
 
 /// Solves by `plain` what presolve leaves, where it is wanted and removes something.
 pub(super) fn solve(
@@ -47,7 +47,8 @@ pub(super) fn solve(
                 (report.stop.clone(), report.iterations)
             };
             let restored = restore(nlp, &presolve, report);
-            let useful = restored.is_some_and(|gradient| !report.solved() || holds(report, gradient, options));
+            let useful =
+                restored.is_some_and(|gradient| !report.solved() || holds(report, gradient, options));
             let another = matches!(stop, StopReason::LocallyInfeasible | StopReason::StartNotFinite { .. });
             if another || !useful {
                 let text = "presolve is left out: the answer is to be one of all rows";

@@ -11,8 +11,8 @@ use super::hessian;
 use super::iterate::{Point, Residuals};
 use super::kkt::Regularization;
 use super::methods::{
-    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton, PredictorCorrector,
-    With, resume, run,
+    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton,
+    PredictorCorrector, With, resume, run,
 };
 use super::options::{HessianModel, Method, Options};
 use super::phase::{PhaseEnd, Solve, estimate_multipliers, over};
@@ -80,6 +80,16 @@ const LEARNED_OVERDETERMINED: &[Row] = &[VIOLATION_THEN_INTERIOR, AUGMENTED];
 /// Constraints and bounds, or inequalities.
 const GENERAL: &[Row] =
     &[INTERIOR, AUGMENTED, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
+/// Linear and quadratic programs with bounds or inequalities; the first row gives up where they are not convex.
+const QUADRATIC: &[Row] = &[
+    PREDICTOR,
+    INTERIOR,
+    AUGMENTED,
+    Row { with: RELATIVE_SHIFT, ..INTERIOR },
+    Row { with: KEEP_DELTA, ..INTERIOR },
+];
+const QUADRATIC_BOUNDED: &[Row] =
+    &[PREDICTOR, INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
 /// More equations than unknowns begin with their violation.
 const OVERDETERMINED: &[Row] = &[VIOLATION_THEN_NEWTON];
 const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
@@ -113,9 +123,17 @@ fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
         Method::InteriorPoint if m > n => &[VIOLATION_THEN_INTERIOR],
         Method::InteriorPoint => &[INTERIOR],
         Method::AugmentedLagrangian => &[AUGMENTED],
+        Method::PredictorCorrector if m > n => &[VIOLATION_THEN_INTERIOR],
         Method::PredictorCorrector => &[PREDICTOR, INTERIOR],
         Method::SketchedNewton if m > n => OVERDETERMINED,
         Method::SketchedNewton if m > 0 => &[NEWTON, VIOLATION_THEN_NEWTON],
+        _ if form.quadratic && bounded && m <= n && !learned => {
+            if m > 0 {
+                QUADRATIC
+            } else {
+                QUADRATIC_BOUNDED
+            }
+        }
         _ if m == 0 => {
             if bounded {
                 BOUNDED

@@ -327,7 +327,8 @@ fn is_fit(s: &Solve<'_>) -> bool {
 /// The verdict on the end of the last phase, on the original problem.
 pub(super) fn decide(s: &mut Solve<'_>, end: PhaseEnd) -> Verdict {
     let known = !s.at.best_residuals.scaled.is_nan();
-    let at_current = matches!(end, PhaseEnd::Stationary | PhaseEnd::Infeasible | PhaseEnd::Unbounded) || !known;
+    let at_current =
+        matches!(end, PhaseEnd::Stationary | PhaseEnd::Infeasible | PhaseEnd::Unbounded) || !known;
     let which = if at_current { Which::Current } else { Which::Best };
     measure(s, which);
     let feasible = s.judge.original.primal <= PRIMAL * s.options.tolerance;

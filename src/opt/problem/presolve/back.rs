@@ -67,7 +67,8 @@ impl Presolve {
         for (k, &j) in self.cols.iter().enumerate() {
             fixed[j] = lower[k] == upper[k];
         }
-        let mut sums = Sums { parent: self.parent.clone(), total: vec![0.0; gradient.len()], fixed, gradient };
+        let mut sums =
+            Sums { parent: self.parent.clone(), total: vec![0.0; gradient.len()], fixed, gradient };
         for j in 0..all_z.len() {
             let g = sums.gradient[j];
             sums.climb(j, g);

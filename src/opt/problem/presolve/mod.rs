@@ -281,7 +281,8 @@ impl<'m> Search<'m> {
     fn reach(&self, row: usize) -> (f64, f64) {
         let (mut least, mut most) = (0.0, 0.0);
         for &(j, a) in &self.rows.entries[row] {
-            let (l, u) = if a > 0.0 { (self.lower[j], self.upper[j]) } else { (self.upper[j], self.lower[j]) };
+            let (l, u) =
+                if a > 0.0 { (self.lower[j], self.upper[j]) } else { (self.upper[j], self.lower[j]) };
             least += if is_finite(l) { a * l } else { f64::NEG_INFINITY };
             most += if is_finite(u) { a * u } else { f64::INFINITY };
         }
@@ -451,16 +452,16 @@ impl<'m> Search<'m> {
 fn root(parent: &[Option<Image>], j: usize) -> Image {
     let mut at = Image { of: j, shift: 0.0, factor: 1.0 };
     while let Some(next) = parent[at.of] {
-        at = Image {
-            of: next.of,
-            shift: at.shift + at.factor * next.shift,
-            factor: at.factor * next.factor,
-        };
+        at = Image { of: next.of, shift: at.shift + at.factor * next.shift, factor: at.factor * next.factor };
     }
     at
 }
 
-fn reduced_jacobian(meta: &NlpMeta, image: &[Image], row_at: &[usize]) -> (Option<Pattern>, Vec<(usize, f64)>) {
+fn reduced_jacobian(
+    meta: &NlpMeta,
+    image: &[Image],
+    row_at: &[usize],
+) -> (Option<Pattern>, Vec<(usize, f64)>) {
     let Some(p) = &meta.jacobian else { return (None, Vec::new()) };
     let (mut pattern, mut entries) = (Pattern::default(), Vec::new());
     for (k, (i, j)) in p.entries().enumerate().filter(|(_, (i, _))| row_at[*i] != usize::MAX) {

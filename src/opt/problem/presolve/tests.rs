@@ -52,7 +52,8 @@ const INF: f64 = f64::INFINITY;
 
 #[test]
 fn rows_with_one_variable_become_bounds() {
-    let (p, _) = reduced(linear(&[(&[0.0, -2.0], (-4.0, INF)), (&[1.0, 1.0], (0.0, 1.0))], &[FREE, (0.0, 5.0)]));
+    let (p, _) =
+        reduced(linear(&[(&[0.0, -2.0], (-4.0, INF)), (&[1.0, 1.0], (0.0, 1.0))], &[FREE, (0.0, 5.0)]));
     assert_eq!((p.meta.x_upper[1], p.meta.m(), p.meta.n()), (2.0, 1, 2));
     assert_eq!(p.stack, [Reduction::Bound { row: 0, col: 1, a: -2.0, lower: false, upper: true }]);
     assert_eq!((p.row(0), p.removed.bounds), (1, 1));
@@ -112,11 +113,8 @@ fn rows_that_cannot_hold_are_named() {
 /// Multipliers of the smaller problem, forward and back, hold together with the gradient.
 #[test]
 fn multipliers_come_back() {
-    let rows: &[(&[f64], (f64, f64))] = &[
-        (&[2.0, 1.0, 0.0], (3.0, 3.0)),
-        (&[1.0, 1.0, 1.0], (0.0, 1.0)),
-        (&[0.0, 0.0, 4.0], (2.0, INF)),
-    ];
+    let rows: &[(&[f64], (f64, f64))] =
+        &[(&[2.0, 1.0, 0.0], (3.0, 3.0)), (&[1.0, 1.0, 1.0], (0.0, 1.0)), (&[0.0, 0.0, 4.0], (2.0, INF))];
     let (p, mut problem) = reduced(linear(rows, &[FREE, (0.0, 1.0), FREE]));
     let (y, mut z) = ([0.3], [0.0, 0.0]);
     // Any z' that makes the reduced gradient vanish.
