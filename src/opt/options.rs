@@ -184,7 +184,7 @@ impl Default for Options {
             initial_penalty: 1.0,
             initial_dual_penalty: 0.1,
             max_inner_iterations: 100_000,
-            presolve: false,
+            presolve: true,
             scaling: true,
             second_order: false,
             restarts: 32,

@@ -4,6 +4,7 @@
 //! exactly (`problem/presolve`). Where that does not do, the problem is solved as it is: a least violation is to be one of all rows, and residuals
 //! of the user's problem that rounding has made too large are no solution.
 
+use std::fmt::Write;
 use std::ops::ControlFlow;
 
 use super::options::{Method, Options, WarmStart};
@@ -19,21 +20,21 @@ use crate::report::{PointKind, Report, StopReason};
 pub(super) type Plain<'s> =
     dyn FnMut(&mut dyn Nlp, Option<&WarmStart>, &mut dyn Observer, &mut Report) -> Result<(), Error> + 's;
 
-/// Solves by `plain` what presolve leaves, where it is wanted and removes something.
+/// Solves by `plain` what presolve leaves, where it is wanted and removes something; true if the answer is that of a smaller problem.
 pub(super) fn solve(
     nlp: &mut dyn Nlp,
     options: &Options,
     warm: Option<&WarmStart>,
     (observer, report): (&mut dyn Observer, &mut Report),
     plain: &mut Plain<'_>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let wanted = options.presolve && options.method != Method::SketchedNewton;
     match if wanted { Presolve::find(nlp, verdict::PRIMAL * options.tolerance) } else { Found::Nothing } {
-        Found::Nothing => plain(nlp, warm, observer, report),
+        Found::Nothing => plain(nlp, warm, observer, report).map(|()| false),
         Found::Contradiction(c) => {
             contradicted(nlp, &c, report);
             let _ = observer.event(&Event::Stop(report));
-            Ok(())
+            Ok(false)
         }
         Found::Reduced(presolve) => {
             let (stop, iterations) = {
@@ -42,7 +43,8 @@ pub(super) fn solve(
                     WarmStart { x, y, z }
                 });
                 let mut reduced = Reduced::new(nlp, &presolve);
-                let mut filter = Filtered { observer, note: Some(presolve.describe()) };
+                let mut filter =
+                    Filtered { observer, note: Some(format!("presolve: {}", presolve.describe())) };
                 plain(&mut reduced, reduced_warm.as_ref(), &mut filter, report)?;
                 (report.stop.clone(), report.iterations)
             };
@@ -55,10 +57,11 @@ pub(super) fn solve(
                 let _ = observer.event(&Event::Note { text });
                 plain(nlp, warm, observer, report)?;
                 report.iterations += iterations;
-                return Ok(());
+                return Ok(false);
             }
+            let _ = write!(report.method, ", after {}", presolve.describe());
             let _ = observer.event(&Event::Stop(report));
-            Ok(())
+            Ok(true)
         }
     }
 }

@@ -273,7 +273,7 @@ pub enum Start<'a> {
 /// Solves problems one after the other and keeps what they have in common.
 ///
 /// Problems of the same structure (entries, fixed variables, equalities, finite bounds) share the form, the analysis of the KKT matrix and all
-/// memory: from the second solve on nothing is allocated. Functions, values of bounds and sides may change between solves. A problem of another
+/// memory: from the second solve on nothing is allocated (but by presolve, where it removes something). Functions, values of bounds and sides may change between solves. A problem of another
 /// structure is set up anew. What the linear solver keeps may change the last bits of a later solve, no more. A warm start ([`Start::Last`], [`Start::At`]) is tried with its active bounds held first, which takes one or two
 /// factorizations where the solution is near; scales remain those of the last solve from [`Start::Problem`].
 ///
@@ -301,6 +301,8 @@ pub struct Solver {
     own: Option<Box<dyn LinearSolver>>,
     owns: bool,
     report: Report,
+    /// The last solve was of the smaller problem of presolve.
+    reduced: bool,
     /// The point of the report, for `Start::Last`.
     last: WarmStart,
     silent: Silent,
@@ -351,6 +353,7 @@ impl Solver {
             own: None,
             owns: false,
             report: no_report(),
+            reduced: false,
             last: WarmStart::default(),
             silent: Silent,
         })
@@ -390,7 +393,7 @@ impl Solver {
         };
         let anew = matches!(start, Start::Problem) || warm.is_none();
         let kept = (&mut self.kept, &mut self.own, self.owns);
-        solve_from(kept, nlp, &self.options, (warm, anew, begun), observer, report)?;
+        self.reduced = solve_from(kept, nlp, &self.options, (warm, anew, begun), observer, report)?;
         Ok(&self.report)
     }
 
@@ -399,6 +402,9 @@ impl Solver {
     /// # Errors
     /// See [`Sensitivity`].
     pub fn sensitivity<'a>(&'a mut self, nlp: &'a mut dyn Nlp) -> Result<Sensitivity<'a>, Error> {
+        if self.reduced && self.report.is_answer() {
+            self.solve_whole(nlp)?;
+        }
         let unsolved = |what: &str| Error::Unsupported { name: nlp.meta().name.clone(), what: what.into() };
         let Some(kept) = self.kept.as_mut().filter(|k| k.setup.form.fits(nlp.meta())) else {
             return Err(unsolved("sensitivities belong to the problem that was solved last"));
@@ -408,11 +414,24 @@ impl Solver {
         }
         Sensitivity::new(kept.setup.solve(nlp, &self.options, &mut self.silent), &self.report)
     }
+
+    /// Solves the problem without presolve from the point of the report, which is a solution of the same sizes.
+    fn solve_whole(&mut self, nlp: &mut dyn Nlp) -> Result<(), Error> {
+        let (n, m) = (nlp.meta().n(), nlp.meta().m());
+        if (self.report.x.len(), self.report.y.len()) != (n, m) {
+            return Ok(());
+        }
+        self.reduced = false;
+        self.last.set(&self.report);
+        let kept = (&mut self.kept, &mut self.own, self.owns);
+        let from = (Some(&self.last), true, Instant::now());
+        solve_as_given(kept, nlp, &self.options, from, &mut self.silent, &mut self.report)
+    }
 }
 
 type Slot<'k> = (&'k mut Option<Kept>, &'k mut Option<Box<dyn LinearSolver>>, bool);
 
-/// Solves the problem that presolve leaves, and tells of the whole one.
+/// Solves the problem that presolve leaves, and tells of the whole one; true if it was a smaller one.
 fn solve_from(
     (slot, own, owns): Slot<'_>,
     nlp: &mut dyn Nlp,
@@ -420,15 +439,16 @@ fn solve_from(
     (warm, anew, begun): (Option<&WarmStart>, bool, Instant),
     observer: &mut dyn Observer,
     report: &mut Report,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let meta = nlp.meta();
     meta.validate()?;
     warm.map_or(Ok(()), |w| w.validate(meta.n(), meta.m()))?;
-    presolved::solve(nlp, options, warm, (observer, report), &mut |nlp, warm, observer, report| {
-        solve_as_given((&mut *slot, &mut *own, owns), nlp, options, (warm, anew, begun), observer, report)
-    })?;
+    let reduced =
+        presolved::solve(nlp, options, warm, (observer, report), &mut |nlp, warm, observer, report| {
+            solve_as_given((&mut *slot, &mut *own, owns), nlp, options, (warm, anew, begun), observer, report)
+        })?;
     report.time.solve = begun.elapsed().as_secs_f64();
-    Ok(())
+    Ok(reduced)
 }
 
 /// Solves with what is kept if the structure is the same, else with a new setup that is kept from now on.

@@ -1,8 +1,8 @@
 //! A smaller problem with the same solutions, and the way back with multipliers.
 //!
 //! Linear rows ([`NlpMeta::linear`]) without variables that are not fixed, or that the bounds imply, go; rows with one variable become bounds;
-//! x_k of an equation a_k x_k + a_l x_l = b is replaced everywhere by (b - a_l x_l) / a_k, and its bounds become those of x_l; of parallel rows one
-//! is left, with the bounds of both (Andersen and Andersen, "Presolving in linear programming", Math. Prog. 71, 1995; Gould and Toint,
+//! x_k of an equation a_k x_k + a_l x_l = b is replaced everywhere by (b - a_l x_l) / a_k, and its bounds become those of x_l; of parallel rows of
+//! a linear or quadratic program one is left, with the bounds of both (elsewhere that lost a solve, `docs/experiments.md`; Andersen and Andersen, "Presolving in linear programming", Math. Prog. 71, 1995; Gould and Toint,
 //! "Preprocessing for quadratic programming", Math. Prog. 100, 2004). Bounds that rows imply are looked at to find rows that hold anyhow or cannot
 //! hold, but not put in place of those of the variables: their multipliers would belong to the row and to every other bound that implies them.
 //!
@@ -18,6 +18,7 @@ pub(in crate::opt) use reduced::Reduced;
 
 use std::collections::{HashMap, VecDeque};
 
+use super::form::Form;
 use crate::nlp::{INFINITE_BOUND, Nlp, NlpMeta, Pattern};
 use rows::LinearRows;
 
@@ -139,28 +140,19 @@ impl Presolve {
         }
     }
 
-    /// One line for people.
+    /// For people.
     pub fn describe(&self) -> String {
         let r = &self.removed;
-        let mut parts = Vec::new();
-        for (count, what) in [
+        let parts = [
             (r.redundant, "always hold"),
             (r.bounds, "are bounds"),
             (r.replaced, "replace a variable"),
             (r.parallel, "are parallel to others"),
-        ] {
-            if count > 0 {
-                parts.push(format!("{count} {what}"));
-            }
-        }
-        format!(
-            "presolve removes {} of {} rows ({}) and {} of {} variables",
-            r.rows(),
-            self.rows.len() + r.rows(),
-            parts.join(", "),
-            r.replaced,
-            self.image.len(),
-        )
+        ];
+        let parts: Vec<String> =
+            parts.iter().filter(|p| p.0 > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        let (rows, all) = (r.rows(), self.rows.len() + r.rows());
+        format!("removing {rows} of {all} rows ({})", parts.join(", "))
     }
 
     /// User's row and variable.
@@ -242,7 +234,7 @@ impl<'m> Search<'m> {
                     self.visit(row)?;
                 }
             }
-            if !self.find_parallel()? {
+            if !Form::is_quadratic(self.meta) || !self.find_parallel()? {
                 return Ok(());
             }
         }
@@ -312,13 +304,13 @@ impl<'m> Search<'m> {
             Meeting::Both { lower, upper, new } => {
                 (self.lower[col], self.upper[col]) = (lower, upper);
                 self.stack.push(Reduction::Bound { row, col, a, lower: new.0, upper: new.1 });
-                if lower == upper {
+                self.rows.alive[row] = false;
+                self.removed.bounds += 1;
+                if new.0 || new.1 {
                     self.enqueue(col);
                 }
             }
         }
-        self.rows.alive[row] = false;
-        self.removed.bounds += 1;
         Ok(())
     }
 
@@ -344,12 +336,10 @@ impl<'m> Search<'m> {
         self.removed.replaced += 1;
         self.parent[gone] = Some(Image { of: kept, shift, factor });
         self.weight[kept] += self.weight[gone];
-        self.enqueue(gone);
         let moved = std::mem::take(&mut self.rows.of_col[gone]);
         self.rows.of_col[kept].extend(moved);
-        if self.lower[kept] == self.upper[kept] {
-            self.enqueue(kept);
-        }
+        // Those of the kept variable may have new bounds.
+        self.enqueue(kept);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ fn linear(rows: &[(&[f64], (f64, f64))], bounds: &[(f64, f64)]) -> LinearProblem
     let n = bounds.len();
     let mut dense = Dense::new(n, rows.len(), &vec![0.0; n]);
     dense.meta.linear = vec![true; rows.len()];
+    dense.meta.quadratic_objective = true;
     (dense.meta.x_lower, dense.meta.x_upper) = bounds.iter().copied().unzip();
     (dense.meta.c_lower, dense.meta.c_upper) = rows.iter().map(|r| r.1).unzip();
     LinearProblem { dense, rows: rows.iter().map(|r| r.0.to_vec()).collect() }
@@ -135,4 +136,44 @@ fn multipliers_come_back() {
     let (_, back_y, back_z) = p.forward((&[0.0; 3], &all_y, &all_z));
     assert_eq!(back_y, y);
     assert!(back_z.iter().zip(&z).all(|(a, b)| (a - b).abs() < 1e-15), "{back_z:?} {z:?}");
+}
+
+/// What is left has nothing more to remove.
+#[test]
+fn presolve_is_idempotent() {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut removed = 0;
+    for _ in 0..500 {
+        let (n, m) = (rng.random_range(1..8usize), rng.random_range(1..10usize));
+        let mut whole = |low: i32, high: i32| f64::from(rng.random_range(low..high));
+        let rows: Vec<Vec<f64>> = (0..m)
+            .map(|_| (0..n).map(|_| if whole(0, 3) == 0.0 { whole(-2, 3) } else { 0.0 }).collect())
+            .collect();
+        let bounds = |span: (f64, f64), kind: f64| match kind as i32 {
+            0 => (span.0, INF),
+            1 => (-INF, span.0 + span.1),
+            2 => (span.0, span.0),
+            _ => (span.0, span.0 + span.1),
+        };
+        let mut sides: Vec<(f64, f64)> =
+            (0..m + n).map(|_| bounds((whole(-3, 2), whole(0, 5)), whole(0, 4))).collect();
+        let variables = sides.split_off(m);
+        let given: Vec<(&[f64], (f64, f64))> = rows.iter().map(|r| &r[..]).zip(sides).collect();
+        let mut problem = linear(&given, &variables);
+        if let Found::Reduced(p) = Presolve::find(&mut problem, 1e-6) {
+            removed += p.removed.rows();
+            let mut left = Reduced::new(&mut problem, &p);
+            left.meta().validate().unwrap();
+            match Presolve::find(&mut left, 1e-6) {
+                Found::Nothing => {}
+                Found::Reduced(more) => {
+                    panic!("{:?} after {:?} of {given:?} {variables:?}", more.removed, p.removed)
+                }
+                Found::Contradiction(c) => panic!("{c:?}"),
+            }
+        }
+    }
+    assert!(removed > 500, "{removed}");
 }

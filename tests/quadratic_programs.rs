@@ -1,0 +1,262 @@
+//! Linear and quadratic programs that are known as such: presolve, the predictor-corrector, and their certificates.
+
+#[path = "common/quadratic.rs"]
+mod quadratic;
+
+use costate::nlp::{Nlp, Problem};
+use costate::observe::{Event, Silent};
+use costate::opt::{HessianModel, Method, Options, ProblemChange, SolutionChange, Solver, Start, solve};
+use costate::{Report, StopReason};
+use proptest::prelude::*;
+use quadratic::{INF, Quadratic, check, dot, quadratic};
+
+/// Rows and bounds that presolve removes, feasible at the point inside: (kind, variable, another, coefficients, room).
+type Extra = (u8, usize, usize, (f64, f64), (f64, f64));
+
+fn with_extras(qp: &Quadratic, extras: &[Extra]) -> Quadratic {
+    let (n, mut qp) = (qp.n(), Quadratic { known: true, ..qp.clone() });
+    for &(kind, j, k, (a, b), (down, up)) in extras {
+        let (j, k, x) = (j % n, k % n, qp.inside.clone());
+        let mut row = vec![0.0; n];
+        let away = |v: f64| v + 0.5f64.copysign(v);
+        let sides = match kind {
+            0 => (-down, up),
+            1 => {
+                row[j] = away(a);
+                (row[j] * x[j] - down, if up < 1.0 { INF } else { row[j] * x[j] + up })
+            }
+            2 => {
+                row[j] = away(a);
+                (row[j] * x[j], row[j] * x[j])
+            }
+            3 if j != k => {
+                (row[j], row[k]) = (away(a), away(b));
+                (dot(&row, &x), dot(&row, &x))
+            }
+            4 if !qp.rows.is_empty() => {
+                let (of, t) = (j % qp.rows.len(), away(a));
+                row = qp.rows[of].iter().map(|v| t * v).collect();
+                (dot(&row, &x) - down, dot(&row, &x) + up)
+            }
+            5 => {
+                qp.bounds[j] = (x[j], x[j]);
+                continue;
+            }
+            _ => {
+                row[j] = a;
+                row[k] += b;
+                let size = 1e3 * (1.0 + down + x[j].abs() + x[k].abs());
+                (-size, size)
+            }
+        };
+        let at = (7 * j + k) % (qp.rows.len() + 1);
+        qp.rows.insert(at, row);
+        qp.row_bounds.insert(at, sides);
+    }
+    qp
+}
+
+fn extras() -> impl Strategy<Value = Vec<Extra>> {
+    let pair = || (-2.0..2.0f64, -2.0..2.0f64);
+    prop::collection::vec((0u8..7, 0usize..8, 0usize..8, pair(), (0.0..2.0f64, 0.0..2.0f64)), 1..5)
+}
+
+fn solve_with(qp: &Quadratic, method: Method, presolve: bool) -> Report {
+    qp.solve_with(&Options { method, presolve, ..Options::default() })
+}
+
+/// More equations than free variables are a matter of rounding.
+fn has_room(qp: &Quadratic) -> bool {
+    let equations = qp.row_bounds.iter().filter(|b| b.0 == b.1).count();
+    equations <= qp.bounds.iter().filter(|b| b.0 < b.1).count()
+}
+
+#[test]
+fn presolved_points_are_kkt_points_of_the_whole_problem() {
+    let removed = std::cell::Cell::new(0);
+    for (method, least) in [(Method::Auto, 0.1), (Method::InteriorPoint, 0.1), (Method::Auto, 0.0)] {
+        check(300, (quadratic(least), extras()), |(qp, extras)| {
+            let qp = with_extras(&qp, &extras);
+            if !has_room(&qp) {
+                return Ok(());
+            }
+            let report = solve_with(&qp, method, true);
+            prop_assert_eq!(qp.wrong(&report), None);
+            removed.set(removed.get() + usize::from(report.method.contains("removing")));
+            let plain = solve_with(&qp, method, false);
+            prop_assert!(!plain.method.contains("removing"));
+            if plain.solved() {
+                let size = 1.0 + plain.objective.abs();
+                prop_assert!((report.objective - plain.objective).abs() < 1e-5 * size);
+            }
+            Ok(())
+        });
+    }
+    assert!(removed.get() > 400, "{}", removed.get());
+}
+
+#[test]
+fn linear_programs_end_at_kkt_points() {
+    for (method, presolve) in
+        [(Method::PredictorCorrector, false), (Method::PredictorCorrector, true), (Method::Auto, true)]
+    {
+        check(300, quadratic(0.0), |mut qp| {
+            qp.hessian.iter_mut().for_each(|row| row.fill(0.0));
+            qp.known = true;
+            prop_assert_eq!(qp.wrong(&solve_with(&qp, method, presolve)), None);
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn quadratic_programs_end_at_kkt_points() {
+    let own = std::cell::Cell::new(0);
+    check(400, quadratic(0.1), |mut qp| {
+        qp.known = true;
+        let report = solve_with(&qp, Method::PredictorCorrector, false);
+        prop_assert_eq!(qp.wrong(&report), None);
+        own.set(own.get() + usize::from(report.method.starts_with("predictor-corrector")));
+        Ok(())
+    });
+    assert!(own.get() > 380, "{}", own.get());
+}
+
+#[test]
+fn contradictions_are_found_out() {
+    // A combination of the rows has a gap of 1 to its sides.
+    check(200, (quadratic(0.0), -1.0..1.0f64), |(mut qp, t)| {
+        qp.hessian.iter_mut().for_each(|row| row.fill(0.0));
+        qp.known = true;
+        let n = qp.n();
+        let a: Vec<f64> = (0..n).map(|j| 1.0 + (j as f64 + t).sin()).collect();
+        let b: Vec<f64> = (0..n).map(|j| (3.0 * j as f64 + t).cos()).collect();
+        let (v, w) = (dot(&a, &qp.inside), dot(&b, &qp.inside));
+        let sum: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a + 2.0 * b).collect();
+        qp.rows.extend([a, b, sum]);
+        qp.row_bounds.extend([(v, INF), (w, INF), (-INF, v + 2.0 * w - 1.0)]);
+        for (method, presolve) in [(Method::PredictorCorrector, false), (Method::Auto, true)] {
+            let report = solve_with(&qp, method, presolve);
+            let found = matches!(report.stop, StopReason::Infeasible { .. } | StopReason::LocallyInfeasible);
+            prop_assert!(found && report.primal > 1e-3, "{}", report.message);
+        }
+        Ok(())
+    });
+}
+
+fn small(
+    hessian: [[f64; 2]; 2],
+    linear: [f64; 2],
+    rows: &[([f64; 2], (f64, f64))],
+    bounds: [(f64, f64); 2],
+) -> Quadratic {
+    Quadratic {
+        hessian: hessian.map(|r| r.to_vec()).to_vec(),
+        linear: linear.to_vec(),
+        rows: rows.iter().map(|r| r.0.to_vec()).collect(),
+        row_bounds: rows.iter().map(|r| r.1).collect(),
+        bounds: bounds.to_vec(),
+        start: vec![0.0; 2],
+        inside: vec![0.0; 2],
+        known: true,
+    }
+}
+
+const NONE: [[f64; 2]; 2] = [[0.0; 2]; 2];
+
+#[test]
+fn a_farkas_certificate_ends_the_predictor_corrector() {
+    // x0 + x1 >= 3 with x0 - x1 <= 0, x1 <= 1.
+    let rows = [([1.0, 1.0], (3.0, INF)), ([1.0, -1.0], (-INF, 0.0))];
+    let qp = small(NONE, [1.0, 2.0], &rows, [(-INF, INF), (-INF, 1.0)]);
+    let report = solve_with(&qp, Method::PredictorCorrector, false);
+    assert!(matches!(report.stop, StopReason::Infeasible { .. }), "{}", report.message);
+    assert!(report.iterations < 30, "{}", report.iterations);
+}
+
+#[test]
+fn contradictory_rows_are_named() {
+    let rows = [([1.0, 0.0], (2.0, INF)), ([0.0, 0.0], (-1.0, 1.0)), ([1.0, 1.0], (-INF, 1.0))];
+    let qp = small(NONE, [1.0, 2.0], &rows, [(-INF, INF), (0.0, INF)]);
+    let mut problem = qp.problem();
+    let mut stops = 0;
+    let mut watch = |event: &Event<'_>| {
+        stops += usize::from(matches!(event, Event::Stop(_)));
+        std::ops::ControlFlow::Continue(())
+    };
+    let report = solve(&mut problem, &Options::default(), &mut watch).unwrap();
+    assert_eq!((report.stop.as_str(), stops), ("infeasible", 1));
+    assert!(report.message.contains("c[2]"), "{}", report.message);
+    assert_eq!((report.y.len(), report.z.len(), report.worst_constraints[0].0), (3, 2, 2));
+}
+
+#[test]
+fn unbounded_programs_are_unbounded() {
+    let rows = [([1.0, -1.0], (-1.0, 1.0))];
+    let qp = small(NONE, [-1.0, 0.0], &rows, [(0.0, INF), (0.0, INF)]);
+    for method in [Method::PredictorCorrector, Method::Auto] {
+        let report = solve_with(&qp, method, true);
+        assert_eq!(report.stop, StopReason::Unbounded, "{}", report.message);
+    }
+    // Convex, but flat along (1, 1).
+    let flat = [[1.0, -1.0], [-1.0, 1.0]];
+    let qp = small(flat, [-1.0, 0.0], &rows, [(0.0, INF), (0.0, INF)]);
+    assert_eq!(solve_with(&qp, Method::Auto, true).stop, StopReason::Unbounded);
+}
+
+#[test]
+fn programs_that_are_not_convex_go_to_the_interior_point() {
+    let saddle = [[1.0, 0.0], [0.0, -1.0]];
+    let qp = small(saddle, [0.3, 0.2], &[([1.0, 1.0], (-1.0, 1.0))], [(-1.0, 1.0), (-1.0, 1.0)]);
+    let report = solve_with(&qp, Method::PredictorCorrector, false);
+    assert!(report.solved() && report.method.contains("interior point"), "{}", report.method);
+}
+
+#[test]
+fn other_problems_are_refused() {
+    let qp = Quadratic { known: false, ..small(NONE, [1.0; 2], &[], [(0.0, 1.0), (0.0, 1.0)]) };
+    let options = Options { method: Method::PredictorCorrector, ..Options::default() };
+    let error = solve(&mut qp.problem(), &options, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("predictor-corrector"), "{error}");
+    let known = Quadratic { known: true, ..qp };
+    assert!(solve(&mut known.problem(), &options, &mut Silent).unwrap().solved());
+    let learned = Options { hessian: HessianModel::LimitedMemory, ..options };
+    assert!(solve(&mut known.problem(), &learned, &mut Silent).is_err());
+}
+
+/// min (x0 - p)^2 + x1^2 + x2^4 with x1 = 2 x0 - 1 and x2 = x1: linear rows of a problem that is not quadratic.
+fn quartic(p: f64) -> impl Nlp {
+    Problem::new("quartic", 3)
+        .start(&[0.3, 0.1, 0.7])
+        .objective(move |x| (x[0] - p).powi(2) + x[1] * x[1] + x[2].powi(4))
+        .gradient(move |x, g| g.copy_from_slice(&[2.0 * (x[0] - p), 2.0 * x[1], 4.0 * x[2].powi(3)]))
+        .equality(2, |x, c| c.copy_from_slice(&[x[1] - 2.0 * x[0] + 1.0, x[2] - x[1]]))
+        .jacobian(|_, j| j.copy_from_slice(&[-2.0, 1.0, 0.0, 0.0, -1.0, 1.0]))
+        .linear_constraints(&[true, true])
+        .hessian(|x, s, _, h| (h[0], h[4], h[8]) = (2.0 * s, 2.0 * s, 12.0 * s * x[2] * x[2]))
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn sensitivities_and_warm_starts_are_those_of_the_whole_problem() {
+    let mut answers = Vec::new();
+    for presolve in [true, false] {
+        let mut solver = Solver::new(Options { presolve, ..Options::default() }).unwrap();
+        let mut problem = quartic(1.0);
+        let report = solver.solve(&mut problem, Start::Problem, &mut Silent).unwrap().clone();
+        assert!(report.solved() && report.method.contains("removing") == presolve, "{}", report.method);
+        let mut sensitivity = solver.sensitivity(&mut problem).unwrap();
+        // d grad f / dp = (-2, 0, 0).
+        let change = ProblemChange { gradient: vec![-2.0, 0.0, 0.0], ..ProblemChange::default() };
+        let mut moved = SolutionChange::default();
+        sensitivity.forward(&change, &mut moved).unwrap();
+        let warm = solver.solve(&mut quartic(1.01), Start::Last, &mut Silent).unwrap();
+        assert!(warm.solved() && warm.iterations <= 3, "{}", warm.iterations);
+        answers.push((report.x, report.y, moved.x, moved.y, warm.x.clone()));
+    }
+    let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
+    let (a, b) = (&answers[0], &answers[1]);
+    assert!(near(&a.0, &b.0) && near(&a.1, &b.1) && near(&a.4, &b.4), "{answers:?}");
+    assert!(near(&a.2, &b.2) && near(&a.3, &b.3), "{answers:?}");
+}
