@@ -21,10 +21,14 @@ pub(super) enum Over {
     Iterations,
 }
 
-/// When the residual was halved last.
+/// A feasible point is progress if its objective is lower by this share.
+const LOWER: f64 = 0.01;
+
+/// When the residual was halved last, or the objective of a feasible point fell.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     residual: f64,
+    objective: f64,
     spent: f64,
 }
 
@@ -44,7 +48,7 @@ pub(super) struct Budget {
     counted: f64,
     /// What `spent` may become in this attempt.
     limit: f64,
-    /// Work without halving the residual after which the attempt ends.
+    /// Work without progress after which the attempt ends.
     patience: f64,
     /// Iteration at which the present start point was taken.
     pub started: u64,
@@ -63,14 +67,14 @@ impl Budget {
             limit: f64::INFINITY,
             patience: f64::INFINITY,
             started: 0,
-            progress: Progress { residual: f64::INFINITY, spent: 0.0 },
+            progress: Progress { residual: f64::INFINITY, objective: f64::INFINITY, spent: 0.0 },
         }
     }
 
-    /// An attempt begins: it may spend `share`, and `patience` without halving the residual.
+    /// An attempt begins: it may spend `share`, and `patience` without progress.
     pub fn begin_attempt(&mut self, share: f64, patience: f64) {
         (self.limit, self.patience) = (self.spent + share, patience);
-        self.progress = Progress { residual: f64::INFINITY, spent: self.spent };
+        self.progress = Progress { residual: f64::INFINITY, objective: f64::INFINITY, spent: self.spent };
     }
 
     /// No limits but the user's from here on.
@@ -85,10 +89,19 @@ impl Budget {
         self.spent += cost.max(1.0);
     }
 
-    /// Remembers when the residual was halved.
-    pub fn note(&mut self, residual: f64) {
-        if residual <= 0.5 * self.progress.residual {
-            self.progress = Progress { residual, spent: self.spent };
+    /// Remembers when there was progress; `objective`: of a feasible point, else infinite.
+    pub fn note(&mut self, residual: f64, objective: f64) {
+        let p = &mut self.progress;
+        let (halved, known) = (residual <= 0.5 * p.residual, p.objective.is_finite());
+        let lower = known && objective < p.objective - LOWER * (1.0 + p.objective.abs());
+        if halved || lower {
+            p.spent = self.spent;
+        }
+        if halved {
+            p.residual = residual;
+        }
+        if halved || lower || !known {
+            p.objective = p.objective.min(objective);
         }
     }
 
@@ -121,12 +134,12 @@ mod tests {
     fn patience_counts_from_the_last_halving() {
         let mut b = Budget::new(StopToken::default(), 100, None);
         b.begin_attempt(50.0, 10.0);
-        b.note(1.0);
+        b.note(1.0, f64::INFINITY);
         b.spent = 10.0;
         assert_eq!(b.over(0, None), None);
-        b.note(0.5);
+        b.note(0.5, f64::INFINITY);
         b.spent = 20.0;
-        b.note(0.4);
+        b.note(0.4, f64::INFINITY);
         assert_eq!(b.over(0, None), None);
         b.spent = 21.0;
         assert_eq!(b.over(0, None), Some(Over::Iterations));

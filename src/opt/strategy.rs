@@ -48,7 +48,7 @@ struct Row {
     violation_first: bool,
     with: With,
     from: From,
-    /// Work without halving the residual, in iterations of one factorization, after which another row is tried, if there is one.
+    /// Work without progress, in iterations of one factorization, after which another row is tried, if there is one.
     patience: f64,
 }
 
