@@ -16,7 +16,7 @@ pub enum StopReason {
     LeastSquares,
     /// The constraint violation is stationary and not zero: no feasible point near.
     LocallyInfeasible,
-    /// No point fulfils the constraints and bounds: a certificate shows it. `what` says which rows.
+    /// A certificate shows that no point fulfils the constraints and bounds, and no least violation was found. `what` says which rows.
     Infeasible {
         /// One sentence.
         what: String,
@@ -195,6 +195,8 @@ impl WrongEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Remark {
+    /// A certificate shows that linear rows and bounds contradict each other: no point is feasible, near or far.
+    Contradiction,
     /// Multipliers grow without limit as the residual falls: no constraint qualification, there may be none.
     Degenerate,
     /// A variable grows without limit as the residual falls.
@@ -211,6 +213,7 @@ impl Remark {
     /// The name used in JSON.
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Contradiction => "contradiction",
             Self::Degenerate => "degenerate",
             Self::NotAttained => "not_attained",
             Self::Saddle => "saddle",
@@ -222,6 +225,9 @@ impl Remark {
     /// For people.
     pub fn describe(&self) -> &'static str {
         match self {
+            Self::Contradiction => {
+                "linear rows and bounds contradict each other: no point at all is feasible"
+            }
             Self::Degenerate => {
                 "degenerate: the multipliers grow without limit, no constraint qualification holds"
             }

@@ -6,6 +6,7 @@ mod quadratic;
 use costate::nlp::{Nlp, Problem};
 use costate::observe::{Event, Silent};
 use costate::opt::{HessianModel, Method, Options, ProblemChange, SolutionChange, Solver, Start, solve};
+use costate::report::Remark;
 use costate::{Report, StopReason};
 use proptest::prelude::*;
 use quadratic::{INF, Quadratic, check, dot, quadratic};
@@ -139,6 +140,8 @@ fn contradictions_are_found_out() {
             let report = solve_with(&qp, method, presolve);
             let found = matches!(report.stop, StopReason::Infeasible { .. } | StopReason::LocallyInfeasible);
             prop_assert!(found && report.primal > 1e-3, "{}", report.message);
+            let shown = report.remarks.contains(&Remark::Contradiction) || method == Method::Auto;
+            prop_assert!(shown, "{}", report.message);
         }
         Ok(())
     });
@@ -170,8 +173,11 @@ fn a_farkas_certificate_ends_the_predictor_corrector() {
     let rows = [([1.0, 1.0], (3.0, INF)), ([1.0, -1.0], (-INF, 0.0))];
     let qp = small(NONE, [1.0, 2.0], &rows, [(-INF, INF), (-INF, 1.0)]);
     let report = solve_with(&qp, Method::PredictorCorrector, false);
-    assert!(matches!(report.stop, StopReason::Infeasible { .. }), "{}", report.message);
-    assert!(report.iterations < 30, "{}", report.iterations);
+    assert_eq!(report.stop, StopReason::LocallyInfeasible, "{}", report.message);
+    assert_eq!(report.remarks, [Remark::Contradiction], "{}", report.message);
+    // The least violation: (3 - 2 t)^2 is least at x1 = 1, x0 = 1 + s with (1 - s)^2 + s^2.
+    assert!((report.x[0] - 1.5).abs() < 1e-4 && (report.x[1] - 1.0).abs() < 1e-4, "{:?}", report.x);
+    assert!(report.iterations < 40, "{}", report.iterations);
 }
 
 #[test]
@@ -185,9 +191,10 @@ fn contradictory_rows_are_named() {
         std::ops::ControlFlow::Continue(())
     };
     let report = solve(&mut problem, &Options::default(), &mut watch).unwrap();
-    assert_eq!((report.stop.as_str(), stops), ("infeasible", 1));
+    assert_eq!((report.stop.as_str(), stops), ("locally_infeasible", 1), "{}", report.message);
+    assert_eq!(report.remarks, [Remark::Contradiction]);
     assert!(report.message.contains("c[2]"), "{}", report.message);
-    assert_eq!((report.y.len(), report.z.len(), report.worst_constraints[0].0), (3, 2, 2));
+    assert_eq!((report.y.len(), report.z.len(), report.worst_constraints.len()), (3, 2, 2));
 }
 
 #[test]

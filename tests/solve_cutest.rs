@@ -73,7 +73,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn ends_well(name: &str, report: &Report) -> bool {
     match report.stop.as_str() {
         "converged" | "converged_to_rounding" => true,
-        "locally_infeasible" | "least_squares" => !FEASIBLE.contains(&name),
+        "locally_infeasible" | "infeasible" | "least_squares" => !FEASIBLE.contains(&name),
         _ => false,
     }
 }

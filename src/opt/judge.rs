@@ -29,6 +29,8 @@ pub(super) struct Judge {
     pub refused_at: f64,
     /// The confirmed point has negative curvature and could not be left.
     pub saddle: bool,
+    /// A certificate shows that no point is feasible.
+    pub contradiction: bool,
     /// Escapes from saddles.
     pub escapes: u32,
     /// Feasible points farther out whose objective was ten times below that of the one before; the last such objective, and |x|.
@@ -60,6 +62,7 @@ impl Judge {
     pub fn restart(&mut self) {
         self.decades.clear();
         (self.flat, self.saddle, self.refusals) = (false, false, 0);
+        self.contradiction = false;
         (self.falls, self.fallen_to, self.fallen_at) = (0, 0.0, 0.0);
     }
 

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::linalg::norm_inf;
 use crate::nlp::{Nlp, NlpMeta};
 use crate::observe::{Event, Observer};
-use crate::report::{PointKind, Report, StopReason};
+use crate::report::{PointKind, Remark, Report, StopReason};
 
 /// A solve of a problem as it is given.
 pub(super) type Plain<'s> =
@@ -32,7 +32,9 @@ pub(super) fn solve(
     match if wanted { Presolve::find(nlp, verdict::PRIMAL * options.tolerance) } else { Found::Nothing } {
         Found::Nothing => plain(nlp, warm, observer, report).map(|()| false),
         Found::Contradiction(c) => {
-            contradicted(nlp, &c, report);
+            let mut filter = Filtered { observer, note: None };
+            plain(nlp, warm, &mut filter, report)?;
+            tell_contradiction(nlp.meta(), &c, report);
             let _ = observer.event(&Event::Stop(report));
             Ok(false)
         }
@@ -151,36 +153,25 @@ fn measure(meta: &NlpMeta, c: &[f64], gradient: &[f64], report: &mut Report) {
     report.worst_constraints = worst;
 }
 
-/// The report on a problem with a row that cannot hold, at its start.
-fn contradicted(nlp: &mut dyn Nlp, c: &Contradiction, report: &mut Report) {
-    let meta = nlp.meta();
-    let (n, m) = (meta.n(), meta.m());
-    let (l, u) = (meta.c_lower[c.row], meta.c_upper[c.row]);
+/// The report on the least violation of a problem with a row that cannot hold.
+fn tell_contradiction(meta: &NlpMeta, c: &Contradiction, report: &mut Report) {
+    if report.is_answer() {
+        return;
+    }
     let span = |(l, u): (f64, f64)| if l == u { format!("{l}") } else { format!("[{l}, {u}]") };
+    let (name, reach, wanted) = (meta.constraint_name(c.row), span(c.reach), span(c.wanted));
     let what = format!(
-        "no point is feasible: within the bounds and the other linear rows, the terms of {} add up to {}, and {} is wanted",
-        meta.constraint_name(c.row),
-        span(c.reach),
-        span(c.wanted),
+        "within the bounds and the other linear rows the terms of {name} add up to {reach}, and {wanted} is wanted"
     );
-    report.x = (0..n).map(|j| meta.x0[j].clamp(meta.x_lower[j], meta.x_upper[j])).collect();
-    (report.y, report.z) = (vec![0.0; m], vec![0.0; n]);
-    let mut values = vec![0.0; m];
-    let x = &report.x;
-    let f = catching(|| nlp.obj_cons(x, &mut values));
-    report.objective = if let Ok(Ok(f)) = f { f } else { f64::NAN };
-    (report.counts, report.linear, report.iterations) = (Default::default(), Default::default(), 0);
-    (report.counts.objective, report.counts.constraints) = (1, 2);
-    report.counts.jacobian = 1;
-    (report.dual, report.complementarity, report.scaled_residual) = (f64::NAN, 0.0, f64::NAN);
-    (report.fit, report.second_order, report.wrong_entry) = (None, None, None);
-    report.remarks.clear();
-    report.method = "presolve".into();
-    report.primal = values.iter().enumerate().fold(0.0, |p: f64, (i, &v)| {
-        let meta = nlp.meta();
-        p.max(outside(v, meta.c_lower[i], meta.c_upper[i]))
-    });
-    report.worst_constraints = vec![(c.row, outside(values[c.row], l, u))];
-    report.message = what.clone();
-    (report.stop, report.point) = (StopReason::Infeasible { what }, PointKind::Infeasible);
+    if report.stop == StopReason::LocallyInfeasible {
+        if !report.remarks.contains(&Remark::Contradiction) {
+            report.remarks.push(Remark::Contradiction);
+            let _ = write!(report.message, "; {}", Remark::Contradiction.describe());
+        }
+        let _ = write!(report.message, "; {what}");
+    } else {
+        report.message = format!("no point is feasible: {what}");
+        (report.stop, report.point) =
+            (StopReason::Infeasible { what: report.message.clone() }, PointKind::Infeasible);
+    }
 }

@@ -414,6 +414,9 @@ impl Search {
                 if end == PhaseEnd::Stationary {
                     return self.other_starts(s, Certified::keep(s));
                 }
+                if end == PhaseEnd::Infeasible {
+                    return self.least_violation(s);
+                }
                 if !gave_up(&end) {
                     return end;
                 }
@@ -559,6 +562,21 @@ impl Search {
         let measured = (form.m > 0 || form.bounds.count() > 0) && form.m <= form.n;
         let growth = ROUND_GROWTH.powi(round);
         s.budget.begin_attempt(SHARE * growth, if measured { row.patience * growth } else { f64::INFINITY });
+    }
+
+    /// There is no feasible point, as the current one shows: the least violation from the start is what remains to be found.
+    fn least_violation(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+        let shown = Certified::keep(s);
+        s.judge.contradiction = true;
+        let form = &*s.problem.form;
+        let phase = self.methods.least_violation.get_or_insert_with(|| LeastViolation::new(form));
+        phase.renew();
+        phase.set_goal(Goal { violation: s.options.tolerance, filter: None });
+        if restart(s, &self.first.x).is_ok() && run(phase, s) == PhaseEnd::Stationary {
+            return PhaseEnd::Stationary;
+        }
+        shown.restore(s);
+        PhaseEnd::Infeasible
     }
 
     /// Looks for a feasible point from other starts where all that was found is a least violation; without success that counts.

@@ -413,6 +413,9 @@ pub(super) fn remarks(s: &mut Solve<'_>, verdict: &Verdict) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let settled = matches!(verdict.stop, StopReason::Converged | StopReason::ConvergedToRounding);
     let tried = settled || matches!(verdict.stop, StopReason::Stalled { .. } | StopReason::MaxIterations);
+    if verdict.stop == StopReason::LocallyInfeasible && s.judge.contradiction {
+        remarks.push(Remark::Contradiction);
+    }
     if tried && is_degenerate(s, verdict.which) {
         remarks.push(Remark::Degenerate);
     }
