@@ -45,11 +45,26 @@ fn the_page_states_the_constants_of_the_code() {
     says(rounding, "g_j within ", 100.0 * of("ROUNDING"), " eps");
     let unbounded = row(&page, "*unbounded*");
     says(unbounded, "f < -", of("LOW"), " at");
+    let contradiction = row(&page, "contradiction");
+    says(contradiction, "within ", of("REACH"), " max(1");
+    says(contradiction, "L > ", of("PRIMAL"), " tau");
     let degenerate = row(&page, "degenerate");
     says(degenerate, "over ", number(&constant(&judge, "LARGE_MULTIPLIER")), " max");
     says(degenerate, "grew by ", number(&constant(&judge, "MULTIPLIER_GROWTH")), " at");
     says(degenerate, "|J_ij y_i\\| > ", of("CANCELLATION"), " ");
     says(row(&page, "flat valley"), "longer than ", of("FLAT"), " (1");
+    let method = read("src/opt/methods/predictor_corrector.rs");
+    let of = |name: &str| number(&constant(&method, name));
+    let line =
+        |what: &str| page.lines().find(|l| l.contains(what)).unwrap_or_else(|| panic!("no line with {what}"));
+    says(line("Linear programs, and quadratic"), "H + ", of("CONVEX"), " max");
+    says(line("Steps go"), "go ", of("TAU"), " of");
+    says(line("centrality   at most"), "longer by ", of("LONGER"), " are");
+    says(line("centrality   at most"), "gain ", of("LONGER") * of("GAIN"), "");
+    says(line("steps below"), "steps below ", of("SHORT"), ", hand");
+    let presolve = read("src/opt/problem/presolve/mod.rs");
+    says(row(&page, "a_k x_k"), "<= ", number(&constant(&presolve, "LARGEST_FACTOR")), " ");
+    let of = |name: &str| number(&constant(&verdict, name));
     let second = page.lines().filter(|l| l.contains("max(1e-6") || l.contains("below -1e-7"));
     let second: String = second.collect::<Vec<_>>().join(" ");
     says(&second, "max(", of("LEAST_CURVATURE"), " max");

@@ -25,6 +25,8 @@ use rows::LinearRows;
 /// No variable is replaced by more than this times another, and bounds of a variable are not nearer than NEAR max(1, |bound|), unless they are equal.
 const LARGEST_FACTOR: f64 = 1e3;
 const NEAR: f64 = 1e-9;
+/// Of so many rows more than one must go: each evaluation of the smaller problem costs copies.
+const LEAST_SHARE: usize = 100;
 /// A row holds if it is violated by no more than rounding of its terms.
 const ROUNDING: f64 = 1e-13;
 
@@ -135,7 +137,7 @@ impl Presolve {
         let mut search = Search::new(nlp.meta(), rows, tolerance);
         match search.run() {
             Err(contradiction) => Found::Contradiction(contradiction),
-            Ok(()) if search.removed.rows() == 0 => Found::Nothing,
+            Ok(()) if search.removed.rows() * LEAST_SHARE <= search.meta.m() => Found::Nothing,
             Ok(()) => Found::Reduced(Box::new(search.finish())),
         }
     }
