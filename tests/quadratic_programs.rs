@@ -5,7 +5,9 @@ mod quadratic;
 
 use costate::nlp::{Nlp, Problem};
 use costate::observe::{Event, Silent};
-use costate::opt::{HessianModel, Method, Options, ProblemChange, SolutionChange, Solver, Start, solve};
+use costate::opt::{
+    HessianModel, Method, Options, ProblemChange, SolutionChange, Solver, Start, WarmStart, solve,
+};
 use costate::report::Remark;
 use costate::{Report, StopReason};
 use proptest::prelude::*;
@@ -246,24 +248,36 @@ fn quartic(p: f64) -> impl Nlp {
 }
 
 #[test]
-fn sensitivities_and_warm_starts_are_those_of_the_whole_problem() {
-    let mut answers = Vec::new();
-    for presolve in [true, false] {
-        let mut solver = Solver::new(Options { presolve, ..Options::default() }).unwrap();
-        let mut problem = quartic(1.0);
-        let report = solver.solve(&mut problem, Start::Problem, &mut Silent).unwrap().clone();
-        assert!(report.solved() && report.method.contains("removing") == presolve, "{}", report.method);
-        let mut sensitivity = solver.sensitivity(&mut problem).unwrap();
-        // d grad f / dp = (-2, 0, 0).
-        let change = ProblemChange { gradient: vec![-2.0, 0.0, 0.0], ..ProblemChange::default() };
-        let mut moved = SolutionChange::default();
-        sensitivity.forward(&change, &mut moved).unwrap();
-        let warm = solver.solve(&mut quartic(1.01), Start::Last, &mut Silent).unwrap();
-        assert!(warm.solved() && warm.iterations <= 3, "{}", warm.iterations);
-        answers.push((report.x, report.y, moved.x, moved.y, warm.x.clone()));
-    }
+fn warm_starts_and_multipliers_are_those_of_the_whole_problem() {
+    let whole = Options { presolve: false, ..Options::default() };
+    let report = solve(&mut quartic(1.0), &Options::default(), &mut Silent).unwrap();
+    let plain = solve(&mut quartic(1.0), &whole, &mut Silent).unwrap();
+    assert!(report.solved() && report.method.contains("removing 2 of 2 rows"), "{}", report.method);
     let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
-    let (a, b) = (&answers[0], &answers[1]);
-    assert!(near(&a.0, &b.0) && near(&a.1, &b.1) && near(&a.4, &b.4), "{answers:?}");
-    assert!(near(&a.2, &b.2) && near(&a.3, &b.3), "{answers:?}");
+    assert!(near(&report.x, &plain.x) && near(&report.y, &plain.y), "{report:?} {plain:?}");
+    assert_eq!(report.counts.hessian, report.iterations);
+    let warm = Options { warm_start: Some(WarmStart::from(&plain)), ..Options::default() };
+    let again = solve(&mut quartic(1.001), &warm, &mut Silent).unwrap();
+    assert!(again.solved() && again.iterations <= 3, "{}", again.iterations);
+}
+
+/// Without bounds and inequalities: derivatives by p against those by differences.
+#[test]
+fn sensitivities_need_no_bounds() {
+    let mut solver = Solver::new(Options::default()).unwrap();
+    let mut at = |p: f64| {
+        let report = solver.solve(&mut quartic(p), Start::Problem, &mut Silent).unwrap();
+        assert!(report.solved() && !report.method.contains("removing"));
+        (report.x.clone(), report.y.clone())
+    };
+    let (h, mut moved) = (1e-4, SolutionChange::default());
+    let (up, down, _) = (at(1.0 + h), at(1.0 - h), at(1.0));
+    // d grad f / dp = (-2, 0, 0).
+    let change = ProblemChange { gradient: vec![-2.0, 0.0, 0.0], ..ProblemChange::default() };
+    solver.sensitivity(&mut quartic(1.0)).unwrap().forward(&change, &mut moved).unwrap();
+    for (moved, (up, down)) in [(&moved.x, (&up.0, &down.0)), (&moved.y, (&up.1, &down.1))] {
+        for ((m, up), down) in moved.iter().zip(up).zip(down) {
+            assert!((m - (up - down) / (2.0 * h)).abs() < 1e-5, "{m} {}", (up - down) / (2.0 * h));
+        }
+    }
 }

@@ -60,7 +60,8 @@ fn the_page_states_the_constants_of_the_code() {
     says(line("Linear programs, and quadratic"), "H + ", of("CONVEX"), " max");
     says(line("Steps go"), "go ", of("TAU"), " of");
     says(line("centrality   at most"), "longer by ", of("LONGER"), " are");
-    says(line("centrality   at most"), "gain ", of("LONGER") * of("GAIN"), "");
+    says(line("centrality   at most"), "gain ", of("LONGER") / 10.0, "");
+    assert_eq!(of("GAIN"), 0.1);
     says(line("steps below"), "steps below ", of("SHORT"), ", hand");
     let presolve = read("src/opt/problem/presolve/mod.rs");
     says(row(&page, "a_k x_k"), "<= ", number(&constant(&presolve, "LARGEST_FACTOR")), " ");

@@ -149,7 +149,8 @@ pub struct Options {
     /// Inner iterations of an iterative linear solver in one outer iteration.
     pub max_inner_iterations: usize,
     /// Remove rows and variables before the solve where the problem says which of its rows are linear; the report is that of the whole problem
-    /// (`docs/notation.md`). Not with [`Method::SketchedNewton`], nor where the problem has a preconditioner.
+    /// (`docs/notation.md`). Not with [`Method::SketchedNewton`], nor where the problem has a preconditioner, nor by a
+    /// [`Solver`](super::Solver).
     pub presolve: bool,
     /// Scale objective and constraints by their gradients at the start.
     pub scaling: bool,

@@ -20,23 +20,23 @@ use crate::report::{PointKind, Remark, Report, StopReason};
 pub(super) type Plain<'s> =
     dyn FnMut(&mut dyn Nlp, Option<&WarmStart>, &mut dyn Observer, &mut Report) -> Result<(), Error> + 's;
 
-/// Solves by `plain` what presolve leaves, where it is wanted and removes something; true if the answer is that of a smaller problem.
+/// Solves by `plain` what presolve leaves, where it is wanted and removes something.
 pub(super) fn solve(
     nlp: &mut dyn Nlp,
     options: &Options,
     warm: Option<&WarmStart>,
     (observer, report): (&mut dyn Observer, &mut Report),
     plain: &mut Plain<'_>,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let wanted = options.presolve && options.method != Method::SketchedNewton;
     match if wanted { Presolve::find(nlp, verdict::PRIMAL * options.tolerance) } else { Found::Nothing } {
-        Found::Nothing => plain(nlp, warm, observer, report).map(|()| false),
+        Found::Nothing => plain(nlp, warm, observer, report),
         Found::Contradiction(c) => {
             let mut filter = Filtered { observer, note: None };
             plain(nlp, warm, &mut filter, report)?;
             tell_contradiction(nlp.meta(), &c, report);
             let _ = observer.event(&Event::Stop(report));
-            Ok(false)
+            Ok(())
         }
         Found::Reduced(presolve) => {
             let (stop, iterations) = {
@@ -59,11 +59,11 @@ pub(super) fn solve(
                 let _ = observer.event(&Event::Note { text });
                 plain(nlp, warm, observer, report)?;
                 report.iterations += iterations;
-                return Ok(false);
+                return Ok(());
             }
             let _ = write!(report.method, ", after {}", presolve.describe());
             let _ = observer.event(&Event::Stop(report));
-            Ok(true)
+            Ok(())
         }
     }
 }

@@ -273,9 +273,10 @@ pub enum Start<'a> {
 /// Solves problems one after the other and keeps what they have in common.
 ///
 /// Problems of the same structure (entries, fixed variables, equalities, finite bounds) share the form, the analysis of the KKT matrix and all
-/// memory: from the second solve on nothing is allocated (but by presolve, where it removes something). Functions, values of bounds and sides may change between solves. A problem of another
+/// memory: from the second solve on nothing is allocated. Functions, values of bounds and sides may change between solves. A problem of another
 /// structure is set up anew. What the linear solver keeps may change the last bits of a later solve, no more. A warm start ([`Start::Last`], [`Start::At`]) is tried with its active bounds held first, which takes one or two
 /// factorizations where the solution is near; scales remain those of the last solve from [`Start::Problem`].
+/// Presolve is left out: what it removes depends on the data.
 ///
 /// ```
 /// use costate::nlp::Problem;
@@ -301,8 +302,6 @@ pub struct Solver {
     own: Option<Box<dyn LinearSolver>>,
     owns: bool,
     report: Report,
-    /// The last solve was of the smaller problem of presolve.
-    reduced: bool,
     /// The point of the report, for `Start::Last`.
     last: WarmStart,
     silent: Silent,
@@ -353,7 +352,6 @@ impl Solver {
             own: None,
             owns: false,
             report: no_report(),
-            reduced: false,
             last: WarmStart::default(),
             silent: Silent,
         })
@@ -393,7 +391,7 @@ impl Solver {
         };
         let anew = matches!(start, Start::Problem) || warm.is_none();
         let kept = (&mut self.kept, &mut self.own, self.owns);
-        self.reduced = solve_from(kept, nlp, &self.options, (warm, anew, begun), observer, report)?;
+        solve_from(kept, nlp, &self.options, (warm, anew, begun), observer, report)?;
         Ok(&self.report)
     }
 
@@ -402,9 +400,6 @@ impl Solver {
     /// # Errors
     /// See [`Sensitivity`].
     pub fn sensitivity<'a>(&'a mut self, nlp: &'a mut dyn Nlp) -> Result<Sensitivity<'a>, Error> {
-        if self.reduced && self.report.is_answer() {
-            self.solve_whole(nlp)?;
-        }
         let unsolved = |what: &str| Error::Unsupported { name: nlp.meta().name.clone(), what: what.into() };
         let Some(kept) = self.kept.as_mut().filter(|k| k.setup.form.fits(nlp.meta())) else {
             return Err(unsolved("sensitivities belong to the problem that was solved last"));
@@ -414,45 +409,12 @@ impl Solver {
         }
         Sensitivity::new(kept.setup.solve(nlp, &self.options, &mut self.silent), &self.report)
     }
-
-    /// Solves the problem without presolve from the point of the report, which is a solution of the same sizes.
-    fn solve_whole(&mut self, nlp: &mut dyn Nlp) -> Result<(), Error> {
-        let (n, m) = (nlp.meta().n(), nlp.meta().m());
-        if (self.report.x.len(), self.report.y.len()) != (n, m) {
-            return Ok(());
-        }
-        self.reduced = false;
-        self.last.set(&self.report);
-        let kept = (&mut self.kept, &mut self.own, self.owns);
-        let from = (Some(&self.last), true, Instant::now());
-        solve_as_given(kept, nlp, &self.options, from, &mut self.silent, &mut self.report)
-    }
 }
 
 type Slot<'k> = (&'k mut Option<Kept>, &'k mut Option<Box<dyn LinearSolver>>, bool);
 
-/// Solves the problem that presolve leaves, and tells of the whole one; true if it was a smaller one.
-fn solve_from(
-    (slot, own, owns): Slot<'_>,
-    nlp: &mut dyn Nlp,
-    options: &Options,
-    (warm, anew, begun): (Option<&WarmStart>, bool, Instant),
-    observer: &mut dyn Observer,
-    report: &mut Report,
-) -> Result<bool, Error> {
-    let meta = nlp.meta();
-    meta.validate()?;
-    warm.map_or(Ok(()), |w| w.validate(meta.n(), meta.m()))?;
-    let reduced =
-        presolved::solve(nlp, options, warm, (observer, report), &mut |nlp, warm, observer, report| {
-            solve_as_given((&mut *slot, &mut *own, owns), nlp, options, (warm, anew, begun), observer, report)
-        })?;
-    report.time.solve = begun.elapsed().as_secs_f64();
-    Ok(reduced)
-}
-
 /// Solves with what is kept if the structure is the same, else with a new setup that is kept from now on.
-fn solve_as_given(
+fn solve_from(
     (slot, own, owns): Slot<'_>,
     nlp: &mut dyn Nlp,
     options: &Options,
@@ -461,6 +423,8 @@ fn solve_as_given(
     report: &mut Report,
 ) -> Result<(), Error> {
     let meta = nlp.meta();
+    meta.validate()?;
+    warm.map_or(Ok(()), |w| w.validate(meta.n(), meta.m()))?;
     let from = (warm.map(Given::from), begun);
     let mut anew = anew;
     match slot {
@@ -511,8 +475,13 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     let begun = Instant::now();
     options.validate()?;
     let mut report = no_report();
-    let from = (options.warm_start.as_ref(), true, begun);
-    solve_from((&mut None, &mut None, false), nlp, options, from, observer, &mut report)?;
+    let warm = options.warm_start.as_ref();
+    nlp.meta().validate()?;
+    warm.map_or(Ok(()), |w| w.validate(nlp.meta().n(), nlp.meta().m()))?;
+    presolved::solve(nlp, options, warm, (observer, &mut report), &mut |nlp, warm, observer, report| {
+        let from = (warm, true, begun);
+        solve_from((&mut None, &mut None, false), nlp, options, from, observer, report)
+    })?;
     Ok(report)
 }
 

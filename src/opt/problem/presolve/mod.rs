@@ -20,7 +20,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::form::Form;
 use crate::nlp::{INFINITE_BOUND, Nlp, NlpMeta, Pattern};
-use rows::LinearRows;
+use rows::{Image, LinearRows};
 
 /// No variable is replaced by more than this times another, and bounds of a variable are not nearer than NEAR max(1, |bound|), unless they are equal.
 const LARGEST_FACTOR: f64 = 1e3;
@@ -29,14 +29,6 @@ const NEAR: f64 = 1e-9;
 const LEAST_SHARE: usize = 100;
 /// A row holds if it is violated by no more than rounding of its terms.
 const ROUNDING: f64 = 1e-13;
-
-/// Where a user's variable is: x_j = shift + factor x_of.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Image {
-    of: usize,
-    shift: f64,
-    factor: f64,
-}
 
 /// One step; `lower`, `upper`: it has set that bound of what is left.
 #[derive(Debug, Clone, Copy, PartialEq)]

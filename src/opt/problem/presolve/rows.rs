@@ -1,10 +1,17 @@
 //! The linear rows while reductions are looked for.
 
-use super::Image;
 use crate::nlp::{INFINITE_BOUND, Nlp};
 
 /// A coefficient that cancels to this share of its terms is 0.
 const CANCELLED: f64 = 1e-13;
+
+/// Where a user's variable is: x_j = shift + factor x_of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Image {
+    pub of: usize,
+    pub shift: f64,
+    pub factor: f64,
+}
 
 /// lower <= sum_j a_j x_j <= upper for the rows that are linear; the others are empty and not alive for presolve.
 pub(super) struct LinearRows {
