@@ -111,6 +111,8 @@ const LENGTH: f64 = 150.0;
 const WORK: f64 = 10_000.0;
 /// Starts that end at the least violation known, after which no more are tried.
 const AGREEING: usize = 4;
+/// A least violation below this share of that of the start is nearly none.
+const NEAR: f64 = 1e-2;
 /// Half-widths of the box around the start, relative to max(1, |x0_j|).
 const RADII: [f64; 2] = [1.0, 10.0];
 /// Equations per unknown above which a system is taken for a data fit, which has no feasible point to look for.
@@ -307,6 +309,8 @@ pub(super) struct Search {
     paused: Vec<Paused>,
     /// The row that ran last was minimizing the violation.
     in_violation: bool,
+    /// |c~| of the start.
+    start_violation: f64,
     /// The row that ran last, or that found the certificate.
     answer: Answer,
     /// A second derivative of the problem that is wrong, in standard variables and original scale.
@@ -323,6 +327,7 @@ impl Search {
             methods: Methods::default(),
             paused: Vec::new(),
             in_violation: false,
+            start_violation: 0.0,
             answer: Answer::Nothing,
             wrong_entry: None,
         }
@@ -339,6 +344,7 @@ impl Search {
             self.rows.extend(others.map(|k| Row { from: From::Problem(k), ..first[0] }));
         }
         self.warm = !self.first.z.is_empty();
+        self.start_violation = norm2(&s.at.current.c);
         self.forget();
     }
 
@@ -601,7 +607,9 @@ impl Search {
             return None;
         }
         let row = Row { violation_first: true, with: PLAIN, from: From::Given, ..self.rows[0] };
-        let end_of_budget = s.budget.spent + s.budget.spent.max(WORK / (n + m) as f64);
+        // Nearly feasible, it is more likely a row that just cannot hold than a far away valley.
+        let free = if norm2(&least.current.c) <= NEAR * self.start_violation { 0.0 } else { WORK / (n + m) as f64 };
+        let end_of_budget = s.budget.spent + s.budget.spent.max(free);
         let origin = self.first.x.clone();
         let mut rng = StdRng::seed_from_u64(options.seed);
         let mut agreeing = 0;
