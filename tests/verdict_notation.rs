@@ -58,7 +58,9 @@ fn the_page_states_the_constants_of_the_code() {
     let line =
         |what: &str| page.lines().find(|l| l.contains(what)).unwrap_or_else(|| panic!("no line with {what}"));
     says(line("Linear programs, and quadratic"), "H + ", of("CONVEX"), " max");
-    says(line("Steps go"), "go ", of("TAU"), " of");
+    assert_eq!(constant(&method, "TAU"), "(0.9995, 1.0 - 1e-6)");
+    says(line("Steps go"), "max(", 0.9995, ", 1 - mu)");
+    says(line("no product below"), "below ", of("LEAST_PRODUCT"), " of");
     says(line("centrality   at most"), "longer by ", of("LONGER"), " are");
     says(line("centrality   at most"), "gain ", of("LONGER") / 10.0, "");
     assert_eq!(of("GAIN"), 0.1);

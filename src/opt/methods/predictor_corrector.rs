@@ -25,8 +25,8 @@ use crate::opt::phase::{Cause, NoStep, PhaseEnd, Solve, Taken, linear, no_direct
 use crate::opt::problem::{Bounds, Form, multiplier_length};
 use crate::opt::verdict;
 
-/// Share of the way to a bound.
-const TAU: f64 = 0.995;
+/// Share of the way to a bound: 1 - mu within these.
+const TAU: (f64, f64) = (0.9995, 1.0 - 1e-6);
 /// Products of centrality correctors stay within these factors of their target.
 const CENTRAL: (f64, f64) = (0.1, 10.0);
 /// A centrality corrector aims at steps longer by this, and must gain this share of it.
@@ -42,8 +42,9 @@ const SHORT: f64 = 1e-6;
 const PATIENCE: u32 = 3;
 /// The first point keeps this share of the width between two bounds from each of them.
 const INSIDE: f64 = 0.1;
-/// Smallest first distance and multiplier.
+/// Smallest first distance and multiplier, and first product relative to their mean.
 const LEAST: f64 = 1e-2;
+const LEAST_PRODUCT: f64 = 0.1;
 
 /// See the module.
 #[derive(Debug)]
@@ -190,12 +191,13 @@ impl PredictorCorrector {
     fn correct(&mut self, s: &mut Solve<'_>) -> Result<Lengths, PhaseEnd> {
         let here = Lengths { primal: 0.0, dual: 0.0 };
         self.mu = self.mean_product(s, here);
+        let tau = (1.0 - self.mu).clamp(TAU.0, TAU.1);
         let a = self.lengths(s, 1.0);
         let share = (self.mean_product(s, a) / self.mu).clamp(0.0, 1.0);
         let target = share.powi(3) * self.mu;
         self.for_products(s, here, |_, t, second| *t = target - second);
         self.solve_for_targets(s)?;
-        let mut best = self.lengths(s, TAU);
+        let mut best = self.lengths(s, tau);
         for _ in 0..CORRECTORS {
             let aim = Lengths { primal: longer(best.primal), dual: longer(best.dual) };
             if best.primal >= 0.9 && best.dual >= 0.9 {
@@ -205,7 +207,7 @@ impl PredictorCorrector {
             let (low, high) = (CENTRAL.0 * target, CENTRAL.1 * target);
             self.for_products(s, aim, |product, t, _| *t += (product.clamp(low, high) - product).max(-high));
             self.solve_for_targets(s)?;
-            let now = self.lengths(s, TAU);
+            let now = self.lengths(s, tau);
             if now.primal < best.primal + GAIN * LONGER || now.dual < best.dual + GAIN * LONGER {
                 self.restore(s);
                 break;
@@ -352,6 +354,20 @@ fn first_multipliers(bounds: &Bounds, p: &mut Point, over: &[f64]) {
     }
     bounds.with_lower.iter().for_each(|&j| p.zl[j] += 0.5 * products / distances);
     bounds.with_upper.iter().for_each(|&j| p.zu[j] += 0.5 * products / distances);
+    raise_products(bounds, p);
+}
+
+/// Raises multipliers whose products are far below their mean.
+fn raise_products(bounds: &Bounds, p: &mut Point) {
+    let lower: f64 = bounds.with_lower.iter().map(|&j| p.zl[j] * bounds.below(&p.x, j)).sum();
+    let upper: f64 = bounds.with_upper.iter().map(|&j| p.zu[j] * bounds.above(&p.x, j)).sum();
+    let least = LEAST_PRODUCT * (lower + upper) / bounds.count() as f64;
+    for &j in &bounds.with_lower {
+        p.zl[j] = p.zl[j].max(least / bounds.below(&p.x, j));
+    }
+    for &j in &bounds.with_upper {
+        p.zu[j] = p.zu[j].max(least / bounds.above(&p.x, j));
+    }
 }
 
 impl Method for PredictorCorrector {
