@@ -9,6 +9,7 @@ use costate::opt::{
     HessianModel, Method, Options, ProblemChange, SolutionChange, Solver, Start, WarmStart, solve,
 };
 use costate::report::Remark;
+use costate::sif::{SifOptions, SifProblem};
 use costate::{Report, StopReason};
 use proptest::prelude::*;
 use quadratic::{INF, Quadratic, check, dot, quadratic};
@@ -280,4 +281,72 @@ fn sensitivities_need_no_bounds() {
             assert!((m - (up - down) / (2.0 * h)).abs() < 1e-5, "{m} {}", (up - down) / (2.0 * h));
         }
     }
+}
+
+/// The reference problems, if they are there.
+fn shared() -> Option<std::path::PathBuf> {
+    let folder = match std::env::var_os("COSTATE_SHARED") {
+        Some(folder) => folder.into(),
+        None => std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+    };
+    let folder = folder.join("cutest");
+    if folder.join("reference.csv").is_file() {
+        return Some(folder);
+    }
+    assert!(
+        std::env::var_os("COSTATE_REQUIRE_SHARED").is_none(),
+        "no reference data in {}",
+        folder.display()
+    );
+    println!("skipped: no reference data in {}", folder.display());
+    None
+}
+
+/// Classified as quadratic, and of degree 3 or 4.
+const NOT_QUADRATIC: &[&str] = &["BT2", "BT4", "EIGENB2"];
+
+/// What a SIF problem says of its shape holds at two points, and agrees with its classification.
+#[test]
+fn shapes_of_sif_problems_are_right() {
+    let Some(folder) = shared() else { return };
+    let csv = std::fs::read_to_string(folder.join("reference.csv")).unwrap();
+    let (mut quadratic, mut linear, mut missed) = (0, 0, Vec::new());
+    for row in csv.lines().skip(1) {
+        let fields: Vec<&str> = row.split(',').collect();
+        let (name, class, n) = (fields[0], fields[1], fields[2].parse::<usize>().unwrap());
+        if n > 2000 || name.starts_with("DIAMON") || name.starts_with("DMN") {
+            continue;
+        }
+        let path = folder.join(format!("sif/{name}.SIF"));
+        let mut problem = SifProblem::from_file(&path, &SifOptions::default()).unwrap();
+        let meta = problem.meta().clone();
+        let other: Vec<f64> = meta.x0.iter().enumerate().map(|(j, x)| x + 0.3 + (j as f64).sin()).collect();
+        if !meta.quadratic_objective && (class.starts_with('L') || class.starts_with('Q')) {
+            missed.push(name.to_string());
+        }
+        if meta.quadratic_objective
+            && let Some(pattern) = &meta.hessian
+        {
+            quadratic += 1;
+            let y = vec![0.0; meta.m()];
+            let (mut a, mut b) = (vec![0.0; pattern.len()], vec![0.0; pattern.len()]);
+            problem.hess_values(&meta.x0, 1.0, &y, &mut a).unwrap();
+            problem.hess_values(&other, 1.0, &y, &mut b).unwrap();
+            let size = a.iter().fold(0.0, |s: f64, a| s.max(a.abs()));
+            assert!(
+                a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-12 * size),
+                "{name}: the objective is not quadratic"
+            );
+        }
+        let (Some(pattern), true) = (&meta.jacobian, meta.linear.iter().any(|l| *l)) else { continue };
+        let (mut a, mut b) = (vec![0.0; pattern.len()], vec![0.0; pattern.len()]);
+        problem.jac_values(&meta.x0, &mut a).unwrap();
+        problem.jac_values(&other, &mut b).unwrap();
+        for ((i, a), b) in pattern.rows.iter().zip(&a).zip(&b).filter(|((i, _), _)| meta.linear[**i]) {
+            linear += 1;
+            assert!(a == b, "{name}: row {i} is not linear");
+        }
+    }
+    assert_eq!(missed, NOT_QUADRATIC);
+    assert!(quadratic > 150 && linear > 5000, "{quadratic} {linear}");
 }
