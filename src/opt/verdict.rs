@@ -382,7 +382,9 @@ pub(super) fn remarks(s: &mut Solve<'_>, verdict: &Verdict) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let settled = matches!(verdict.stop, StopReason::Converged | StopReason::ConvergedToRounding);
     let tried = settled || matches!(verdict.stop, StopReason::Stalled { .. } | StopReason::MaxIterations);
-    if tried && is_degenerate(s, verdict.which) {
+    if settled && s.judge.relaxed {
+        remarks.push(Remark::Relaxed);
+    } else if tried && is_degenerate(s, verdict.which) {
         remarks.push(Remark::Degenerate);
     }
     if tried && s.judge.is_not_attained(s.problem.form.start_size) {
