@@ -416,7 +416,9 @@ pub(super) fn remarks(s: &mut Solve<'_>, verdict: &Verdict) -> Vec<Remark> {
     if verdict.stop == StopReason::LocallyInfeasible && s.judge.contradiction {
         remarks.push(Remark::Contradiction);
     }
-    if tried && is_degenerate(s, verdict.which) {
+    if settled && s.judge.relaxed {
+        remarks.push(Remark::Relaxed);
+    } else if tried && is_degenerate(s, verdict.which) {
         remarks.push(Remark::Degenerate);
     }
     if tried && s.judge.is_not_attained(s.problem.form.start_size) {
