@@ -8,7 +8,10 @@ pub const FAILURES: &[(&str, &str)] = &[
     ("U7 tip of a cone (lm)", "converged at the tip, 39.92421"),
     ("U7 |x - 1| + 2 |y + 2| from [10.0, 10.0] (lm)", "x = [3.99999, -2.00000], right is [1.0, -2.0]"),
     ("U7 larger of two slopes", "x = [0.99999, -0.87181], right is [1.0, -1.0]"),
-    ("not attained: x^2 + (x y - 1)^2", "a KKT point within tolerance; a flat valley: points far away are nearly as good does not say not ..."),
+    (
+        "not attained: x^2 + (x y - 1)^2",
+        "a KKT point within tolerance; a flat valley: points far away are nearly as good does not say not ...",
+    ),
     ("not attained: x^2 + (x y - 1)^2 (lm)", "a KKT point within tolerance does not say not attained"),
     ("U8 x^2 + 4 y^2 + d = 0, d = 1e-2 (lm)", "583 iterations"),
     ("U8 x^2 + 4 y^2 + d = 0, d = 1e-4 (lm)", "178 iterations"),
