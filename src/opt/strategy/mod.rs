@@ -98,6 +98,8 @@ const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
 /// on with after the others: the total is at most a few times that of the best row, whichever that is (Luby, Sinclair, Zuckerman 1993).
 const SHARE: f64 = 2000.0;
 const ROUND_GROWTH: f64 = 4.0;
+/// Variables so near a bound, relative to max(1, |bound|), may be moved onto it.
+const NEARBY: f64 = 1e-6;
 /// Multipliers above this are not used as a start.
 const LARGEST_MULTIPLIER: f64 = 1e3;
 /// Fewer iterations than these are one row's.
@@ -380,9 +382,18 @@ impl Search {
         }
     }
 
+    /// The best end of the rows; a solution of theirs lies on its bounds.
+    pub fn run(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+        let end = self.run_rows(s);
+        if end == PhaseEnd::Solved {
+            settle_on_bounds(s);
+        }
+        end
+    }
+
     /// One row after the other from the start until one ends well, or two find the same least violation. If none ends well, the first
     /// certificate counts, also where a limit ended a later row that had come no nearer to feasibility, or else the last end.
-    pub fn run(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+    fn run_rows(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
         self.begin_solve(s);
         if self.warm
             && let Some(end) = self.run_warm(s)
@@ -570,6 +581,24 @@ impl Search {
         }
         shown.restore(s);
         PhaseEnd::Infeasible
+    }
+}
+
+/// The best point, which is solved, with the variables that lean on a bound exactly there, if that is as good.
+fn settle_on_bounds(s: &mut Solve<'_>) {
+    let (form, at) = (&*s.problem.form, &mut *s.at);
+    at.current.copy_from(&at.best);
+    let most = (form.free_count(), NEARBY);
+    let Point { x, zl, zu, .. } = &mut at.current;
+    if zl.is_empty() || !form.bounds.settle(x, zl, zu, most) || at.current.evaluate(&mut s.problem).is_err() {
+        return;
+    }
+    let r = Residuals::of(s.problem.form, &s.at.current, 0.0);
+    let (before, tenth) = (s.at.best_residuals, 0.1 * s.options.tolerance);
+    let as_good = r.primal <= before.primal.max(0.1 * tenth) && r.scaled <= before.scaled.max(tenth);
+    if as_good && verdict::is_close(s, &r) {
+        s.at.best.copy_from(&s.at.current);
+        s.at.best_residuals = r;
     }
 }
 
