@@ -126,6 +126,31 @@ fn quadratic_programs_end_at_kkt_points() {
     assert!(own.get() > 380, "{}", own.get());
 }
 
+/// From the solution of another objective.
+#[test]
+fn warm_starts_end_at_kkt_points() {
+    for presolve in [false, true] {
+        check(200, (quadratic(0.1), extras(), -1.0..1.0f64), |(qp, extras, t)| {
+            let mut qp = with_extras(&qp, &extras);
+            let first = solve_with(&qp, Method::Auto, presolve);
+            if !has_room(&qp) || !first.solved() {
+                return Ok(());
+            }
+            qp.linear.iter_mut().enumerate().for_each(|(j, q)| *q += t * (j as f64).cos());
+            for method in [Method::Auto, Method::PredictorCorrector] {
+                let options = Options {
+                    method,
+                    presolve,
+                    warm_start: Some(WarmStart::from(&first)),
+                    ..Options::default()
+                };
+                prop_assert_eq!(qp.wrong(&qp.solve_with(&options)), None);
+            }
+            Ok(())
+        });
+    }
+}
+
 #[test]
 fn contradictions_are_found_out() {
     // A combination of the rows has a gap of 1 to its sides.

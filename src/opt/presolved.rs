@@ -30,42 +30,87 @@ pub(super) fn solve(
 ) -> Result<(), Error> {
     let wanted = options.presolve && options.method != Method::SketchedNewton;
     match if wanted { Presolve::find(nlp, verdict::PRIMAL * options.tolerance) } else { Found::Nothing } {
-        Found::Nothing => plain(nlp, warm, observer, report),
+        Found::Nothing => plain(nlp, (options, warm), observer, report),
         Found::Contradiction(c) => {
             let mut filter = Filtered { observer, note: None };
-            plain(nlp, warm, &mut filter, report)?;
+            plain(nlp, (options, warm), &mut filter, report)?;
             tell_contradiction(nlp.meta(), &c, report);
             let _ = observer.event(&Event::Stop(report));
             Ok(())
         }
         Found::Reduced(presolve) => {
-            let (stop, iterations) = {
-                let reduced_warm = warm.map(|w| {
-                    let (x, y, z) = presolve.forward((&w.x, &w.y, &w.z));
-                    WarmStart { x, y, z }
-                });
-                let mut reduced = Reduced::new(nlp, &presolve);
-                let mut filter =
-                    Filtered { observer, note: Some(format!("presolve: {}", presolve.describe())) };
-                plain(&mut reduced, reduced_warm.as_ref(), &mut filter, report)?;
-                (report.stop.clone(), report.iterations)
-            };
-            let restored = restore(nlp, &presolve, report);
-            let useful =
-                restored.is_some_and(|gradient| !report.solved() || holds(report, gradient, options));
-            let another = matches!(stop, StopReason::LocallyInfeasible | StopReason::StartNotFinite { .. });
-            if another || !useful {
+            solve_reduced(nlp, &presolve, (options, warm), (&mut *observer, &mut *report), plain)?;
+            if needs_all_rows(nlp, &presolve, options, report) {
                 let text = "presolve is left out: the answer is to be one of all rows";
                 let _ = observer.event(&Event::Note { text });
-                plain(nlp, warm, observer, report)?;
-                report.iterations += iterations;
-                return Ok(());
+                return solve_whole(nlp, (options, warm), observer, report, plain);
             }
             let _ = write!(report.method, ", after {}", presolve.describe());
             let _ = observer.event(&Event::Stop(report));
             Ok(())
         }
     }
+}
+
+fn solve_reduced(
+    nlp: &mut dyn Nlp,
+    presolve: &Presolve,
+    (options, warm): (&Options, Option<&WarmStart>),
+    (observer, report): (&mut dyn Observer, &mut Report),
+    plain: &mut Plain<'_>,
+) -> Result<(), Error> {
+    let warm = warm.map(|w| {
+        let (x, y, z) = presolve.forward((&w.x, &w.y, &w.z));
+        WarmStart { x, y, z }
+    });
+    let mut filter = Filtered { observer, note: Some(format!("presolve: {}", presolve.describe())) };
+    plain(&mut Reduced::new(nlp, presolve), (options, warm.as_ref()), &mut filter, report)?;
+    // c and J were evaluated to find the rows.
+    report.counts.constraints += 1;
+    report.counts.jacobian += 1;
+    Ok(())
+}
+
+/// Makes the report that of the whole problem; true if that does not do.
+fn needs_all_rows(nlp: &mut dyn Nlp, presolve: &Presolve, options: &Options, report: &mut Report) -> bool {
+    let restored = restore(nlp, presolve, report);
+    match report.stop {
+        StopReason::LocallyInfeasible | StopReason::StartNotFinite { .. } => true,
+        StopReason::Converged => restored.is_none_or(|gradient| !holds(report, gradient, options)),
+        _ => false,
+    }
+}
+
+/// Solves the problem as it is with what is left of the limits; the report counts what was spent before.
+fn solve_whole(
+    nlp: &mut dyn Nlp,
+    (options, warm): (&Options, Option<&WarmStart>),
+    observer: &mut dyn Observer,
+    report: &mut Report,
+    plain: &mut Plain<'_>,
+) -> Result<(), Error> {
+    let (iterations, before) = (report.iterations, report.counts);
+    let left = Options {
+        max_iterations: options.max_iterations.saturating_sub(iterations),
+        max_evaluations: options.max_evaluations.map(|most| most.saturating_sub(before.objective)),
+        ..options.clone()
+    };
+    let mut filter = Filtered { observer: &mut *observer, note: None };
+    plain(nlp, (&left, warm), &mut filter, report)?;
+    report.iterations += iterations;
+    let counts = &mut report.counts;
+    for (count, before) in [
+        (&mut counts.objective, before.objective),
+        (&mut counts.gradient, before.gradient),
+        (&mut counts.constraints, before.constraints),
+        (&mut counts.jacobian, before.jacobian),
+        (&mut counts.hessian, before.hessian),
+        (&mut counts.products, before.products),
+    ] {
+        *count += before;
+    }
+    let _ = observer.event(&Event::Stop(report));
+    Ok(())
 }
 
 /// Hands on all but the end, and says after the header what was removed.

@@ -478,10 +478,16 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     let warm = options.warm_start.as_ref();
     nlp.meta().validate()?;
     warm.map_or(Ok(()), |w| w.validate(nlp.meta().n(), nlp.meta().m()))?;
-    presolved::solve(nlp, options, warm, (observer, &mut report), &mut |nlp, warm, observer, report| {
-        let from = (warm, true, begun);
-        solve_from((&mut None, &mut None, false), nlp, options, from, observer, report)
-    })?;
+    presolved::solve(
+        nlp,
+        options,
+        warm,
+        (observer, &mut report),
+        &mut |nlp, (options, warm), observer, report| {
+            let from = (warm, true, begun);
+            solve_from((&mut None, &mut None, false), nlp, options, from, observer, report)
+        },
+    )?;
     Ok(report)
 }
 

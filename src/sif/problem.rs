@@ -125,8 +125,8 @@ fn is_quadratic(d: &Decoded, elements: &[Body], groups: &[Body]) -> bool {
     let objective = |g: &usize| d.kind[*g] == GroupKind::Objective;
     (0..d.groups.len()).filter(objective).all(|g| {
         let outer = d.group_type[g].map_or(Some(1), |t| groups[t as usize]);
-        let used = d.uses.get(g).iter().map(|&(e, _)| elements[d.element_type[e as usize] as usize]);
-        let inner = used.fold(Some(1u32), |most, degree| most.zip(degree).map(|(a, b)| a.max(b)));
+        let mut used = d.uses.get(g).iter().map(|&(e, _)| elements[d.element_type[e as usize] as usize]);
+        let inner = used.try_fold(1u32, |most, degree| Some(most.max(degree?)));
         outer.zip(inner).is_some_and(|(outer, inner)| outer.saturating_mul(inner) <= 2)
     })
 }

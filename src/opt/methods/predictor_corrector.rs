@@ -119,8 +119,8 @@ impl PredictorCorrector {
         let p = &mut s.at.current;
         p.y.copy_from_slice(&s.kkt.step[n..]);
         // S dx + H dx + J'y = -grad f: what is left over for z.
-        let over: Vec<f64> = s.kkt.step[..n].iter().map(|d| -d).collect();
-        first_multipliers(&s.problem.form.bounds, p, &over);
+        self.base.iter_mut().zip(&s.kkt.step).for_each(|(over, d)| *over = -d);
+        first_multipliers(&s.problem.form.bounds, p, &self.base);
         Ok(p.evaluate(&mut s.problem)?)
     }
 
