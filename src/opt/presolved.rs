@@ -17,8 +17,8 @@ use crate::observe::{Event, Observer};
 use crate::report::{PointKind, Remark, Report, StopReason};
 
 /// A solve of a problem as it is given.
-pub(super) type Plain<'s> =
-    dyn FnMut(&mut dyn Nlp, Option<&WarmStart>, &mut dyn Observer, &mut Report) -> Result<(), Error> + 's;
+pub(super) type Plain<'s> = dyn FnMut(&mut dyn Nlp, (&Options, Option<&WarmStart>), &mut dyn Observer, &mut Report) -> Result<(), Error>
+    + 's;
 
 /// Solves by `plain` what presolve leaves, where it is wanted and removes something.
 pub(super) fn solve(
