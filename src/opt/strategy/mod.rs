@@ -564,7 +564,8 @@ impl Search {
         // Without constraints and bounds it is the objective that tells progress, and in data fits the least squares, along a valley for long.
         let form = &*s.problem.form;
         let measured = (form.m > 0 || form.bounds.count() > 0) && form.m <= form.n;
-        let growth = ROUND_GROWTH.powi(round);
+        // Another start of a fit helps few.
+        let growth = ROUND_GROWTH.powi(round + i32::from(form.m > form.n));
         s.budget.begin_attempt(SHARE * growth, if measured { row.patience * growth } else { f64::INFINITY });
     }
 
