@@ -16,7 +16,7 @@ use crate::opt::methods::{
     PredictorCorrector, With, resume, run,
 };
 use crate::opt::options::{HessianModel, Method, Options};
-use crate::opt::phase::{PhaseEnd, Solve, estimate_multipliers, over};
+use crate::opt::phase::{Cause, PhaseEnd, Solve, estimate_multipliers, over};
 use crate::opt::problem::{BadEvaluation, FirstPoint, Form, WARM_PUSH};
 use crate::opt::verdict;
 use crate::report::WrongEntry;
@@ -412,11 +412,11 @@ impl Search {
                     // Then no other row comes further, but this one may.
                     end = self.run_in_round(s, k, 1).unwrap_or(end);
                 }
+                if end == PhaseEnd::Infeasible {
+                    end = self.least_violation(s);
+                }
                 if end == PhaseEnd::Stationary {
                     return self.other_starts(s, Certified::keep(s));
-                }
-                if end == PhaseEnd::Infeasible {
-                    return self.least_violation(s);
                 }
                 if !gave_up(&end) {
                     return end;
@@ -577,11 +577,18 @@ impl Search {
         let phase = self.methods.least_violation.get_or_insert_with(|| LeastViolation::new(form));
         phase.renew();
         phase.set_goal(Goal { violation: s.options.tolerance, filter: None });
-        if restart(s, &self.first.x).is_ok() && run(phase, s) == PhaseEnd::Stationary {
-            return PhaseEnd::Stationary;
+        match restart(s, &self.first.x).map(|()| run(phase, s)) {
+            Ok(PhaseEnd::Stationary) => PhaseEnd::Stationary,
+            Ok(PhaseEnd::Feasible) => {
+                // There are such points, beyond the reach of the certificate.
+                s.judge.contradiction = false;
+                PhaseEnd::no_step(Cause::Search, "feasible points are far away only")
+            }
+            _ => {
+                shown.restore(s);
+                PhaseEnd::Infeasible
+            }
         }
-        shown.restore(s);
-        PhaseEnd::Infeasible
     }
 }
 
