@@ -50,8 +50,13 @@ impl<'a, T: Scalar> MatrixRef<'a, T> {
                     && a.col_ptr.len() == a.ncols + 1
                     && end == a.values.len()
                     && end == a.row_idx.len()
-                    && a.col_ptr.windows(2).all(|w| w[0] <= w[1])
-                    && a.row_idx.iter().all(|&i| i < a.nrows)
+                    && a.col_ptr.windows(2).all(|w| {
+                        // Ascending and below the number of rows.
+                        w[0] <= w[1]
+                            && w[1] <= end
+                            && a.row_idx[w[0]..w[1]].windows(2).all(|r| r[0] < r[1])
+                            && a.row_idx[w[0]..w[1]].last().is_none_or(|&i| i < a.nrows)
+                    })
             }
         }
     }

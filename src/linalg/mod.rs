@@ -12,7 +12,8 @@ pub use band::{BandMut, BandRef};
 pub use dense::gram;
 pub use matrix::{MatrixMut, MatrixRef};
 pub use scalar::{Dense, Scalar};
-pub use sparse::Pattern;
+pub(crate) use sparse::bandwidth;
+pub use sparse::{OutsideMatrix, Pattern};
 pub use vector::{axpy, dot, norm_inf, norm1, norm2};
 
 /// A linear operator A, nrows x ncols: sparse, dense or matrix-free behind one interface.

@@ -7,6 +7,7 @@ use faer::linalg::lu::partial_pivoting as lu;
 use faer::traits::RealField;
 use faer::{MatMut, Par};
 
+use super::faer_sparse::{SparseBackend, SparseLuBackend};
 use crate::linalg::Scalar;
 
 /// Dense LU with partial pivoting.
@@ -20,6 +21,14 @@ pub(super) fn dense<T: Scalar>() -> Option<Box<dyn DenseBackend<T> + Send>> {
     type Made<T> = Box<dyn DenseBackend<T> + Send>;
     let of_f64: Made<f64> = Box::new(Blocked::default());
     let of_f32: Made<f32> = Box::new(Blocked::default());
+    pick(of_f64, of_f32)
+}
+
+/// faer's sparse LU for T.
+pub(super) fn sparse<T: Scalar>() -> Option<Box<dyn SparseBackend<T> + Send>> {
+    type Made<T> = Box<dyn SparseBackend<T> + Send>;
+    let of_f64: Made<f64> = Box::new(SparseLuBackend::<f64>::new());
+    let of_f32: Made<f32> = Box::new(SparseLuBackend::<f32>::new());
     pick(of_f64, of_f32)
 }
 
@@ -37,7 +46,7 @@ struct Blocked {
 }
 
 /// Memory of at least this size; kept where it suffices.
-fn room(memory: &mut Option<MemBuffer>, need: faer::dyn_stack::StackReq) -> &mut MemStack {
+pub(super) fn room(memory: &mut Option<MemBuffer>, need: faer::dyn_stack::StackReq) -> &mut MemStack {
     let short = memory.as_ref().is_none_or(|m| m.len() < need.size_bytes() + need.align_bytes());
     if short {
         *memory = None;

@@ -4,6 +4,10 @@
 //! |---|---|---|---|
 //! | [`DenseLu`] | full; partial pivoting, own kernels when small, faer's blocked ones above | 2/3 n^3 | never |
 //! | [`BandLu`] | `lower` and `upper` diagonals; partial pivoting inside the band | 2 n lower (lower + upper) | never |
+//! | [`SparseLu`] | sparse; faer's, one symbolic analysis a pattern | by fill | with much fill |
+//! | [`Krylov`] | sparse or an operator; GMRES, BiCGStab with [`Ilu0`] or another preconditioner | of the preconditioner | never |
+//!
+//! [`choose`] picks one for a pattern and says which; [`StepMatrix`] holds the W = M / (h gamma) - J of an implicit step in that form.
 //!
 //! All take a [`MatrixRef`] of any layout, in `f32` or `f64`, and give the same bits on every run and any number of threads. A solve is
 //! in place: `b` is one right-hand side after the other and becomes the solutions. Errors are values that do not allocate; a step whose
@@ -24,16 +28,28 @@
 //! ```
 
 mod band;
+mod choose;
 pub mod conformance;
 mod dense;
+mod entries;
 mod faer;
+mod faer_sparse;
+mod ilu;
+mod krylov;
 mod narrow;
+mod shifted;
 mod small;
+mod sparse;
 #[cfg(test)]
 mod tests;
 
 pub use band::BandLu;
+pub use choose::{Choice, ChooseOptions, Structure, choose};
 pub use dense::DenseLu;
+pub use ilu::Ilu0;
+pub use krylov::{Krylov, KrylovMethod, KrylovOptions};
+pub use shifted::{Layout, Mass, StepMatrix};
+pub use sparse::SparseLu;
 
 use crate::linalg::{MatrixRef, Scalar};
 
