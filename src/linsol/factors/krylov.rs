@@ -353,4 +353,8 @@ impl<T: Scalar> Factors<T> for Krylov<T> {
             iterations: self.iterations,
         }
     }
+
+    fn set_tolerance(&mut self, relative: f64) {
+        self.options.tolerance = Some(relative);
+    }
 }

@@ -65,6 +65,10 @@ pub trait Factors<T: Scalar> {
     fn solve_t(&mut self, b: &mut [T]) -> Result<(), FactorError>;
     /// Work and storage of the last factorization.
     fn facts(&self) -> FactorFacts;
+    /// |b - A x| <= relative |b| for the solves to come, by iterative methods; direct ones have nothing to set.
+    fn set_tolerance(&mut self, relative: f64) {
+        let _ = relative;
+    }
 }
 
 /// Work and storage, counted from the sizes and not timed: the same on every machine.

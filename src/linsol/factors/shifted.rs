@@ -153,6 +153,13 @@ impl<T: Scalar> StepMatrix<T> {
         Self::build(layout, mass, pattern, choice)
     }
 
+    /// With factors of the caller's in the place of those of the structure: [`Krylov`] with another preconditioner, say.
+    pub fn with_factors(mut self, factors: Box<dyn Factors<T> + Send>) -> Self {
+        self.factors = factors;
+        self.h_gamma = None;
+        self
+    }
+
     fn build(
         layout: Layout,
         mass: Mass<'_, T>,
@@ -236,6 +243,10 @@ impl<T: Scalar> StepMatrix<T> {
     /// The h gamma of the factors; none before the first factorization and after one that failed.
     pub fn h_gamma(&self) -> Option<T> {
         self.h_gamma
+    }
+    /// How exact the solves to come are, where they are iterations: |b - W x| <= relative |b|.
+    pub fn set_tolerance(&mut self, relative: f64) {
+        self.factors.set_tolerance(relative);
     }
     /// The values of J.
     pub fn jacobian(&self) -> &[T] {
@@ -424,6 +435,36 @@ mod tests {
             let (lower, upper) = crate::linalg::bandwidth(a.entries().map(|(i, j)| (place[i], place[j])));
             plain(Structure::Band { lower, upper, reordered: true }, Some(order))
         });
+    }
+
+    #[test]
+    fn iterations_take_tolerances_and_other_preconditioners() {
+        let n = 300;
+        let pattern = Pattern::banded(n, 1, 1).union(&Pattern::new(n, n, [(0, n - 1), (n - 1, 0)]).unwrap());
+        let choice = plain(Structure::Krylov, None).unwrap();
+        let make = || {
+            StepMatrix::<f64>::with_choice(Layout::Sparse(pattern.clone()), Mass::Identity, choice.clone())
+        };
+        let options = super::super::KrylovOptions::default();
+        let direct = Krylov::with_preconditioner(options, Some(Box::new(SparseLu::new())));
+        for mut step in [make().unwrap(), make().unwrap().with_factors(Box::new(direct))] {
+            for (v, (i, j)) in step.jacobian_mut().iter_mut().zip(pattern.entries()) {
+                *v = if i == j { -200.0 } else { 100.0 };
+            }
+            step.refactor(0.1).unwrap();
+            let mut products = Vec::new();
+            for tolerance in [1e-2, 1e-10] {
+                step.set_tolerance(tolerance);
+                let mut x: Vec<f64> = (0..n).map(|i| (i as f64).sin()).collect();
+                step.solve(&mut x).unwrap();
+                let wrong = (0..n)
+                    .map(|i| 210.0 * x[i] - 100.0 * (x[(i + 1) % n] + x[(i + n - 1) % n]) - (i as f64).sin());
+                let wrong = wrong.map(|v| v * v).sum::<f64>().sqrt();
+                assert!(wrong <= 1.01 * tolerance * (n as f64 / 2.0).sqrt(), "{wrong:e} for {tolerance:e}");
+                products.push(step.facts().iterations);
+            }
+            assert!(products[0] <= products[1] && products[1] < 60, "{products:?}");
+        }
     }
 
     /// W computed entry by entry for every layout and mass, and W x = b tested with it.

@@ -141,3 +141,69 @@ fn incomplete_lu_of_a_tridiagonal_matrix_is_complete() {
         assert!(r.iter().all(|v| v.abs() < 1e-14), "{r:?}");
     }
 }
+
+/// A factorization with one fault.
+struct Faulty {
+    inner: DenseLu<f64>,
+    fault: &'static str,
+    solves: usize,
+}
+
+impl Factors<f64> for Faulty {
+    fn name(&self) -> &'static str {
+        "faulty"
+    }
+    fn factor(&mut self, a: MatrixRef<'_, f64>) -> Result<(), FactorError> {
+        match (self.fault, self.inner.factor(a)) {
+            ("singular matrices pass", Err(FactorError::Singular { .. })) => {
+                self.inner.factor(MatrixRef::Dense { n: 1, values: &[1.0] })
+            }
+            ("NaN is called singular", Err(FactorError::NotFinite { solver, column, .. })) => {
+                Err(FactorError::Singular { solver, column })
+            }
+            (_, done) => done,
+        }
+    }
+    fn solve(&mut self, b: &mut [f64]) -> Result<(), FactorError> {
+        self.solves += 1;
+        let first = b.len().min(self.inner.facts().n);
+        match self.fault {
+            "one right-hand side" => self.inner.solve(&mut b[..first])?,
+            _ => self.inner.solve(b)?,
+        }
+        match self.fault {
+            "inexact" => b.iter_mut().for_each(|v| *v *= 1.0 + 1e-9),
+            "history" if self.solves > 1 => b.iter_mut().for_each(|v| *v *= 1.0 + 2e-16),
+            _ => {}
+        }
+        Ok(())
+    }
+    fn solve_t(&mut self, b: &mut [f64]) -> Result<(), FactorError> {
+        if self.fault == "not transposed" { self.inner.solve(b) } else { self.inner.solve_t(b) }
+    }
+    fn facts(&self) -> FactorFacts {
+        self.inner.facts()
+    }
+}
+
+/// The suite sees each fault.
+#[test]
+fn faults_are_found() {
+    let failures = |fault: &'static str| {
+        let make =
+            move || -> Box<dyn Factors<f64>> { Box::new(Faulty { inner: DenseLu::new(), fault, solves: 0 }) };
+        check::<f64>(&make, &Demands { up_to: 40, ..Demands::default() }).err().unwrap_or_default()
+    };
+    assert_eq!(failures("none"), []);
+    for (fault, demand) in [
+        ("inexact", "solves bands"),
+        ("not transposed", "the transposed solve"),
+        ("one right-hand side", "several right-hand sides"),
+        ("singular matrices pass", "singular matrices"),
+        ("NaN is called singular", "entries that are not finite"),
+        ("history", "the same bits"),
+    ] {
+        let found = failures(fault);
+        assert!(found.iter().any(|f| f.demand.starts_with(demand)), "{fault}: {found:?}");
+    }
+}
