@@ -191,6 +191,8 @@ impl WrongEntry {
 pub enum Remark {
     /// Multipliers grow without limit as the residual falls: no constraint qualification, there may be none.
     Degenerate,
+    /// Where some rows hold exactly there are no multipliers; the solution is one of rows moved by half the tolerance.
+    Relaxed,
     /// A variable grows without limit as the residual falls.
     NotAttained,
     /// Negative curvature at a stationary point that could not be left.
@@ -206,6 +208,7 @@ impl Remark {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Degenerate => "degenerate",
+            Self::Relaxed => "relaxed",
             Self::NotAttained => "not_attained",
             Self::Saddle => "saddle",
             Self::Kink => "kink",
@@ -218,6 +221,9 @@ impl Remark {
         match self {
             Self::Degenerate => {
                 "degenerate: the multipliers grow without limit, no constraint qualification holds"
+            }
+            Self::Relaxed => {
+                "degenerate: no multipliers exist where the constraints hold exactly; it is the solution of constraints within the tolerance"
             }
             Self::NotAttained => "the solution is not attained: a variable runs away",
             Self::Saddle => "a saddle or a maximum: the curvature is negative along some feasible direction",

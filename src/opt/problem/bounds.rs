@@ -97,6 +97,22 @@ impl Bounds {
         }
     }
 
+    /// Moves the first `most` variables onto the bounds whose multipliers are larger than the distance, where that is at most `nearby`
+    /// max(1, |bound|); false: none.
+    pub fn settle(&self, x: &mut [f64], zl: &[f64], zu: &[f64], (most, nearby): (usize, f64)) -> bool {
+        let mut moved = false;
+        let mut settle = |j: usize, bound: f64, z: f64| {
+            let distance = (x[j] - bound).abs();
+            if j < most && distance > 0.0 && distance < z && distance <= nearby * bound.abs().max(1.0) {
+                x[j] = bound;
+                moved = true;
+            }
+        };
+        self.with_lower.iter().for_each(|&j| settle(j, self.lower[j], zl[j]));
+        self.with_upper.iter().for_each(|&j| settle(j, self.upper[j], zu[j]));
+        moved
+    }
+
     /// B(x).
     pub fn barrier(&self, x: &[f64], mu: f64) -> f64 {
         let mut logs = 0.0;
