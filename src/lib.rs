@@ -8,6 +8,7 @@
 
 pub mod adjoint;
 pub mod error;
+pub mod expr;
 pub mod linalg;
 pub mod linsol;
 pub mod nlp;

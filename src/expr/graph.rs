@@ -1,10 +1,12 @@
-//! The expressions of one element or group type as a graph without duplicates.
+//! Expressions as a graph without duplicates: of one element or group type, or of a whole formula.
 //!
 //! All values are doubles: integers are whole numbers, logicals are 0 and 1.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
-use super::{Literals, hs67};
+use super::external::External;
 
 /// Functions of one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -136,15 +138,51 @@ pub(crate) enum Node {
     Binary(Binary, Id, Id),
     /// If the first is true then the second else the third.
     Select(Id, Id, Id),
-    /// Output k of the external function of HS67 at three arguments.
-    Hs67(u32, [Id; 3], Literals),
+    /// An output of a call of an external function.
+    External {
+        call: u32,
+        output: u32,
+    },
+}
+
+/// An external function at arguments.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub function: Arc<dyn External>,
+    pub args: Box<[Id]>,
 }
 
 /// The graph: nodes in topological order.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Graph {
     pub nodes: Vec<Node>,
-    known: HashMap<Node, Id>,
+    pub calls: Vec<Call>,
+    known: HashMap<Node, Id, BuildHasherDefault<WordHasher>>,
+    /// Calls by the function's address and the arguments.
+    known_calls: HashMap<(usize, Box<[Id]>), u32>,
+}
+
+/// Multiplies and folds word by word: keys are a few integers and nobody chooses them against us.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct WordHasher(u64);
+
+impl Hasher for WordHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_u64(u64::from(b)));
+    }
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+    fn write_isize(&mut self, word: isize) {
+        self.write_u64(word as u64);
+    }
+    fn write_u64(&mut self, word: u64) {
+        let product = u128::from(self.0 ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
 }
 
 impl Graph {
@@ -285,10 +323,34 @@ impl Graph {
         }
     }
 
-    /// Output k of HS67's function.
-    pub fn hs67(&mut self, k: u32, x: [Id; 3], literals: Literals) -> Id {
-        debug_assert!((k as usize) < hs67::OUTPUTS);
-        self.add(Node::Hs67(k, x, literals))
+    /// An output of an external function. The same function is the same `Arc`.
+    pub fn external(&mut self, function: &Arc<dyn External>, args: &[Id], output: usize) -> Id {
+        debug_assert!(output < function.outputs() && args.len() == function.arity());
+        let key = (Arc::as_ptr(function).addr(), args.into());
+        let next = self.calls.len() as u32;
+        let call = *self.known_calls.entry(key).or_insert(next);
+        if call == next {
+            self.calls.push(Call { function: Arc::clone(function), args: args.into() });
+        }
+        self.add(Node::External { call, output: output as u32 })
+    }
+
+    /// Calls `f` with every operand of the node.
+    pub fn for_operands(&self, node: Node, mut f: impl FnMut(Id)) {
+        match node {
+            Node::Const(_) | Node::Var(_) | Node::Param(_) => {}
+            Node::Unary(_, a) => f(a),
+            Node::Binary(_, a, b) => {
+                f(a);
+                f(b);
+            }
+            Node::Select(a, b, c) => {
+                f(a);
+                f(b);
+                f(c);
+            }
+            Node::External { call, .. } => self.calls[call as usize].args.iter().for_each(|&a| f(a)),
+        }
     }
 
     /// Writes the node as factor * node' (a constant is factor * nothing).
