@@ -26,6 +26,11 @@ pub(crate) enum Unary {
     Sinh,
     Cosh,
     Tanh,
+    Asinh,
+    Acosh,
+    Atanh,
+    Floor,
+    Ceil,
     /// Toward zero: INT.
     Trunc,
     /// Half away from zero: NINT.
@@ -55,6 +60,11 @@ impl Unary {
             Self::Sinh => a.sinh(),
             Self::Cosh => a.cosh(),
             Self::Tanh => a.tanh(),
+            Self::Asinh => a.asinh(),
+            Self::Acosh => a.acosh(),
+            Self::Atanh => a.atanh(),
+            Self::Floor => a.floor(),
+            Self::Ceil => a.ceil(),
             Self::Trunc => a.trunc(),
             Self::Round => a.round(),
             Self::Single => a as f32 as f64,
@@ -112,7 +122,8 @@ impl Binary {
             Self::Or => truth(a != 0.0 || b != 0.0),
         }
     }
-    fn commutes(self) -> bool {
+    /// f(a, b) = f(b, a), bit by bit.
+    pub fn commutes(self) -> bool {
         matches!(self, Self::Add | Self::Mul | Self::Eq | Self::Ne | Self::And | Self::Or)
     }
 }

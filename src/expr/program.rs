@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::external::External;
 use super::graph::{Binary, Graph, Id, Node, Unary};
+use super::kernels::{map1, map2, with_binary, with_unary};
 
 /// Elements that an instruction treats at once: 1 kB a register, so that the registers of a program stay in the cache.
 pub(crate) const BLOCK: usize = 128;
@@ -280,37 +281,6 @@ impl Others<'_> {
                 &block[..self.len]
             }
         }
-    }
-}
-
-/// Calls `$run!(operation)` with the operation as a constant, so that every loop is compiled on its own.
-macro_rules! with_unary {
-    ($op:expr, $run:ident) => {
-        with_unary!(@ $op, $run, Neg Abs Sqrt Exp Log Log10 Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Trunc Round Single Not)
-    };
-    (@ $op:expr, $run:ident, $($name:ident)*) => {
-        match $op { $(Unary::$name => $run!(Unary::$name)),* }
-    };
-}
-macro_rules! with_binary {
-    ($op:expr, $run:ident) => {
-        with_binary!(@ $op, $run, Add Sub Mul Div Pow Powi Atan2 Mod Sign Max Min Lt Le Eq Ne And Or)
-    };
-    (@ $op:expr, $run:ident, $($name:ident)*) => {
-        match $op { $(Binary::$name => $run!(Binary::$name)),* }
-    };
-}
-
-#[inline(always)]
-fn map1(d: &mut [f64], a: &[f64], f: impl Fn(f64) -> f64) {
-    for (d, a) in d.iter_mut().zip(a) {
-        *d = f(*a);
-    }
-}
-#[inline(always)]
-fn map2(d: &mut [f64], a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) {
-    for ((d, a), b) in d.iter_mut().zip(a).zip(b) {
-        *d = f(*a, *b);
     }
 }
 
