@@ -23,7 +23,7 @@ impl Factor {
         match self {
             Self::One => value,
             Self::Minus => graph.neg(value),
-            Self::By(d) => graph.binary(Binary::Mul, value, d),
+            Self::By(d) => graph.scaled(d, value),
         }
     }
 }
@@ -134,12 +134,12 @@ fn not_below(g: &mut Graph, a: Id, b: Id) -> Id {
 
 /// d op(a, b) / da.
 fn by_left(g: &mut Graph, op: Binary, a: Id, b: Id) -> Option<Factor> {
-    let one = g.constant(1.0);
     Some(Factor::By(match op {
         Binary::Add | Binary::Sub | Binary::Mod => return Some(Factor::One),
         Binary::Mul => b,
-        Binary::Div => g.binary(Binary::Div, one, b),
+        Binary::Div => inverse(g, b),
         Binary::Pow | Binary::Powi => {
+            let one = g.constant(1.0);
             let less = g.binary(Binary::Sub, b, one);
             let power = g.binary(op, a, less);
             g.binary(Binary::Mul, b, power)
@@ -149,6 +149,7 @@ fn by_left(g: &mut Graph, op: Binary, a: Id, b: Id) -> Option<Factor> {
             g.binary(Binary::Div, b, square)
         }
         Binary::Sign => {
+            let one = g.constant(1.0);
             let (own, other) = (sign(g, a), g.binary(Binary::Sign, one, b));
             g.binary(Binary::Mul, own, other)
         }
@@ -160,13 +161,12 @@ fn by_left(g: &mut Graph, op: Binary, a: Id, b: Id) -> Option<Factor> {
 
 /// d op(a, b) / db; r is the node itself.
 fn by_right(g: &mut Graph, op: Binary, a: Id, b: Id, r: Id) -> Option<Factor> {
-    let one = g.constant(1.0);
     Some(Factor::By(match op {
         Binary::Add => return Some(Factor::One),
         Binary::Sub => return Some(Factor::Minus),
         Binary::Mul => a,
         Binary::Div => {
-            let inverse = g.binary(Binary::Div, one, b);
+            let inverse = inverse(g, b);
             let product = g.binary(Binary::Mul, r, inverse);
             g.neg(product)
         }
@@ -189,16 +189,21 @@ fn by_right(g: &mut Graph, op: Binary, a: Id, b: Id, r: Id) -> Option<Factor> {
         }
         // Where the left one counts this one does not.
         Binary::Max => {
-            let left = not_below(g, a, b);
+            let (one, left) = (g.constant(1.0), not_below(g, a, b));
             g.binary(Binary::Sub, one, left)
         }
         Binary::Min => {
-            let left = not_below(g, b, a);
+            let (one, left) = (g.constant(1.0), not_below(g, b, a));
             g.binary(Binary::Sub, one, left)
         }
         Binary::Powi | Binary::Sign => return None,
         Binary::Lt | Binary::Le | Binary::Eq | Binary::Ne | Binary::And | Binary::Or => return None,
     }))
+}
+
+fn inverse(g: &mut Graph, a: Id) -> Id {
+    let one = g.constant(1.0);
+    g.binary(Binary::Div, one, a)
 }
 
 fn sum_of_squares(g: &mut Graph, a: Id, b: Id) -> Id {
@@ -212,6 +217,8 @@ fn sum_of_squares(g: &mut Graph, a: Id, b: Id) -> Id {
 struct Bar {
     value: Id,
     guard: Option<Id>,
+    /// The weight 1 of a root, not a factor that happens to be 1: products with it are left out.
+    unit: bool,
 }
 
 impl Bar {
@@ -231,18 +238,19 @@ impl Bar {
             None => c,
             Some(g) => graph.binary(Binary::And, g, c),
         };
-        Self { value: self.value, guard: Some(guard) }
+        Self { guard: Some(guard), ..self }
     }
     fn plus(self, other: Self, graph: &mut Graph) -> Self {
         if self.guard == other.guard {
-            return Self { value: graph.binary(Binary::Add, self.value, other.value), guard: self.guard };
+            let value = graph.binary(Binary::Add, self.value, other.value);
+            return Self { value, guard: self.guard, unit: false };
         }
         let guard = match (self.guard, other.guard) {
             (Some(a), Some(b)) => Some(graph.binary(Binary::Or, a, b)),
             _ => None,
         };
         let (a, b) = (self.plain(graph), other.plain(graph));
-        Self { value: graph.binary(Binary::Add, a, b), guard }
+        Self { value: graph.binary(Binary::Add, a, b), guard, unit: false }
     }
 }
 
@@ -313,7 +321,7 @@ impl Reverse {
         self.find(graph, roots);
         for &(root, weight) in roots.iter().rev() {
             if self.active[root as usize] && graph.value(weight) != Some(0.0) {
-                self.add(root, Bar { value: weight, guard: None });
+                self.add(root, Bar { value: weight, guard: None, unit: graph.value(weight) == Some(1.0) });
             }
         }
         let mut out = Vec::new();
@@ -379,9 +387,13 @@ impl Reverse {
         let active = &self.active;
         partials(graph, id, &|o| active[o as usize], &mut list);
         for &(operand, factor) in &list {
-            let value = factor.times(graph, bar.value);
+            let value = match factor {
+                Factor::By(d) if bar.unit => d,
+                _ => factor.times(graph, bar.value),
+            };
             if graph.value(value) != Some(0.0) {
-                self.add(operand, Bar { value, guard: bar.guard });
+                let unit = bar.unit && factor == Factor::One;
+                self.add(operand, Bar { value, guard: bar.guard, unit });
             }
         }
         self.partials = list;

@@ -3,7 +3,7 @@
 //! All values are doubles: integers are whole numbers, logicals are 0 and 1.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::external::External;
@@ -168,9 +168,52 @@ pub(crate) struct Call {
 pub(crate) struct Graph {
     pub nodes: Vec<Node>,
     pub calls: Vec<Call>,
-    known: HashMap<Node, Id, BuildHasherDefault<WordHasher>>,
+    known: Index,
     /// Calls by the function's address and the arguments.
     known_calls: HashMap<(usize, Box<[Id]>), u32>,
+}
+
+/// Numbers of nodes by hash: an open table of (hash, number), which is what large graphs spend their time and memory on.
+#[derive(Debug, Default, Clone)]
+struct Index {
+    slots: Vec<(u32, Id)>,
+    len: usize,
+}
+
+impl Index {
+    const EMPTY: (u32, Id) = (0, Id::MAX);
+
+    /// The number that `is` accepts, or `next`, which is then entered.
+    fn find(&mut self, hash: u32, is: impl Fn(Id) -> bool, next: Id) -> Id {
+        if 2 * self.len >= self.slots.len() {
+            self.grow();
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            match self.slots[at] {
+                Self::EMPTY => {
+                    self.slots[at] = (hash, next);
+                    self.len += 1;
+                    return next;
+                }
+                (h, id) if h == hash && is(id) => return id,
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    fn grow(&mut self) {
+        let size = (2 * self.slots.len()).max(64);
+        let old = std::mem::replace(&mut self.slots, vec![Self::EMPTY; size]);
+        for entry in old.into_iter().filter(|&e| e != Self::EMPTY) {
+            let mut at = entry.0 as usize & (size - 1);
+            while self.slots[at] != Self::EMPTY {
+                at = (at + 1) & (size - 1);
+            }
+            self.slots[at] = entry;
+        }
+    }
 }
 
 /// Multiplies and folds word by word: keys are a few integers and nobody chooses them against us.
@@ -200,7 +243,10 @@ impl Graph {
     /// The node, which may be there already.
     pub fn add(&mut self, node: Node) -> Id {
         let next = self.nodes.len() as Id;
-        let id = *self.known.entry(node).or_insert(next);
+        let mut hasher = WordHasher::default();
+        node.hash(&mut hasher);
+        let nodes = &self.nodes;
+        let id = self.known.find(hasher.finish() as u32, |id| nodes[id as usize] == node, next);
         if id == next {
             self.nodes.push(node);
         }
@@ -287,6 +333,17 @@ impl Graph {
         }
         let (a, b) = if op.commutes() && a > b { (b, a) } else { (a, b) };
         self.add(Node::Binary(op, a, b))
+    }
+
+    /// a b, kept as a product where one of the two is the constant 1 or -1: the terms of a formula with a table of factors have equal
+    /// shapes then, and run together.
+    pub fn scaled(&mut self, a: Id, b: Id) -> Id {
+        match (self.value(a), self.value(b)) {
+            (Some(1.0 | -1.0), None) | (None, Some(1.0 | -1.0)) => {
+                self.add(Node::Binary(Binary::Mul, a.min(b), a.max(b)))
+            }
+            _ => self.binary(Binary::Mul, a, b),
+        }
     }
 
     fn negative(&mut self, op: Binary, a: Id, b: Id) -> Id {

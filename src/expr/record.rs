@@ -174,7 +174,10 @@ impl Var {
     }
 
     fn with(self, op: Binary, other: Self) -> Self {
-        write(&[self, other], |g| g.binary(op, self.id, other.id))
+        write(&[self, other], |g| match op {
+            Binary::Mul => g.scaled(self.id, other.id),
+            _ => g.binary(op, self.id, other.id),
+        })
     }
     /// 1 / x.
     #[must_use]
