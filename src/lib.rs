@@ -7,7 +7,9 @@
 #![warn(missing_docs)]
 
 pub mod adjoint;
+pub mod diff;
 pub mod error;
+pub mod expr;
 pub mod linalg;
 pub mod linsol;
 pub mod nlp;

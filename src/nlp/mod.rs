@@ -3,11 +3,11 @@
 pub mod check;
 mod closure;
 mod closure_problem;
-pub(crate) mod coloring;
 pub(crate) mod differences;
 pub mod solution;
 mod steps;
 
+pub(crate) use crate::diff::colour as coloring;
 pub use closure::Problem;
 pub use closure_problem::ClosureProblem;
 
