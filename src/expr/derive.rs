@@ -337,6 +337,15 @@ impl Reverse {
         out
     }
 
+    /// Places in `wrt` of what the root depends on, ascending, and the number of nodes between.
+    pub fn below(&mut self, graph: &Graph, root: Id) -> (Vec<u32>, usize) {
+        self.find(graph, &[(root, root)]);
+        let mut places: Vec<u32> =
+            self.found.iter().map(|&id| self.place[id as usize]).filter(|&p| p != NONE).collect();
+        places.sort_unstable();
+        (places, self.found.len())
+    }
+
     /// The active nodes below the roots, users before operands.
     fn find(&mut self, graph: &Graph, roots: &[(Id, Id)]) {
         self.found.clear();

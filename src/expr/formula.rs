@@ -84,12 +84,26 @@ impl Layout {
     }
 }
 
-/// The Jacobian: by rows, entries in the order of the columns, then dy/dt.
-#[derive(Debug, Clone)]
+/// The Jacobian by rows, entries in the order of the columns, and dy/dt.
+#[derive(Debug, Clone, Default)]
 struct Jacobian {
     columns: Ragged<u32>,
-    program: LaneProgram,
+    entries: Entries,
 }
+
+/// How the entries are computed.
+#[derive(Debug, Clone)]
+enum Entries {
+    /// All of them, then dy/dt, by a program of their own.
+    Program(LaneProgram),
+    /// Column by column by Jacobian-vector products: (row, place of the entry) of each column; directions and products.
+    Products { rows: Ragged<(u32, u32)>, x: Vec<f64>, y_dot: Vec<f64> },
+}
+
+/// A program for all entries is made where a row depends on few of the graph's nodes, or all rows on few altogether: its size is their
+/// sum. Rows that share most of their nodes, as outputs of a large network do, are better off with products.
+const NODES: usize = 20_000;
+const TIMES: usize = 4;
 
 /// A recorded formula (see [`record`](super::record)). Each derivative is compiled when it is first asked for; calls after that do not
 /// allocate. The same point gives the same bits. Where a value is not finite it is returned as it is.
@@ -123,6 +137,12 @@ fn mask(d: &Directions<'_>) -> usize {
 /// The roots that are not structurally zero.
 fn present(roots: &[Option<Id>]) -> Vec<(u32, Id)> {
     roots.iter().enumerate().filter_map(|(k, id)| id.map(|id| (k as u32, id))).collect()
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self::Program(LaneProgram::default())
+    }
 }
 
 impl Recorded {
@@ -245,43 +265,85 @@ impl Recorded {
 
     /// Columns of each row of dy/dx that are not structurally zero, ascending.
     pub fn jacobian_pattern(&mut self) -> &Ragged<u32> {
-        &self.jacobian_program().0.columns
+        if self.jacobian.is_none() {
+            self.jacobian = Some(self.new_jacobian());
+        }
+        &self.jacobian.get_or_insert_default().columns
     }
 
     /// values <- dy/dx in the order of the pattern, dt <- dy/dt.
     pub fn jacobian(&mut self, at: Point<'_>, values: &mut [f64], dt: &mut [f64]) {
-        let layout = self.layout;
-        let (jacobian, room) = self.jacobian_program();
-        load(layout, room, at);
-        jacobian.program.run_early(room);
-        let entries = jacobian.columns.items.len();
+        let (layout, entries) = (self.layout, self.jacobian_pattern().items.len());
         assert_eq!((values.len(), dt.len()), (entries, layout.m), "lengths of the Jacobian and dy/dt");
-        let [first, second] = &jacobian.program.results;
-        first.write::<1>(&room.places, 0, values);
-        second.write::<1>(&room.places, 0, dt);
+        if let Some(Jacobian { entries: Entries::Program(program), .. }) = &self.jacobian {
+            load(layout, &mut self.room, at);
+            program.run_early(&mut self.room);
+            let [first, second] = &program.results;
+            first.write::<1>(&self.room.places, 0, values);
+            second.write::<1>(&self.room.places, 0, dt);
+            return;
+        }
+        // Taken out while products are computed.
+        let mut jacobian = self.jacobian.take().unwrap_or_default();
+        if let Entries::Products { rows, x, y_dot } = &mut jacobian.entries {
+            self.columns(at, rows, x, y_dot, values);
+            self.jvp(at, &Directions { count: 1, t: &[1.0], ..Directions::default() }, dt);
+        }
+        self.jacobian = Some(jacobian);
     }
 
-    fn jacobian_program(&mut self) -> (&Jacobian, &mut Room) {
-        let (graph, outputs, layout, room) = (&mut self.graph, &self.outputs, self.layout, &mut self.room);
-        let jacobian = self.jacobian.get_or_insert_with(|| {
-            let mut columns = Ragged::default();
-            let wrt: Vec<Id> = (0..layout.n).map(|k| graph.add(Node::Var(k as u32))).collect();
-            let one = graph.constant(1.0);
-            let mut sweeps = Reverse::new(graph, &wrt);
-            let mut roots = Vec::new();
-            for &y in outputs {
-                for (column, id) in sweeps.sweep(graph, &[(y, one)]) {
-                    roots.push(Some(id));
-                    columns.items.push(column);
+    /// All columns, several at once.
+    fn columns(
+        &mut self,
+        at: Point<'_>,
+        rows: &Ragged<(u32, u32)>,
+        x: &mut [f64],
+        y_dot: &mut [f64],
+        values: &mut [f64],
+    ) {
+        let Layout { n, m, .. } = self.layout;
+        for first in (0..n).step_by(WIDE) {
+            let count = WIDE.min(n - first);
+            x.fill(0.0);
+            (0..count).for_each(|i| x[i * n + first + i] = 1.0);
+            let d = Directions { count, x: &x[..count * n], ..Directions::default() };
+            self.jvp(at, &d, &mut y_dot[..count * m]);
+            for i in 0..count {
+                for &(row, place) in rows.get(first + i) {
+                    values[place as usize] = y_dot[i * m + row as usize];
                 }
-                columns.start.push(columns.items.len());
             }
-            let t = graph.add(Node::Var(layout.t() as u32));
-            roots.extend(along(graph, outputs, &[(t, one)]));
-            let program = compile(graph, layout, &present(&roots), columns.items.len(), room);
-            Jacobian { columns, program }
-        });
-        (jacobian, room)
+        }
+    }
+
+    fn new_jacobian(&mut self) -> Jacobian {
+        let (graph, outputs, layout) = (&mut self.graph, &self.outputs, self.layout);
+        let wrt: Vec<Id> = (0..layout.n).map(|k| graph.add(Node::Var(k as u32))).collect();
+        let mut sweeps = Reverse::new(graph, &wrt);
+        let (mut columns, mut nodes) = (Ragged::default(), 0);
+        for &y in outputs {
+            let (row, below) = sweeps.below(graph, y);
+            columns.items.extend(row);
+            columns.start.push(columns.items.len());
+            nodes += below;
+        }
+        if nodes > NODES.max(TIMES * graph.nodes.len()) {
+            let entries = products(&columns, layout);
+            return Jacobian { columns, entries };
+        }
+        let mut columns = Ragged::default();
+        let (one, mut roots) = (graph.constant(1.0), Vec::new());
+        for &y in outputs {
+            for (column, id) in sweeps.sweep(graph, &[(y, one)]) {
+                roots.push(Some(id));
+                columns.items.push(column);
+            }
+            columns.start.push(columns.items.len());
+        }
+        let t = graph.add(Node::Var(layout.t() as u32));
+        roots.extend(along(graph, outputs, &[(t, one)]));
+        let program = compile(graph, layout, &present(&roots), columns.items.len(), &mut self.room);
+        Jacobian { columns, entries: Entries::Program(program) }
     }
 
     /// Nodes of the vector-Jacobian product.
@@ -313,6 +375,23 @@ impl Recorded {
         add(3, l.m, &|k| var(l.w() + k), l.w_dot());
         dots
     }
+}
+
+/// Entries by products: the pattern by columns.
+fn products(columns: &Ragged<u32>, l: Layout) -> Entries {
+    let mut lists: Vec<Vec<(u32, u32)>> = vec![Vec::new(); l.n];
+    for row in 0..columns.len() {
+        for (k, &column) in columns.get(row).iter().enumerate() {
+            lists[column as usize].push((row as u32, (columns.start[row] + k) as u32));
+        }
+    }
+    let mut rows = Ragged::default();
+    for list in lists {
+        rows.items.extend(list);
+        rows.start.push(rows.items.len());
+    }
+    let count = WIDE.min(l.n);
+    Entries::Products { rows, x: vec![0.0; count * l.n], y_dot: vec![0.0; count * l.m] }
 }
 
 /// The first `split` results and the others are apart.

@@ -60,8 +60,24 @@ fn irregular() -> Case {
     Case { name: "irregular", f: f.unwrap(), t: 0.3, x: vec![0.4, -0.3, 0.7], p: vec![0.6, -0.2, 0.9] }
 }
 
+/// Two layers, all of whose outputs depend on all of it: the Jacobian is computed by products.
+fn wide_network() -> Case {
+    let layer = |x: &[Var], p: &[Var], outputs: usize| -> Vec<Var> {
+        let n = x.len();
+        let neuron = |j: usize| (0..n).fold(p[j], |sum, k| sum + p[outputs + n * j + k] * x[k]).tanh();
+        (0..outputs).map(neuron).collect()
+    };
+    let f = record_map(Sizes { inputs: 15, outputs: 40, params: 2280 }, |t, y, p, dy| {
+        let hidden = layer(y, p, 40);
+        dy.copy_from_slice(&layer(&hidden, &p[640..], 40));
+        dy[3] += t * t;
+    });
+    let p = numbers(2280, 0.2).iter().map(|p| 0.3 * p).collect();
+    Case { name: "wide network", f: f.unwrap(), t: 0.3, x: numbers(15, 0.1), p }
+}
+
 fn cases() -> Vec<Case> {
-    vec![network(), diffusion(1), diffusion(2), diffusion(23), diffusion(300), irregular()]
+    vec![network(), diffusion(1), diffusion(2), diffusion(23), diffusion(300), irregular(), wide_network()]
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -175,6 +191,9 @@ fn jacobians() {
         f.jvp(c.at(), &Directions { count: 1, t: &[1.0], ..Directions::default() }, &mut by_t);
         (0..s.outputs).for_each(|k| near(dt[k], by_t[k], 1e-14, &format!("{} dt {k}", c.name)));
     }
+    let mut f = wide_network().f;
+    f.jacobian_pattern();
+    assert!(matches!(f.jacobian, Some(Jacobian { entries: Entries::Products { .. }, .. })));
     let mut f = diffusion(23).f;
     let band: Vec<u32> = (0..23u32).flat_map(|i| i.saturating_sub(1)..(i + 2).min(23)).collect();
     assert_eq!(f.jacobian_pattern().items, band);
@@ -263,7 +282,10 @@ fn equal_cells_are_lanes() {
         f.value(at, &mut y);
         f.vjp(at, &numbers(n, 0.7), &mut y, &mut p_bar);
         f.jacobian_pattern();
-        let programs = [f.value.as_ref(), f.vjp.as_ref(), f.jacobian.as_ref().map(|j| &j.program)];
+        let Some(Jacobian { entries: Entries::Program(jacobian), .. }) = &f.jacobian else {
+            panic!("by products")
+        };
+        let programs = [f.value.as_ref(), f.vjp.as_ref(), Some(jacobian)];
         let programs: Vec<&LaneProgram> = programs.into_iter().flatten().collect();
         let instructions: usize = programs.iter().map(|p| p.early.len()).sum();
         (instructions, f.graph.nodes.len())
