@@ -5,6 +5,7 @@ use super::graph::{Graph, Id, Node};
 use super::lanes::{LaneProgram, Room, WIDE};
 use super::parts::Ragged;
 use super::shapes::{self, Inputs};
+use crate::diff::colour::Columns;
 
 /// Lengths of x, y and p.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +97,17 @@ struct Jacobian {
 enum Entries {
     /// All of them, then dy/dt, by a program of their own.
     Program(LaneProgram),
-    /// Column by column by Jacobian-vector products: (row, place of the entry) of each column; directions and products.
-    Products { rows: Ragged<(u32, u32)>, x: Vec<f64>, y_dot: Vec<f64> },
+    /// By Jacobian-vector products, columns that share no row along one direction.
+    Products(Box<Products>),
+}
+
+#[derive(Debug, Clone)]
+struct Products {
+    groups: Vec<Vec<usize>>,
+    /// (row, place of the entry) of each column.
+    rows: Ragged<(u32, u32)>,
+    directions: Vec<f64>,
+    y_dot: Vec<f64>,
 }
 
 /// A program for all entries is made where a row depends on few of the graph's nodes, or all rows on few altogether: its size is their
@@ -285,31 +295,27 @@ impl Recorded {
         }
         // Taken out while products are computed.
         let mut jacobian = self.jacobian.take().unwrap_or_default();
-        if let Entries::Products { rows, x, y_dot } = &mut jacobian.entries {
-            self.columns(at, rows, x, y_dot, values);
+        if let Entries::Products(products) = &mut jacobian.entries {
+            self.columns(at, products, values);
             self.jvp(at, &Directions { count: 1, t: &[1.0], ..Directions::default() }, dt);
         }
         self.jacobian = Some(jacobian);
     }
 
-    /// All columns, several at once.
-    fn columns(
-        &mut self,
-        at: Point<'_>,
-        rows: &Ragged<(u32, u32)>,
-        x: &mut [f64],
-        y_dot: &mut [f64],
-        values: &mut [f64],
-    ) {
+    /// All columns, several groups at once.
+    fn columns(&mut self, at: Point<'_>, products: &mut Products, values: &mut [f64]) {
         let Layout { n, m, .. } = self.layout;
-        for first in (0..n).step_by(WIDE) {
-            let count = WIDE.min(n - first);
-            x.fill(0.0);
-            (0..count).for_each(|i| x[i * n + first + i] = 1.0);
-            let d = Directions { count, x: &x[..count * n], ..Directions::default() };
+        let Products { groups, rows, directions, y_dot } = products;
+        for groups in groups.chunks(WIDE) {
+            let count = groups.len();
+            directions.fill(0.0);
+            for (i, group) in groups.iter().enumerate() {
+                group.iter().for_each(|&column| directions[i * n + column] = 1.0);
+            }
+            let d = Directions { count, x: &directions[..count * n], ..Directions::default() };
             self.jvp(at, &d, &mut y_dot[..count * m]);
-            for i in 0..count {
-                for &(row, place) in rows.get(first + i) {
+            for (i, &column) in groups.iter().enumerate().flat_map(|(i, g)| g.iter().map(move |c| (i, c))) {
+                for &(row, place) in rows.get(column) {
                     values[place as usize] = y_dot[i * m + row as usize];
                 }
             }
@@ -390,8 +396,11 @@ fn products(columns: &Ragged<u32>, l: Layout) -> Entries {
         rows.items.extend(list);
         rows.start.push(rows.items.len());
     }
-    let count = WIDE.min(l.n);
-    Entries::Products { rows, x: vec![0.0; count * l.n], y_dot: vec![0.0; count * l.m] }
+    let entries = (0..columns.len()).flat_map(|row| columns.get(row).iter().map(move |&c| (row, c as usize)));
+    let groups = Columns::new(l.n, entries).groups;
+    let count = WIDE.min(groups.len());
+    let (directions, y_dot) = (vec![0.0; count * l.n], vec![0.0; count * l.m]);
+    Entries::Products(Box::new(Products { groups, rows, directions, y_dot }))
 }
 
 /// The first `split` results and the others are apart.

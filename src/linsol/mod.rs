@@ -3,6 +3,7 @@
 mod choose;
 mod common;
 pub mod conformance;
+pub mod factors;
 mod kind;
 mod krylov;
 mod ldl;
@@ -159,4 +160,6 @@ pub trait LinearSolver {
         accuracy: Accuracy,
         stop: &StopToken,
     ) -> Result<Solved, LinSolError>;
+    /// What earlier matrices taught is of no use for the next: pivot thresholds, scaling, bases. The analysis of the pattern stays.
+    fn forget(&mut self) {}
 }

@@ -1,24 +1,24 @@
 //! Which methods are tried on which problems, in which order, from which starts: the tables below. A row that gives up hands over to the
 //! next; the best end counts.
 
+mod relaxed;
+mod starts;
+
 use std::fmt;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-
-use super::budget::Over;
-use super::hessian;
-use super::iterate::{Point, Residuals};
-use super::kkt::Regularization;
-use super::methods::{
-    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton, With,
-    resume, run,
-};
-use super::options::{HessianModel, Method, Options};
-use super::phase::{PhaseEnd, Solve, estimate_multipliers, over};
-use super::problem::{BadEvaluation, FirstPoint, Form, WARM_PUSH};
-use super::verdict;
 use crate::linalg::norm2;
+use crate::opt::budget::Over;
+use crate::opt::hessian;
+use crate::opt::iterate::{Point, Residuals};
+use crate::opt::kkt::Regularization;
+use crate::opt::methods::{
+    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton,
+    PredictorCorrector, With, resume, run,
+};
+use crate::opt::options::{HessianModel, Method, Options};
+use crate::opt::phase::{PhaseEnd, Solve, estimate_multipliers, over};
+use crate::opt::problem::{BadEvaluation, FirstPoint, Form, WARM_PUSH};
+use crate::opt::verdict;
 use crate::report::WrongEntry;
 
 /// What minimizes.
@@ -28,6 +28,8 @@ enum Kind {
     Newton,
     Interior,
     Augmented,
+    /// For linear and convex quadratic programs.
+    Predictor,
 }
 
 /// Where a row starts.
@@ -39,30 +41,31 @@ enum From {
 }
 
 /// A way to solve the problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Row {
     method: Kind,
     /// The violation is minimized first.
     violation_first: bool,
     with: With,
     from: From,
-    /// Iterations without halving the residual after which another row is tried, if there is one.
-    patience: u64,
+    /// Work without progress, in iterations of one factorization, after which another row is tried, if there is one.
+    patience: f64,
 }
 
 const PLAIN: With = With { relative_shift: false, keep_delta: false };
 const RELATIVE_SHIFT: With = With { relative_shift: true, ..PLAIN };
 const KEEP_DELTA: With = With { keep_delta: true, ..PLAIN };
 
-const fn row(method: Kind, violation_first: bool, with: With, patience: u64) -> Row {
+const fn row(method: Kind, violation_first: bool, with: With, patience: f64) -> Row {
     Row { method, violation_first, with, from: From::Given, patience }
 }
 
-const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100);
-const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 300);
-const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 300);
-const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 300);
-const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 300);
+const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100.0);
+const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 300.0);
+const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 300.0);
+const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 300.0);
+const PREDICTOR: Row = row(Kind::Predictor, false, PLAIN, 50.0);
+const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 300.0);
 
 /// No constraints, no bounds.
 const FREE: &[Row] = &[NEWTON, Row { with: RELATIVE_SHIFT, ..NEWTON }];
@@ -70,39 +73,37 @@ const FREE: &[Row] = &[NEWTON, Row { with: RELATIVE_SHIFT, ..NEWTON }];
 const BOUNDED: &[Row] =
     &[INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
 /// Equality constraints, not more than unknowns, no bounds.
-const EQUALITIES: &[Row] = &[NEWTON, INTERIOR, VIOLATION_THEN_NEWTON, AUGMENTED];
+const EQUALITIES: &[Row] = &[INTERIOR, NEWTON, VIOLATION_THEN_NEWTON, AUGMENTED];
 /// The same with learned second derivatives: the gradient of the exact augmented Lagrangian needs the true ones.
 const LEARNED: &[Row] = &[INTERIOR, AUGMENTED];
 const LEARNED_OVERDETERMINED: &[Row] = &[VIOLATION_THEN_INTERIOR, AUGMENTED];
 /// Constraints and bounds, or inequalities.
 const GENERAL: &[Row] =
     &[INTERIOR, AUGMENTED, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
+/// Linear and quadratic programs with bounds or inequalities; the first row gives up where they are not convex.
+const QUADRATIC: &[Row] = &[
+    PREDICTOR,
+    INTERIOR,
+    AUGMENTED,
+    Row { with: RELATIVE_SHIFT, ..INTERIOR },
+    Row { with: KEEP_DELTA, ..INTERIOR },
+];
+const QUADRATIC_BOUNDED: &[Row] =
+    &[PREDICTOR, INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
 /// More equations than unknowns begin with their violation.
 const OVERDETERMINED: &[Row] = &[VIOLATION_THEN_NEWTON];
 const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
 
-/// Iterations of a row in the first round, and growth of iterations and patience from round to round. A row that is slow is paused, and gone
+/// Work of a row in the first round, in iterations of one factorization, and growth of work and patience from round to round. A row that is slow is paused, and gone
 /// on with after the others: the total is at most a few times that of the best row, whichever that is (Luby, Sinclair, Zuckerman 1993).
-const SHARE: u64 = 2000;
-const ROUND_GROWTH: u64 = 4;
+const SHARE: f64 = 2000.0;
+const ROUND_GROWTH: f64 = 4.0;
+/// Variables so near a bound, relative to max(1, |bound|), may be moved onto it.
+const NEARBY: f64 = 1e-6;
 /// Multipliers above this are not used as a start.
 const LARGEST_MULTIPLIER: f64 = 1e3;
 /// Fewer iterations than these are one row's.
 const SHORT_LIMIT: u64 = 600;
-/// A violation is less than another below this share of it.
-const LESS: f64 = 1.0 - 1e-6;
-
-/// Iterations of one start at random.
-const LENGTH: u64 = 100;
-/// Iterations times (n + m) that are granted to small systems.
-const WORK: usize = 10_000;
-/// Starts that end at the least violation known, after which no more are tried.
-const AGREEING: usize = 4;
-/// Half-widths of the box around the start, relative to max(1, |x0_j|).
-const RADII: [f64; 2] = [1.0, 10.0];
-/// Equations per unknown above which a system is taken for a data fit, which has no feasible point to look for.
-const FIT: usize = 2;
-
 /// The rows of a problem, but for its other starts.
 fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
     let (n, m, bounded) = (form.n, form.m, form.bounds.count() > 0);
@@ -110,8 +111,17 @@ fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
         Method::InteriorPoint if m > n => &[VIOLATION_THEN_INTERIOR],
         Method::InteriorPoint => &[INTERIOR],
         Method::AugmentedLagrangian => &[AUGMENTED],
+        Method::PredictorCorrector if m > n => &[VIOLATION_THEN_INTERIOR],
+        Method::PredictorCorrector => &[PREDICTOR, INTERIOR],
         Method::SketchedNewton if m > n => OVERDETERMINED,
         Method::SketchedNewton if m > 0 => &[NEWTON, VIOLATION_THEN_NEWTON],
+        _ if form.quadratic && bounded && m <= n && !learned => {
+            if m > 0 {
+                QUADRATIC
+            } else {
+                QUADRATIC_BOUNDED
+            }
+        }
         _ if m == 0 => {
             if bounded {
                 BOUNDED
@@ -155,6 +165,7 @@ fn describe(row: &Row, m: usize) -> &'static str {
         }
         (Kind::Interior, false) => "primal-dual interior point with a filter",
         (Kind::Augmented, _) => "augmented Lagrangian with a barrier",
+        (Kind::Predictor, _) => "predictor-corrector",
     }
 }
 
@@ -215,6 +226,7 @@ struct Methods {
     newton: Option<Newton>,
     interior: Option<InteriorPoint>,
     augmented: Option<AugmentedLagrangian>,
+    predictor: Option<PredictorCorrector>,
     least_violation: Option<LeastViolation>,
 }
 
@@ -225,6 +237,7 @@ impl Methods {
             Kind::Newton => self.newton.as_mut().map(|m| m as _),
             Kind::Interior => self.interior.as_mut().map(|m| m as _),
             Kind::Augmented => self.augmented.as_mut().map(|m| m as _),
+            Kind::Predictor => self.predictor.as_mut().map(|m| m as _),
         }
     }
 
@@ -245,6 +258,11 @@ impl Methods {
             Kind::Augmented => {
                 let method = self.augmented.get_or_insert_with(|| AugmentedLagrangian::new(form, with, warm));
                 method.renew(with, warm);
+                method
+            }
+            Kind::Predictor => {
+                let method = self.predictor.get_or_insert_with(|| PredictorCorrector::new(form, warm));
+                method.renew(warm);
                 method
             }
         }
@@ -277,6 +295,8 @@ pub(super) struct Search {
     paused: Vec<Paused>,
     /// The row that ran last was minimizing the violation.
     in_violation: bool,
+    /// |c~| of the start.
+    start_violation: f64,
     /// The row that ran last, or that found the certificate.
     answer: Answer,
     /// A second derivative of the problem that is wrong, in standard variables and original scale.
@@ -293,6 +313,7 @@ impl Search {
             methods: Methods::default(),
             paused: Vec::new(),
             in_violation: false,
+            start_violation: 0.0,
             answer: Answer::Nothing,
             wrong_entry: None,
         }
@@ -309,6 +330,7 @@ impl Search {
             self.rows.extend(others.map(|k| Row { from: From::Problem(k), ..first[0] }));
         }
         self.warm = !self.first.z.is_empty();
+        self.start_violation = norm2(&s.at.current.c);
         self.forget();
     }
 
@@ -360,9 +382,18 @@ impl Search {
         }
     }
 
+    /// The best end of the rows; a solution of theirs lies on its bounds.
+    pub fn run(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+        let end = self.run_rows(s);
+        if end == PhaseEnd::Solved {
+            settle_on_bounds(s);
+        }
+        end
+    }
+
     /// One row after the other from the start until one ends well, or two find the same least violation. If none ends well, the first
     /// certificate counts, also where a limit ended a later row that had come no nearer to feasibility, or else the last end.
-    pub fn run(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+    fn run_rows(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
         self.begin_solve(s);
         if self.warm
             && let Some(end) = self.run_warm(s)
@@ -373,19 +404,29 @@ impl Search {
         for round in 0.. {
             let mut k = 0;
             while k < self.rows.len() {
-                let Some(end) = self.run_in_round(s, k, round) else {
+                let Some(mut end) = self.run_in_round(s, k, round) else {
                     k += 1;
                     continue;
                 };
+                if round == 0 && self.is_paused(k) && over(s).is_none() && verdict::is_hopeless(s) {
+                    // Then no other row comes further, but this one may.
+                    end = self.run_in_round(s, k, 1).unwrap_or(end);
+                }
                 if end == PhaseEnd::Stationary {
                     return self.other_starts(s, Certified::keep(s));
+                }
+                if end == PhaseEnd::Infeasible {
+                    return self.least_violation(s);
                 }
                 if !gave_up(&end) {
                     return end;
                 }
                 last = end;
-                if over(s).is_some() || verdict::is_hopeless(s) {
+                if over(s).is_some() {
                     return last;
+                }
+                if verdict::is_hopeless(s) {
+                    return self.relaxed(s).unwrap_or(last);
                 }
                 let warm = usize::from(!self.first.z.is_empty());
                 if round == 0 && k < warm {
@@ -403,8 +444,12 @@ impl Search {
         last
     }
 
+    fn is_paused(&self, k: usize) -> bool {
+        self.paused.iter().any(|p| p.k == k)
+    }
+
     /// Begins a row, or goes on with it where it was paused; `None`: it has ended, or cannot begin.
-    fn run_in_round(&mut self, s: &mut Solve<'_>, k: usize, round: u32) -> Option<PhaseEnd> {
+    fn run_in_round(&mut self, s: &mut Solve<'_>, k: usize, round: i32) -> Option<PhaseEnd> {
         let row = self.rows[k];
         let paused = self.paused.iter().position(|p| p.k == k).map(|at| self.paused.remove(at));
         match &paused {
@@ -510,86 +555,51 @@ impl Search {
         true
     }
 
-    /// Iterations and patience of a row in a round; the last one left has what is left.
-    fn grant(&self, s: &mut Solve<'_>, row: &Row, round: u32, alone: bool) {
-        let most = s.options.max_iterations;
-        let growth = ROUND_GROWTH.saturating_pow(round);
+    /// Work and patience of a row in a round; the last one left has what is left.
+    fn grant(&self, s: &mut Solve<'_>, row: &Row, round: i32, alone: bool) {
         // Short limits leave no room for another row.
-        if alone || most < SHORT_LIMIT {
-            return s.budget.begin_attempt(most, u64::MAX);
+        if alone || s.options.max_iterations < SHORT_LIMIT {
+            return s.budget.begin_attempt(f64::INFINITY, f64::INFINITY);
         }
         // Without constraints and bounds it is the objective that tells progress, and in data fits the least squares, along a valley for long.
         let form = &*s.problem.form;
         let measured = (form.m > 0 || form.bounds.count() > 0) && form.m <= form.n;
-        let patience = if measured { row.patience.saturating_mul(growth) } else { u64::MAX };
-        let limit = s.budget.iteration.saturating_add(SHARE.saturating_mul(growth)).min(most);
-        s.budget.begin_attempt(limit, patience);
+        // Another start of a fit helps few.
+        let growth = ROUND_GROWTH.powi(round + i32::from(form.m > form.n));
+        s.budget.begin_attempt(SHARE * growth, if measured { row.patience * growth } else { f64::INFINITY });
     }
 
-    /// Looks for a feasible point from other starts where all that was found is a least violation; without success that counts.
-    ///
-    /// Start k is drawn uniformly from max(l_j, x0_j - r_k s_j) <= x_j <= min(u_j, x0_j + r_k s_j), s_j = max(1, |x0_j|), r_k = 1, 10, 1, 10, ...
-    /// and its violation is minimized. A start costs at most `LENGTH` iterations, as those that succeed are short (Luby, Sinclair, Zuckerman
-    /// 1993: restarts pay where run lengths have a heavy tail), and all together as many as were used before, or those that small systems have
-    /// for nothing. They end early where the same least violation is found again and again.
-    fn other_starts(&mut self, s: &mut Solve<'_>, mut least: Certified) -> PhaseEnd {
-        if let Some(end) = self.search_starts(s, &mut least) {
-            return end;
+    /// There is no feasible point, as the current one shows: the least violation from the start is what remains to be found.
+    fn least_violation(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+        let shown = Certified::keep(s);
+        s.judge.contradiction = true;
+        let form = &*s.problem.form;
+        let phase = self.methods.least_violation.get_or_insert_with(|| LeastViolation::new(form));
+        phase.renew();
+        phase.set_goal(Goal { violation: s.options.tolerance, filter: None });
+        if restart(s, &self.first.x).is_ok() && run(phase, s) == PhaseEnd::Stationary {
+            return PhaseEnd::Stationary;
         }
-        least.restore(s);
-        PhaseEnd::Stationary
-    }
-
-    /// `None`: no feasible point found.
-    fn search_starts(&mut self, s: &mut Solve<'_>, least: &mut Certified) -> Option<PhaseEnd> {
-        let (n, m) = (s.problem.form.n, s.problem.form.m);
-        let options = s.options;
-        if options.method != Method::Auto || !self.first.z.is_empty() || m > FIT * n {
-            return None;
-        }
-        let row = Row { violation_first: true, with: PLAIN, from: From::Given, ..self.rows[0] };
-        let granted = s.budget.iteration.max((WORK / (n + m)) as u64);
-        let end_of_budget = options.max_iterations.min(s.budget.iteration + granted);
-        let origin = self.first.x.clone();
-        let mut rng = StdRng::seed_from_u64(options.seed);
-        let mut agreeing = 0;
-        for k in 0..options.restarts {
-            if s.budget.iteration >= end_of_budget || agreeing >= AGREEING {
-                break;
-            }
-            draw_start(s.problem.form, &origin, RADII[k % RADII.len()], &mut rng, &mut self.first.x);
-            s.watch.note(format_args!("start {} at random: {}", k + 1, describe(&row, m)));
-            if restart(s, &self.first.x).is_err() {
-                continue;
-            }
-            s.budget.begin_attempt(end_of_budget.min(s.budget.iteration + LENGTH), u64::MAX);
-            let end = self.run_row(s, &row);
-            s.budget.end_attempt();
-            if end == PhaseEnd::Stationary {
-                let (known, now) = (norm2(&least.current.c), norm2(&s.at.current.c));
-                if now < LESS * known {
-                    *least = Certified::keep(s);
-                    agreeing = 0;
-                } else if now * LESS <= known {
-                    agreeing += 1;
-                }
-            } else if is_limited(&end) {
-                break;
-            } else if !gave_up(&end) {
-                return Some(end);
-            }
-        }
-        None
+        shown.restore(s);
+        PhaseEnd::Infeasible
     }
 }
 
-/// x <- a point of the box with half-widths r max(1, |x0|) around x0, within the bounds.
-fn draw_start(form: &Form, origin: &[f64], radius: f64, rng: &mut StdRng, x: &mut [f64]) {
-    let (lower, upper) = (&form.bounds.lower, &form.bounds.upper);
-    for (j, (x, x0)) in x.iter_mut().zip(origin).enumerate() {
-        let width = radius * x0.abs().max(1.0);
-        let (l, u) = ((x0 - width).max(lower[j]), (x0 + width).min(upper[j]));
-        *x = l + (u - l) * rng.random::<f64>();
+/// The best point, which is solved, with the variables that lean on a bound exactly there, if that is as good.
+fn settle_on_bounds(s: &mut Solve<'_>) {
+    let (form, at) = (&*s.problem.form, &mut *s.at);
+    at.current.copy_from(&at.best);
+    let most = (form.free_count(), NEARBY);
+    let Point { x, zl, zu, .. } = &mut at.current;
+    if zl.is_empty() || !form.bounds.settle(x, zl, zu, most) || at.current.evaluate(&mut s.problem).is_err() {
+        return;
+    }
+    let r = Residuals::of(s.problem.form, &s.at.current, 0.0);
+    let (before, tenth) = (s.at.best_residuals, 0.1 * s.options.tolerance);
+    let as_good = r.primal <= before.primal.max(0.1 * tenth) && r.scaled <= before.scaled.max(tenth);
+    if as_good && verdict::is_close(s, &r) {
+        s.at.best.copy_from(&s.at.current);
+        s.at.best_residuals = r;
     }
 }
 
