@@ -262,11 +262,8 @@ fn sum(graph: &mut Graph, terms: &mut Vec<Bar>) -> Option<Bar> {
     while terms.len() > 1 {
         let chains = terms.len().div_ceil(CHAIN);
         for k in 0..chains {
-            let mut sum = terms[k * CHAIN];
-            for j in k * CHAIN + 1..terms.len().min((k + 1) * CHAIN) {
-                sum = sum.plus(terms[j], graph);
-            }
-            terms[k] = sum;
+            let chain = &terms[k * CHAIN..terms.len().min((k + 1) * CHAIN)];
+            terms[k] = chain[1..].iter().fold(chain[0], |sum, &term| sum.plus(term, graph));
         }
         terms.truncate(chains);
     }

@@ -96,7 +96,7 @@ struct Jacobian {
 #[derive(Debug, Clone)]
 enum Entries {
     /// All of them, then dy/dt, by a program of their own.
-    Program(LaneProgram),
+    Program(Box<LaneProgram>),
     /// By Jacobian-vector products, columns that share no row along one direction.
     Products(Box<Products>),
 }
@@ -151,7 +151,7 @@ fn present(roots: &[Option<Id>]) -> Vec<(u32, Id)> {
 
 impl Default for Entries {
     fn default() -> Self {
-        Self::Program(LaneProgram::default())
+        Self::Program(Box::default())
     }
 }
 
@@ -349,7 +349,7 @@ impl Recorded {
         let t = graph.add(Node::Var(layout.t() as u32));
         roots.extend(along(graph, outputs, &[(t, one)]));
         let program = compile(graph, layout, &present(&roots), columns.items.len(), &mut self.room);
-        Jacobian { columns, entries: Entries::Program(program) }
+        Jacobian { columns, entries: Entries::Program(Box::new(program)) }
     }
 
     /// Nodes of the vector-Jacobian product.

@@ -248,7 +248,7 @@ fn same_bits() {
         let (p, wd) = (numbers(11 * s.params, 1.4), numbers(11 * s.outputs, 2.2));
         let w = numbers(s.outputs, 0.8);
         let mut f = c.f.clone();
-        let mut run = |f: &mut Recorded, first: usize, count: usize, bars: &mut (Vec<f64>, Vec<f64>)| {
+        let run = |f: &mut Recorded, first: usize, count: usize, bars: &mut (Vec<f64>, Vec<f64>)| {
             let part = |v: &[f64], len: usize| v[first * len..(first + count) * len].to_vec();
             let (t, x, p) = (part(&t, 1), part(&x, s.inputs), part(&p, s.params));
             let wd = part(&wd, s.outputs);
@@ -291,7 +291,7 @@ fn equal_cells_are_lanes() {
         let Some(Jacobian { entries: Entries::Program(jacobian), .. }) = &f.jacobian else {
             panic!("by products")
         };
-        let programs = [f.value.as_ref(), f.vjp.as_ref(), Some(jacobian)];
+        let programs = [f.value.as_ref(), f.vjp.as_ref(), Some(&**jacobian)];
         let programs: Vec<&LaneProgram> = programs.into_iter().flatten().collect();
         let instructions: usize = programs.iter().map(|p| p.early.len()).sum();
         (instructions, f.graph.nodes.len())
