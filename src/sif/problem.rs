@@ -111,6 +111,20 @@ fn uniform<'a>(
     values
 }
 
+/// The objective is a polynomial of degree at most 2: group by group, the degree of its type times the largest one of its elements.
+fn is_quadratic(d: &Decoded, elements: &[Body], groups: &[Body]) -> bool {
+    let degree = |body: &Body| body.graph.degree(body.value);
+    let elements: Vec<Option<u32>> = elements.iter().map(degree).collect();
+    let groups: Vec<Option<u32>> = groups.iter().map(degree).collect();
+    let objective = |g: &usize| d.kind[*g] == GroupKind::Objective;
+    (0..d.groups.len()).filter(objective).all(|g| {
+        let outer = d.group_type[g].map_or(Some(1), |t| groups[t as usize]);
+        let mut used = d.uses.get(g).iter().map(|&(e, _)| elements[d.element_type[e as usize] as usize]);
+        let inner = used.try_fold(1u32, |most, degree| Some(most.max(degree?)));
+        outer.zip(inner).is_some_and(|(outer, inner)| outer.saturating_mul(inner) <= 2)
+    })
+}
+
 /// The evaluator of the data and functions, and rows and columns of the Hessian if it has a pattern.
 fn evaluator(
     d: &Decoded,
@@ -138,20 +152,6 @@ fn evaluator(
         quadratic: &d.quadratic,
     };
     Evaluator::new(&parts, limits.objects, limits.hessian)
-}
-
-/// The objective is a polynomial of degree at most 2: group by group, the degree of its type times the largest one of its elements.
-fn is_quadratic(d: &Decoded, elements: &[Body], groups: &[Body]) -> bool {
-    let degree = |body: &Body| body.graph.degree(body.value);
-    let elements: Vec<Option<u32>> = elements.iter().map(degree).collect();
-    let groups: Vec<Option<u32>> = groups.iter().map(degree).collect();
-    let objective = |g: &usize| d.kind[*g] == GroupKind::Objective;
-    (0..d.groups.len()).filter(objective).all(|g| {
-        let outer = d.group_type[g].map_or(Some(1), |t| groups[t as usize]);
-        let mut used = d.uses.get(g).iter().map(|&(e, _)| elements[d.element_type[e as usize] as usize]);
-        let inner = used.try_fold(1u32, |most, degree| Some(most.max(degree?)));
-        outer.zip(inner).is_some_and(|(outer, inner)| outer.saturating_mul(inner) <= 2)
-    })
 }
 
 fn meta(d: &Decoded, s: &Structure) -> NlpMeta {
