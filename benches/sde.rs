@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use costate::adjoint::{Bars, Memory};
+use costate::adjoint::{Bars, Memory, SdeAdjoint};
 use costate::linalg::Scalar;
 use costate::nn::{Activation, Chain, MapField, Mlp, Power};
 use costate::ode::SaveAt;

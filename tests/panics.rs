@@ -1,6 +1,6 @@
 //! Functions of the user's that panic: one error, no harm to the solver, none to the other trajectories of an ensemble.
 
-use costate::adjoint::{Adjoint, Bars, Memory, StiffAdjoint};
+use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint, StiffAdjoint};
 use costate::nn::{Map, MapField, Parallel};
 use costate::ode::*;
 use costate::sde::*;

@@ -7,7 +7,7 @@ mod alloc;
 
 use adjoint::{Weights, central, dot, noise};
 use alloc::allocations;
-use costate::adjoint::{Bars, Memory};
+use costate::adjoint::{Bars, Memory, SdeAdjoint};
 use costate::nn::{Activation, Chain, MapField, Mlp, Power};
 use costate::ode::*;
 use costate::sde::*;

@@ -7,7 +7,7 @@ mod alloc;
 
 use adjoint::noise;
 use alloc::{allocations, peak_bytes};
-use costate::adjoint::{Adjoint, Bars, Memory, StiffAdjoint};
+use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint, StiffAdjoint};
 use costate::nn::{Activation, Chain, DualNum, Formula, FormulaField, MapField, Mlp, Power};
 use costate::ode::*;
 use costate::sde::*;

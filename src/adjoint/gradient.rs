@@ -6,8 +6,10 @@ use super::sweep::{
     sweep,
 };
 use super::tape::{Memory, Tape};
+use crate::error::{catch, check_len};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Erk, Scale, catch, check_len};
+use crate::linalg::kernels::Scale;
+use crate::ode::erk::Erk;
 use crate::ode::{
     Integrator, Norm, OdeCounts, OdeError, OdeReport, Options, Pullback, StepSink, Tableau, VectorField,
 };

@@ -76,20 +76,15 @@ mod heuristics;
 mod nystrom;
 mod reverse;
 mod rosenbrock;
+mod srk;
 mod stiff;
+mod stochastic;
 mod sweep;
 mod tape;
 
 pub use gradient::{Adjoint, Bars, Replay};
 pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
 pub use stiff::StiffAdjoint;
+pub use stochastic::SdeAdjoint;
 pub use sweep::EventBars;
 pub use tape::{Memory, Tape};
-
-/// What the adjoint of stochastic steps shares with that of ordinary ones.
-pub(crate) mod internal {
-    pub(crate) use super::reverse::norm_bars;
-    pub(crate) use super::sweep::{
-        Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
-    };
-}

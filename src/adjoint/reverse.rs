@@ -1,7 +1,8 @@
 //! The transpose of one step.
 
 use crate::linalg::Scalar;
-use crate::ode::internal::{Erk, Rows, Scale, Stages, add_scaled, combine, combine_zero, scaled_norm};
+use crate::linalg::kernels::{Rows, Scale, add_scaled, combine, combine_zero, scaled_norm};
+use crate::ode::erk::{Erk, Stages};
 use crate::ode::{Norm, Pullback, VectorField};
 
 /// A tableau by columns, and the bars of one step.

@@ -2,7 +2,8 @@
 
 use super::reverse::{StepBars, norm_bars};
 use crate::linalg::Scalar;
-use crate::ode::internal::{RosStages, Rosenbrock, Scale, add_scaled, scaled_norm};
+use crate::linalg::kernels::{Scale, add_scaled, scaled_norm};
+use crate::ode::stiff::{RosStages, Rosenbrock};
 use crate::ode::{Linearize, LinearizePullback, Norm, OdeCounts, Point};
 
 /// A method and the bars of one step.

@@ -8,8 +8,10 @@ use super::sweep::{
     sweep,
 };
 use super::tape::{Memory, Tape};
+use crate::error::{catch, check_len};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Rosenbrock, Scale, catch, check_len};
+use crate::linalg::kernels::Scale;
+use crate::ode::stiff::Rosenbrock;
 use crate::ode::{
     Linearize, LinearizePullback, Norm, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau, StepSink,
     StiffIntegrator, VectorField,

@@ -1,10 +1,13 @@
 //! Operators and sparse storage. Vectors are slices.
 
 mod dense;
+pub(crate) mod kernels;
 mod scalar;
+pub(crate) mod small_lu;
 mod vector;
 
 pub use dense::gram;
+pub use kernels::Norm;
 pub use scalar::{Dense, Scalar};
 pub use vector::{axpy, dot, norm_inf, norm1, norm2};
 

@@ -3,8 +3,8 @@
 use super::Map;
 use super::activation::sigmoid;
 use super::tanh::tanh;
+use crate::error::OdeError;
 use crate::linalg::{Dense, Scalar};
-use crate::ode::OdeError;
 
 /// One cell: [x; h] -> h', with the rows of the matrices in the order r, z, n:
 ///

@@ -4,9 +4,9 @@ use super::activation::Activation;
 use super::jets::Jet;
 use super::tanh::tanh;
 use super::{Map, narrow};
+use crate::error::OdeError;
 use crate::linalg::{Dense, Scalar};
-use crate::ode::OdeError;
-use crate::ode::internal::vectorized;
+use crate::simd::vectorized;
 
 /// One layer y = act(W x + t w + b). Its parameters: W (outputs x inputs, column-major), w if `time`, b.
 /// In other words: the row-major (inputs + 1) x outputs matrix of the row-vector convention [x, t] W, then b.
@@ -112,7 +112,7 @@ impl<T: Scalar> Mlp<T> {
             for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
                 y.copy_from_slice(&self.bias);
                 for (xj, wj) in x.iter().zip(w.chunks_exact(outputs)) {
-                    crate::ode::internal::add_scaled(y, *xj, wj);
+                    crate::linalg::kernels::add_scaled(y, *xj, wj);
                 }
             }
         } else {
@@ -197,7 +197,7 @@ impl<T: Scalar> Mlp<T> {
                 x.chunks_exact(inputs).zip(delta.chunks_exact(outputs)).zip(x_bar.chunks_exact_mut(inputs))
             {
                 for (j, (xj, xb)) in x.iter().zip(xb).enumerate() {
-                    crate::ode::internal::add_scaled(&mut w_bar[j * outputs..][..outputs], *xj, d);
+                    crate::linalg::kernels::add_scaled(&mut w_bar[j * outputs..][..outputs], *xj, d);
                     let s = dot(&w[j * outputs..][..outputs], d);
                     *xb = if add { *xb + s } else { s };
                 }

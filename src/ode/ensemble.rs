@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use super::error::{OdeError, catch, check_finite, check_len, check_span};
 use super::field::VectorField;
 use super::integrator::Integrator;
 use super::options::Options;
@@ -10,7 +9,9 @@ use super::report::{OdeCounts, OdeReport};
 use super::sinks::{SaveAt, check_save_points};
 use super::stiff::{Linearize, RosenbrockTableau, StiffIntegrator};
 use super::tableau::Tableau;
+use crate::error::{OdeError, catch, check_len};
 use crate::linalg::Scalar;
+use crate::ode::check::{check_finite, check_span};
 
 /// Parameters of an ensemble.
 #[derive(Debug, Clone, Copy)]

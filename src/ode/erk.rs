@@ -1,11 +1,13 @@
 //! One explicit Runge-Kutta step: stages, error estimate, stiffness estimate, interpolant.
 
 use super::field::VectorField;
-use super::kernels::{self, Norm, Row, Rows, Scale};
 use super::nystrom::Nystrom;
 use super::short::{self, by_shape};
 use super::tableau::Tableau;
+use crate::linalg::Norm;
 use crate::linalg::Scalar;
+use crate::linalg::kernels;
+use crate::linalg::kernels::{Row, Rows, Scale};
 
 /// A tableau in the precision of the computation, rows sparse.
 #[derive(Debug, Clone)]

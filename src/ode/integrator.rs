@@ -3,14 +3,16 @@
 use std::ops::ControlFlow;
 
 use super::erk::{Erk, Stages};
-use super::error::{OdeError, catch, check_finite, check_len, check_span};
 use super::field::VectorField;
-use super::kernels::{self, Scale};
 use super::options::{ControlState, Controller, ObservedOrder, Options};
 use super::report::{OdeCounts, OdeReport, OdeStop};
 use super::step::{ErkBody, Start, Step, StepBuffers, StepSink};
 use super::tableau::Tableau;
+use crate::error::{OdeError, catch, check_len};
 use crate::linalg::Scalar;
+use crate::linalg::kernels;
+use crate::linalg::kernels::Scale;
+use crate::ode::check::{check_finite, check_span};
 
 /// A method with its storage: made once, used for any number of integrations; no allocation per step.
 ///

@@ -67,7 +67,7 @@
 //!
 //! [`Adjoint`]: crate::adjoint::Adjoint
 //! [`StiffAdjoint`]: crate::adjoint::StiffAdjoint
-//! [`SdeAdjoint`]: crate::sde::SdeAdjoint
+//! [`SdeAdjoint`]: crate::adjoint::SdeAdjoint
 //! [`SOSRI`]: crate::sde::SOSRI
 //! [`SOSRI2`]: crate::sde::SOSRI2
 //! [`SRIW1`]: crate::sde::SRIW1
@@ -89,34 +89,33 @@
 //! # Ok::<(), costate::ode::OdeError>(())
 //! ```
 
-mod ensemble;
-mod erk;
-mod error;
+pub(crate) mod check;
+pub(crate) mod ensemble;
+pub(crate) mod erk;
 mod events;
 mod field;
 mod integrator;
-mod kernels;
 mod lanes;
 mod nystrom;
-mod options;
+pub(crate) mod options;
 mod pack;
 mod report;
 mod second_order;
 mod short;
-mod sinks;
+pub(crate) mod sinks;
 mod step;
-mod stiff;
+pub(crate) mod stiff;
 mod tableau;
 mod tableau_data;
 mod tableau_eight;
 mod tableau_nystrom;
 
+pub use crate::error::OdeError;
+pub use crate::linalg::Norm;
 pub use ensemble::{Ensemble, Params, solve_ensemble, solve_stiff_ensemble};
-pub use error::OdeError;
 pub use events::{AtEvent, Crossing, Events, Occurrence};
 pub use field::{FnField, FnPullback, Pullback, VectorField};
 pub use integrator::Integrator;
-pub use kernels::Norm;
 pub use lanes::{Lane, LaneField, Lanes, OneLane};
 pub use options::{Controller, Options, Tolerance};
 pub use pack::solve_lanes;
@@ -132,20 +131,6 @@ pub use tableau::{Tableau, Velocity};
 pub use tableau_data::{BS32, BS54, DP54, TSIT54, VERN76};
 pub use tableau_eight::{DOP853, VERN87};
 pub use tableau_nystrom::DPRKN64;
-
-/// What the adjoint shares with the forward pass.
-pub(crate) mod internal {
-    pub(crate) use super::ensemble::{check_starts, each_trajectory};
-    pub(crate) use super::erk::{Erk, Stages};
-    pub(crate) use super::error::{catch, check_finite, check_len};
-    pub(crate) use super::kernels::{
-        Base, Part, Rows, Scale, add_scaled, all_finite, combine, combine_part, combine_zero, distance2,
-        scaled_norm, vectorized,
-    };
-    pub(crate) use super::options::ControlState;
-    pub(crate) use super::sinks::check_save_points;
-    pub(crate) use super::stiff::{RosStages, Rosenbrock};
-}
 
 use crate::linalg::Scalar;
 

@@ -5,9 +5,10 @@
 
 use super::erk::{Erk, Stages};
 use super::field::VectorField;
-use super::kernels::{self, Base, Part, Rows};
 use super::tableau::Velocity;
 use crate::linalg::Scalar;
+use crate::linalg::kernels;
+use crate::linalg::kernels::{Base, Part, Rows};
 
 /// What a Nystrom method adds to a tableau.
 #[derive(Debug, Clone)]

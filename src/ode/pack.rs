@@ -6,16 +6,19 @@
 use rayon::prelude::*;
 
 use super::ensemble::{Ensemble, Params, check_ensemble, one_by_one};
-use super::error::{OdeError, catch, check_finite};
 use super::integrator::{Drive, Integrator, Limits, check_order};
-use super::kernels::{Norm, Scale, any_length};
 use super::lanes::{Lane, LaneField, Lanes, OneLane, WIDTH};
 use super::options::Options;
 use super::report::{OdeReport, OdeStop};
 use super::short;
 use super::sinks::SaveAt;
 use super::tableau::Tableau;
+use crate::error::{OdeError, catch};
+use crate::linalg::Norm;
 use crate::linalg::Scalar;
+use crate::linalg::kernels::Scale;
+use crate::ode::check::check_finite;
+use crate::simd::any_length;
 
 /// Trajectories handed to one thread at a time.
 const CHUNK: usize = 128;

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use super::erk::{Erk, Stages};
-use super::error::{OdeError, check_len};
 use super::field::VectorField;
 use super::report::OdeCounts;
+use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
 
 /// Something that looks at every accepted step. Sinks compose as tuples and are called in order: events first (they may shorten the step),
@@ -189,7 +189,7 @@ impl<T: Scalar, F: VectorField<T> + ?Sized> StepBody<T> for ErkBody<'_, T, F> {
                 if let Some(ny) = &self.erk.nystrom {
                     ny.add(z, (h * h * w, h * at(ny.q(i))), k);
                 } else if w != T::ZERO {
-                    super::kernels::add_scaled(z, h * w, k);
+                    crate::linalg::kernels::add_scaled(z, h * w, k);
                 }
             }
         }

@@ -6,8 +6,10 @@ use super::integrator::SdeIntegrator;
 use super::method::SdeMethod;
 use super::options::SdeOptions;
 use super::report::{SdeCounts, SdeReport};
+use crate::error::catch;
 use crate::linalg::Scalar;
-use crate::ode::internal::{catch, check_save_points, check_starts, each_trajectory};
+use crate::ode::ensemble::{check_starts, each_trajectory};
+use crate::ode::sinks::check_save_points;
 use crate::ode::{Ensemble, OdeError, Params, VectorField};
 
 /// What came out of an ensemble of stochastic trajectories.

@@ -1,8 +1,9 @@
 //! What a user implements: drift, diffusion and their pullbacks.
 
+use crate::error::check_len;
 use crate::linalg::Scalar;
+use crate::linalg::kernels::add_scaled;
 use crate::nn::Map;
-use crate::ode::internal::{add_scaled, check_len};
 use crate::ode::{OdeError, VectorField};
 
 /// Shape of the diffusion: how g meets the Brownian motions of a trajectory.
@@ -76,7 +77,7 @@ impl Noise {
 fn multiply_add<T: Scalar>(out: &mut [T], a: &[T], b: &[T]) {
     let n = out.len();
     let (a, b) = (&a[..n], &b[..n]);
-    crate::ode::internal::vectorized(
+    crate::simd::vectorized(
         n,
         #[inline(always)]
         || {

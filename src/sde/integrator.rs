@@ -9,8 +9,11 @@ use super::options::SdeOptions;
 use super::report::{SdeCounts, SdeReport};
 use super::sinks::{SdeBuffers, SdeSink, SdeStep};
 use super::srk::{SdeStages, Srk};
+use crate::error::{catch, check_len};
 use crate::linalg::Scalar;
-use crate::ode::internal::{ControlState, Scale, all_finite, catch, check_finite, check_len, scaled_norm};
+use crate::linalg::kernels::{Scale, all_finite, scaled_norm};
+use crate::ode::check::check_finite;
+use crate::ode::options::ControlState;
 use crate::ode::{OdeError, OdeStop, Options, Start, VectorField};
 
 /// A method with its storage: made once, used for any number of integrations; no allocation per step once the path's tree has grown.

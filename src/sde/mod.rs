@@ -41,20 +41,16 @@
 //! # Ok::<(), OdeError>(())
 //! ```
 
-mod adjoint;
 mod brownian;
 mod ensemble;
 mod field;
-mod integrator;
+pub(crate) mod integrator;
 mod method;
-mod normal;
 mod options;
 mod report;
-mod reverse;
 mod sinks;
-mod srk;
+pub(crate) mod srk;
 
-pub use adjoint::SdeAdjoint;
 pub use brownian::{Brownian, BrownianPath};
 pub use ensemble::{SdeEnsemble, solve_sde_ensemble};
 pub use field::{Diffusion, DiffusionPullback, FnDiffusion, FnDiffusionPullback, MapDiffusion, Noise, Sde};

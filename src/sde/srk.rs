@@ -3,8 +3,8 @@
 use super::field::{Diffusion, Noise, Sde};
 use super::method::{SdeMethod, Suits};
 use crate::linalg::Scalar;
+use crate::linalg::kernels::{Rows, add_scaled, combine, combine_zero};
 use crate::ode::VectorField;
-use crate::ode::internal::{Rows, add_scaled, combine, combine_zero};
 
 /// A method in the precision of the computation, rows sparse.
 #[derive(Debug, Clone)]
@@ -332,8 +332,8 @@ impl<T: Scalar> Srk<T> {
         self.drift_argument(i, h, st);
         st.e2.copy_from_slice(&st.arg);
         self.drift_argument(j, h, st);
-        let num = crate::ode::internal::distance2(&st.k[j * n..][..n], &st.k[i * n..][..n]);
-        let den = crate::ode::internal::distance2(&st.arg, &st.e2);
+        let num = crate::linalg::kernels::distance2(&st.k[j * n..][..n], &st.k[i * n..][..n]);
+        let den = crate::linalg::kernels::distance2(&st.arg, &st.e2);
         let r = (num / den).sqrt();
         if den > T::ZERO && r.is_finite() { r } else { T::ZERO }
     }

@@ -1,6 +1,6 @@
 //! One training pass of a neural SDE: as [`OdePass`](super::OdePass), along Brownian paths that the pass's random numbers choose.
 //!
-//! Gradients are those of the frozen-step program on the same path ([`crate::sde::SdeAdjoint`]). A local penalty takes one more step with a new
+//! Gradients are those of the frozen-step program on the same path ([`crate::adjoint::SdeAdjoint`]). A local penalty takes one more step with a new
 //! increment, from a sampled state that is held constant; sampled without bias, the step begins at a uniformly distributed time, at which the
 //! solver is made to stop. Penalties along the path (TayNODE, RNODE) need a smooth solution and are refused.
 
@@ -13,12 +13,10 @@ use rand::rngs::StdRng;
 use super::error::TrainError;
 use super::pass::{Loss, LossBars, PassStats, Penalty, Problem, Scope};
 use super::schedule::Progress;
-use crate::adjoint::{Bars, Heuristic, Heuristics, LocalSample, Memory, SampleRule};
+use crate::adjoint::{Bars, Heuristic, Heuristics, LocalSample, Memory, SampleRule, SdeAdjoint};
 use crate::linalg::Scalar;
 use crate::ode::{OdeError, Pullback, SaveAt, Start};
-use crate::sde::{
-    Brownian, DiffusionPullback, Noise, Sde, SdeAdjoint, SdeMethod, SdeOptions, SdeSink, SdeStep,
-};
+use crate::sde::{Brownian, DiffusionPullback, Noise, Sde, SdeMethod, SdeOptions, SdeSink, SdeStep};
 
 /// Storage for passes of one batch size.
 #[derive(Debug, Clone)]

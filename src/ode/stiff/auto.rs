@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use super::super::error::OdeError;
 use super::super::integrator::Integrator;
 use super::super::options::Options;
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
@@ -11,6 +10,7 @@ use super::super::tableau::Tableau;
 use super::integrator::StiffIntegrator;
 use super::linearize::Linearize;
 use super::tableau::RosenbrockTableau;
+use crate::error::OdeError;
 use crate::linalg::Scalar;
 
 /// Accepted steps at the stability limit after which the explicit method gives way.

@@ -8,13 +8,14 @@ use diffsol::{
     OdeSolverStopReason,
 };
 
-use super::super::error::{OdeError, catch};
 use super::super::integrator::check_problem;
-use super::super::kernels::{self, Norm};
 use super::super::options::{Options, Tolerance};
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Start, Step, StepBody, StepBuffers, StepSink};
 use super::linearize::{Linearize, Point};
+use crate::error::{OdeError, catch};
+use crate::linalg::Norm;
+use crate::linalg::kernels;
 
 /// The methods of diffsol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,9 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::super::error::{OdeError, catch};
 use super::super::integrator::{Drive, FirstStep, Limits, check_problem};
-use super::super::kernels::{self, Scale};
 use super::super::options::Options;
 use super::super::report::{OdeReport, OdeStop};
 use super::super::sinks::SaveAt;
@@ -13,7 +11,10 @@ use super::super::{Solution, VectorField};
 use super::linearize::Linearize;
 use super::step::{RosBody, RosStages, Rosenbrock};
 use super::tableau::RosenbrockTableau;
+use crate::error::{OdeError, catch};
 use crate::linalg::Scalar;
+use crate::linalg::kernels;
+use crate::linalg::kernels::Scale;
 
 /// A Rosenbrock method with its storage: made once, used for any number of integrations; no allocation per step. It takes the same options,
 /// sinks and events as [`Integrator`](crate::ode::Integrator) and answers with the same report.

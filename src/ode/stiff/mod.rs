@@ -12,7 +12,6 @@ mod auto;
 mod diffsol;
 mod integrator;
 mod linearize;
-mod lu;
 mod step;
 mod tableau;
 

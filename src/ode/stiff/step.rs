@@ -1,13 +1,16 @@
 //! One Rosenbrock step: matrix, stages, error estimate, stiffness estimate, interpolant.
 
 use super::super::field::VectorField;
-use super::super::kernels::{self, Norm, Scale};
 use super::super::report::OdeCounts;
 use super::super::step::StepBody;
 use super::linearize::{Linearize, Point};
-use super::lu;
 use super::tableau::RosenbrockTableau;
+use crate::linalg::Norm;
 use crate::linalg::Scalar;
+use crate::linalg::kernels;
+use crate::linalg::kernels::Scale;
+use crate::linalg::small_lu as lu;
+use crate::simd::vectorized;
 
 /// A tableau in the precision of the computation.
 #[derive(Debug, Clone)]
@@ -144,7 +147,7 @@ impl<T: Scalar> Rosenbrock<T> {
             2 => self.factor_n(2, h, st),
             3 => self.factor_n(3, h, st),
             4 => self.factor_n(4, h, st),
-            n => lu::wide(
+            n => vectorized(
                 n,
                 #[inline(always)]
                 || self.factor_n(n, h, st),
@@ -185,7 +188,7 @@ impl<T: Scalar> Rosenbrock<T> {
         // A field that panics takes them along: see `refill`.
         let mut g = std::mem::take(&mut st.g);
         let mut r = std::mem::take(&mut st.r);
-        lu::wide(
+        vectorized(
             st.dim,
             #[inline(always)]
             || self.step_n(st.dim, f, t, h, p, &mut g, &mut r, st),

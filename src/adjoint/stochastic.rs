@@ -2,22 +2,21 @@
 
 use std::ops::ControlFlow;
 
-use super::brownian::{Brownian, BrownianPath};
-use super::field::{Diffusion, DiffusionPullback, Noise, Sde};
-use super::integrator::{SdeIntegrator, check_noise};
-use super::method::SdeMethod;
-use super::options::SdeOptions;
-use super::report::{SdeCounts, SdeReport};
-use super::reverse::SdeTransposed;
-use super::sinks::{SdeBuffers, SdeSink, SdeStep};
-use super::srk::{SdeStages, Srk};
-use crate::adjoint::internal::{
+use super::srk::SdeTransposed;
+use super::sweep::{
     Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
 };
-use crate::adjoint::{Bars, Memory, Replay, Tape};
+use super::{Bars, Memory, Replay, Tape};
+use crate::error::{catch, check_len};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Scale, catch, check_len, scaled_norm};
+use crate::linalg::kernels::{Scale, scaled_norm};
 use crate::ode::{Norm, OdeError, Pullback, Start, VectorField};
+use crate::sde::integrator::check_noise;
+use crate::sde::srk::{SdeStages, Srk};
+use crate::sde::{
+    Brownian, BrownianPath, Diffusion, DiffusionPullback, Noise, Sde, SdeBuffers, SdeCounts, SdeIntegrator,
+    SdeMethod, SdeOptions, SdeReport, SdeSink, SdeStep,
+};
 
 /// A differentiable stochastic solve: [`forward`](Self::forward) integrates and records, [`reverse`](Self::reverse) transposes what was done.
 ///
@@ -27,9 +26,9 @@ use crate::ode::{Norm, OdeError, Pullback, Start, VectorField};
 /// the other policies they are read from the path again, bit for bit the same.
 ///
 /// ```
-/// use costate::adjoint::{Bars, Memory};
+/// use costate::adjoint::{Bars, Memory, SdeAdjoint};
 /// use costate::ode::FnPullback;
-/// use costate::sde::{Brownian, FnDiffusion, FnDiffusionPullback, Noise, Sde, SdeAdjoint, SdeOptions, SOSRI};
+/// use costate::sde::{Brownian, FnDiffusion, FnDiffusionPullback, Noise, Sde, SdeOptions, SOSRI};
 /// // dy = -p0 y dt + p1 y dW, L = y(1): y(1) is linear in y0, so dL/dy0 = y(1) / y0.
 /// let drift = FnPullback::new(
 ///     1,

@@ -13,12 +13,12 @@
 //!
 //! x1 = I1, x11 = I11/sqrt(h), x2 = I10/h, x3 = I111/h; for matrix noise a product x v stands for the matrix v x'.
 
-use super::field::{DiffusionPullback, Sde};
-use super::srk::{SdeStages, Srk};
-use crate::adjoint::internal::norm_bars;
+use super::reverse::norm_bars;
 use crate::linalg::Scalar;
-use crate::ode::internal::{Scale, add_scaled, scaled_norm};
+use crate::linalg::kernels::{Scale, add_scaled, scaled_norm};
 use crate::ode::{Norm, Pullback};
+use crate::sde::srk::{SdeStages, Srk};
+use crate::sde::{DiffusionPullback, Sde};
 
 /// The bars of one step.
 #[derive(Debug, Clone)]
