@@ -22,7 +22,8 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Chain<A, B, T> {
     /// B after A.
     pub fn new(a: A, b: B) -> Result<Self, OdeError> {
         if a.outputs() != b.inputs() {
-            let what = format!("a map with {} outputs cannot feed one with {} inputs", a.outputs(), b.inputs());
+            let what =
+                format!("a map with {} outputs cannot feed one with {} inputs", a.outputs(), b.inputs());
             return Err(OdeError::Mismatch { what });
         }
         Ok(Self { a, b, mid: vec![], bar: vec![], bar_dot: vec![], p_bar: vec![] })
@@ -76,7 +77,14 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Map<T> for Chain<A, B, T> {
         let of_a = Kept { y: mid, keep: ka };
         self.a.vjp(At { p: pa, ..at }, of_a, &self.bar, BarsMut::new(bars.x, pa_bar));
     }
-    fn jvp(&mut self, at: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], keep_dot: &mut [T]) {
+    fn jvp(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        y_dot: &mut [T],
+        keep_dot: &mut [T],
+    ) {
         let (batch, la, lm) = self.cuts(at.x);
         let (size, len) = (self.size(), self.keep_len(batch));
         let (ka, rest) = of.keep.split_at(la);
@@ -132,4 +140,3 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Map<T> for Chain<A, B, T> {
         }
     }
 }
-

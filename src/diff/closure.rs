@@ -119,7 +119,8 @@ where
         let batch = at.x.len() / inputs;
         for (i, y_dot) in y_dot.chunks_exact_mut(outputs * batch).enumerate() {
             let t_dot = dots.t.get(i).copied().unwrap_or(T::ZERO);
-            let p_dot = if dots.p.is_empty() { &self.zeros[..params] } else { &dots.p[i * params..][..params] };
+            let p_dot =
+                if dots.p.is_empty() { &self.zeros[..params] } else { &dots.p[i * params..][..params] };
             for (c, y_dot) in y_dot.chunks_exact_mut(outputs).enumerate() {
                 let from = (i * batch + c) * inputs;
                 let x_dot = if dots.x.is_empty() { &self.zeros[..inputs] } else { &dots.x[from..][..inputs] };

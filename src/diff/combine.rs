@@ -100,7 +100,14 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Map<T> for Sum<A, B, T> {
         self.a.map.vjp(a, ka, w, BarsMut::new(bars.x, pa));
         self.b.map.vjp(b, kb, w, BarsMut::new(bars.x, pb));
     }
-    fn jvp(&mut self, at: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], keep_dot: &mut [T]) {
+    fn jvp(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        y_dot: &mut [T],
+        keep_dot: &mut [T],
+    ) {
         let ((a, b), batch, size) = (self.split(at), self.batch(&at), self.size());
         let (la, len) = (self.a.len(batch), self.keep_len(batch));
         let (ka, kb) = of.keep.split_at(la);
@@ -222,7 +229,14 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Map<T> for Product<A, B, T> {
         multiply(&mut self.w, w, ka.y);
         self.b.map.vjp(b, kb, &self.w, BarsMut::new(bars.x, pb));
     }
-    fn jvp(&mut self, at: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], keep_dot: &mut [T]) {
+    fn jvp(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        y_dot: &mut [T],
+        keep_dot: &mut [T],
+    ) {
         let ((a, b, batch), size) = (self.split(at), self.size());
         let (la, len) = (self.a.len(batch), self.keep_len(batch));
         let (ka, kb) = self.kept(batch, of.keep);
@@ -337,7 +351,14 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Map<T> for Stack<A, B, T> {
         self.a.map.vjp(a, ka, wa, BarsMut::new(bars.x, pa));
         self.b.map.vjp(b, kb, wb, BarsMut::new(bars.x, pb));
     }
-    fn jvp(&mut self, at: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], keep_dot: &mut [T]) {
+    fn jvp(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        y_dot: &mut [T],
+        keep_dot: &mut [T],
+    ) {
         let ((a, b, batch), size) = (self.split(at), self.size());
         let (ma, mb) = (self.a.map.outputs(), self.b.map.outputs());
         let (la, len) = (self.a.len(batch), self.keep_len(batch));
@@ -369,7 +390,9 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Map<T> for Stack<A, B, T> {
             let (ka_dot, kb_dot) = self.kept(batch, block(dot.keep, i, len));
             let (w, w_dot) = (&w[i * n..][..n], block(w_dot, i, n));
             let [wa, wb, va, vb] = &mut self.w;
-            for (to, from, first, rows) in [(wa, w, 0, ma), (wb, w, ma, mb), (va, w_dot, 0, ma), (vb, w_dot, ma, mb)] {
+            for (to, from, first, rows) in
+                [(wa, w, 0, ma), (wb, w, ma, mb), (va, w_dot, 0, ma), (vb, w_dot, ma, mb)]
+            {
                 take(to, from, ma + mb, first, rows);
             }
             let [wa, wb, va, vb] = &self.w;
@@ -433,7 +456,14 @@ impl<T: Scalar, A: Map<T>> Map<T> for Scaled<A, T> {
         Self::load(&mut self.w[0], self.c, w);
         self.a.map.vjp(at, kept, &self.w[0], bars);
     }
-    fn jvp(&mut self, at: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], keep_dot: &mut [T]) {
+    fn jvp(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        y_dot: &mut [T],
+        keep_dot: &mut [T],
+    ) {
         let Size { inputs, outputs, params } = self.size();
         let batch = at.x.len() / inputs;
         let (kept, len) = (self.a.kept(batch, of.keep), self.a.len(batch));

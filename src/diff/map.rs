@@ -247,7 +247,14 @@ pub trait Map<T: Scalar> {
         missing("vjp")
     }
     /// y_dot <- derivative of y along each direction, a block each; `keep_dot`, blocks of `keep_len`, <- that of `keep`.
-    fn jvp(&mut self, at: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], keep_dot: &mut [T]) {
+    fn jvp(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        y_dot: &mut [T],
+        keep_dot: &mut [T],
+    ) {
         let _ = (at, of, dots, y_dot, keep_dot);
         missing("jvp")
     }

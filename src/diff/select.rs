@@ -24,7 +24,9 @@ impl<T: Scalar, A: Map<T>> On<A, T> {
         check_len("the list of components read", reads.len(), a.inputs())?;
         check_len("the list of components written", writes.len(), a.outputs())?;
         if let Some(i) = reads.iter().chain(writes).find(|i| **i >= n) {
-            return Err(OdeError::Mismatch { what: format!("component {i} is none of {n}, which count from 0") });
+            return Err(OdeError::Mismatch {
+                what: format!("component {i} is none of {n}, which count from 0"),
+            });
         }
         if let Some(i) = (1..writes.len()).find(|&i| writes[..i].contains(&writes[i])) {
             return Err(OdeError::Mismatch { what: format!("component {} is written twice", writes[i]) });
@@ -83,7 +85,14 @@ impl<T: Scalar, A: Map<T>> Map<T> for On<A, T> {
         self.a.map.vjp(At { x: &self.x, ..at }, kept, &self.w[0], inner);
         scatter(bars.x, &self.x_bar, self.n, &self.reads);
     }
-    fn jvp(&mut self, at: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], keep_dot: &mut [T]) {
+    fn jvp(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        y_dot: &mut [T],
+        keep_dot: &mut [T],
+    ) {
         let (batch, params) = (at.x.len() / self.n, at.p.len());
         let (kept, len) = (self.a.kept(batch, of.keep), self.a.len(batch));
         gather(&mut self.x, at.x, self.n, &self.reads);

@@ -48,7 +48,12 @@ impl Spec {
     pub fn with(mut self, name: &str, shape: &[usize], init: Init) -> Self {
         let (start, len) = (self.len(), shape.iter().product::<usize>());
         if len > 0 {
-            self.entries.push(Entry { name: name.into(), shape: shape.to_vec(), range: start..start + len, init });
+            self.entries.push(Entry {
+                name: name.into(),
+                shape: shape.to_vec(),
+                range: start..start + len,
+                init,
+            });
         }
         self
     }

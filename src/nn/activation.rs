@@ -57,4 +57,13 @@ impl Activation {
             }
         }
     }
+    /// d^2 y/dx^2 from y.
+    pub(crate) fn curvature<T: Scalar>(self, y: T) -> T {
+        let two = T::ONE + T::ONE;
+        match self {
+            Self::Identity | Self::Relu => T::ZERO,
+            Self::Tanh => -two * y * (T::ONE - y * y),
+            Self::Sigmoid => y * (T::ONE - y) * (T::ONE - two * y),
+        }
+    }
 }

@@ -2,8 +2,9 @@
 
 use super::activation::Activation;
 use super::jets::Jet;
+use super::narrow;
 use super::tanh::tanh;
-use super::{Map, narrow};
+use crate::diff::{At, BarsMut, Init, Kept, Map, Offers, Size, Spec};
 use crate::error::OdeError;
 use crate::linalg::{Dense, Scalar};
 use crate::simd::vectorized;
@@ -44,6 +45,8 @@ pub struct Mlp<T> {
     delta: Vec<T>,
     delta2: Vec<T>,
     sums: Vec<T>,
+    /// What `forward` keeps where nobody wants it.
+    room: Vec<T>,
 }
 
 impl<T: Scalar> Mlp<T> {
@@ -64,6 +67,7 @@ impl<T: Scalar> Mlp<T> {
             delta: vec![],
             delta2: vec![],
             sums: vec![],
+            room: vec![],
         })
     }
     /// Layers of these sizes, `inner` after all but the last, `outer` after the last, time at every layer or at none.
@@ -275,23 +279,46 @@ fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {
     acc.into_iter().sum::<T>() + tail
 }
 
+impl<T: Scalar> Mlp<T> {
+    /// Lengths of one input and one output.
+    fn ends(&self) -> (usize, usize) {
+        (self.layers[0].inputs, self.layers[self.layers.len() - 1].outputs)
+    }
+}
+
 impl<T: Scalar> Map<T> for Mlp<T> {
-    fn inputs(&self) -> usize {
-        self.layers[0].inputs
+    fn size(&self) -> Size {
+        let (inputs, outputs) = self.ends();
+        Size { inputs, outputs, params: self.layers.iter().map(Layer::n_params).sum() }
     }
-    fn outputs(&self) -> usize {
-        self.layers[self.layers.len() - 1].outputs
+    fn offers(&self) -> Offers {
+        Offers::VJP
     }
-    fn n_params(&self) -> usize {
-        self.layers.iter().map(Layer::n_params).sum()
+    /// `l.weight`, of shape [inputs + time, outputs], and `l.bias` for layer l.
+    fn spec(&self) -> Spec {
+        self.layers.iter().enumerate().fold(Spec::none(), |spec, (l, layer)| {
+            let (inputs, outputs) = (layer.inputs + layer.time as usize, layer.outputs);
+            let weight = Init::Glorot { inputs, outputs };
+            spec.with(&format!("{l}.weight"), &[inputs, outputs], weight).with(
+                &format!("{l}.bias"),
+                &[outputs],
+                Init::Zeros,
+            )
+        })
+    }
+    fn value(&mut self, at: At<'_, T>, y: &mut [T]) {
+        let mut keep = std::mem::take(&mut self.room);
+        keep.resize(self.keep_len(at.x.len() / self.ends().0), T::ZERO);
+        self.forward(at, y, &mut keep);
+        self.room = keep;
     }
     /// The outputs of all layers but the last.
     fn keep_len(&self, batch: usize) -> usize {
         self.layers[..self.layers.len() - 1].iter().map(|l| l.outputs * batch).sum()
     }
 
-    fn forward(&mut self, t: T, x: &[T], p: &[T], y: &mut [T], keep: &mut [T]) {
-        let (inputs, outputs) = (Map::<T>::inputs(self), Map::<T>::outputs(self));
+    fn forward(&mut self, at: At<'_, T>, y: &mut [T], keep: &mut [T]) {
+        let (At { t, x, p }, (inputs, outputs)) = (at, self.ends());
         let batch = x.len() / inputs;
         let mut first = 0;
         while first < batch {
@@ -314,20 +341,11 @@ impl<T: Scalar> Map<T> for Mlp<T> {
         }
     }
 
-    fn backward(
-        &mut self,
-        t: T,
-        x: &[T],
-        p: &[T],
-        y: &[T],
-        keep: &[T],
-        w: &[T],
-        x_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
-        let (inputs, outputs) = (Map::<T>::inputs(self), Map::<T>::outputs(self));
+    fn vjp(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
+        let (At { t, x, p }, (inputs, outputs)) = (at, self.ends());
+        let (Kept { y, keep }, BarsMut { x: x_bar, p: p_bar }) = (of, bars);
         let batch = x.len() / inputs;
-        let (n_params, keep_len) = (Map::<T>::n_params(self), Map::<T>::keep_len(self, batch));
+        let (n_params, keep_len) = (self.n_params(), self.keep_len(batch));
         let mut delta = std::mem::take(&mut self.delta);
         let mut next = std::mem::take(&mut self.delta2);
         let mut first = 0;

@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use super::erk::{Erk, Stages};
-use super::field::VectorField;
 use super::options::{ControlState, Controller, ObservedOrder, Options};
 use super::report::{OdeCounts, OdeReport, OdeStop};
 use super::step::{ErkBody, Start, Step, StepBuffers, StepSink};
 use super::tableau::Tableau;
+use crate::diff::{At, Map, Offers};
 use crate::error::{OdeError, catch, check_len};
 use crate::linalg::Scalar;
 use crate::linalg::kernels;
@@ -242,7 +242,7 @@ impl<T: Scalar> Integrator<T> {
     }
 
     /// Integrates from (t0, y0) to t1, forwards or backwards; `sinks` see every accepted step.
-    pub fn run<F: VectorField<T>, S: StepSink<T>>(
+    pub fn run<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         span: (T, T),
@@ -278,7 +278,7 @@ impl<T: Scalar> Integrator<T> {
         &mut self.st
     }
 
-    fn drive<F: VectorField<T>, S: StepSink<T>>(
+    fn drive<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         span: (T, T),
@@ -294,7 +294,7 @@ impl<T: Scalar> Integrator<T> {
 
     /// k_0 and the first step, from the start in y().
     #[allow(clippy::result_large_err)] // Once an integration.
-    pub(crate) fn begin<F: VectorField<T>>(
+    pub(crate) fn begin<F: Map<T>>(
         &mut self,
         field: &mut F,
         (t0, t1): (T, T),
@@ -311,7 +311,7 @@ impl<T: Scalar> Integrator<T> {
     }
 
     /// The report, with the stiffness where the integration failed; the last state is in y().
-    pub(crate) fn end<F: VectorField<T>>(
+    pub(crate) fn end<F: Map<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -328,7 +328,7 @@ impl<T: Scalar> Integrator<T> {
         Limits::new(&self.options, self.erk.tab.error_order)
     }
 
-    fn steps<F: VectorField<T>, S: StepSink<T>>(
+    fn steps<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -375,7 +375,7 @@ impl<T: Scalar> Integrator<T> {
     }
 
     /// Shows the step to the sinks and moves on.
-    fn accept<F: VectorField<T>, S: StepSink<T>>(
+    fn accept<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -401,7 +401,7 @@ impl<T: Scalar> Integrator<T> {
     }
 
     /// Shows an accepted step, whose stages are in `st`, to the sinks: (flow, whether y_end is where to go on, the end).
-    pub(crate) fn show<F: VectorField<T>, S: StepSink<T>>(
+    pub(crate) fn show<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -427,7 +427,7 @@ impl<T: Scalar> Integrator<T> {
         (flow, changed || shortened, t_end)
     }
 
-    fn first_step<F: VectorField<T>>(&mut self, field: &mut F, p: &[T], d: &mut Drive<T>) -> T {
+    fn first_step<F: Map<T>>(&mut self, field: &mut F, p: &[T], d: &mut Drive<T>) -> T {
         let st = &mut self.st;
         let (k0, k1) = st.k.split_at_mut(st.y0.len());
         let start = FirstStep { y0: &st.y0, k0, g: &mut st.g, k1 };
@@ -436,7 +436,7 @@ impl<T: Scalar> Integrator<T> {
     }
 
     /// Stiffness where the integration failed, from one more step that nobody else sees.
-    fn probe<F: VectorField<T>>(&mut self, field: &mut F, p: &[T], d: &mut Drive<T>) {
+    fn probe<F: Map<T>>(&mut self, field: &mut F, p: &[T], d: &mut Drive<T>) {
         self.erk.eval_stage(field, 0, d.t, T::ZERO, p, &mut self.st);
         self.erk.step(field, d.t, d.h, p, &mut self.st);
         self.erk.finish(field, d.t, d.h, p, &mut self.st);
@@ -459,14 +459,15 @@ impl<T: Scalar> Integrator<T> {
 }
 
 /// What must hold before an integration.
-pub(super) fn check_problem<T: Scalar, F: VectorField<T> + ?Sized>(
+pub(super) fn check_problem<T: Scalar, F: Map<T> + ?Sized>(
     field: &F,
     (dim, batch): (usize, usize),
     span: (T, T),
     y0: &[T],
     p: &[T],
 ) -> Result<(), OdeError> {
-    check_len("the field's state", field.dim(), dim)?;
+    check_len("the field's state", field.inputs(), dim)?;
+    check_len("the field's value", field.outputs(), dim)?;
     check_len("the start", y0.len(), dim * batch)?;
     check_len("the parameter vector", p.len(), field.n_params())?;
     check_span(span)?;
@@ -475,11 +476,11 @@ pub(super) fn check_problem<T: Scalar, F: VectorField<T> + ?Sized>(
 }
 
 /// A Nystrom method needs a field that says it is of second order.
-pub(crate) fn check_order<T: Scalar, F: VectorField<T> + ?Sized>(
+pub(crate) fn check_order<T: Scalar, F: Map<T> + ?Sized>(
     method: &Tableau,
     field: &F,
 ) -> Result<(), OdeError> {
-    if method.velocity.is_none() || field.is_second_order() {
+    if method.velocity.is_none() || field.offers().has(Offers::SECOND_ORDER) {
         return Ok(());
     }
     let name = method.name;
@@ -500,7 +501,7 @@ pub(super) struct FirstStep<'a, T> {
 
 impl<T: Scalar> FirstStep<'_, T> {
     #[allow(clippy::too_many_arguments)]
-    pub fn choose<F: VectorField<T> + ?Sized>(
+    pub fn choose<F: Map<T> + ?Sized>(
         self,
         field: &mut F,
         options: &Options,
@@ -531,7 +532,7 @@ impl<T: Scalar> FirstStep<'_, T> {
         for ((g, &y), &k) in self.g.iter_mut().zip(self.y0).zip(self.k0) {
             *g = y + step * k;
         }
-        field.eval(t0 + step, self.g, p, k1);
+        field.value(At::new(t0 + step, self.g, p), k1);
         counts.evals += 1;
         for (a, &b) in k1.iter_mut().zip(self.k0) {
             *a -= b;

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::erk::{Erk, Stages};
-use super::field::VectorField;
 use super::report::OdeCounts;
+use crate::diff::Map;
 use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
 
@@ -22,7 +22,7 @@ pub trait StepSink<T: Scalar> {
     fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
         let _ = buffers;
     }
-    /// Whether what `eval_keep` stores is wanted for every step.
+    /// Whether what `forward` keeps is wanted for every step.
     fn wants_keep(&self) -> bool {
         false
     }
@@ -153,7 +153,7 @@ pub(crate) struct ErkBody<'a, T, F: ?Sized> {
     pub p: &'a [T],
 }
 
-impl<T: Scalar, F: VectorField<T> + ?Sized> StepBody<T> for ErkBody<'_, T, F> {
+impl<T: Scalar, F: Map<T> + ?Sized> StepBody<T> for ErkBody<'_, T, F> {
     fn y0(&self) -> &[T] {
         &self.st.y0
     }

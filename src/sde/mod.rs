@@ -53,15 +53,16 @@ pub(crate) mod srk;
 
 pub use brownian::{Brownian, BrownianPath};
 pub use ensemble::{SdeEnsemble, solve_sde_ensemble};
-pub use field::{Diffusion, DiffusionPullback, FnDiffusion, FnDiffusionPullback, MapDiffusion, Noise, Sde};
+pub use field::{Noise, Sde};
 pub use integrator::SdeIntegrator;
 pub use method::{EULER_MARUYAMA, MILSTEIN, SOSRA, SOSRA2, SOSRI, SOSRI2, SRA1, SRIW1, SdeMethod, Suits};
 pub use options::SdeOptions;
 pub use report::{SdeCounts, SdeReport};
 pub use sinks::{FnSdeSink, SdeBuffers, SdeSink, SdeStep};
 
+use crate::diff::Map;
 use crate::linalg::Scalar;
-use crate::ode::{OdeError, SaveAt, VectorField};
+use crate::ode::{OdeError, SaveAt};
 
 /// States at the save points and at the end.
 #[derive(Debug, Clone)]
@@ -91,7 +92,7 @@ impl<T: Scalar> SdeSolution<T> {
 /// Integrates once, one shared step for the batch of y0.len() / dim. To integrate often use an [`SdeIntegrator`] with sinks; for a step per
 /// trajectory and all cores [`solve_sde_ensemble`].
 #[allow(clippy::too_many_arguments)]
-pub fn solve_sde<T: Scalar, F: VectorField<T>, G: Diffusion<T>>(
+pub fn solve_sde<T: Scalar, F: Map<T>, G: Map<T>>(
     sde: &mut Sde<F, G>,
     method: &'static SdeMethod,
     options: &SdeOptions,
@@ -101,7 +102,7 @@ pub fn solve_sde<T: Scalar, F: VectorField<T>, G: Diffusion<T>>(
     brownian: &Brownian,
     save_at: &[T],
 ) -> Result<SdeSolution<T>, OdeError> {
-    let (dim, noise) = (sde.dim(), sde.diffusion.noise());
+    let (dim, noise) = (sde.dim(), sde.noise());
     let batch = y0.len().checked_div(dim).unwrap_or(0);
     let mut integrator = SdeIntegrator::new(method, noise, dim, batch.max(1), options)?;
     let mut saved = SaveAt::new(save_at);

@@ -14,9 +14,10 @@ use super::error::TrainError;
 use super::pass::{Loss, LossBars, PassStats, Penalty, Problem, Scope};
 use super::schedule::Progress;
 use crate::adjoint::{Bars, Heuristic, Heuristics, LocalSample, Memory, SampleRule, SdeAdjoint};
+use crate::diff::Map;
 use crate::linalg::Scalar;
-use crate::ode::{OdeError, Pullback, SaveAt, Start};
-use crate::sde::{Brownian, DiffusionPullback, Noise, Sde, SdeMethod, SdeOptions, SdeSink, SdeStep};
+use crate::ode::{OdeError, SaveAt, Start};
+use crate::sde::{Brownian, Noise, Sde, SdeMethod, SdeOptions, SdeSink, SdeStep};
 
 /// Storage for passes of one batch size.
 #[derive(Debug, Clone)]
@@ -71,7 +72,7 @@ impl<T: Scalar> SdePass<T> {
 
     /// As [`OdePass::run`](super::OdePass::run); p is the drift's parameters, then the diffusion's. NFE counts calls of the drift.
     #[allow(clippy::too_many_arguments)]
-    pub fn run<F: Pullback<T>, G: DiffusionPullback<T>>(
+    pub fn run<F: Map<T>, G: Map<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         problem: &Problem<'_, T>,
@@ -138,7 +139,7 @@ impl<T: Scalar> SdePass<T> {
         Ok(stats)
     }
 
-    fn penalty<F: Pullback<T>, G: DiffusionPullback<T>>(
+    fn penalty<F: Map<T>, G: Map<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         problem: &Problem<'_, T>,

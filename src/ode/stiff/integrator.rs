@@ -2,15 +2,15 @@
 
 use std::ops::ControlFlow;
 
+use super::super::Solution;
 use super::super::integrator::{Drive, FirstStep, Limits, check_problem};
 use super::super::options::Options;
 use super::super::report::{OdeReport, OdeStop};
 use super::super::sinks::SaveAt;
 use super::super::step::{Start, Step, StepBuffers, StepSink};
-use super::super::{Solution, VectorField};
-use super::linearize::Linearize;
 use super::step::{RosBody, RosStages, Rosenbrock};
 use super::tableau::RosenbrockTableau;
+use crate::diff::{At, Linearizer, Map};
 use crate::error::{OdeError, catch};
 use crate::linalg::Scalar;
 use crate::linalg::kernels;
@@ -73,7 +73,7 @@ impl<T: Scalar> StiffIntegrator<T> {
     }
 
     /// Integrates from (t0, y0) to t1, forwards or backwards; `sinks` see every accepted step.
-    pub fn run<F: Linearize<T>, S: StepSink<T>>(
+    pub fn run<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         span: (T, T),
@@ -82,6 +82,7 @@ impl<T: Scalar> StiffIntegrator<T> {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
+        Linearizer::check(field, self.ros.tab.name)?;
         // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
         catch(|| {
             sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
@@ -91,7 +92,7 @@ impl<T: Scalar> StiffIntegrator<T> {
         })?
     }
 
-    fn drive<F: Linearize<T>, S: StepSink<T>>(
+    fn drive<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         (t0, t1): (T, T),
@@ -100,7 +101,7 @@ impl<T: Scalar> StiffIntegrator<T> {
     ) -> OdeReport {
         let mut d = Drive::new(t0, t1);
         let n = self.st.y0.len();
-        field.eval(t0, &self.st.y0, p, &mut self.st.f[..n]);
+        field.value(At::new(t0, &self.st.y0, p), &mut self.st.f[..n]);
         d.counts.evals += 1;
         if !kernels::all_finite(&self.st.f[..n]) {
             return self.report(OdeStop::StartNotFinite, &d);
@@ -117,7 +118,7 @@ impl<T: Scalar> StiffIntegrator<T> {
         self.report(stop, &d)
     }
 
-    fn steps<F: Linearize<T>, S: StepSink<T>>(
+    fn steps<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -202,15 +203,16 @@ impl<T: Scalar> StiffIntegrator<T> {
 /// with sinks.
 ///
 /// ```
-/// use costate::ode::{FnField, Options, RODAS5P, WithJacobian, solve_stiff};
+/// use costate::diff::{FnMap, Map};
+/// use costate::ode::{Options, RODAS5P, solve_stiff};
 /// // y' = -1000 (y - cos t) - sin t, y(0) = 1: y = cos t
-/// let field = FnField::new(1, 0, |t: f64, y: &[f64], _p: &[f64], dy: &mut [f64]| dy[0] = -1e3 * (y[0] - t.cos()) - t.sin());
-/// let mut field = WithJacobian::new(field, |_t, _y: &[f64], _p: &[f64], jac: &mut [f64]| jac[0] = -1e3);
+/// let field = FnMap::new(1, 0, |t: f64, y: &[f64], _p: &[f64], dy: &mut [f64]| dy[0] = -1e3 * (y[0] - t.cos()) - t.sin());
+/// let mut field = field.with_jacobian(|_t, _y: &[f64], _p: &[f64], jac: &mut [f64]| jac[0] = -1e3);
 /// let s = solve_stiff(&mut field, &RODAS5P, &Options::tolerances(1e-8, 1e-8), (0.0, 2.0), &[1.0], &[], &[1.0])?;
 /// assert!(s.report.ok() && (s.state(0)[0] - 1f64.cos()).abs() < 1e-7);
 /// # Ok::<(), costate::ode::OdeError>(())
 /// ```
-pub fn solve_stiff<T: Scalar, F: Linearize<T>>(
+pub fn solve_stiff<T: Scalar, F: Map<T>>(
     field: &mut F,
     method: &'static RosenbrockTableau,
     options: &Options,
@@ -219,7 +221,7 @@ pub fn solve_stiff<T: Scalar, F: Linearize<T>>(
     p: &[T],
     save_at: &[T],
 ) -> Result<Solution<T>, OdeError> {
-    let dim = VectorField::dim(field);
+    let dim = field.inputs();
     let batch = y0.len().checked_div(dim).unwrap_or(0);
     let mut integrator = StiffIntegrator::new(method, dim, batch.max(1), options)?;
     let mut saved = SaveAt::new(save_at);

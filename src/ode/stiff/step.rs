@@ -1,10 +1,9 @@
 //! One Rosenbrock step: matrix, stages, error estimate, stiffness estimate, interpolant.
 
-use super::super::field::VectorField;
 use super::super::report::OdeCounts;
 use super::super::step::StepBody;
-use super::linearize::{Linearize, Point};
 use super::tableau::RosenbrockTableau;
+use crate::diff::{At, Linearizer, Map};
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
 use crate::linalg::kernels;
@@ -54,7 +53,8 @@ pub(crate) struct RosStages<T> {
     work: Vec<T>,
     pub error: Vec<T>,
     pub dim: usize,
-    /// What `eval_keep` would store; nothing here.
+    lin: Linearizer<T>,
+    /// What `forward` would keep; nothing here.
     pub keep: Vec<T>,
 }
 
@@ -111,6 +111,7 @@ impl<T: Scalar> Rosenbrock<T> {
             work: zeros(lu::work(dim)),
             error: zeros(n),
             dim,
+            lin: Linearizer::default(),
             keep: vec![],
         }
     }
@@ -122,7 +123,7 @@ impl<T: Scalar> Rosenbrock<T> {
 
     /// f_0 and the derivatives at the step's start.
     #[inline]
-    pub fn linearize<F: Linearize<T> + ?Sized>(
+    pub fn linearize<F: Map<T> + ?Sized>(
         &self,
         f: &mut F,
         t: T,
@@ -132,11 +133,12 @@ impl<T: Scalar> Rosenbrock<T> {
         counts: &mut OdeCounts,
     ) {
         let n = st.y0.len();
-        f.eval(t, &st.y0, p, &mut st.f[..n]);
-        counts.evals += 1;
+        let at = At::new(t, &st.y0, p);
+        f.value(at, &mut st.f[..n]);
+        let work = st.lin.linearize(f, at, h, &st.f[..n], &mut st.jac, &mut st.dfdt);
+        counts.evals += 1 + work.values;
+        counts.pullbacks += work.vjps;
         counts.jacobians += 1;
-        let at = Point { t, h, y: &st.y0, p, dy: &st.f[..n] };
-        f.linearize(&at, &mut st.jac, &mut st.dfdt, counts);
     }
 
     /// Factors W = I / (h gamma) - J; false if it is singular or not finite.
@@ -175,7 +177,7 @@ impl<T: Scalar> Rosenbrock<T> {
 
     /// All stages and y1, with f_0, the derivatives and the factors there.
     #[inline]
-    pub fn step<F: VectorField<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut RosStages<T>) {
+    pub fn step<F: Map<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut RosStages<T>) {
         if st.y0.len() == st.dim {
             match st.dim {
                 1 => return self.step_short::<F, 1>(f, t, h, p, st),
@@ -199,7 +201,7 @@ impl<T: Scalar> Rosenbrock<T> {
     /// `g` and `r` have the length of the state.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn step_n<F: VectorField<T> + ?Sized>(
+    fn step_n<F: Map<T> + ?Sized>(
         &self,
         dim: usize,
         f: &mut F,
@@ -220,7 +222,7 @@ impl<T: Scalar> Rosenbrock<T> {
 
     /// The same for a single state of N numbers, everything inlined.
     #[inline(always)]
-    fn step_short<F: VectorField<T> + ?Sized, const N: usize>(
+    fn step_short<F: Map<T> + ?Sized, const N: usize>(
         &self,
         f: &mut F,
         t: T,
@@ -269,7 +271,7 @@ impl<T: Scalar> Rosenbrock<T> {
 
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn evaluate<F: VectorField<T> + ?Sized>(
+    fn evaluate<F: Map<T> + ?Sized>(
         &self,
         i: usize,
         f: &mut F,
@@ -285,7 +287,7 @@ impl<T: Scalar> Rosenbrock<T> {
         }
         match self.repeats[i] {
             Some(l) => st.f.copy_within(l * n..(l + 1) * n, i * n),
-            None => f.eval(t + self.alpha[i] * h, g, p, &mut st.f[i * n..][..n]),
+            None => f.value(At::new(t + self.alpha[i] * h, g, p), &mut st.f[i * n..][..n]),
         }
     }
 
