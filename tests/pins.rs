@@ -13,8 +13,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint, StiffAdjoint};
+use costate::diff::{Differences, FnMap, Map};
 use costate::linalg::Scalar;
-use costate::nn::{Activation, Chain, DualNum, Formula, FormulaField, MapField, Mlp, Parallel, Power};
+use costate::nn::{Activation, Chain, DualNum, Formula, FormulaField, Mlp, Parallel, Power};
 use costate::ode::*;
 use costate::sde::*;
 use costate::train::config::{Config, TaskConfig};
@@ -106,7 +107,7 @@ fn explicit<T: Scalar>(pins: &mut Pins, kind: &str, tol: f64) {
                        p: &[f64],
                        end: f64,
                        o: &Options| {
-            let mut field = FnField::new(y0.len(), p.len(), f);
+            let mut field = FnMap::new(y0.len(), p.len(), f);
             let (span, p, at) = ((T::ZERO, T::of(end)), list::<T>(p), times(end));
             let s = solve(&mut field, method, o, span, y0, &p, &at).unwrap();
             assert!(s.report.ok(), "{name}: {}", s.report.message());
@@ -126,7 +127,7 @@ fn explicit<T: Scalar>(pins: &mut Pins, kind: &str, tol: f64) {
 }
 
 fn nystrom(pins: &mut Pins) {
-    let mut field = SecondOrder::new(FnField::new(2, 0, |_t, q: &[f64], _p: &[f64], a: &mut [f64]| {
+    let mut field = SecondOrder::new(FnMap::new(2, 0, |_t, q: &[f64], _p: &[f64], a: &mut [f64]| {
         let r = (q[0] * q[0] + q[1] * q[1]).sqrt();
         (a[0], a[1]) = (-q[0] / (r * r * r), -q[1] / (r * r * r));
     }));
@@ -140,7 +141,7 @@ fn nystrom(pins: &mut Pins) {
 
 fn events(pins: &mut Pins) {
     let mut ball =
-        FnField::new(2, 0, |_t, y: &[f64], _p: &[f64], dy: &mut [f64]| (dy[0], dy[1]) = (y[1], -9.81));
+        FnMap::new(2, 0, |_t, y: &[f64], _p: &[f64], dy: &mut [f64]| (dy[0], dy[1]) = (y[1], -9.81));
     let mut events =
         Events::new().when(Crossing::Falling, AtEvent::Handle, |_t, y: &[f64]| y[0]).on_event(|_, y| {
             y[1] *= -0.9;
@@ -153,7 +154,7 @@ fn events(pins: &mut Pins) {
     pins.add("bouncing ball", of(&r.counts), &[it.y(), save.states(), &at]);
     let mut stop = Events::new().when(Crossing::Any, AtEvent::Stop, |_t, y: &[f64]| y[0] - 3.0);
     let mut it = Integrator::new(&DOP853, 2, 1, &Options::tolerances(1e-9, 1e-9)).unwrap();
-    let mut field = FnField::new(2, 4, lotka_volterra::<f64>);
+    let mut field = FnMap::new(2, 4, lotka_volterra::<f64>);
     let r = it.run(&mut field, (0.0, 10.0), &[1.0, 1.0], &LV, &mut stop).unwrap();
     pins.add("stop", of(&r.counts), &[it.y(), &[r.t]]);
 }
@@ -182,32 +183,32 @@ fn stiff_runs(pins: &mut Pins) {
     for method in RosenbrockTableau::all() {
         for name in ["robertson", "vdp 1e3", "hires"] {
             let pr = stiff::Stiff::by_name(name);
-            let mut f = WithJacobian::new(FnField::new(pr.n, pr.p.len(), pr.f), pr.jac).autonomous();
+            let mut f = FnMap::new(pr.n, pr.p.len(), pr.f).with_jacobian(pr.jac).autonomous();
             let o = Options::tolerances(1e-5, 1e-9);
             let s = solve_stiff(&mut f, method, &o, (0.0, pr.t1), pr.y0, pr.p, &times(pr.t1)).unwrap();
             pins.add(format!("{name} {}", method.name), of(&s.report.counts), &[&s.y1, s.states()]);
         }
     }
     let (o, at) = (Options::tolerances(1e-6, 1e-6), times(2.0));
-    let mut f = Differences::new(FnField::new(1, 1, forced));
+    let mut f = Differences::of(FnMap::new(1, 1, forced));
     let s = solve_stiff(&mut f, &RODAS5P, &o, (0.0, 2.0), &[1.0, 0.5, 2.0], &[1e4], &at).unwrap();
     pins.add("forced x 3 differences", of(&s.report.counts), &[&s.y1, s.states()]);
-    let pull = FnPullback::new(2, 4, lotka_volterra::<f64>, lotka_volterra_pullback);
-    let mut f = FromPullback::new(pull).autonomous();
+    let pull = FnMap::new(2, 4, lotka_volterra::<f64>).with_vjp(lotka_volterra_pullback);
+    let mut f = pull.autonomous();
     let s = solve_stiff(&mut f, &RODAS4, &o, (0.0, 5.0), &[1.0; 4], &LV, &times(5.0)).unwrap();
     pins.add("lotka-volterra x 2 rows", of(&s.report.counts), &[&s.y1, s.states()]);
     let (y0, p) = ([1.0, 0.0, 0.0], [0.04, 1e4, 3e7]);
     let s = solve_stiff(&mut FormulaField::new(Robertson), &RODAS3P, &o, (0.0, 1e4), &y0, &p, &[]).unwrap();
     pins.add("robertson formula", of(&s.report.counts), &[&s.y1]);
     let pr = stiff::Stiff::by_name("vdp 1e3");
-    let mut f = WithJacobian::new(FnField::new(2, 1, pr.f), pr.jac).autonomous();
+    let mut f = FnMap::new(2, 1, pr.f).with_jacobian(pr.jac).autonomous();
     let mut auto = Auto::new(&TSIT54, &RODAS5P, 2, 1, &Options::tolerances(1e-6, 1e-9)).unwrap();
     let r = auto.run(&mut f, (0.0, 2e3), pr.y0, pr.p, &mut ()).unwrap();
     let at: Vec<f64> = auto.switches().iter().map(|s| s.t).collect();
     pins.add("vdp 1e3 auto", of(&r.counts), &[auto.y(), &at]);
     let make = || {
-        let f = FnField::new(1, 1, forced);
-        WithJacobian::new(f, |_t, _y: &[f64], p: &[f64], jac: &mut [f64]| jac[0] = -p[0])
+        let f = FnMap::new(1, 1, forced);
+        f.with_jacobian(|_t, _y: &[f64], p: &[f64], jac: &mut [f64]| jac[0] = -p[0])
     };
     let rates: Vec<f64> = (0..40).map(|i| 10f64.powf(0.2 * i as f64)).collect();
     let s = solve_stiff_ensemble(&RODAS5P, &o, make, (0.0, 2.0), &[1.0; 40], Params::Each(&rates), &at[..0])
@@ -236,7 +237,7 @@ fn ensembles(pins: &mut Pins) {
     let y0: Vec<f64> = (0..37).flat_map(|i| [1.0 + 0.1 * i as f64, 0.0, 0.0]).collect();
     let (o, at) = (Options::tolerances(1e-6, 1e-6), times(1.0));
     for method in [&TSIT54, &VERN76] {
-        let make = || FnField::new(3, 3, lorenz::<f64>);
+        let make = || FnMap::new(3, 3, lorenz::<f64>);
         let s = solve_ensemble(method, &o, make, (0.0, 1.0), &y0, Params::Shared(&LORENZ), &at).unwrap();
         pins.add(format!("ensemble {}", method.name), of(&s.counts()), &[&s.y1, &s.saved]);
         let s = solve_lanes(method, &o, &LorenzLanes, (0.0, 1.0), &y0, Params::Shared(&LORENZ), &at).unwrap();
@@ -282,14 +283,14 @@ fn stochastic<T: Scalar>(pins: &mut Pins, kind: &str) {
         let (y0, p) = (list::<T>(&[1.0, 0.5, 2.0, 0.7, 1.2, 0.1]), list::<T>(&[2.0, 0.7, 0.4]));
         let (span, at) = ((T::ZERO, T::ONE), times(1.0));
         let additive = method.suits == Suits::Additive;
-        let drift = FnField::new(3, 2, drift::<T>);
+        let drift = FnMap::new(3, 2, drift::<T>);
         let (s, form) = if additive {
-            let g = FnDiffusion::new(3, 1, Noise::Matrix(2), constant::<T>).additive();
-            let mut sde = Sde::new(drift, g).unwrap();
+            let g = FnMap::with_outputs(3, 6, 1, constant::<T>);
+            let mut sde = Sde::new(drift, g, Noise::Matrix(2)).unwrap().additive();
             (solve_sde(&mut sde, method, &o, span, &y0, &p, &Brownian::new(7), &at).unwrap(), "additive")
         } else {
-            let g = FnDiffusion::new(3, 1, Noise::Diagonal, noise::<T>);
-            let mut sde = Sde::new(drift, g).unwrap();
+            let g = FnMap::new(3, 1, noise::<T>);
+            let mut sde = Sde::new(drift, g, Noise::Diagonal).unwrap();
             (solve_sde(&mut sde, method, &o, span, &y0, &p, &Brownian::new(7), &at).unwrap(), "diagonal")
         };
         pins.add(
@@ -307,16 +308,16 @@ fn stochastic_more(pins: &mut Pins) {
             (g[i], g[3 + i]) = (p[0] * y[i], 0.5 * p[0] * y[i]);
         }
     };
-    let g = FnDiffusion::new(3, 1, Noise::Matrix(2), columns).commutative();
-    let mut sde = Sde::new(FnField::new(3, 2, drift::<f64>), g).unwrap();
+    let g = FnMap::with_outputs(3, 6, 1, columns);
+    let mut sde = Sde::new(FnMap::new(3, 2, drift::<f64>), g, Noise::Matrix(2)).unwrap().commutative();
     let (y0, p, at) = ([1.0, 0.5, 2.0], [2.0, 0.7, 0.4], times(1.0));
     let s =
         solve_sde(&mut sde, &MILSTEIN, &SdeOptions::fixed(0.05), (0.0, 1.0), &y0, &p, &Brownian::new(3), &at);
     let s = s.unwrap();
     pins.add("sde columns milstein", of_sde(&s.report.counts), &[&s.y1, s.states()]);
     let make = || {
-        let g = FnDiffusion::new(3, 1, Noise::Scalar, noise::<f64>);
-        Sde::new(FnField::new(3, 2, drift::<f64>), g).unwrap()
+        let g = FnMap::new(3, 1, noise::<f64>);
+        Sde::new(FnMap::new(3, 2, drift::<f64>), g, Noise::Scalar).unwrap()
     };
     let (starts, o, path) = (y0.repeat(20), SdeOptions::tolerances(1e-2, 1e-2), Brownian::new(9));
     let s =
@@ -329,7 +330,7 @@ fn memories() -> [Memory; 4] {
 }
 
 /// A gradient with bars on everything: end, save points, errors, stiffness.
-fn gradient<T: Scalar, F: Pullback<T>>(
+fn gradient<T: Scalar, F: Map<T>>(
     pins: &mut Pins,
     name: &str,
     field: &mut F,
@@ -337,7 +338,7 @@ fn gradient<T: Scalar, F: Pullback<T>>(
     (y0, p, end): (&[T], &[T], f64),
 ) {
     let o = Options::tolerances(1e-6, 1e-6);
-    let (dim, at) = (field.dim(), times::<T>(end));
+    let (dim, at) = (field.inputs(), times::<T>(end));
     let mut solver = Adjoint::new(method, dim, y0.len() / dim, &o, memory).unwrap();
     let mut save = SaveAt::new(&at);
     let r = solver.forward(field, (T::ZERO, T::of(end)), y0, p, &mut save).unwrap();
@@ -352,7 +353,7 @@ fn gradient<T: Scalar, F: Pullback<T>>(
 }
 
 fn gradients(pins: &mut Pins) {
-    let mut f = FnPullback::new(2, 4, lotka_volterra::<f64>, lotka_volterra_pullback);
+    let mut f = FnMap::new(2, 4, lotka_volterra::<f64>).with_vjp(lotka_volterra_pullback);
     for memory in memories() {
         gradient(pins, "lotka-volterra", &mut f, (&TSIT54, memory), (&[1.0, 1.0], &LV, 3.0));
     }
@@ -364,22 +365,18 @@ fn gradients(pins: &mut Pins) {
         (&[1.0, 1.0, 1.1, 0.9], &LV, 3.0),
     );
     gradient(pins, "lotka-volterra", &mut f, (&BS32, Memory::Stages), (&[1.0, 1.0], &LV, 1.0));
-    let mut f = FnPullback::new(2, 4, lotka_volterra::<f32>, lotka_volterra_pullback);
+    let mut f = FnMap::new(2, 4, lotka_volterra::<f32>).with_vjp(lotka_volterra_pullback);
     gradient(pins, "lotka-volterra f32", &mut f, (&VERN76, Memory::States), (&[1.0, 1.0], &list(&LV), 3.0));
-    let orbit = FnPullback::new(
-        1,
-        1,
-        |_t, q: &[f64], p: &[f64], a: &mut [f64]| a[0] = -p[0] * q[0] * q[0] * q[0],
-        |_t, q: &[f64], p: &[f64], w: &[f64], qb: &mut [f64], pb: &mut [f64]| {
+    let orbit = FnMap::new(1, 1, |_t, q: &[f64], p: &[f64], a: &mut [f64]| a[0] = -p[0] * q[0] * q[0] * q[0])
+        .with_vjp(|_t, q: &[f64], p: &[f64], w: &[f64], qb: &mut [f64], pb: &mut [f64]| {
             qb[0] -= 3.0 * p[0] * q[0] * q[0] * w[0];
             pb[0] -= q[0] * q[0] * q[0] * w[0];
-        },
-    );
+        });
     let mut f = SecondOrder::new(orbit);
     gradient(pins, "duffing x 2", &mut f, (&DPRKN64, Memory::States), (&[1.0, 0.0, 0.5, 0.2], &[2.0], 3.0));
     let mlp = Mlp::dense(&[2, 12, 2], Activation::Tanh, Activation::Identity, true).unwrap();
     let map = Chain::new(Power { dim: 2, exponent: 3 }, Parallel::new(mlp, 3)).unwrap();
-    let mut f = MapField::new(map).unwrap();
+    let mut f = map;
     let p: Vec<f64> = (0..f.n_params()).map(|i| 0.3 * (i as f64 * 0.7).sin()).collect();
     let y0: Vec<f64> = (0..16).map(|i| (i as f64).cos()).collect();
     for memory in memories() {
@@ -387,7 +384,7 @@ fn gradients(pins: &mut Pins) {
     }
 }
 
-fn stiff_gradient<F: LinearizePullback<f64>>(
+fn stiff_gradient<F: Map<f64>>(
     pins: &mut Pins,
     name: &str,
     field: &mut F,
@@ -395,7 +392,7 @@ fn stiff_gradient<F: LinearizePullback<f64>>(
     (y0, p, end): (&[f64], &[f64], f64),
 ) {
     let o = Options::tolerances(1e-6, 1e-8);
-    let (dim, at) = (field.dim(), times::<f64>(end));
+    let (dim, at) = (field.inputs(), times::<f64>(end));
     let mut solver = StiffAdjoint::new(method, dim, y0.len() / dim, &o, memory).unwrap();
     let mut save = SaveAt::new(&at);
     let r = solver.forward(field, (0.0, end), y0, p, &mut save).unwrap();
@@ -415,11 +412,11 @@ fn stiff_gradients(pins: &mut Pins) {
         let mut f = FormulaField::new(Robertson);
         stiff_gradient(pins, "robertson formula", &mut f, (&RODAS5P, memory), (&[1.0, 0.0, 0.0], &p, 100.0));
     }
-    let pull = || FnPullback::new(2, 4, lotka_volterra::<f64>, lotka_volterra_pullback);
+    let pull = || FnMap::new(2, 4, lotka_volterra::<f64>).with_vjp(lotka_volterra_pullback);
     let jacobian = |_t: f64, y: &[f64], p: &[f64], j: &mut [f64]| {
         j.copy_from_slice(&[p[0] - p[1] * y[1], p[3] * y[1], -p[1] * y[0], p[3] * y[0] - p[2]]);
     };
-    let mut f = WithJacobian::new(pull(), jacobian);
+    let mut f = pull().with_jacobian(jacobian);
     stiff_gradient(
         pins,
         "lv x 2 jacobian",
@@ -427,7 +424,7 @@ fn stiff_gradients(pins: &mut Pins) {
         (&RODAS4, Memory::Every(3)),
         (&[1.0, 1.0, 0.9, 1.1], &LV, 3.0),
     );
-    let mut f = FromPullback::new(pull()).autonomous();
+    let mut f = pull().autonomous();
     stiff_gradient(pins, "lv rows", &mut f, (&RODAS3P, Memory::Checkpoints(3)), (&[1.0, 1.0], &LV, 1.0));
 }
 
@@ -438,9 +435,9 @@ fn stochastic_gradients(pins: &mut Pins) {
         (&SOSRI, Noise::Scalar, Memory::States),
         (&SRIW1, Noise::Diagonal, Memory::Every(3)),
     ] {
-        let drift = FnPullback::new(3, 2, drift::<f64>, drift_pullback);
-        let g = FnDiffusionPullback::new(FnDiffusion::new(3, 1, shape, noise::<f64>), noise_pullback);
-        let mut sde = Sde::new(drift, g).unwrap();
+        let drift = FnMap::new(3, 2, drift::<f64>).with_vjp(drift_pullback);
+        let g = FnMap::with_outputs(3, shape.len(3), 1, noise::<f64>).with_vjp(noise_pullback);
+        let mut sde = Sde::new(drift, g, shape).unwrap();
         let o = SdeOptions::tolerances(1e-2, 1e-2);
         let mut solver = SdeAdjoint::new(method, shape, 3, 2, &o, memory).unwrap();
         let mut save = SaveAt::new(&at);

@@ -13,6 +13,7 @@
 //! `-D y + NN(y)` is `Scale::fixed(-d).plus(network)`. [`Spec`] names the parameters, and [`check_map`] compares what a map offers with differences.
 
 mod chain;
+mod check;
 mod closure;
 mod combine;
 mod differences;
@@ -23,6 +24,7 @@ mod select;
 mod spec;
 
 pub use chain::Chain;
+pub use check::{CheckOptions, MapReport, Wrong, check_map};
 pub use closure::{Autonomous, FnMap, WithJacobian, WithJvp, WithTimeDerivative, WithVjp};
 pub use combine::{Product, Scale, Scaled, Stack, Sum};
 pub use differences::Differences;

@@ -16,6 +16,8 @@ pub struct On<A, T> {
     n: usize,
     x: Vec<T>,
     x_bar: Vec<T>,
+    x_dot: Vec<T>,
+    part: Vec<T>,
     w: [Vec<T>; 2],
 }
 
@@ -32,7 +34,18 @@ impl<T: Scalar, A: Map<T>> On<A, T> {
             return Err(OdeError::Mismatch { what: format!("component {} is written twice", writes[i]) });
         }
         let (reads, writes) = (reads.to_vec(), writes.to_vec());
-        Ok(Self { a: Part::new(a, false), reads, writes, n, x: vec![], x_bar: vec![], w: [vec![], vec![]] })
+        let none = Vec::new;
+        Ok(Self {
+            a: Part::new(a, false),
+            reads,
+            writes,
+            n,
+            x: none(),
+            x_bar: none(),
+            x_dot: none(),
+            part: none(),
+            w: [none(), none()],
+        })
     }
 }
 
@@ -119,16 +132,15 @@ impl<T: Scalar, A: Map<T>> Map<T> for On<A, T> {
         let (n, batch, params) = (at.x.len(), at.x.len() / self.n, at.p.len());
         let (kept, len) = (self.a.kept(batch, of.keep), self.a.len(batch));
         gather(&mut self.x, at.x, self.n, &self.reads);
-        let mut x_dot = vec![];
         for i in 0..dots.count {
             let one = dots.one(i, n, params);
-            gather(&mut x_dot, one.x, self.n, &self.reads);
+            gather(&mut self.x_dot, one.x, self.n, &self.reads);
             gather(&mut self.w[0], &w[i * n..][..n], self.n, &self.writes);
             gather(&mut self.w[1], block(w_dot, i, n), self.n, &self.writes);
             self.x_bar.clear();
             self.x_bar.resize(self.x.len(), T::ZERO);
             let kept_dot = self.a.kept(batch, block(dot.keep, i, len));
-            let (inner, one) = (At { x: &self.x, ..at }, one.with_x(&x_dot));
+            let (inner, one) = (At { x: &self.x, ..at }, one.with_x(&self.x_dot));
             let inner_bars = BarsMut::new(&mut self.x_bar, bars.again().p);
             self.a.map.vjp_tangent(inner, kept, one, kept_dot, &self.w[0], &self.w[1], inner_bars);
             scatter(bars.x, &self.x_bar, self.n, &self.reads);
@@ -136,9 +148,9 @@ impl<T: Scalar, A: Map<T>> Map<T> for On<A, T> {
     }
     fn time_derivative(&mut self, at: At<'_, T>, dt: &mut [T]) {
         gather(&mut self.x, at.x, self.n, &self.reads);
-        let mut part = vec![T::ZERO; self.writes.len() * (at.x.len() / self.n)];
-        self.a.map.time_derivative(At { x: &self.x, ..at }, &mut part);
+        self.part.resize(self.writes.len() * (at.x.len() / self.n), T::ZERO);
+        self.a.map.time_derivative(At { x: &self.x, ..at }, &mut self.part);
         dt.fill(T::ZERO);
-        scatter(dt, &part, self.n, &self.writes);
+        scatter(dt, &self.part, self.n, &self.writes);
     }
 }
