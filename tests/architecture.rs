@@ -49,8 +49,6 @@ const FLOORS: &[Row] = &[
 const STANDING: &[(&str, &str)] = &[
     // An error of SIF files is a variant of the one error type.
     ("error", "sif"),
-    // Layers become vector fields in `nn`, not in `ode`.
-    ("nn", "ode"),
     // A wrong entry of the Hessian is described with the problem's names.
     ("report", "nlp"),
 ];

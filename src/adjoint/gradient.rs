@@ -130,7 +130,7 @@ impl<T: Scalar> Adjoint<T> {
         if self.tape.memory() == Memory::Stages && !self.tape.is_empty() {
             // The end of the whole step where an event ended it.
             let whole = self.tape.end_of(self.tape.len() - 1) == T::ONE;
-            let y = if whole { self.integrator.y() } else { &self.integrator.stages().y1 };
+            let y = if whole { self.integrator.y() } else { &self.integrator.stepper.st.y1 };
             self.y_final.clear();
             self.y_final.extend_from_slice(y);
         }

@@ -40,8 +40,8 @@
 //! ```
 //!
 //! The last brackets are there because W depends on y0 and p: dW = -dJ, hence R_i' dJ U_i. As second derivatives commute, they are derivatives of the
-//! pullback of R_i along U_i: exact by hyper-dual numbers, or by fourth-order differences that are right to about twelve digits
-//! ([`LinearizePullback`](crate::ode::LinearizePullback)). In place of U_i and R_i the untransformed increments K_i = sum_j (Gamma^-1)_ij U_j and
+//! pullback of R_i along U_i: exact where the field has them ([`Map::vjp_tangent`](crate::diff::Map::vjp_tangent)), else by fourth-order differences that
+//! are right to about twelve digits. In place of U_i and R_i the untransformed increments K_i = sum_j (Gamma^-1)_ij U_j and
 //! sum_i gamma_ij R_i are used, whose sum is the same without its cancellation.
 //!
 //! # Terminal events

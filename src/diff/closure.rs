@@ -1,6 +1,7 @@
 //! Maps from closures, and derivatives that the user gives.
 
-use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure, forward_map};
+use super::forward::forward_map;
+use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure};
 use super::spec::Spec;
 use crate::linalg::Scalar;
 

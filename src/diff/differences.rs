@@ -1,7 +1,8 @@
 //! Derivatives by differences: only where a map says so, or of a vjp.
 
+use super::forward::forward_map;
 use super::linearize::Work;
-use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Pull, Size, Structure, forward_map};
+use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Pull, Size, Structure};
 use super::spec::Spec;
 use crate::linalg::Scalar;
 

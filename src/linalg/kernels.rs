@@ -184,7 +184,7 @@ pub(crate) fn add_scaled<T: Scalar>(y: &mut [T], a: T, x: &[T]) {
 
 /// The scale of a component: atol + rtol max(|y0|, |y1|), with one tolerance or one per component.
 #[derive(Debug, Clone)]
-pub(crate) enum Scale<T> {
+pub enum Scale<T> {
     One { atol: T, rtol: T },
     Each { atol: Vec<T>, rtol: Vec<T> },
 }

@@ -57,13 +57,14 @@ impl Activation {
             }
         }
     }
-    /// d^2 y/dx^2 from y.
-    pub(crate) fn curvature<T: Scalar>(self, y: T) -> T {
+    /// d(slope)/dy from y.
+    #[inline(always)]
+    pub(crate) fn slope_derivative<T: Scalar>(self, y: T) -> T {
         let two = T::ONE + T::ONE;
         match self {
             Self::Identity | Self::Relu => T::ZERO,
-            Self::Tanh => -two * y * (T::ONE - y * y),
-            Self::Sigmoid => y * (T::ONE - y) * (T::ONE - two * y),
+            Self::Tanh => -two * y,
+            Self::Sigmoid => T::ONE - two * y,
         }
     }
 }

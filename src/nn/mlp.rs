@@ -2,9 +2,10 @@
 
 use super::activation::Activation;
 use super::jets::Jet;
+use super::mlp_tangent::{TangentRoom, Tangents};
 use super::narrow;
 use super::tanh::tanh;
-use crate::diff::{At, BarsMut, Init, Kept, Map, Offers, Size, Spec};
+use crate::diff::{At, BarsMut, Dots, Init, Kept, Map, Offers, Size, Spec};
 use crate::error::OdeError;
 use crate::linalg::{Dense, Scalar};
 use crate::simd::vectorized;
@@ -47,6 +48,7 @@ pub struct Mlp<T> {
     sums: Vec<T>,
     /// What `forward` keeps where nobody wants it.
     room: Vec<T>,
+    tangent: TangentRoom<T>,
 }
 
 impl<T: Scalar> Mlp<T> {
@@ -68,6 +70,7 @@ impl<T: Scalar> Mlp<T> {
             delta2: vec![],
             sums: vec![],
             room: vec![],
+            tangent: TangentRoom::default(),
         })
     }
     /// Layers of these sizes, `inner` after all but the last, `outer` after the last, time at every layer or at none.
@@ -292,7 +295,45 @@ impl<T: Scalar> Map<T> for Mlp<T> {
         Size { inputs, outputs, params: self.layers.iter().map(Layer::n_params).sum() }
     }
     fn offers(&self) -> Offers {
-        Offers::VJP
+        Offers::VJP | Offers::JVP | Offers::TANGENT
+    }
+    fn jvp(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        y_dot: &mut [T],
+        keep_dot: &mut [T],
+    ) {
+        let Size { inputs, outputs, params } = self.size();
+        let batch = at.x.len() / inputs;
+        let tangents = Tangents { layers: &self.layers, batch };
+        let len = of.keep.len();
+        for (i, y_dot) in y_dot.chunks_exact_mut(outputs * batch).enumerate() {
+            let one = dots.one(i, at.x.len(), params);
+            tangents.forward(at, of, one, y_dot, &mut keep_dot[i * len..][..len]);
+        }
+    }
+    fn vjp_tangent(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        dot: Kept<'_, T>,
+        w: &[T],
+        w_dot: &[T],
+        mut bars: BarsMut<'_, T>,
+    ) {
+        let Size { inputs, outputs, params } = self.size();
+        let batch = at.x.len() / inputs;
+        let (n, len) = (outputs * batch, of.keep.len());
+        let tangents = Tangents { layers: &self.layers, batch };
+        for (i, w) in w.chunks_exact(n).enumerate() {
+            let one = dots.one(i, at.x.len(), params);
+            let dot = Kept { y: &dot.y[i * n..][..n], keep: &dot.keep[i * len..][..len] };
+            let w_dot = if w_dot.is_empty() { w_dot } else { &w_dot[i * n..][..n] };
+            tangents.backward(at, of, one, dot, (w, w_dot), bars.again(), &mut self.tangent);
+        }
     }
     /// `l.weight`, of shape [inputs + time, outputs], and `l.bias` for layer l.
     fn spec(&self) -> Spec {

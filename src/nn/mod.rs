@@ -25,6 +25,7 @@ mod gru;
 mod jets;
 mod loss;
 mod mlp;
+mod mlp_tangent;
 mod narrow;
 mod parallel;
 mod params;

@@ -215,8 +215,8 @@ impl<T: Scalar> Map<T> for Elementwise {
         &mut self,
         _: At<'_, T>,
         of: Kept<'_, T>,
-        dots: Dots<'_, T>,
-        _: Kept<'_, T>,
+        _: Dots<'_, T>,
+        dot: Kept<'_, T>,
         w: &[T],
         w_dot: &[T],
         bars: BarsMut<'_, T>,
@@ -224,7 +224,7 @@ impl<T: Scalar> Map<T> for Elementwise {
         let n = of.y.len();
         for (i, w) in w.chunks_exact(n).enumerate() {
             for (k, ((b, y), w)) in bars.x.iter_mut().zip(of.y).zip(w).enumerate() {
-                *b += *w * self.activation.curvature(*y) * at_block(dots.x, i, n, k);
+                *b += *w * self.activation.slope_derivative(*y) * dot.y[i * n + k];
                 *b += at_block(w_dot, i, n, k) * self.activation.slope(*y);
             }
         }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::integrator::Integrator;
+use super::explicit::Integrator;
 use super::options::Options;
 use super::report::{OdeCounts, OdeReport};
 use super::sinks::{SaveAt, check_save_points};

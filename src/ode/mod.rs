@@ -94,19 +94,22 @@
 //! ```
 
 pub(crate) mod check;
+mod driver;
 pub(crate) mod ensemble;
 pub(crate) mod erk;
 mod events;
-mod integrator;
+mod explicit;
 mod lanes;
 mod nystrom;
 pub(crate) mod options;
+mod pace;
 mod pack;
 mod report;
 mod second_order;
 mod short;
 pub(crate) mod sinks;
 mod step;
+mod stepper;
 pub(crate) mod stiff;
 mod tableau;
 mod tableau_data;
@@ -115,9 +118,10 @@ mod tableau_nystrom;
 
 pub use crate::error::OdeError;
 pub use crate::linalg::Norm;
+pub use driver::Driver;
 pub use ensemble::{Ensemble, Params, solve_ensemble, solve_stiff_ensemble};
 pub use events::{AtEvent, Crossing, Events, Occurrence};
-pub use integrator::Integrator;
+pub use explicit::{Explicit, Integrator};
 pub use lanes::{Lane, LaneField, Lanes, OneLane};
 pub use options::{Controller, Options, Tolerance};
 pub use pack::solve_lanes;
@@ -126,8 +130,8 @@ pub use second_order::SecondOrder;
 pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
 pub use stiff::{
-    Auto, Diffsol, DiffsolMethod, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau, StiffIntegrator, Switch,
-    solve_stiff,
+    Auto, Diffsol, DiffsolMethod, LinearlyImplicit, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau,
+    StiffIntegrator, Switch, solve_stiff,
 };
 pub use tableau::{Tableau, Velocity};
 pub use tableau_data::{BS32, BS54, DP54, TSIT54, VERN76};

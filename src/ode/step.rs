@@ -127,7 +127,7 @@ impl<T: Scalar, F: FnMut(&mut Step<'_, T>) -> ControlFlow<()>> StepSink<T> for F
 }
 
 /// What a method can say about the step it has just made.
-pub(crate) trait StepBody<T: Scalar> {
+pub trait StepBody<T: Scalar> {
     fn y0(&self) -> &[T];
     fn y1(&self) -> &[T];
     fn dy0(&self) -> &[T];

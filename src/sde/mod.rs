@@ -4,7 +4,7 @@
 //! dy = f(t, y, p) dt + g(t, y, p) dW,   y(t0) = y0,   from t0 to t1 > t0, in the sense of Ito
 //! ```
 //!
-//! The drift is a [`VectorField`], the diffusion a [`Diffusion`]; an [`Sde`] holds both. A batch is n x batch,
+//! Drift and diffusion are [`Map`]s; an [`Sde`] holds both and knows the shape of the noise. A batch is n x batch,
 //! column-major; column j follows its own Brownian path, a pure function of (seed, trajectory, t): see [`Brownian`].
 //!
 //! Which method to choose: the table in [`crate::ode`].
@@ -27,12 +27,13 @@
 //! # Example
 //!
 //! ```
-//! use costate::ode::{FnField, OdeError};
-//! use costate::sde::{solve_sde, Brownian, FnDiffusion, Noise, Sde, SdeOptions, SOSRI};
+//! use costate::diff::FnMap;
+//! use costate::ode::OdeError;
+//! use costate::sde::{solve_sde, Brownian, Noise, Sde, SdeOptions, SOSRI};
 //! // Geometric Brownian motion dy = mu y dt + sigma y dW, 100 paths.
-//! let drift = FnField::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]);
-//! let noise = FnDiffusion::new(1, 1, Noise::Diagonal, |_t, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]);
-//! let mut sde = Sde::new(drift, noise)?;
+//! let drift = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]);
+//! let noise = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]);
+//! let mut sde = Sde::new(drift, noise, Noise::Diagonal)?;
 //! let options = SdeOptions::tolerances(1e-3, 1e-3);
 //! let s = solve_sde(&mut sde, &SOSRI, &options, (0.0, 1.0), &[1.0; 100], &[0.1, 0.2], &Brownian::new(7), &[0.5, 1.0])?;
 //! assert!(s.report.ok());

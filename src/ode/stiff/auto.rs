@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::super::integrator::Integrator;
+use super::super::explicit::Integrator;
 use super::super::options::Options;
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Start, Step, StepBuffers, StepSink};

@@ -8,7 +8,7 @@ use diffsol::{
     OdeSolverStopReason,
 };
 
-use super::super::integrator::check_problem;
+use super::super::check::check_problem;
 use super::super::options::{Options, Tolerance};
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Start, Step, StepBody, StepBuffers, StepSink};
