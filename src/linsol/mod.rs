@@ -159,4 +159,6 @@ pub trait LinearSolver {
         accuracy: Accuracy,
         stop: &StopToken,
     ) -> Result<Solved, LinSolError>;
+    /// What earlier matrices taught is of no use for the next: pivot thresholds, scaling, bases. The analysis of the pattern stays.
+    fn forget(&mut self) {}
 }

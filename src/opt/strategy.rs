@@ -39,30 +39,30 @@ enum From {
 }
 
 /// A way to solve the problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Row {
     method: Kind,
     /// The violation is minimized first.
     violation_first: bool,
     with: With,
     from: From,
-    /// Iterations without halving the residual after which another row is tried, if there is one.
-    patience: u64,
+    /// Work without progress, in iterations of one factorization, after which another row is tried, if there is one.
+    patience: f64,
 }
 
 const PLAIN: With = With { relative_shift: false, keep_delta: false };
 const RELATIVE_SHIFT: With = With { relative_shift: true, ..PLAIN };
 const KEEP_DELTA: With = With { keep_delta: true, ..PLAIN };
 
-const fn row(method: Kind, violation_first: bool, with: With, patience: u64) -> Row {
+const fn row(method: Kind, violation_first: bool, with: With, patience: f64) -> Row {
     Row { method, violation_first, with, from: From::Given, patience }
 }
 
-const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100);
-const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 300);
-const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 300);
-const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 300);
-const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 300);
+const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100.0);
+const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 300.0);
+const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 300.0);
+const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 300.0);
+const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 300.0);
 
 /// No constraints, no bounds.
 const FREE: &[Row] = &[NEWTON, Row { with: RELATIVE_SHIFT, ..NEWTON }];
@@ -70,7 +70,7 @@ const FREE: &[Row] = &[NEWTON, Row { with: RELATIVE_SHIFT, ..NEWTON }];
 const BOUNDED: &[Row] =
     &[INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
 /// Equality constraints, not more than unknowns, no bounds.
-const EQUALITIES: &[Row] = &[NEWTON, INTERIOR, VIOLATION_THEN_NEWTON, AUGMENTED];
+const EQUALITIES: &[Row] = &[INTERIOR, NEWTON, VIOLATION_THEN_NEWTON, AUGMENTED];
 /// The same with learned second derivatives: the gradient of the exact augmented Lagrangian needs the true ones.
 const LEARNED: &[Row] = &[INTERIOR, AUGMENTED];
 const LEARNED_OVERDETERMINED: &[Row] = &[VIOLATION_THEN_INTERIOR, AUGMENTED];
@@ -81,10 +81,10 @@ const GENERAL: &[Row] =
 const OVERDETERMINED: &[Row] = &[VIOLATION_THEN_NEWTON];
 const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
 
-/// Iterations of a row in the first round, and growth of iterations and patience from round to round. A row that is slow is paused, and gone
+/// Work of a row in the first round, in iterations of one factorization, and growth of work and patience from round to round. A row that is slow is paused, and gone
 /// on with after the others: the total is at most a few times that of the best row, whichever that is (Luby, Sinclair, Zuckerman 1993).
-const SHARE: u64 = 2000;
-const ROUND_GROWTH: u64 = 4;
+const SHARE: f64 = 2000.0;
+const ROUND_GROWTH: f64 = 4.0;
 /// Multipliers above this are not used as a start.
 const LARGEST_MULTIPLIER: f64 = 1e3;
 /// Fewer iterations than these are one row's.
@@ -92,12 +92,14 @@ const SHORT_LIMIT: u64 = 600;
 /// A violation is less than another below this share of it.
 const LESS: f64 = 1.0 - 1e-6;
 
-/// Iterations of one start at random.
-const LENGTH: u64 = 100;
-/// Iterations times (n + m) that are granted to small systems.
-const WORK: usize = 10_000;
+/// Work of one start at random.
+const LENGTH: f64 = 150.0;
+/// Work times (n + m) that is granted to small systems.
+const WORK: f64 = 10_000.0;
 /// Starts that end at the least violation known, after which no more are tried.
 const AGREEING: usize = 4;
+/// A least violation below this share of that of the start is nearly none.
+const NEAR: f64 = 1e-2;
 /// Half-widths of the box around the start, relative to max(1, |x0_j|).
 const RADII: [f64; 2] = [1.0, 10.0];
 /// Equations per unknown above which a system is taken for a data fit, which has no feasible point to look for.
@@ -277,6 +279,8 @@ pub(super) struct Search {
     paused: Vec<Paused>,
     /// The row that ran last was minimizing the violation.
     in_violation: bool,
+    /// |c~| of the start.
+    start_violation: f64,
     /// The row that ran last, or that found the certificate.
     answer: Answer,
     /// A second derivative of the problem that is wrong, in standard variables and original scale.
@@ -293,6 +297,7 @@ impl Search {
             methods: Methods::default(),
             paused: Vec::new(),
             in_violation: false,
+            start_violation: 0.0,
             answer: Answer::Nothing,
             wrong_entry: None,
         }
@@ -309,6 +314,7 @@ impl Search {
             self.rows.extend(others.map(|k| Row { from: From::Problem(k), ..first[0] }));
         }
         self.warm = !self.first.z.is_empty();
+        self.start_violation = norm2(&s.at.current.c);
         self.forget();
     }
 
@@ -373,10 +379,14 @@ impl Search {
         for round in 0.. {
             let mut k = 0;
             while k < self.rows.len() {
-                let Some(end) = self.run_in_round(s, k, round) else {
+                let Some(mut end) = self.run_in_round(s, k, round) else {
                     k += 1;
                     continue;
                 };
+                if round == 0 && self.is_paused(k) && over(s).is_none() && verdict::is_hopeless(s) {
+                    // Then no other row comes further, but this one may.
+                    end = self.run_in_round(s, k, 1).unwrap_or(end);
+                }
                 if end == PhaseEnd::Stationary {
                     return self.other_starts(s, Certified::keep(s));
                 }
@@ -403,8 +413,12 @@ impl Search {
         last
     }
 
+    fn is_paused(&self, k: usize) -> bool {
+        self.paused.iter().any(|p| p.k == k)
+    }
+
     /// Begins a row, or goes on with it where it was paused; `None`: it has ended, or cannot begin.
-    fn run_in_round(&mut self, s: &mut Solve<'_>, k: usize, round: u32) -> Option<PhaseEnd> {
+    fn run_in_round(&mut self, s: &mut Solve<'_>, k: usize, round: i32) -> Option<PhaseEnd> {
         let row = self.rows[k];
         let paused = self.paused.iter().position(|p| p.k == k).map(|at| self.paused.remove(at));
         match &paused {
@@ -510,27 +524,24 @@ impl Search {
         true
     }
 
-    /// Iterations and patience of a row in a round; the last one left has what is left.
-    fn grant(&self, s: &mut Solve<'_>, row: &Row, round: u32, alone: bool) {
-        let most = s.options.max_iterations;
-        let growth = ROUND_GROWTH.saturating_pow(round);
+    /// Work and patience of a row in a round; the last one left has what is left.
+    fn grant(&self, s: &mut Solve<'_>, row: &Row, round: i32, alone: bool) {
         // Short limits leave no room for another row.
-        if alone || most < SHORT_LIMIT {
-            return s.budget.begin_attempt(most, u64::MAX);
+        if alone || s.options.max_iterations < SHORT_LIMIT {
+            return s.budget.begin_attempt(f64::INFINITY, f64::INFINITY);
         }
         // Without constraints and bounds it is the objective that tells progress, and in data fits the least squares, along a valley for long.
         let form = &*s.problem.form;
         let measured = (form.m > 0 || form.bounds.count() > 0) && form.m <= form.n;
-        let patience = if measured { row.patience.saturating_mul(growth) } else { u64::MAX };
-        let limit = s.budget.iteration.saturating_add(SHARE.saturating_mul(growth)).min(most);
-        s.budget.begin_attempt(limit, patience);
+        let growth = ROUND_GROWTH.powi(round);
+        s.budget.begin_attempt(SHARE * growth, if measured { row.patience * growth } else { f64::INFINITY });
     }
 
     /// Looks for a feasible point from other starts where all that was found is a least violation; without success that counts.
     ///
     /// Start k is drawn uniformly from max(l_j, x0_j - r_k s_j) <= x_j <= min(u_j, x0_j + r_k s_j), s_j = max(1, |x0_j|), r_k = 1, 10, 1, 10, ...
-    /// and its violation is minimized. A start costs at most `LENGTH` iterations, as those that succeed are short (Luby, Sinclair, Zuckerman
-    /// 1993: restarts pay where run lengths have a heavy tail), and all together as many as were used before, or those that small systems have
+    /// and its violation is minimized. A start costs at most `LENGTH`, as those that succeed are short (Luby, Sinclair, Zuckerman
+    /// 1993: restarts pay where run lengths have a heavy tail), and all together as much work as was done before, or what small systems have
     /// for nothing. They end early where the same least violation is found again and again.
     fn other_starts(&mut self, s: &mut Solve<'_>, mut least: Certified) -> PhaseEnd {
         if let Some(end) = self.search_starts(s, &mut least) {
@@ -548,13 +559,14 @@ impl Search {
             return None;
         }
         let row = Row { violation_first: true, with: PLAIN, from: From::Given, ..self.rows[0] };
-        let granted = s.budget.iteration.max((WORK / (n + m)) as u64);
-        let end_of_budget = options.max_iterations.min(s.budget.iteration + granted);
+        // Nearly feasible, it is more likely a row that just cannot hold than a far away valley.
+        let free = if norm2(&least.current.c) <= NEAR * self.start_violation { 0.0 } else { WORK / (n + m) as f64 };
+        let end_of_budget = s.budget.spent + s.budget.spent.max(free);
         let origin = self.first.x.clone();
         let mut rng = StdRng::seed_from_u64(options.seed);
         let mut agreeing = 0;
         for k in 0..options.restarts {
-            if s.budget.iteration >= end_of_budget || agreeing >= AGREEING {
+            if s.budget.spent >= end_of_budget || over(s).is_some() || agreeing >= AGREEING {
                 break;
             }
             draw_start(s.problem.form, &origin, RADII[k % RADII.len()], &mut rng, &mut self.first.x);
@@ -562,7 +574,7 @@ impl Search {
             if restart(s, &self.first.x).is_err() {
                 continue;
             }
-            s.budget.begin_attempt(end_of_budget.min(s.budget.iteration + LENGTH), u64::MAX);
+            s.budget.begin_attempt(LENGTH.min(end_of_budget - s.budget.spent), f64::INFINITY);
             let end = self.run_row(s, &row);
             s.budget.end_attempt();
             if end == PhaseEnd::Stationary {

@@ -342,11 +342,19 @@ fn is_rounded(s: &mut Solve<'_>) -> bool {
     }
     let close = r.scaled <= tol && s.judge.original.dual <= DUAL * tol * r.gradient.max(1.0);
     let (form, p) = (&*s.problem.form, &s.at.current);
-    let primal = is_feasible(form, p, s.options, ROUNDING);
     let o = &s.judge.original;
+    let primal = is_primal_rounded(form, p, tol);
     let products = products_vanish(o, p.f / form.scale.objective, tol);
     let dual = close || is_dual_rounded(s);
     primal && products && dual && confirm_best(s)
+}
+
+/// Each scaled row within tau, or its violation within the rounding of its terms.
+fn is_primal_rounded(form: &Form, p: &Point, tol: f64) -> bool {
+    let sizes = form.row_terms(&p.x, &p.jacobian);
+    p.c.iter().zip(&form.scale.constraints).zip(&sizes).all(|((c, scale), size)| {
+        (c.abs() <= tol && c.abs() / scale <= PRIMAL * tol) || c.abs() / scale <= ROUNDING * size
+    })
 }
 
 /// |g_j| within the rounding of its terms, |grad f|_j + sum_i |J_ij y_i| + z_j.

@@ -203,11 +203,9 @@ impl Ldl {
         self.row_idx.extend_from_slice(a.row_idx);
         self.values.resize(a.row_idx.len(), 0.0);
         resize(n, &mut [&mut self.scale, &mut self.residual, &mut self.best]);
-        self.scale.fill(1.0);
         self.sparse = None;
-        (self.analyses, self.in_vain, self.dear, self.confirmed) = (0, 0, 0, 0);
-        self.next_threshold = self.options.pivot_threshold;
-        self.usual_work = f64::INFINITY;
+        self.analyses = 0;
+        self.forget();
         Ok(())
     }
 
@@ -415,6 +413,13 @@ fn not_prepared() -> LinSolError {
 }
 
 impl LinearSolver for Ldl {
+    fn forget(&mut self) {
+        self.scale.fill(1.0);
+        (self.in_vain, self.dear, self.confirmed) = (0, 0, 0);
+        self.next_threshold = self.options.pivot_threshold;
+        self.usual_work = f64::INFINITY;
+    }
+
     fn name(&self) -> &'static str {
         NAME
     }

@@ -107,6 +107,8 @@ pub(super) struct Kkt {
     pub seconds: f64,
     /// Multiplications of all factorizations.
     pub work: f64,
+    /// Those of the first one.
+    pub unit: f64,
 }
 
 impl Kkt {
@@ -138,6 +140,7 @@ impl Kkt {
             lanczos: LanczosWork::default(),
             seconds: 0.0,
             work: 0.0,
+            unit: 0.0,
         }
     }
 
@@ -149,11 +152,12 @@ impl Kkt {
     /// Counts of a new solve begin.
     pub fn reset_counts(&mut self) {
         (self.stats.solves, self.stats.inner_iterations, self.stats.factorizations) = (0, 0, 0);
-        (self.seconds, self.work) = (0.0, 0.0);
+        (self.seconds, self.work, self.unit) = (0.0, 0.0, 0.0);
     }
 
-    /// A new row of steps, from another point: what the regularization remembers is gone, D = I.
+    /// A new row of steps, from another point: what regularization and solver remember is gone, D = I.
     pub fn restart(&mut self) {
+        self.solver.forget();
         self.memory = Regularization::default();
         self.weights.fill(1.0);
         self.usable = false;
@@ -253,6 +257,9 @@ impl Kkt {
         self.stats.factorizations += 1;
         if let Ok(p) = &result {
             self.work += p.work;
+            if self.unit == 0.0 {
+                self.unit = p.work;
+            }
         }
         self.seconds += start.elapsed().as_secs_f64() - (e.problem.seconds - before);
         result

@@ -26,6 +26,9 @@ const REQUIRED_REDUCTION: f64 = 0.9;
 /// This many steps in a row that needed more than SHORT_TRIALS trials are too many.
 const PATIENCE: u32 = 12;
 const SHORT_TRIALS: u32 = 5;
+/// Multipliers above this share of max(1, |grad f|), and steps that had to be short, at an infeasible point: Newton steps for c = 0 lead
+/// nowhere.
+const LARGE_MULTIPLIER: f64 = 1e5;
 /// Restarts from a feasible point without an acceptable step.
 const RESTARTS: u32 = 5;
 /// Steps in a row that may leave x as it is.
@@ -134,6 +137,11 @@ impl InteriorPoint {
     }
 }
 
+/// Multipliers are large beside grad f where the rows do not hold.
+fn diverges(p: &Point, tol: f64) -> bool {
+    norm_inf(&p.c) > tol && norm_inf(&p.y) > LARGE_MULTIPLIER * norm_inf(&p.grad).max(1.0)
+}
+
 impl Method for InteriorPoint {
     fn begin(&mut self, s: &mut Solve<'_>) -> Result<(), PhaseEnd> {
         let warm = std::mem::take(&mut self.warm);
@@ -187,7 +195,10 @@ impl Method for InteriorPoint {
         Ok(self.barrier.finish(s, &direction, length, trials))
     }
 
-    fn accepted(&mut self, _: &mut Solve<'_>, taken: &mut Taken) -> Result<(), PhaseEnd> {
+    fn accepted(&mut self, s: &mut Solve<'_>, taken: &mut Taken) -> Result<(), PhaseEnd> {
+        if taken.trials >= SHORT_TRIALS && diverges(&s.at.current, s.options.tolerance) {
+            return Err(PhaseEnd::no_step(Cause::Slow, "the multipliers grow, the violation does not fall"));
+        }
         self.short_steps = if taken.trials > SHORT_TRIALS { self.short_steps + 1 } else { 0 };
         if self.short_steps >= PATIENCE {
             self.short_steps = 0;

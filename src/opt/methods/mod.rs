@@ -21,6 +21,7 @@ use super::kkt::System;
 use super::phase::{NoStep, PhaseEnd, Solve, Taken, linear, over};
 use super::problem::Form;
 use super::verdict::{self, Confirmation};
+use crate::linalg::norm_inf;
 use crate::observe::IterationRow;
 
 /// How a method differs from its default in an attempt.
@@ -100,9 +101,10 @@ fn iterate(method: &mut dyn Method, s: &mut Solve<'_>) -> PhaseEnd {
     loop {
         let r = Residuals::of(s.problem.form, &s.at.current, 0.0);
         let Some(solved) = is_solved(method, s, &r) else { continue };
-        s.budget.note(r.scaled);
-        s.judge.note(&s.at.current, r.scaled);
         let form = &*s.problem.form;
+        let feasible = norm_inf(&s.at.current.c) <= s.options.tolerance;
+        s.budget.note(r.scaled, if feasible { s.at.current.f / form.scale.objective } else { f64::INFINITY });
+        s.judge.note(&s.at.current, r.scaled);
         s.at.keep_best(&r, solved);
         row.iteration = s.budget.iteration;
         row.objective = s.at.current.f / form.scale.objective;
@@ -124,6 +126,7 @@ fn iterate(method: &mut dyn Method, s: &mut Solve<'_>) -> PhaseEnd {
             row = row_of(&taken);
             accepted
         });
+        s.budget.spend(s.kkt.work, s.kkt.unit);
         match outcome {
             Ok(()) => {}
             Err(PhaseEnd::NoStep(why)) => {
