@@ -1,6 +1,6 @@
 //! The transpose of one step.
 
-use crate::diff::{At, BarsMut, Kept, Map, Pull};
+use crate::diff::{At, BarsMut, Kept, Map, VjpRoom};
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{Rows, Scale, add_scaled, combine, combine_zero, scaled_norm};
@@ -29,7 +29,7 @@ pub(crate) struct Transposed<T> {
     pub has_handed: bool,
     y0_direct: Vec<T>,
     /// For a pullback where nothing was kept.
-    room: Pull<T>,
+    room: VjpRoom<T>,
     pub pullbacks: u64,
     pub evals: u64,
 }
@@ -82,7 +82,7 @@ impl<T: Scalar> Transposed<T> {
             handed: vec![T::ZERO; n],
             has_handed: false,
             y0_direct: vec![T::ZERO; n],
-            room: Pull::default(),
+            room: VjpRoom::default(),
             pullbacks: 0,
             evals: 0,
             st: erk.stages(n, 0),

@@ -1,7 +1,7 @@
 //! The transpose of one Rosenbrock step.
 
 use super::reverse::{StepBars, norm_bars};
-use crate::diff::{At, BarsMut, Dots, Kept, Map, Offers, Pull, tangent_differences};
+use crate::diff::{At, BarsMut, Dots, Kept, Map, Offers, VjpRoom, tangent_differences};
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{Scale, add_scaled, scaled_norm};
 use crate::ode::stiff::{RosStages, Rosenbrock};
@@ -29,7 +29,7 @@ pub(crate) struct RosTransposed<T: Scalar> {
     y_dot: Vec<T>,
     keep_dot: Vec<T>,
     /// For a pullback where nothing was kept.
-    room: Pull<T>,
+    room: VjpRoom<T>,
     g_bar: Vec<T>,
     /// Bar of df/dt.
     tau: Vec<T>,
@@ -53,7 +53,7 @@ impl<T: Scalar> RosTransposed<T> {
             times: zeros(s + 1),
             y_dot: vec![],
             keep_dot: vec![],
-            room: Pull::default(),
+            room: VjpRoom::default(),
             st: ros.stages(dim, batch),
             u_bars: zeros(s * n),
             r_bars: zeros(s * n),

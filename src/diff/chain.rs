@@ -2,7 +2,7 @@
 
 use super::combine::block;
 use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Size};
-use super::part::both;
+use super::operand::both;
 use super::spec::Spec;
 use crate::error::OdeError;
 use crate::linalg::Scalar;

@@ -76,7 +76,10 @@ where
     forward_map!(map: size value spec forward jvp jacobian time_derivative);
     #[inline(always)]
     fn offers(&self) -> Offers {
-        self.map.offers().without(Offers::TANGENT) | Offers::VJP | Offers::ALONE
+        let inner = self.map.offers();
+        // A jvp of the map's own may need what it keeps.
+        let alone = Offers::ALONE.when(!inner.has(Offers::JVP) || inner.has(Offers::ALONE));
+        inner.without(Offers::TANGENT) | Offers::VJP | alone
     }
     #[inline]
     fn vjp(&mut self, at: At<'_, T>, _: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
@@ -112,8 +115,10 @@ where
 {
     forward_map!(map: size value spec forward vjp jacobian time_derivative);
     fn offers(&self) -> Offers {
+        let inner = self.map.offers();
+        let alone = Offers::ALONE.when(!inner.has(Offers::VJP));
         // The tangent would need what the inner jvp keeps.
-        self.map.offers().without(Offers::TANGENT) | Offers::JVP
+        inner.without(Offers::TANGENT) | Offers::JVP | alone
     }
     fn jvp(&mut self, at: At<'_, T>, _: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], _: &mut [T]) {
         let Size { inputs, outputs, params } = self.map.size();

@@ -3,7 +3,7 @@
 //! Tangents go direction by direction, because the bars between two maps have a tangent of their own for each.
 
 use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure};
-use super::part::{Part, both, multiply};
+use super::operand::{Operand, both, multiply};
 use super::spec::Spec;
 use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
@@ -16,8 +16,8 @@ pub(super) fn block<T>(v: &[T], i: usize, n: usize) -> &[T] {
 /// A + B ([`Map::plus`], [`Map::plus_shared`]).
 #[derive(Debug, Clone)]
 pub struct Sum<A, B, T> {
-    a: Part<A, T>,
-    b: Part<B, T>,
+    a: Operand<A, T>,
+    b: Operand<B, T>,
     /// Where the parameters of B begin.
     cut: Option<usize>,
     room: Vec<T>,
@@ -31,7 +31,7 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Sum<A, B, T> {
             check_len("the parameter vector of the second summand", b.n_params(), a.n_params())?;
         }
         let cut = if shared { None } else { Some(a.n_params()) };
-        Ok(Self { a: Part::new(a, false), b: Part::new(b, false), cut, room: vec![] })
+        Ok(Self { a: Operand::new(a, false), b: Operand::new(b, false), cut, room: vec![] })
     }
     fn batch(&self, at: &At<'_, T>) -> usize {
         at.x.len() / self.a.map.inputs()
@@ -167,8 +167,8 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Map<T> for Sum<A, B, T> {
 /// The componentwise product ([`Map::times`]).
 #[derive(Debug, Clone)]
 pub struct Product<A, B, T> {
-    a: Part<A, T>,
-    b: Part<B, T>,
+    a: Operand<A, T>,
+    b: Operand<B, T>,
     w: Vec<T>,
     w_dot: Vec<T>,
 }
@@ -177,7 +177,7 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Product<A, B, T> {
     pub(super) fn new(a: A, b: B) -> Result<Self, OdeError> {
         check_len("the input of the second factor", b.inputs(), a.inputs())?;
         check_len("the output of the second factor", b.outputs(), a.outputs())?;
-        Ok(Self { a: Part::new(a, true), b: Part::new(b, true), w: vec![], w_dot: vec![] })
+        Ok(Self { a: Operand::new(a, true), b: Operand::new(b, true), w: vec![], w_dot: vec![] })
     }
     fn split<'a>(&self, at: At<'a, T>) -> (At<'a, T>, At<'a, T>, usize) {
         let (pa, pb) = at.p.split_at(self.a.map.n_params());
@@ -280,15 +280,15 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Map<T> for Product<A, B, T> {
 /// (A(x); B(x)) in every column ([`Map::stack`]).
 #[derive(Debug, Clone)]
 pub struct Stack<A, B, T> {
-    a: Part<A, T>,
-    b: Part<B, T>,
+    a: Operand<A, T>,
+    b: Operand<B, T>,
     w: [Vec<T>; 4],
 }
 
 impl<T: Scalar, A: Map<T>, B: Map<T>> Stack<A, B, T> {
     pub(super) fn new(a: A, b: B) -> Result<Self, OdeError> {
         check_len("the input of the lower map", b.inputs(), a.inputs())?;
-        Ok(Self { a: Part::new(a, false), b: Part::new(b, false), w: [const { Vec::new() }; 4] })
+        Ok(Self { a: Operand::new(a, false), b: Operand::new(b, false), w: [const { Vec::new() }; 4] })
     }
     fn split<'a>(&self, at: At<'a, T>) -> (At<'a, T>, At<'a, T>, usize) {
         let (pa, pb) = at.p.split_at(self.a.map.n_params());

@@ -2,7 +2,7 @@
 
 use super::forward::forward_map;
 use super::linearize::Work;
-use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Pull, Size, Structure};
+use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure, VjpRoom};
 use super::spec::Spec;
 use crate::linalg::Scalar;
 
@@ -52,7 +52,7 @@ pub(crate) fn tangent_differences<T: Scalar, M: Map<T> + ?Sized>(
     (v, w): (&[T], &[T]),
     tau: &[T],
     mut bars: BarsMut<'_, T>,
-    (work, pull): (&mut [T], &mut Pull<T>),
+    (work, pull): (&mut [T], &mut VjpRoom<T>),
 ) -> Work {
     let (n, m) = (at.x.len(), tau.len());
     let (shifted, rest) = work.split_at_mut(n);

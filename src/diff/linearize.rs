@@ -1,7 +1,7 @@
 //! Jacobians and time derivatives from what a map offers.
 
 use super::differences::time_difference;
-use super::map::{At, BarsMut, Dots, Map, Offers, Pull, Size, Structure};
+use super::map::{At, BarsMut, Dots, Map, Offers, Size, Structure, VjpRoom};
 use crate::error::OdeError;
 use crate::linalg::Scalar;
 
@@ -28,7 +28,7 @@ pub struct Linearizer<T> {
     delta: Vec<T>,
     entries: Vec<T>,
     keep_dot: Vec<T>,
-    pull: Pull<T>,
+    pull: VjpRoom<T>,
 }
 
 impl<T: Scalar> Linearizer<T> {

@@ -116,7 +116,7 @@ impl Offers {
     pub const VJP: Self = Self(1);
     /// [`Map::jvp`].
     pub const JVP: Self = Self(2);
-    /// [`Map::vjp_tangent`].
+    /// [`Map::vjp_tangent`]; without [`ALONE`](Self::ALONE) it takes what the jvp left, which must be there.
     pub const TANGENT: Self = Self(4);
     /// [`Map::jacobian`].
     pub const JACOBIAN: Self = Self(8);
@@ -443,7 +443,7 @@ fn each_column<T: Scalar, M: Map<T> + ?Sized>(
     bars: BarsMut<'_, T>,
 ) {
     let Size { inputs, outputs, params } = map.size();
-    let mut room = Pull::default();
+    let mut room = VjpRoom::default();
     // What was kept is of the batch: a column is evaluated again.
     let _ = of;
     let columns = at.x.chunks_exact(inputs).zip(w.chunks_exact(outputs)).zip(bars.x.chunks_exact_mut(inputs));
@@ -455,12 +455,12 @@ fn each_column<T: Scalar, M: Map<T> + ?Sized>(
 
 /// Room for a vjp at a point where nothing was kept.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Pull<T> {
+pub(crate) struct VjpRoom<T> {
     y: Vec<T>,
     keep: Vec<T>,
 }
 
-impl<T: Scalar> Pull<T> {
+impl<T: Scalar> VjpRoom<T> {
     /// Evaluates where the vjp needs it.
     pub fn evaluate<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>) -> Kept<'_, T> {
         if map.offers().has(Offers::ALONE) {

@@ -2,21 +2,21 @@
 
 use super::combine::block;
 use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure};
-use super::part::Part;
+use super::operand::Operand;
 use super::spec::{Init, Spec};
 use crate::linalg::Scalar;
 
 /// c A ([`Map::scaled`]).
 #[derive(Debug, Clone)]
 pub struct Scaled<A, T> {
-    a: Part<A, T>,
+    a: Operand<A, T>,
     c: T,
     w: [Vec<T>; 2],
 }
 
 impl<T: Scalar, A: Map<T>> Scaled<A, T> {
     pub(super) fn new(a: A, c: T) -> Self {
-        Self { a: Part::new(a, false), c, w: [vec![], vec![]] }
+        Self { a: Operand::new(a, false), c, w: [vec![], vec![]] }
     }
     fn times(c: T, y: &mut [T]) {
         y.iter_mut().for_each(|y| *y *= c);

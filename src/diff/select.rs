@@ -2,7 +2,7 @@
 
 use super::combine::block;
 use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Size};
-use super::part::Part;
+use super::operand::Operand;
 use super::spec::Spec;
 use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
@@ -10,7 +10,7 @@ use crate::linalg::Scalar;
 /// A on some components of n, its outputs in some of n: the others are zero ([`Map::on`]).
 #[derive(Debug, Clone)]
 pub struct On<A, T> {
-    a: Part<A, T>,
+    a: Operand<A, T>,
     reads: Vec<usize>,
     writes: Vec<usize>,
     n: usize,
@@ -36,7 +36,7 @@ impl<T: Scalar, A: Map<T>> On<A, T> {
         let (reads, writes) = (reads.to_vec(), writes.to_vec());
         let none = Vec::new;
         Ok(Self {
-            a: Part::new(a, false),
+            a: Operand::new(a, false),
             reads,
             writes,
             n,

@@ -119,7 +119,8 @@ impl Budget {
             return Some(Over::Evaluations);
         }
         let in_vain = self.spent > self.progress.spent + self.patience;
-        (in_vain || self.spent >= self.limit || self.iteration >= self.max_iterations).then_some(Over::Iterations)
+        (in_vain || self.spent >= self.limit || self.iteration >= self.max_iterations)
+            .then_some(Over::Iterations)
     }
 }
 

@@ -560,7 +560,8 @@ impl Search {
         }
         let row = Row { violation_first: true, with: PLAIN, from: From::Given, ..self.rows[0] };
         // Nearly feasible, it is more likely a row that just cannot hold than a far away valley.
-        let free = if norm2(&least.current.c) <= NEAR * self.start_violation { 0.0 } else { WORK / (n + m) as f64 };
+        let free =
+            if norm2(&least.current.c) <= NEAR * self.start_violation { 0.0 } else { WORK / (n + m) as f64 };
         let end_of_budget = s.budget.spent + s.budget.spent.max(free);
         let origin = self.first.x.clone();
         let mut rng = StdRng::seed_from_u64(options.seed);

@@ -5,7 +5,7 @@ use crate::linalg::Scalar;
 
 /// A map inside a combination. Of it the combination keeps [what it keeps, y], or nothing where its products need nothing.
 #[derive(Debug, Clone)]
-pub(super) struct Part<M, T> {
+pub(super) struct Operand<M, T> {
     pub map: M,
     /// Whether the combination itself needs y.
     with_y: bool,
@@ -13,7 +13,7 @@ pub(super) struct Part<M, T> {
     room: Vec<T>,
 }
 
-impl<T: Scalar, M: Map<T>> Part<M, T> {
+impl<T: Scalar, M: Map<T>> Operand<M, T> {
     pub fn new(map: M, with_y: bool) -> Self {
         Self { map, with_y, room: vec![] }
     }
