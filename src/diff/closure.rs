@@ -52,10 +52,16 @@ impl<T: Scalar, F: FnMut(T, &[T], &[T], &mut [T])> Map<T> for FnMap<F> {
     fn value_one(&mut self, at: At<'_, T>, y: &mut [T]) {
         (self.f)(at.t, at.x, at.p, y);
     }
+    /// Column by column, without the two divisions that chunks of two lengths cost: a short field takes no longer than they do.
     #[inline]
     fn value(&mut self, at: At<'_, T>, y: &mut [T]) {
-        for (x, y) in at.x.chunks_exact(self.size.inputs).zip(y.chunks_exact_mut(self.size.outputs)) {
-            (self.f)(at.t, x, at.p, y);
+        let Size { inputs, outputs, .. } = self.size;
+        let (mut x, mut y) = (at.x, y);
+        while inputs > 0 && x.len() >= inputs {
+            let (x_first, x_rest) = x.split_at(inputs);
+            let (y_first, y_rest) = y.split_at_mut(outputs);
+            (self.f)(at.t, x_first, at.p, y_first);
+            (x, y) = (x_rest, y_rest);
         }
     }
 }
