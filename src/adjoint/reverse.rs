@@ -1,6 +1,6 @@
 //! The transpose of one step.
 
-use crate::diff::{At, BarsMut, Kept, Map, VjpRoom};
+use crate::diff::{At, BarsMut, Kept, Map, Offers, VjpRoom};
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{Rows, Scale, add_scaled, combine, combine_zero, scaled_norm};
@@ -28,7 +28,7 @@ pub(crate) struct Transposed<T> {
     pub handed: Vec<T>,
     pub has_handed: bool,
     y0_direct: Vec<T>,
-    /// For a pullback where nothing was kept.
+    /// For pullbacks of the interpolant's own stages, of which nothing is kept.
     room: VjpRoom<T>,
     pub pullbacks: u64,
     pub evals: u64,
@@ -151,10 +151,19 @@ impl<T: Scalar> Transposed<T> {
         self.nystrom_start(h);
     }
 
-    /// At the very start k_0 = f(t0, y0) has no step before it.
+    /// At the very start k_0 = f(t0, y0) has no step before it. The stages are no longer needed: k_0 and what it keeps go there.
     pub fn finish<F: Map<T>>(&mut self, f: &mut F, t0: T, y0: &[T], p: &[T], p_bar: &mut [T]) {
-        let bars = BarsMut::new(&mut self.lambda, p_bar);
-        self.room.add(f, At::new(t0, y0, p), &self.handed, bars);
+        let at = At::new(t0, y0, p);
+        let k0 = &mut self.st.k[..y0.len()];
+        let len = self.st.keep.len() / self.erk.tab.stages;
+        let keep = &mut self.st.keep[..len];
+        let of = if f.offers().has(Offers::ALONE) {
+            Kept::NONE
+        } else {
+            f.forward(at, k0, keep);
+            Kept { y: k0, keep }
+        };
+        f.vjp(at, of, &self.handed, BarsMut::new(&mut self.lambda, p_bar));
         self.pullbacks += 1;
         self.has_handed = false;
     }

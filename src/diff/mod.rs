@@ -15,7 +15,9 @@
 mod chain;
 mod check;
 mod closure;
+pub mod colour;
 mod combine;
+pub mod detect;
 mod differences;
 mod forward;
 mod linearize;

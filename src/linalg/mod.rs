@@ -1,33 +1,41 @@
 //! Operators and sparse storage. Vectors are slices.
 
+mod band;
 mod dense;
 pub(crate) mod kernels;
+mod matrix;
+pub mod order;
 mod scalar;
 pub(crate) mod small_lu;
+mod sparse;
 mod vector;
 
+pub use band::{BandMut, BandRef};
 pub use dense::gram;
 pub use kernels::Norm;
+pub use matrix::{MatrixMut, MatrixRef};
 pub use scalar::{Dense, Scalar};
+pub(crate) use sparse::bandwidth;
+pub use sparse::{OutsideMatrix, Pattern};
 pub use vector::{axpy, dot, norm_inf, norm1, norm2};
 
 /// A linear operator A, nrows x ncols: sparse, dense or matrix-free behind one interface.
-pub trait LinOp {
+pub trait LinOp<T: Scalar = f64> {
     /// Rows.
     fn nrows(&self) -> usize;
     /// Columns.
     fn ncols(&self) -> usize;
     /// y <- alpha A x + beta y, x of length ncols, y of length nrows. With beta = 0 the old y is not read.
-    fn apply(&mut self, alpha: f64, x: &[f64], beta: f64, y: &mut [f64]);
+    fn apply(&mut self, alpha: T, x: &[T], beta: T, y: &mut [T]);
     /// y <- alpha A' x + beta y, x of length nrows, y of length ncols. With beta = 0 the old y is not read.
-    fn apply_t(&mut self, alpha: f64, x: &[f64], beta: f64, y: &mut [f64]);
+    fn apply_t(&mut self, alpha: T, x: &[T], beta: T, y: &mut [T]);
     /// z <- P^-1 r for a symmetric positive definite P that resembles |A| (of a symmetric A); false: there is none, z is untouched.
-    fn precondition(&mut self, r: &[f64], z: &mut [f64]) -> bool {
+    fn precondition(&mut self, r: &[T], z: &mut [T]) -> bool {
         let _ = (r, z);
         false
     }
     /// The entries, where there are any: direct solvers and row sketches need them.
-    fn as_sparse(&self) -> Option<SparseRef<'_>> {
+    fn as_sparse(&self) -> Option<SparseRef<'_, T>> {
         None
     }
 }
@@ -43,7 +51,7 @@ pub enum Storage {
 
 /// A borrowed matrix in compressed-column form: column j holds entries `col_ptr[j]..col_ptr[j + 1]`, rows ascending, none twice.
 #[derive(Debug, Clone, Copy)]
-pub struct SparseRef<'a> {
+pub struct SparseRef<'a, T = f64> {
     /// Rows.
     pub nrows: usize,
     /// Columns.
@@ -53,18 +61,18 @@ pub struct SparseRef<'a> {
     /// Row of each entry.
     pub row_idx: &'a [usize],
     /// Value of each entry.
-    pub values: &'a [f64],
+    pub values: &'a [T],
     /// General or one triangle of a symmetric matrix.
     pub storage: Storage,
 }
 
-impl SparseRef<'_> {
+impl<T: Scalar> SparseRef<'_, T> {
     /// y <- alpha A x + beta y.
-    pub fn apply(&self, alpha: f64, x: &[f64], beta: f64, y: &mut [f64]) {
+    pub fn apply(&self, alpha: T, x: &[T], beta: T, y: &mut [T]) {
         scale(beta, y);
         for j in 0..self.ncols {
             let axj = alpha * x[j];
-            let mut sum = 0.0;
+            let mut sum = T::ZERO;
             for p in self.col_ptr[j]..self.col_ptr[j + 1] {
                 let (i, v) = (self.row_idx[p], self.values[p]);
                 y[i] += v * axj;
@@ -79,13 +87,13 @@ impl SparseRef<'_> {
     }
 
     /// y <- alpha A' x + beta y.
-    pub fn apply_t(&self, alpha: f64, x: &[f64], beta: f64, y: &mut [f64]) {
+    pub fn apply_t(&self, alpha: T, x: &[T], beta: T, y: &mut [T]) {
         if self.storage == Storage::SymmetricLower {
             return self.apply(alpha, x, beta, y);
         }
         scale(beta, y);
         for (j, yj) in y.iter_mut().enumerate() {
-            let mut sum = 0.0;
+            let mut sum = T::ZERO;
             for p in self.col_ptr[j]..self.col_ptr[j + 1] {
                 sum += self.values[p] * x[self.row_idx[p]];
             }
@@ -95,10 +103,10 @@ impl SparseRef<'_> {
 }
 
 /// y <- beta y, where beta = 0 overwrites NaN too.
-pub(crate) fn scale(beta: f64, y: &mut [f64]) {
-    if beta == 0.0 {
-        y.fill(0.0);
-    } else if beta != 1.0 {
+pub(crate) fn scale<T: Scalar>(beta: T, y: &mut [T]) {
+    if beta == T::ZERO {
+        y.fill(T::ZERO);
+    } else if beta != T::ONE {
         y.iter_mut().for_each(|v| *v *= beta);
     }
 }

@@ -3,6 +3,7 @@
 mod choose;
 mod common;
 pub mod conformance;
+pub mod factors;
 mod kind;
 mod krylov;
 mod ldl;

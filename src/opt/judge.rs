@@ -16,7 +16,7 @@ const LEAP: f64 = 1e-4;
 const MOST_DECADES: usize = 40;
 
 /// What the judge remembers of a solve.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Judge {
     /// The point that was judged last.
     pub original: OriginalPoint,
@@ -29,6 +29,10 @@ pub(super) struct Judge {
     pub refused_at: f64,
     /// The confirmed point has negative curvature and could not be left.
     pub saddle: bool,
+    /// The confirmed point is one of relaxed rows.
+    pub relaxed: bool,
+    /// A certificate shows that no point is feasible.
+    pub contradiction: bool,
     /// Escapes from saddles.
     pub escapes: u32,
     /// Feasible points farther out whose objective was ten times below that of the one before; the last such objective, and |x|.
@@ -59,7 +63,8 @@ impl Judge {
     /// Nothing is known.
     pub fn restart(&mut self) {
         self.decades.clear();
-        (self.flat, self.saddle, self.refusals) = (false, false, 0);
+        (self.flat, self.saddle, self.relaxed, self.refusals) = (false, false, false, 0);
+        self.contradiction = false;
         (self.falls, self.fallen_to, self.fallen_at) = (0, 0.0, 0.0);
     }
 

@@ -291,6 +291,31 @@ impl Graph {
         self.add(Node::Hs67(k, x, literals))
     }
 
+    /// Degree of the node as a polynomial in the variables; `None`: it is none, or not seen to be one.
+    pub fn degree(&self, id: Id) -> Option<u32> {
+        let mut degrees: Vec<Option<u32>> = Vec::with_capacity(id as usize + 1);
+        // Operands have smaller numbers.
+        for node in &self.nodes[..=id as usize] {
+            let of = |id: Id| degrees[id as usize];
+            let constant = |all: &[Id]| all.iter().all(|&a| of(a) == Some(0)).then_some(0);
+            let degree = match *node {
+                Node::Const(_) | Node::Param(_) => Some(0),
+                Node::Var(_) => Some(1),
+                Node::Unary(Unary::Neg, a) => of(a),
+                Node::Unary(_, a) => constant(&[a]),
+                Node::Binary(Binary::Add | Binary::Sub, a, b) => of(a).zip(of(b)).map(|(a, b)| a.max(b)),
+                Node::Binary(Binary::Mul, a, b) => of(a).zip(of(b)).and_then(|(a, b)| a.checked_add(b)),
+                Node::Binary(Binary::Div, a, b) if of(b) == Some(0) => of(a),
+                Node::Binary(_, a, b) => constant(&[a, b]),
+                Node::Select(c, a, b) if of(c) == Some(0) => of(a).zip(of(b)).map(|(a, b)| a.max(b)),
+                Node::Select(c, a, b) => constant(&[c, a, b]),
+                Node::Hs67(_, x, _) => constant(&x),
+            };
+            degrees.push(degree);
+        }
+        degrees[id as usize]
+    }
+
     /// Writes the node as factor * node' (a constant is factor * nothing).
     pub fn factored(&self, mut id: Id) -> (f64, Option<Id>) {
         let mut factor = 1.0;
@@ -325,6 +350,23 @@ fn is_power_of_two(c: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn degrees_of_polynomials() {
+        let mut g = Graph::default();
+        let (x, y, p) = (g.add(Node::Var(0)), g.add(Node::Var(1)), g.add(Node::Param(0)));
+        let product = g.binary(Binary::Mul, x, y);
+        let square = g.whole_power(x, 2);
+        let scaled = g.binary(Binary::Div, square, p);
+        let sum = g.binary(Binary::Add, product, scaled);
+        let (size, root) = (g.unary(Unary::Abs, x), g.unary(Unary::Sqrt, p));
+        let (cubic, inverse) = (g.binary(Binary::Mul, square, y), g.binary(Binary::Div, p, x));
+        let choice = g.select(p, x, square);
+        let kink = g.select(x, x, y);
+        assert_eq!([sum, choice, root].map(|id| g.degree(id)), [Some(2), Some(2), Some(0)]);
+        assert_eq!([size, kink, inverse].map(|id| g.degree(id)), [None; 3]);
+        assert_eq!((g.degree(cubic), g.degree(x)), (Some(3), Some(1)));
+    }
 
     #[test]
     fn duplicates_are_one_node() {

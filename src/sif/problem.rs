@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::evaluate::Evaluator;
+use super::function::Body;
 use super::hessian;
 use super::structure::Structure;
 use super::{Decoded, GroupKind, SifError, SifOptions, SifWarning, decode, function};
@@ -66,7 +67,8 @@ impl SifProblem {
             Some(p) => (Some(Pattern { rows: p.rows, cols: p.cols }), p.quadratic),
             None => (None, Vec::new()),
         };
-        let meta = NlpMeta { hessian, ..meta };
+        let quadratic_objective = is_quadratic(&decoded, &elements, &groups);
+        let meta = NlpMeta { hessian, quadratic_objective, ..meta };
         let evaluator = Evaluator::new(structure, decoded.quadratic.clone(), quadratic_places);
         Ok(Self { decoded, meta, evaluator })
     }
@@ -115,6 +117,20 @@ fn uniform<'a>(
     values
 }
 
+/// The objective is a polynomial of degree at most 2: group by group, the degree of its type times the largest one of its elements.
+fn is_quadratic(d: &Decoded, elements: &[Body], groups: &[Body]) -> bool {
+    let degree = |body: &Body| body.graph.degree(body.value);
+    let elements: Vec<Option<u32>> = elements.iter().map(degree).collect();
+    let groups: Vec<Option<u32>> = groups.iter().map(degree).collect();
+    let objective = |g: &usize| d.kind[*g] == GroupKind::Objective;
+    (0..d.groups.len()).filter(objective).all(|g| {
+        let outer = d.group_type[g].map_or(Some(1), |t| groups[t as usize]);
+        let mut used = d.uses.get(g).iter().map(|&(e, _)| elements[d.element_type[e as usize] as usize]);
+        let inner = used.try_fold(1u32, |most, degree| Some(most.max(degree?)));
+        outer.zip(inner).is_some_and(|(outer, inner)| outer.saturating_mul(inner) <= 2)
+    })
+}
+
 fn meta(d: &Decoded, s: &Structure) -> NlpMeta {
     let groups = || s.constraint_groups.iter().map(|&g| g as usize);
     let nnzj = s.rows.start[s.m];
@@ -135,6 +151,7 @@ fn meta(d: &Decoded, s: &Structure) -> NlpMeta {
         variable_names: d.variables.iter().map(str::to_string).collect(),
         constraint_names: groups().map(|g| d.groups.get(g).to_string()).collect(),
         jacobian: Some(Pattern { rows, cols: s.rows.vars[..nnzj].iter().map(|&v| v as usize).collect() }),
+        quadratic_objective: false,
         hessian: None,
         jacobian_products: true,
         hessian_products: true,

@@ -1,5 +1,6 @@
 //! Restarted GMRES.
 
+use super::cycle::{Cycle, CycleEnd, Sums};
 use crate::linalg::{LinOp, axpy, dot, norm2};
 use crate::linsol::common::{begin, check_matrix, residual, resize};
 use crate::linsol::{Accuracy, LinSolError, LinearSolver, Prepared, SolveEnd, Solved, SolverFacts};
@@ -13,16 +14,12 @@ const NAME: &str = "gmres";
 pub struct Gmres {
     restart: usize,
     n: usize,
-    /// Orthonormal basis, one vector after the other.
-    basis: Vec<f64>,
-    /// Upper triangle R of the Hessenberg matrix, column k at k * (restart + 1).
-    h: Vec<f64>,
-    rotations: Vec<(f64, f64)>,
-    /// Right-hand side of the least-squares problem; its last entry is the residual norm.
-    g: Vec<f64>,
+    cycle: Cycle<f64>,
     r: Vec<f64>,
     start: Vec<f64>,
 }
+
+const SUMS: Sums<f64> = Sums { dot, norm: norm2, axpy, tiny: 1e-15 };
 
 impl Default for Gmres {
     fn default() -> Self {
@@ -33,97 +30,26 @@ impl Default for Gmres {
 impl Gmres {
     /// Restarts after `restart` iterations (at least 1).
     pub fn new(restart: usize) -> Self {
-        Self {
-            restart: restart.max(1),
-            n: 0,
-            basis: Vec::new(),
-            h: Vec::new(),
-            rotations: Vec::new(),
-            g: Vec::new(),
-            r: Vec::new(),
-            start: Vec::new(),
-        }
+        Self { restart: restart.max(1), n: 0, cycle: Cycle::default(), r: Vec::new(), start: Vec::new() }
     }
 
-    /// Iterations of one cycle at most.
-    fn width(&self) -> usize {
-        self.restart.min(self.n)
-    }
-
-    /// One cycle from the residual in `r`; x is improved. Returns the iterations and whether the stop token asked.
-    fn cycle(
+    /// One cycle from the residual in `r`; x is improved.
+    fn improve(
         &mut self,
         a: &mut dyn LinOp,
         x: &mut [f64],
         target: f64,
         limit: usize,
         stop: &StopToken,
-    ) -> Result<(usize, bool), LinSolError> {
-        let (n, ld) = (self.n, self.width() + 1);
-        let beta = norm2(&self.r);
-        for (q, r) in self.basis[..n].iter_mut().zip(&self.r) {
-            *q = r / beta;
-        }
-        self.g.fill(0.0);
-        self.g[0] = beta;
-        let (mut k, mut stopped) = (0, false);
-        while k < self.width().min(limit) {
-            if stop.check().is_some() {
-                stopped = true;
-                break;
-            }
-            let (old, new) = self.basis.split_at_mut((k + 1) * n);
-            let w = &mut new[..n];
-            a.apply(1.0, &old[k * n..], 0.0, w);
-            let size = norm2(w);
-            if !size.is_finite() {
-                return Err(LinSolError::NotFinite { solver: NAME, what: "matrix" });
-            }
-            let column = &mut self.h[k * ld..(k + 1) * ld];
-            column.fill(0.0);
-            for _ in 0..2 {
-                for (q, h) in old.chunks_exact(n).zip(column.iter_mut()) {
-                    let t = dot(q, w);
-                    *h += t;
-                    axpy(-t, q, w);
-                }
-            }
-            let next = norm2(w);
-            let invariant = next <= 1e-15 * size;
-            if !invariant {
-                w.iter_mut().for_each(|v| *v /= next);
-            }
-            for (i, &(c, s)) in self.rotations[..k].iter().enumerate() {
-                (column[i], column[i + 1]) =
-                    (c * column[i] + s * column[i + 1], c * column[i + 1] - s * column[i]);
-            }
-            let sub = if invariant { 0.0 } else { next };
-            let rho = column[k].hypot(sub);
-            if rho <= 1e-15 * size || rho == 0.0 {
-                // Singular on an invariant space: this column adds nothing.
-                break;
-            }
-            let (c, s) = (column[k] / rho, sub / rho);
-            self.rotations[k] = (c, s);
-            column[k] = rho;
-            (self.g[k], self.g[k + 1]) = (c * self.g[k], -s * self.g[k]);
-            k += 1;
-            if self.g[k].abs() <= target || invariant {
-                break;
-            }
-        }
-        // y <- R^-1 g, x += Q y.
-        for i in (0..k).rev() {
-            let mut v = self.g[i];
-            for j in i + 1..k {
-                v -= self.h[j * ld + i] * self.g[j];
-            }
-            self.g[i] = v / self.h[i * ld + i];
-        }
-        for (q, y) in self.basis.chunks_exact(n).zip(&self.g[..k]) {
-            axpy(*y, q, x);
-        }
-        Ok((k, stopped))
+    ) -> Result<CycleEnd, LinSolError> {
+        let mut apply = |q: &[f64], w: &mut [f64]| a.apply(1.0, q, 0.0, w);
+        let mut stop = || stop.check().is_some();
+        let end = self
+            .cycle
+            .run(&SUMS, &self.r, &mut apply, target, limit, &mut stop)
+            .map_err(|_| LinSolError::NotFinite { solver: NAME, what: "matrix" })?;
+        self.cycle.add_to(&SUMS, x);
+        Ok(end)
     }
 }
 
@@ -138,12 +64,8 @@ impl LinearSolver for Gmres {
 
     fn prepare(&mut self, a: &mut dyn LinOp, _: &StopToken) -> Result<Prepared, LinSolError> {
         self.n = check_matrix(NAME, a)?;
-        let ld = self.width() + 1;
         resize(self.n, &mut [&mut self.r, &mut self.start]);
-        resize(self.n * ld, &mut [&mut self.basis]);
-        resize(self.width() * ld, &mut [&mut self.h]);
-        resize(ld, &mut [&mut self.g]);
-        self.rotations.resize(ld, (1.0, 0.0));
+        self.cycle.resize(self.n, self.restart);
         Ok(Prepared::default())
     }
 
@@ -175,7 +97,7 @@ impl LinearSolver for Gmres {
             }
             self.start.copy_from_slice(x);
             let left = accuracy.max_iterations - iterations;
-            let (done, stopped) = self.cycle(a, x, target, left, stop)?;
+            let CycleEnd { iterations: done, stopped } = self.improve(a, x, target, left, stop)?;
             iterations += done;
             let new = residual(a, b, x, &mut self.r);
             // A cycle that gains less than a thousandth: the restart length does not suffice, or b is out of range.

@@ -26,9 +26,10 @@ const REQUIRED_REDUCTION: f64 = 0.9;
 /// This many steps in a row that needed more than SHORT_TRIALS trials are too many.
 const PATIENCE: u32 = 12;
 const SHORT_TRIALS: u32 = 5;
-/// Multipliers above this share of max(1, |grad f|), and steps that had to be short, at an infeasible point: Newton steps for c = 0 lead
-/// nowhere.
+/// Multipliers above this share of max(1, |grad f|), and a step that had to be short, where the violation is not above LEAST times the
+/// least so far: Newton steps for c = 0 lead nowhere.
 const LARGE_MULTIPLIER: f64 = 1e5;
+const LEAST: f64 = 1.1;
 /// Restarts from a feasible point without an acceptable step.
 const RESTARTS: u32 = 5;
 /// Steps in a row that may leave x as it is.
@@ -50,6 +51,8 @@ pub(in crate::opt) struct InteriorPoint {
     /// Steps in a row that the line search, not a bound, made short.
     short_steps: u32,
     restarts: u32,
+    /// |c|, 1-norm, of the points so far.
+    least_violation: f64,
 }
 
 impl InteriorPoint {
@@ -63,6 +66,7 @@ impl InteriorPoint {
             still: 0,
             short_steps: 0,
             restarts: 0,
+            least_violation: f64::INFINITY,
         }
     }
 
@@ -148,6 +152,7 @@ impl Method for InteriorPoint {
         self.barrier.begin(s, warm);
         self.search.restart(norm1(&s.at.current.c));
         (self.tiny_steps, self.still, self.short_steps, self.restarts) = (0, 0, 0, 0);
+        self.least_violation = norm1(&s.at.current.c);
         Ok(())
     }
 
@@ -196,7 +201,10 @@ impl Method for InteriorPoint {
     }
 
     fn accepted(&mut self, s: &mut Solve<'_>, taken: &mut Taken) -> Result<(), PhaseEnd> {
-        if taken.trials >= SHORT_TRIALS && diverges(&s.at.current, s.options.tolerance) {
+        let violation = norm1(&s.at.current.c);
+        self.least_violation = self.least_violation.min(violation);
+        let least = violation <= LEAST * self.least_violation;
+        if least && taken.trials >= SHORT_TRIALS && diverges(&s.at.current, s.options.tolerance) {
             return Err(PhaseEnd::no_step(Cause::Slow, "the multipliers grow, the violation does not fall"));
         }
         self.short_steps = if taken.trials > SHORT_TRIALS { self.short_steps + 1 } else { 0 };

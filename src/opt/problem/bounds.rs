@@ -55,6 +55,11 @@ impl Bounds {
         }
     }
 
+    /// Variables with one finite bound, and 1 where that is the lower one, -1 else.
+    pub fn one_sided(&self) -> &[(usize, f64)] {
+        &self.one_sided
+    }
+
     /// Number of finite bounds.
     pub fn count(&self) -> usize {
         self.with_lower.len() + self.with_upper.len()
@@ -95,6 +100,22 @@ impl Bounds {
         for &j in &self.with_upper {
             x[j] = x[j].min(self.upper[j]);
         }
+    }
+
+    /// Moves the first `most` variables onto the bounds whose multipliers are larger than the distance, where that is at most `nearby`
+    /// max(1, |bound|); false: none.
+    pub fn settle(&self, x: &mut [f64], zl: &[f64], zu: &[f64], (most, nearby): (usize, f64)) -> bool {
+        let mut moved = false;
+        let mut settle = |j: usize, bound: f64, z: f64| {
+            let distance = (x[j] - bound).abs();
+            if j < most && distance > 0.0 && distance < z && distance <= nearby * bound.abs().max(1.0) {
+                x[j] = bound;
+                moved = true;
+            }
+        };
+        self.with_lower.iter().for_each(|&j| settle(j, self.lower[j], zl[j]));
+        self.with_upper.iter().for_each(|&j| settle(j, self.upper[j], zu[j]));
+        moved
     }
 
     /// B(x).

@@ -1,24 +1,24 @@
 //! Which methods are tried on which problems, in which order, from which starts: the tables below. A row that gives up hands over to the
 //! next; the best end counts.
 
+mod relaxed;
+mod starts;
+
 use std::fmt;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-
-use super::budget::Over;
-use super::hessian;
-use super::iterate::{Point, Residuals};
-use super::kkt::Regularization;
-use super::methods::{
-    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton, With,
-    resume, run,
-};
-use super::options::{HessianModel, Method, Options};
-use super::phase::{PhaseEnd, Solve, estimate_multipliers, over};
-use super::problem::{BadEvaluation, FirstPoint, Form, WARM_PUSH};
-use super::verdict;
 use crate::linalg::norm2;
+use crate::opt::budget::Over;
+use crate::opt::hessian;
+use crate::opt::iterate::{Point, Residuals};
+use crate::opt::kkt::Regularization;
+use crate::opt::methods::{
+    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton,
+    PredictorCorrector, With, resume, run,
+};
+use crate::opt::options::{HessianModel, Method, Options};
+use crate::opt::phase::{PhaseEnd, Solve, estimate_multipliers, over};
+use crate::opt::problem::{BadEvaluation, FirstPoint, Form, WARM_PUSH};
+use crate::opt::verdict;
 use crate::report::WrongEntry;
 
 /// What minimizes.
@@ -28,6 +28,8 @@ enum Kind {
     Newton,
     Interior,
     Augmented,
+    /// For linear and convex quadratic programs.
+    Predictor,
 }
 
 /// Where a row starts.
@@ -62,6 +64,7 @@ const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100.0);
 const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 300.0);
 const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 300.0);
 const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 300.0);
+const PREDICTOR: Row = row(Kind::Predictor, false, PLAIN, 50.0);
 const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 300.0);
 
 /// No constraints, no bounds.
@@ -77,6 +80,16 @@ const LEARNED_OVERDETERMINED: &[Row] = &[VIOLATION_THEN_INTERIOR, AUGMENTED];
 /// Constraints and bounds, or inequalities.
 const GENERAL: &[Row] =
     &[INTERIOR, AUGMENTED, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
+/// Linear and quadratic programs with bounds or inequalities; the first row gives up where they are not convex.
+const QUADRATIC: &[Row] = &[
+    PREDICTOR,
+    INTERIOR,
+    AUGMENTED,
+    Row { with: RELATIVE_SHIFT, ..INTERIOR },
+    Row { with: KEEP_DELTA, ..INTERIOR },
+];
+const QUADRATIC_BOUNDED: &[Row] =
+    &[PREDICTOR, INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
 /// More equations than unknowns begin with their violation.
 const OVERDETERMINED: &[Row] = &[VIOLATION_THEN_NEWTON];
 const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
@@ -85,26 +98,12 @@ const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
 /// on with after the others: the total is at most a few times that of the best row, whichever that is (Luby, Sinclair, Zuckerman 1993).
 const SHARE: f64 = 2000.0;
 const ROUND_GROWTH: f64 = 4.0;
+/// Variables so near a bound, relative to max(1, |bound|), may be moved onto it.
+const NEARBY: f64 = 1e-6;
 /// Multipliers above this are not used as a start.
 const LARGEST_MULTIPLIER: f64 = 1e3;
 /// Fewer iterations than these are one row's.
 const SHORT_LIMIT: u64 = 600;
-/// A violation is less than another below this share of it.
-const LESS: f64 = 1.0 - 1e-6;
-
-/// Work of one start at random.
-const LENGTH: f64 = 150.0;
-/// Work times (n + m) that is granted to small systems.
-const WORK: f64 = 10_000.0;
-/// Starts that end at the least violation known, after which no more are tried.
-const AGREEING: usize = 4;
-/// A least violation below this share of that of the start is nearly none.
-const NEAR: f64 = 1e-2;
-/// Half-widths of the box around the start, relative to max(1, |x0_j|).
-const RADII: [f64; 2] = [1.0, 10.0];
-/// Equations per unknown above which a system is taken for a data fit, which has no feasible point to look for.
-const FIT: usize = 2;
-
 /// The rows of a problem, but for its other starts.
 fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
     let (n, m, bounded) = (form.n, form.m, form.bounds.count() > 0);
@@ -112,8 +111,17 @@ fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
         Method::InteriorPoint if m > n => &[VIOLATION_THEN_INTERIOR],
         Method::InteriorPoint => &[INTERIOR],
         Method::AugmentedLagrangian => &[AUGMENTED],
+        Method::PredictorCorrector if m > n => &[VIOLATION_THEN_INTERIOR],
+        Method::PredictorCorrector => &[PREDICTOR, INTERIOR],
         Method::SketchedNewton if m > n => OVERDETERMINED,
         Method::SketchedNewton if m > 0 => &[NEWTON, VIOLATION_THEN_NEWTON],
+        _ if form.quadratic && bounded && m <= n && !learned => {
+            if m > 0 {
+                QUADRATIC
+            } else {
+                QUADRATIC_BOUNDED
+            }
+        }
         _ if m == 0 => {
             if bounded {
                 BOUNDED
@@ -157,6 +165,7 @@ fn describe(row: &Row, m: usize) -> &'static str {
         }
         (Kind::Interior, false) => "primal-dual interior point with a filter",
         (Kind::Augmented, _) => "augmented Lagrangian with a barrier",
+        (Kind::Predictor, _) => "predictor-corrector",
     }
 }
 
@@ -217,6 +226,7 @@ struct Methods {
     newton: Option<Newton>,
     interior: Option<InteriorPoint>,
     augmented: Option<AugmentedLagrangian>,
+    predictor: Option<PredictorCorrector>,
     least_violation: Option<LeastViolation>,
 }
 
@@ -227,6 +237,7 @@ impl Methods {
             Kind::Newton => self.newton.as_mut().map(|m| m as _),
             Kind::Interior => self.interior.as_mut().map(|m| m as _),
             Kind::Augmented => self.augmented.as_mut().map(|m| m as _),
+            Kind::Predictor => self.predictor.as_mut().map(|m| m as _),
         }
     }
 
@@ -247,6 +258,11 @@ impl Methods {
             Kind::Augmented => {
                 let method = self.augmented.get_or_insert_with(|| AugmentedLagrangian::new(form, with, warm));
                 method.renew(with, warm);
+                method
+            }
+            Kind::Predictor => {
+                let method = self.predictor.get_or_insert_with(|| PredictorCorrector::new(form, warm));
+                method.renew(warm);
                 method
             }
         }
@@ -366,9 +382,18 @@ impl Search {
         }
     }
 
+    /// The best end of the rows; a solution of theirs lies on its bounds.
+    pub fn run(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+        let end = self.run_rows(s);
+        if end == PhaseEnd::Solved {
+            settle_on_bounds(s);
+        }
+        end
+    }
+
     /// One row after the other from the start until one ends well, or two find the same least violation. If none ends well, the first
     /// certificate counts, also where a limit ended a later row that had come no nearer to feasibility, or else the last end.
-    pub fn run(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+    fn run_rows(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
         self.begin_solve(s);
         if self.warm
             && let Some(end) = self.run_warm(s)
@@ -390,12 +415,18 @@ impl Search {
                 if end == PhaseEnd::Stationary {
                     return self.other_starts(s, Certified::keep(s));
                 }
+                if end == PhaseEnd::Infeasible {
+                    return self.least_violation(s);
+                }
                 if !gave_up(&end) {
                     return end;
                 }
                 last = end;
-                if over(s).is_some() || verdict::is_hopeless(s) {
+                if over(s).is_some() {
                     return last;
+                }
+                if verdict::is_hopeless(s) {
+                    return self.relaxed(s).unwrap_or(last);
                 }
                 let warm = usize::from(!self.first.z.is_empty());
                 if round == 0 && k < warm {
@@ -533,76 +564,42 @@ impl Search {
         // Without constraints and bounds it is the objective that tells progress, and in data fits the least squares, along a valley for long.
         let form = &*s.problem.form;
         let measured = (form.m > 0 || form.bounds.count() > 0) && form.m <= form.n;
-        let growth = ROUND_GROWTH.powi(round);
+        // Another start of a fit helps few.
+        let growth = ROUND_GROWTH.powi(round + i32::from(form.m > form.n));
         s.budget.begin_attempt(SHARE * growth, if measured { row.patience * growth } else { f64::INFINITY });
     }
 
-    /// Looks for a feasible point from other starts where all that was found is a least violation; without success that counts.
-    ///
-    /// Start k is drawn uniformly from max(l_j, x0_j - r_k s_j) <= x_j <= min(u_j, x0_j + r_k s_j), s_j = max(1, |x0_j|), r_k = 1, 10, 1, 10, ...
-    /// and its violation is minimized. A start costs at most `LENGTH`, as those that succeed are short (Luby, Sinclair, Zuckerman
-    /// 1993: restarts pay where run lengths have a heavy tail), and all together as much work as was done before, or what small systems have
-    /// for nothing. They end early where the same least violation is found again and again.
-    fn other_starts(&mut self, s: &mut Solve<'_>, mut least: Certified) -> PhaseEnd {
-        if let Some(end) = self.search_starts(s, &mut least) {
-            return end;
+    /// There is no feasible point, as the current one shows: the least violation from the start is what remains to be found.
+    fn least_violation(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+        let shown = Certified::keep(s);
+        s.judge.contradiction = true;
+        let form = &*s.problem.form;
+        let phase = self.methods.least_violation.get_or_insert_with(|| LeastViolation::new(form));
+        phase.renew();
+        phase.set_goal(Goal { violation: s.options.tolerance, filter: None });
+        if restart(s, &self.first.x).is_ok() && run(phase, s) == PhaseEnd::Stationary {
+            return PhaseEnd::Stationary;
         }
-        least.restore(s);
-        PhaseEnd::Stationary
-    }
-
-    /// `None`: no feasible point found.
-    fn search_starts(&mut self, s: &mut Solve<'_>, least: &mut Certified) -> Option<PhaseEnd> {
-        let (n, m) = (s.problem.form.n, s.problem.form.m);
-        let options = s.options;
-        if options.method != Method::Auto || !self.first.z.is_empty() || m > FIT * n {
-            return None;
-        }
-        let row = Row { violation_first: true, with: PLAIN, from: From::Given, ..self.rows[0] };
-        // Nearly feasible, it is more likely a row that just cannot hold than a far away valley.
-        let free =
-            if norm2(&least.current.c) <= NEAR * self.start_violation { 0.0 } else { WORK / (n + m) as f64 };
-        let end_of_budget = s.budget.spent + s.budget.spent.max(free);
-        let origin = self.first.x.clone();
-        let mut rng = StdRng::seed_from_u64(options.seed);
-        let mut agreeing = 0;
-        for k in 0..options.restarts {
-            if s.budget.spent >= end_of_budget || over(s).is_some() || agreeing >= AGREEING {
-                break;
-            }
-            draw_start(s.problem.form, &origin, RADII[k % RADII.len()], &mut rng, &mut self.first.x);
-            s.watch.note(format_args!("start {} at random: {}", k + 1, describe(&row, m)));
-            if restart(s, &self.first.x).is_err() {
-                continue;
-            }
-            s.budget.begin_attempt(LENGTH.min(end_of_budget - s.budget.spent), f64::INFINITY);
-            let end = self.run_row(s, &row);
-            s.budget.end_attempt();
-            if end == PhaseEnd::Stationary {
-                let (known, now) = (norm2(&least.current.c), norm2(&s.at.current.c));
-                if now < LESS * known {
-                    *least = Certified::keep(s);
-                    agreeing = 0;
-                } else if now * LESS <= known {
-                    agreeing += 1;
-                }
-            } else if is_limited(&end) {
-                break;
-            } else if !gave_up(&end) {
-                return Some(end);
-            }
-        }
-        None
+        shown.restore(s);
+        PhaseEnd::Infeasible
     }
 }
 
-/// x <- a point of the box with half-widths r max(1, |x0|) around x0, within the bounds.
-fn draw_start(form: &Form, origin: &[f64], radius: f64, rng: &mut StdRng, x: &mut [f64]) {
-    let (lower, upper) = (&form.bounds.lower, &form.bounds.upper);
-    for (j, (x, x0)) in x.iter_mut().zip(origin).enumerate() {
-        let width = radius * x0.abs().max(1.0);
-        let (l, u) = ((x0 - width).max(lower[j]), (x0 + width).min(upper[j]));
-        *x = l + (u - l) * rng.random::<f64>();
+/// The best point, which is solved, with the variables that lean on a bound exactly there, if that is as good.
+fn settle_on_bounds(s: &mut Solve<'_>) {
+    let (form, at) = (&*s.problem.form, &mut *s.at);
+    at.current.copy_from(&at.best);
+    let most = (form.free_count(), NEARBY);
+    let Point { x, zl, zu, .. } = &mut at.current;
+    if zl.is_empty() || !form.bounds.settle(x, zl, zu, most) || at.current.evaluate(&mut s.problem).is_err() {
+        return;
+    }
+    let r = Residuals::of(s.problem.form, &s.at.current, 0.0);
+    let (before, tenth) = (s.at.best_residuals, 0.1 * s.options.tolerance);
+    let as_good = r.primal <= before.primal.max(0.1 * tenth) && r.scaled <= before.scaled.max(tenth);
+    if as_good && verdict::is_close(s, &r) {
+        s.at.best.copy_from(&s.at.current);
+        s.at.best_residuals = r;
     }
 }
 

@@ -1,0 +1,220 @@
+//! LU of a dense matrix.
+
+use super::faer::{DenseBackend, dense};
+use super::{FactorError, FactorFacts, Factors, reason, refill, right_hand_sides, small, well_formed};
+use crate::linalg::{MatrixRef, Scalar};
+
+const NAME: &str = "dense LU";
+
+/// From about this size on faer's blocked elimination is faster (`cargo bench --bench factors`); its solves are not.
+const BLOCKED_ABOVE: usize = 30;
+
+/// P A = L D U with partial pivoting, n^2 numbers.
+///
+/// Small matrices are eliminated by own kernels, unrolled up to four unknowns, larger ones by faer's blocked kernels in one thread; solves are
+/// always own. Nothing is allocated after the first factorization of a size.
+pub struct DenseLu<T> {
+    /// Unknowns of the factored matrix.
+    n: Option<usize>,
+    lu: Vec<T>,
+    rows: Vec<u32>,
+    work: Vec<T>,
+    backend: Option<Box<dyn DenseBackend<T> + Send>>,
+    blocked_above: usize,
+}
+
+impl<T: Scalar> Default for DenseLu<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Scalar> DenseLu<T> {
+    /// Nothing is factored yet.
+    pub fn new() -> Self {
+        Self::blocked_above(BLOCKED_ABOVE)
+    }
+
+    /// With another size from which on faer's kernels are used.
+    pub fn blocked_above(size: usize) -> Self {
+        Self {
+            n: None,
+            lu: Vec::new(),
+            rows: Vec::new(),
+            work: Vec::new(),
+            backend: None,
+            blocked_above: size,
+        }
+    }
+
+    fn fill(&mut self, n: usize, a: &MatrixRef<'_, T>) -> Result<(), FactorError> {
+        let ld = small::stride(n);
+        let numbers =
+            ld.checked_mul(n + 1).ok_or(FactorError::Memory { solver: NAME, numbers: usize::MAX })?;
+        if u32::try_from(n).is_err() {
+            return Err(FactorError::Memory { solver: NAME, numbers });
+        }
+        refill(NAME, &mut self.rows, n, 0)?;
+        refill(NAME, &mut self.work, small::stride(n) + small::work(n), T::ZERO)?;
+        refill(NAME, &mut self.lu, numbers, T::ZERO)?;
+        match a {
+            MatrixRef::Dense { values, .. } if n > 0 => {
+                let columns = self.lu.chunks_exact_mut(ld).zip(values.chunks_exact(n));
+                columns.for_each(|(l, a)| l[..n].copy_from_slice(a));
+            }
+            _ => a.for_each(|i, j, v| self.lu[j * ld + i] += v),
+        }
+        Ok(())
+    }
+
+    fn factor_small(&mut self, n: usize) -> Result<(), usize> {
+        let (lu, rows, work) = (&mut self.lu, &mut self.rows, &mut self.work);
+        match n {
+            0 => Ok(()),
+            1 => small::factor(1, lu, rows, work),
+            2 => small::factor(2, lu, rows, work),
+            3 => small::factor(3, lu, rows, work),
+            4 => small::factor(4, lu, rows, work),
+            _ => small::wide(
+                n,
+                #[inline(always)]
+                || small::factor(n, lu, rows, work),
+            ),
+        }
+    }
+
+    /// faer's elimination, brought into the form of `small`.
+    fn factor_blocked(
+        n: usize,
+        backend: &mut dyn DenseBackend<T>,
+        lu: &mut [T],
+        rows: &mut [u32],
+    ) -> Result<(), usize> {
+        // NaN does not reach faer's search for pivots.
+        if !all_finite(lu) {
+            return Err(0);
+        }
+        let ld = small::stride(n);
+        let (lu, inverses) = lu.split_at_mut(n * ld);
+        backend.factor(n, ld, lu, rows);
+        for k in 0..n {
+            let d = lu[k * (ld + 1)];
+            if !(d.abs() > T::ZERO && d.is_finite()) {
+                return Err(k);
+            }
+            inverses[k] = T::ONE / d;
+        }
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || small::scale_upper(n, lu, inverses),
+        );
+        Ok(())
+    }
+
+    fn solve_all(&mut self, n: usize, b: &mut [T], transposed: bool) {
+        let (lu, rows) = (&self.lu[..], &self.rows[..]);
+        let (x, work) = self.work.split_at_mut(small::stride(n));
+        for b in b.chunks_exact_mut(n) {
+            match n {
+                1 => solve_one(1, lu, rows, b, work, x, transposed),
+                2 => solve_one(2, lu, rows, b, work, x, transposed),
+                3 => solve_one(3, lu, rows, b, work, x, transposed),
+                4 => solve_one(4, lu, rows, b, work, x, transposed),
+                _ => small::wide(
+                    n,
+                    #[inline(always)]
+                    || solve_one(n, lu, rows, b, work, x, transposed),
+                ),
+            }
+        }
+    }
+
+    fn run(&mut self, b: &mut [T], transposed: bool) -> Result<(), FactorError> {
+        let Some(n) = self.n else {
+            return Err(FactorError::Length { solver: NAME, found: b.len(), n: 0 });
+        };
+        if right_hand_sides(NAME, n, b.len())? > 0 {
+            self.solve_all(n, b, transposed);
+        }
+        Ok(())
+    }
+}
+
+/// b <- A^-1 b or A^-T b with own kernels.
+#[inline(always)]
+fn solve_one<T: Scalar>(
+    n: usize,
+    lu: &[T],
+    rows: &[u32],
+    b: &mut [T],
+    work: &mut [T],
+    x: &mut [T],
+    transposed: bool,
+) {
+    if transposed {
+        small::solve_transposed(n, lu, rows, b, x);
+    } else {
+        small::solve(n, lu, rows, b, work, x);
+    }
+    b.copy_from_slice(&x[..n]);
+}
+
+/// No NaN and no infinity, in a pass that vectorizes.
+fn all_finite<T: Scalar>(x: &[T]) -> bool {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            // 0 x is 0 or NaN.
+            let mut sums = [T::ZERO; 16];
+            let (blocks, rest) = (x.chunks_exact(16), x.chunks_exact(16).remainder());
+            for block in blocks {
+                for l in 0..16 {
+                    sums[l] += T::ZERO * block[l];
+                }
+            }
+            let sum = sums.into_iter().fold(T::ZERO, |s, v| s + v);
+            rest.iter().fold(sum, |s, v| s + T::ZERO * *v) == T::ZERO
+        },
+    )
+}
+
+impl<T: Scalar> Factors<T> for DenseLu<T> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn factor(&mut self, a: MatrixRef<'_, T>) -> Result<(), FactorError> {
+        self.n = None;
+        let n = well_formed(NAME, &a)?;
+        if n > self.blocked_above && self.backend.is_none() {
+            self.backend = dense();
+        }
+        self.fill(n, &a)?;
+        let done = match &mut self.backend {
+            Some(backend) if n > self.blocked_above => {
+                Self::factor_blocked(n, backend.as_mut(), &mut self.lu, &mut self.rows)
+            }
+            _ => self.factor_small(n),
+        };
+        done.map_err(|column| reason(NAME, &a, FactorError::Singular { solver: NAME, column }))?;
+        if !all_finite(&self.lu) {
+            return Err(reason(NAME, &a, FactorError::Overflow { solver: NAME }));
+        }
+        self.n = Some(n);
+        Ok(())
+    }
+
+    fn solve(&mut self, b: &mut [T]) -> Result<(), FactorError> {
+        self.run(b, false)
+    }
+
+    fn solve_t(&mut self, b: &mut [T]) -> Result<(), FactorError> {
+        self.run(b, true)
+    }
+
+    fn facts(&self) -> FactorFacts {
+        let n = self.n.unwrap_or(0);
+        let x = n as f64;
+        FactorFacts { n, flops: 2.0 / 3.0 * x * x * x, solve_flops: 2.0 * x * x, fill: n * n, iterations: 0 }
+    }
+}
