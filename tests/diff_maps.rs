@@ -347,8 +347,8 @@ fn jacobians_of_every_structure_are_the_dense_one() {
     };
     assert_eq!(dense(&mut f().with_vjp(pull), 0.0), Work { vjps: n as u64, values: 1, jvps: 0 });
     let push = move |at: At<'_, f64>, (t, x, _): (f64, &[f64], &[f64]), y: &mut [f64]| {
-        for i in 0..n {
-            y[i] = t * at.x[i] + (0..n).map(|j| entry(at.t, at.x, i, j) * x[j]).sum::<f64>();
+        for (i, y) in y.iter_mut().enumerate() {
+            *y = t * at.x[i] + (0..n).map(|j| entry(at.t, at.x, i, j) * x[j]).sum::<f64>();
         }
     };
     assert_eq!(dense(&mut f().with_jvp(push), 0.0), Work { jvps: n as u64 + 1, ..Work::default() });

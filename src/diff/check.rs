@@ -116,6 +116,11 @@ struct Check<'a> {
     report: MapReport,
 }
 
+/// Moves t, x and p by a multiple of a direction.
+type Shift<'a> = dyn Fn(f64, &mut f64, &mut [f64], &mut [f64]) + 'a;
+/// Slopes of every entry of y, a list for each variable.
+type Table = Vec<Vec<Slope>>;
+
 /// By the values at +-d and +-2d, f32 accuracy being too little: order four, and what rounding and the next term may be.
 fn slope([a, b, c, e]: [f64; 4], d: f64) -> Slope {
     let (second, fourth) = ((b - c) / (2.0 * d), (8.0 * (b - c) - (a - e)) / (12.0 * d));
@@ -159,10 +164,10 @@ impl Check<'_> {
     }
 
     /// dy/dx_j, dy/dp_k and dy/dt of every entry of y, one block of outputs x batch for each variable.
-    fn slopes<M: Map<f64> + ?Sized>(&self, map: &mut M) -> (Vec<Vec<Slope>>, Vec<Vec<Slope>>, Vec<Slope>) {
+    fn slopes<M: Map<f64> + ?Sized>(&self, map: &mut M) -> (Table, Table, Vec<Slope>) {
         let n = self.size.outputs * self.batch;
         let d = f64::EPSILON.powf(0.2);
-        let mut along = |shift: &dyn Fn(f64, &mut f64, &mut [f64], &mut [f64]), d: f64| {
+        let mut along = |shift: &Shift<'_>, d: f64| {
             let values = [2.0, 1.0, -1.0, -2.0].map(|s| {
                 let (mut t, mut x, mut p) = (self.at.t, self.at.x.to_vec(), self.at.p.to_vec());
                 shift(s * d, &mut t, &mut x, &mut p);
