@@ -179,6 +179,14 @@ impl Recorded {
         self.sizes
     }
 
+    /// Whether something is done with t, as far as was recorded.
+    pub(super) fn uses_time(&self) -> bool {
+        let is_time = |id: Id| self.graph.nodes[id as usize] == Node::Var(self.layout.t() as u32);
+        let mut uses = self.outputs.iter().any(|&y| is_time(y));
+        self.graph.nodes.iter().for_each(|&node| self.graph.for_operands(node, |id| uses |= is_time(id)));
+        uses
+    }
+
     /// y <- A(t, x, p).
     ///
     /// # Panics
