@@ -115,7 +115,7 @@ struct Products {
 const NODES: usize = 20_000;
 const TIMES: usize = 4;
 
-/// A recorded formula (see [`record`](super::record)). Each derivative is compiled when it is first asked for; calls after that do not
+/// A recorded formula (see [`record`](fn@super::record)). Each derivative is compiled when it is first asked for; calls after that do not
 /// allocate. The same point gives the same bits. Where a value is not finite it is returned as it is.
 ///
 /// The graph of a derivative has a few times the nodes of the formula's: a vector-Jacobian product about three times, whatever the
