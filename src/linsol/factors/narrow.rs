@@ -61,8 +61,8 @@ pub(super) fn factor<T: Scalar, const K: usize, const K1: usize, const V: usize,
     let columns = columns.zip(parts.inverses).zip(parts.exchanges);
     for (j, (((l, u), inverse), exchange)) in columns.enumerate() {
         let (mut p, mut big) = (0, window[0][0].abs());
-        for k in 1..K1 {
-            let v = window[k][0].abs();
+        for (k, row) in window.iter().enumerate().skip(1) {
+            let v = row[0].abs();
             if v > big {
                 (p, big) = (k, v);
             }
