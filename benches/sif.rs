@@ -1,7 +1,8 @@
 //! Set-up and evaluation of SIF problems: two generated ones, and the larger instances of the reference data if they are there.
 //!
 //! `cargo bench --bench sif` runs criterion; `cargo bench --bench sif -- --table` prints one row for each larger instance with our
-//! times and the compiled Fortran's, and their sums.
+//! times and the compiled Fortran's, and their sums; `-- --bits` prints a hash of all functions and derivatives of every reference
+//! file at two points, to compare two builds.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -207,6 +208,45 @@ fn table(folder: &Path, only: Option<&str>) {
     println!("geometric means of the ratios: {:?}", logs.map(|l: f64| (l / count).exp()));
 }
 
+/// FNV-1a over the bits of all numbers.
+fn hash(numbers: &[f64]) -> u64 {
+    let bytes = numbers.iter().flat_map(|v| v.to_bits().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Hashes of f and c, gradient and Jacobian, Hessian, and products with it, at the start point and near it, of one file a row.
+fn bits(folder: &Path) {
+    let files = std::fs::read_dir(folder.join("cutest/sif")).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = files.map(|f| f.path()).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        match SifProblem::from_file(&path, &SifOptions::default()) {
+            Ok(problem) => println!("{name} {:?}", fingerprint(problem)),
+            Err(e) => println!("{name} {e}"),
+        }
+    }
+}
+
+fn fingerprint(problem: SifProblem) -> Vec<u64> {
+    let mut f = Fixture::new(problem);
+    let mut all = Vec::new();
+    for _ in 0..2 {
+        f.y.iter_mut().enumerate().for_each(|(i, y)| *y = 1.0 / (i + 1) as f64);
+        let value = f.problem.obj_cons(&f.x, &mut f.c).unwrap_or(f64::NAN);
+        f.problem.grad_jac_values(&f.x, &mut f.g, &mut f.jacobian).unwrap_or_default();
+        f.problem.hess_values(&f.x, 1.5, &f.y, &mut f.hessian).unwrap_or_default();
+        all.extend([hash(&[value]), hash(&f.c), hash(&f.g), hash(&f.jacobian), hash(&f.hessian)]);
+        let mut product = vec![0.0; f.x.len()];
+        f.problem.hess_prod(&f.x, 1.5, &f.y, &f.g, &mut product).unwrap_or_default();
+        all.push(hash(&product));
+        f.x.iter_mut()
+            .enumerate()
+            .for_each(|(j, x)| *x += 0.01 * (1.0 + x.abs()) * ((j % 7) as f64 - 3.0) / 3.0);
+    }
+    all
+}
+
 fn criterion(c: &mut Criterion) {
     for n in [100, 10_000] {
         let text = chain(n);
@@ -231,6 +271,10 @@ fn main() {
             }
             None => println!("no reference data"),
         }
+        return;
+    }
+    if args.iter().any(|a| a == "--bits") {
+        shared().map_or_else(|| println!("no reference data"), |folder| bits(&folder));
         return;
     }
     let mut c = Criterion::default().configure_from_args();

@@ -9,6 +9,7 @@
 pub mod adjoint;
 pub mod diff;
 pub mod error;
+pub mod expr;
 pub mod linalg;
 pub mod linsol;
 pub mod nlp;

@@ -16,6 +16,11 @@ pub enum StopReason {
     LeastSquares,
     /// The constraint violation is stationary and not zero: no feasible point near.
     LocallyInfeasible,
+    /// A certificate shows that no point fulfils the constraints and bounds, and no least violation was found. `what` says which rows.
+    Infeasible {
+        /// One sentence.
+        what: String,
+    },
     /// The objective falls without limit along feasible points.
     Unbounded,
     /// The iteration limit.
@@ -56,6 +61,7 @@ impl StopReason {
             Self::ConvergedToRounding => "converged_to_rounding",
             Self::LeastSquares => "least_squares",
             Self::LocallyInfeasible => "locally_infeasible",
+            Self::Infeasible { .. } => "infeasible",
             Self::Unbounded => "unbounded",
             Self::MaxIterations => "max_iterations",
             Self::MaxEvaluations => "max_evaluations",
@@ -189,6 +195,8 @@ impl WrongEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Remark {
+    /// A certificate shows that linear rows and bounds contradict each other: no point is feasible, near or far.
+    Contradiction,
     /// Multipliers grow without limit as the residual falls: no constraint qualification, there may be none.
     Degenerate,
     /// Where some rows hold exactly there are no multipliers; the solution is one of rows moved by half the tolerance.
@@ -207,6 +215,7 @@ impl Remark {
     /// The name used in JSON.
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Contradiction => "contradiction",
             Self::Degenerate => "degenerate",
             Self::Relaxed => "relaxed",
             Self::NotAttained => "not_attained",
@@ -219,6 +228,9 @@ impl Remark {
     /// For people.
     pub fn describe(&self) -> &'static str {
         match self {
+            Self::Contradiction => {
+                "linear rows and bounds contradict each other: no point at all is feasible"
+            }
             Self::Degenerate => {
                 "degenerate: the multipliers grow without limit, no constraint qualification holds"
             }

@@ -105,6 +105,10 @@ fn a_solver_does_not_allocate_from_its_second_solve_on() {
         let side = |k: usize| 1.0 + 0.01 * ((k * 7919) % 11) as f64 / 11.0;
         let state = |p: &mut mpc::Mpc, k: usize| p.set_state(1.4 * side(k) - 0.4, 0.0);
         assert_eq!(later_allocations(mpc::Mpc::new(), (warm, 20), state, mpc::shift), 0, "mpc, warm: {warm}");
+        // Known to be quadratic: the predictor-corrector.
+        let mut known = mpc::Mpc::new();
+        known.set_quadratic();
+        assert_eq!(later_allocations(known, (warm, 20), state, mpc::shift), 0, "quadratic mpc, warm: {warm}");
         let sides = |p: &mut mpc::Hs71, k: usize| p.set_sides(25.0 * side(k), 40.0 * side(k + 3));
         assert_eq!(later_allocations(mpc::Hs71::new(), (warm, 20), sides, |_| ()), 0, "hs71, warm: {warm}");
     }

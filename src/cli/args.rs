@@ -63,7 +63,7 @@ pub struct ProblemArgs {
 /// Solver options that have one value in every subcommand.
 #[derive(Debug, Clone, Args)]
 pub struct SolverArgs {
-    /// Optimization method: auto, sketched-newton, interior-point or augmented-lagrangian
+    /// Optimization method: auto, sketched-newton, interior-point, augmented-lagrangian or predictor-corrector
     #[arg(long, value_name = "METHOD", default_value = "auto")]
     pub method: Method,
     /// Second derivatives: exact (as the problem gives them), limited-memory (approximated) or differences (of gradients, on the
@@ -97,6 +97,10 @@ pub struct SolverArgs {
     /// Other starts, drawn at random, that are tried where every attempt ends at a least violation that is not zero
     #[arg(long, value_name = "K", default_value_t = Options::default().restarts)]
     pub restarts: usize,
+    /// Remove linear rows that are empty, redundant, parallel or bounds, and variables that others replace, before the solve (on, off)
+    #[arg(long, value_name = "on|off", action = clap::ArgAction::Set, default_value_t = Options::default().presolve,
+        value_parser = clap::builder::BoolishValueParser::new())]
+    pub presolve: bool,
     /// Do not scale objective and constraints
     #[arg(long)]
     pub no_scaling: bool,
@@ -132,6 +136,7 @@ impl SolverArgs {
             accuracy: self.accuracy,
             initial_penalty: self.initial_penalty,
             initial_dual_penalty: self.initial_dual_penalty,
+            presolve: self.presolve,
             scaling: !self.no_scaling,
             ..Options::default()
         }

@@ -152,6 +152,7 @@ pub fn stop_words(stop: &StopReason) -> &'static str {
         StopReason::ConvergedToRounding => "converged to rounding",
         StopReason::LeastSquares => "least squares",
         StopReason::LocallyInfeasible => "locally infeasible",
+        StopReason::Infeasible { .. } => "infeasible",
         StopReason::Unbounded => "unbounded below",
         StopReason::MaxIterations => "iteration limit",
         StopReason::MaxEvaluations => "evaluation limit",

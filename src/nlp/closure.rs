@@ -150,6 +150,20 @@ impl<'a> Problem<'a> {
         self
     }
 
+    /// Which constraints are linear, length m: presolve may remove such rows, and where all are, methods for linear and quadratic programs
+    /// may be used.
+    #[must_use]
+    pub fn linear_constraints(mut self, linear: &[bool]) -> Self {
+        self.meta.linear = linear.to_vec();
+        self
+    }
+    /// The objective is linear or quadratic.
+    #[must_use]
+    pub fn quadratic_objective(mut self) -> Self {
+        self.meta.quadratic_objective = true;
+        self
+    }
+
     /// Dense Jacobian, m x n, row by row: entry (i, j) is `values[i * n + j]`.
     #[must_use]
     pub fn jacobian(mut self, values: impl FnMut(&[f64], &mut [f64]) + 'a) -> Self {

@@ -93,6 +93,8 @@ pub struct NlpMeta {
     pub y0: Vec<f64>,
     /// Constraints known to be linear, length m (or empty: none known).
     pub linear: Vec<bool>,
+    /// The objective is known to be linear or quadratic: its second derivatives are constant.
+    pub quadratic_objective: bool,
     /// Names of the variables, length n or empty.
     pub variable_names: Vec<String>,
     /// Names of the constraints, length m or empty.

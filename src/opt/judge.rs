@@ -31,6 +31,8 @@ pub(super) struct Judge {
     pub saddle: bool,
     /// The confirmed point is one of relaxed rows.
     pub relaxed: bool,
+    /// A certificate shows that no point is feasible.
+    pub contradiction: bool,
     /// Escapes from saddles.
     pub escapes: u32,
     /// Feasible points farther out whose objective was ten times below that of the one before; the last such objective, and |x|.
@@ -62,6 +64,7 @@ impl Judge {
     pub fn restart(&mut self) {
         self.decades.clear();
         (self.flat, self.saddle, self.relaxed, self.refusals) = (false, false, false, 0);
+        self.contradiction = false;
         (self.falls, self.fallen_to, self.fallen_at) = (0, 0.0, 0.0);
     }
 

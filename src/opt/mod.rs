@@ -16,6 +16,7 @@
 //! - `methods`: five iterations on one loop;
 //! - `strategy`: which methods are tried, as tables;
 //! - `sensitivity`: derivatives of a solution;
+//! - `presolved`: a solve of the problem that presolve leaves, and the report of the whole one;
 //! - `solver`: from the problem to the report, and many solves with one structure.
 
 mod budget;
@@ -27,6 +28,7 @@ mod kkt;
 mod methods;
 mod options;
 mod phase;
+mod presolved;
 mod problem;
 mod second_look;
 mod sensitivity;

@@ -41,6 +41,8 @@ pub enum Method {
     InteriorPoint,
     /// Augmented Lagrangian, with a barrier for bounds.
     AugmentedLagrangian,
+    /// Predictor-corrector for linear and convex quadratic programs, and the interior point where it gives up.
+    PredictorCorrector,
 }
 
 impl Method {
@@ -51,6 +53,7 @@ impl Method {
             Self::SketchedNewton => "sketched-newton",
             Self::InteriorPoint => "interior-point",
             Self::AugmentedLagrangian => "augmented-lagrangian",
+            Self::PredictorCorrector => "predictor-corrector",
         }
     }
 }
@@ -114,7 +117,8 @@ named!(
     Method::Auto,
     Method::SketchedNewton,
     Method::InteriorPoint,
-    Method::AugmentedLagrangian
+    Method::AugmentedLagrangian,
+    Method::PredictorCorrector
 );
 
 /// What a user may choose. `Options::default()` is meant to be good.
@@ -144,6 +148,10 @@ pub struct Options {
     pub initial_dual_penalty: f64,
     /// Inner iterations of an iterative linear solver in one outer iteration.
     pub max_inner_iterations: usize,
+    /// Remove rows and variables before the solve where the problem says which of its rows are linear; the report is that of the whole problem
+    /// (`docs/notation.md`). Not with [`Method::SketchedNewton`], nor where the problem has a preconditioner, nor by a
+    /// [`Solver`](super::Solver).
+    pub presolve: bool,
     /// Scale objective and constraints by their gradients at the start.
     pub scaling: bool,
     /// Examine the second derivatives at a KKT point: one more factorization.
@@ -177,6 +185,7 @@ impl Default for Options {
             initial_penalty: 1.0,
             initial_dual_penalty: 0.1,
             max_inner_iterations: 100_000,
+            presolve: true,
             scaling: true,
             second_order: false,
             restarts: 32,

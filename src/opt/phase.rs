@@ -72,6 +72,8 @@ pub(super) enum PhaseEnd {
     Stationary,
     /// The feasibility phase reached its goal.
     Feasible,
+    /// A certificate shows that rows and bounds contradict each other.
+    Infeasible,
     /// The objective is below anything sensible.
     Unbounded,
     /// No acceptable step.

@@ -274,7 +274,9 @@ impl<'a> Sensitivity<'a> {
         for (i, y) in y.iter_mut().enumerate() {
             *y = form.scale.original_multiplier(i, *y);
         }
-        for (&i, stiffness) in form.slacked.iter().zip(&self.s.kkt.barrier[form.free_count()..]) {
+        // Without bounds and inequalities there is no barrier.
+        let stiffness = self.s.kkt.barrier.iter().skip(form.free_count());
+        for (&i, stiffness) in form.slacked.iter().zip(stiffness) {
             if *stiffness == 0.0 {
                 y[i] = 0.0;
             }

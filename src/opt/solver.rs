@@ -11,9 +11,10 @@ use super::kkt::Kkt;
 use super::methods::{InteriorPoint, With};
 use super::options::{HessianModel, Method, Options, WarmStart};
 use super::phase::Solve;
+use super::presolved;
 use super::problem::{BadEvaluation, Buffers, Evaluator, FirstPoint, Form, Given};
 use super::sensitivity::Sensitivity;
-use super::strategy::{self, Search, warm_point};
+use super::strategy::{self, Means, Search, warm_point};
 use super::verdict::{self, Verdict, Which};
 use super::watch::Watch;
 use crate::error::Error;
@@ -48,6 +49,13 @@ fn validate(meta: &NlpMeta, options: &Options) -> Result<(), Error> {
             "it has bounds or inequalities, which the method sketched-newton does not treat",
         ));
     }
+    let provided = meta.hessian.is_some() || meta.hessian_products;
+    let learned = options.hessian == HessianModel::LimitedMemory || !provided;
+    if options.method == Method::PredictorCorrector && (learned || !Form::is_quadratic(meta)) {
+        return Err(unsupported(
+            "it is not known to be a linear or quadratic program with its second derivatives, which the method predictor-corrector treats",
+        ));
+    }
     if options.hessian == HessianModel::Differences && meta.hessian.is_none() {
         return Err(Error::Option {
             option: "hessian".into(),
@@ -55,8 +63,6 @@ fn validate(meta: &NlpMeta, options: &Options) -> Result<(), Error> {
                 .into(),
         });
     }
-    let provided = meta.hessian.is_some() || meta.hessian_products;
-    let learned = options.hessian == HessianModel::LimitedMemory || !provided;
     if learned && meta.m() > 0 && newton {
         return Err(unsupported(
             "the method sketched-newton needs its second derivatives (Hessian values or products)",
@@ -227,7 +233,7 @@ fn rewrite(text: &mut String, what: fmt::Arguments<'_>) {
 
 fn set_header(h: &mut Header, s: &Solve<'_>, why: &str) {
     let form = &*s.problem.form;
-    let method = strategy::describe_first(form, s.options.method, s.hessian.is_learned());
+    let method = strategy::describe_first(form, s.options.method, Means::of(s));
     rewrite(&mut h.problem, format_args!("{}", s.problem.nlp().meta().name));
     rewrite(&mut h.method, format_args!("{method}{}", s.hessian.label()));
     rewrite(&mut h.linear, format_args!("{} ({why})", s.kkt.stats.solver));
@@ -270,6 +276,7 @@ pub enum Start<'a> {
 /// memory: from the second solve on nothing is allocated. Functions, values of bounds and sides may change between solves. A problem of another
 /// structure is set up anew. What the linear solver keeps may change the last bits of a later solve, no more. A warm start ([`Start::Last`], [`Start::At`]) is tried with its active bounds held first, which takes one or two
 /// factorizations where the solution is near; scales remain those of the last solve from [`Start::Problem`].
+/// Presolve is left out: what it removes depends on the data.
 ///
 /// ```
 /// use costate::nlp::Problem;
@@ -468,8 +475,19 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     let begun = Instant::now();
     options.validate()?;
     let mut report = no_report();
-    let from = (options.warm_start.as_ref(), true, begun);
-    solve_from((&mut None, &mut None, false), nlp, options, from, observer, &mut report)?;
+    let warm = options.warm_start.as_ref();
+    nlp.meta().validate()?;
+    warm.map_or(Ok(()), |w| w.validate(nlp.meta().n(), nlp.meta().m()))?;
+    presolved::solve(
+        nlp,
+        options,
+        warm,
+        (observer, &mut report),
+        &mut |nlp, (options, warm), observer, report| {
+            let from = (warm, true, begun);
+            solve_from((&mut None, &mut None, false), nlp, options, from, observer, report)
+        },
+    )?;
     Ok(report)
 }
 
@@ -555,6 +573,7 @@ fn message(report: &Report, meta: &NlpMeta, text: &mut String) -> fmt::Result {
                 write!(text, "; worst is {} with {v:.2e}", meta.constraint_name(*i))?;
             }
         }
+        StopReason::Infeasible { what } => text.write_str(what)?,
         StopReason::Unbounded => text.write_str("the objective falls without limit along feasible points")?,
         StopReason::MaxIterations => text.write_str("the iteration limit was reached")?,
         StopReason::MaxEvaluations => text.write_str("the limit on evaluations was reached")?,

@@ -8,7 +8,7 @@ use super::iterate::{Point, Residuals};
 use super::kkt::{REFINED, System};
 use super::options::Options;
 use super::phase::{PhaseEnd, Solve, linear};
-use super::problem::{Form, OriginalPoint};
+use super::problem::{Bounds, Form, OriginalPoint};
 pub(super) use super::second_look::Confirmation;
 use crate::linalg::{dot, norm_inf};
 use crate::nlp::INFINITE_BOUND;
@@ -35,6 +35,8 @@ const NEGATIVE: f64 = 1e-7;
 /// Curvature below this share of the largest entry of H, or below LEAST_SHIFT, shows no minimum.
 const LEAST_CURVATURE: f64 = 1e-6;
 const LEAST_SHIFT: f64 = 1e-7;
+/// Infeasible by a certificate: how far a variable without a bound may go.
+const REACH: f64 = 1e4;
 /// Unbounded: the objective, feasible to within rounding, is below -LOW, and each of three points ten times below the last, or it goes
 /// on falling along a ray from the start.
 const LOW: f64 = 1e12;
@@ -225,6 +227,30 @@ fn is_unbounded(s: &mut Solve<'_>) -> bool {
     judge.falls >= 3 || falls_along_a_ray(s)
 }
 
+/// The rows are linear and y'c is at least L > 0 wherever the bounds hold: some row is violated by L / sum |y_i| or more (Farkas). Without
+/// a bound x_j counts as within REACH max(1, |x_j|).
+pub(super) fn is_contradiction(s: &Solve<'_>) -> bool {
+    let (form, p) = (&*s.problem.form, &s.at.current);
+    let sizes = p.y.iter().zip(&form.scale.constraints);
+    let size: f64 = sizes.map(|(y, scale)| y.abs() * scale).sum();
+    let least = least_combination(&form.bounds, p);
+    form.quadratic && least > PRIMAL * s.options.tolerance * size && size > 0.0
+}
+
+/// min y'c(x) within the bounds; c is linear.
+fn least_combination(bounds: &Bounds, p: &Point) -> f64 {
+    let mut least = dot(&p.y, &p.c);
+    for (j, &x) in p.x.iter().enumerate() {
+        let z = if p.zl.is_empty() { 0.0 } else { p.zl[j] - p.zu[j] };
+        // (J'y)_j = g - grad f + zl - zu.
+        let slope = p.lag_grad[j] - p.grad[j] + z;
+        let bound = if slope > 0.0 { bounds.lower[j] } else { bounds.upper[j] };
+        let way = if bound.abs() < INFINITE_BOUND { (bound - x).abs() } else { REACH * x.abs().max(1.0) };
+        least -= slope.abs() * way;
+    }
+    least
+}
+
 /// The objective is so low, so far from the start, at a point near the constraints relative to its size, that it may be unbounded; feasible
 /// points there would tell.
 pub(super) fn may_be_unbounded(s: &Solve<'_>) -> bool {
@@ -301,7 +327,8 @@ fn is_fit(s: &Solve<'_>) -> bool {
 /// The verdict on the end of the last phase, on the original problem.
 pub(super) fn decide(s: &mut Solve<'_>, end: PhaseEnd) -> Verdict {
     let known = !s.at.best_residuals.scaled.is_nan();
-    let at_current = matches!(end, PhaseEnd::Stationary | PhaseEnd::Unbounded) || !known;
+    let at_current =
+        matches!(end, PhaseEnd::Stationary | PhaseEnd::Infeasible | PhaseEnd::Unbounded) || !known;
     let which = if at_current { Which::Current } else { Which::Best };
     measure(s, which);
     let feasible = s.judge.original.primal <= PRIMAL * s.options.tolerance;
@@ -318,6 +345,10 @@ pub(super) fn decide(s: &mut Solve<'_>, end: PhaseEnd) -> Verdict {
         PhaseEnd::Stationary => {
             let stop = if is_fit(s) { StopReason::LeastSquares } else { StopReason::LocallyInfeasible };
             Verdict { stop, point: PointKind::LeastSquares, which }
+        }
+        PhaseEnd::Infeasible => {
+            let what = "no point is feasible: a combination of the constraints contradicts the bounds".into();
+            Verdict { stop: StopReason::Infeasible { what }, point: PointKind::Infeasible, which }
         }
         PhaseEnd::Unbounded => Verdict { stop: StopReason::Unbounded, point: PointKind::Feasible, which },
         PhaseEnd::NoStep(why) => unfinished(StopReason::Stalled { what: why.what.into_owned() }),
@@ -382,6 +413,9 @@ pub(super) fn remarks(s: &mut Solve<'_>, verdict: &Verdict) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let settled = matches!(verdict.stop, StopReason::Converged | StopReason::ConvergedToRounding);
     let tried = settled || matches!(verdict.stop, StopReason::Stalled { .. } | StopReason::MaxIterations);
+    if verdict.stop == StopReason::LocallyInfeasible && s.judge.contradiction {
+        remarks.push(Remark::Contradiction);
+    }
     if settled && s.judge.relaxed {
         remarks.push(Remark::Relaxed);
     } else if tried && is_degenerate(s, verdict.which) {

@@ -1,25 +1,15 @@
 //! Statements of the function part: TEMPORARIES, GLOBALS, INDIVIDUALS (section 7 of the format).
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::card::{latin1, trim_end};
-use super::expr::{self, Argument, Kind, Scope, Value};
-use super::graph::{Graph, Id, Node};
-use super::{Card, Decoded, Literals, SifError, hs67};
-
-/// Value and derivatives of one type in terms of its internal variables.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Body {
-    pub graph: Graph,
-    /// F.
-    pub value: Id,
-    /// (u, dF/du), each u at most once.
-    pub gradient: Vec<(usize, Id)>,
-    /// (u, v, d2F/du dv) with u >= v, each pair at most once.
-    pub hessian: Vec<(usize, usize, Id)>,
-    /// Rows of W by internal variable: (elemental variable, coefficient), each at most once; empty if u = v.
-    pub range: Vec<Vec<(usize, f64)>>,
-}
+use super::fortran::{self, Argument, Kind, Scope, Value};
+use super::hs67::{self, Hs67};
+use super::{Card, Decoded, Literals, SifError};
+use crate::expr::External;
+use crate::expr::batch::Body;
+use crate::expr::graph::{Graph, Id, Node};
 
 /// Declaration of an element or group type as the statements see it.
 struct Declared<'a> {
@@ -238,7 +228,7 @@ impl Statement {
             self.places.push((card.line, 25 + k));
         }
     }
-    fn fault(&self, fault: expr::Fault) -> Fault {
+    fn fault(&self, fault: fortran::Fault) -> Fault {
         let (line, column) = match self.places.get(fault.at) {
             Some(&place) => place,
             None => self.places.last().map_or((self.line, 25), |&(line, column)| (line, column + 1)),
@@ -302,7 +292,7 @@ struct TypeScope<'a> {
     values: HashMap<String, Value>,
     /// Arrays filled by HS67's function: first output and arguments.
     arrays: HashMap<String, (Block, [Id; 3])>,
-    literals: Literals,
+    hs67: Arc<dyn External>,
 }
 
 /// Which of HS67's arrays.
@@ -361,7 +351,7 @@ impl Scope for TypeScope<'_> {
             return Err(format!("`{name}` has other indices than {HS67} fills"));
         }
         let output = first + (place[0] - 1) * columns + place[1] - 1;
-        Ok(Value { id: graph.hs67(output as u32, x, self.literals), kind: Kind::Double })
+        Ok(Value { id: graph.external(&self.hs67, &x, output), kind: Kind::Double })
     }
 }
 
@@ -374,12 +364,12 @@ impl TypeScope<'_> {
         };
         let mut x = [0; 3];
         for (slot, &v) in x.iter_mut().zip([a, b, c]) {
-            *slot = expr::convert(graph, v.to_owned(), Kind::Double)?;
+            *slot = fortran::convert(graph, v.to_owned(), Kind::Double)?;
         }
         for (array, block) in [(y, Block::Values), (g, Block::Gradients), (h, Block::Hessians)] {
             self.arrays.insert(array.clone(), (block, x));
         }
-        Ok(Value { id: graph.hs67(0, x, self.literals), kind: Kind::Double })
+        Ok(Value { id: graph.external(&self.hs67, &x, 0), kind: Kind::Double })
     }
 }
 
@@ -410,7 +400,7 @@ impl<'a> TypeReader<'a> {
         if declared.internal.len() != declared.elemental.len() || declared.internal != declared.elemental {
             body.range = vec![Vec::new(); declared.internal.len()];
         }
-        let names = TypeScope { temporaries, values, arrays: HashMap::new(), literals };
+        let names = TypeScope { temporaries, values, arrays: HashMap::new(), hs67: Arc::new(Hs67(literals)) };
         let components = declared.internal.iter().enumerate().map(|(k, u)| (symbol(u), k)).collect();
         Self { declared, names, literals, body, has_value: false, components, given: HashSet::new(), line }
     }
@@ -444,13 +434,13 @@ impl<'a> TypeReader<'a> {
     }
 
     fn parse(&mut self, statement: &Statement) -> Result<Value, Fault> {
-        expr::parse(&statement.text, &mut self.body.graph, &mut self.names, self.literals)
+        fortran::parse(&statement.text, &mut self.body.graph, &mut self.names, self.literals)
             .map_err(|f| statement.fault(f))
     }
     fn parse_double(&mut self, statement: &Statement) -> Result<Id, Fault> {
         let value = self.parse(statement)?;
-        expr::convert(&mut self.body.graph, value, Kind::Double)
-            .map_err(|what| statement.fault(expr::Fault { at: 0, what }))
+        fortran::convert(&mut self.body.graph, value, Kind::Double)
+            .map_err(|what| statement.fault(fortran::Fault { at: 0, what }))
     }
 
     /// A, I and E cards.
@@ -468,7 +458,7 @@ impl<'a> TypeReader<'a> {
         let value = self.parse(s)?;
         let graph = &mut self.body.graph;
         let mut id =
-            expr::convert(graph, value, kind).map_err(|what| s.fault(expr::Fault { at: 0, what }))?;
+            fortran::convert(graph, value, kind).map_err(|what| s.fault(fortran::Fault { at: 0, what }))?;
         if s.code != b'A' {
             let condition = symbol(&s.field2);
             if self.names.temporaries.kinds.get(&condition) != Some(&Kind::Logical) {

@@ -3,6 +3,7 @@
 //! Inputs x1, x2, x3; outputs y1..y8 with gradients and packed Hessians (11, 12, 13, 22, 23, 33).
 
 use super::Literals;
+use crate::expr::External;
 
 /// Outputs: 8 values, 8 x 3 first and 8 x 6 second derivatives.
 pub(crate) const OUTPUTS: usize = 80;
@@ -124,6 +125,36 @@ fn settled_at(y: &mut Jet, next: Jet, tolerance: f64) -> bool {
         return false;
     }
     true
+}
+
+/// The function as a node of expressions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hs67(pub Literals);
+
+impl External for Hs67 {
+    fn name(&self) -> &str {
+        "HS67"
+    }
+    fn arity(&self) -> usize {
+        3
+    }
+    fn outputs(&self) -> usize {
+        OUTPUTS
+    }
+    fn eval(&self, args: &[f64], out: &mut [f64]) {
+        out.copy_from_slice(&evaluate([args[0], args[1], args[2]], self.0));
+    }
+    fn derivative(&self, output: usize, arg: usize) -> Option<usize> {
+        match output {
+            0..8 => Some(8 + 3 * output + arg),
+            8..32 => {
+                let (k, i) = ((output - 8) / 3, (output - 8) % 3);
+                let pair = PAIRS.iter().position(|&p| p == (i.min(arg), i.max(arg)));
+                pair.map(|p| 32 + 6 * k + p)
+            }
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

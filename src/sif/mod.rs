@@ -1,19 +1,15 @@
 //! CUTEst's Standard Input Format, read natively: no Fortran, no decoder.
 
-mod batch;
 mod card;
 mod data;
 mod decode;
 #[cfg(test)]
 mod decode_tests;
 mod error;
-mod evaluate;
-mod expr;
 mod finish;
+mod fortran;
 mod function;
 mod function_part;
-mod graph;
-mod hessian;
 mod hs67;
 mod key;
 mod loops;
@@ -23,19 +19,18 @@ mod operand;
 mod overrides;
 mod params;
 mod problem;
-mod program;
 mod stats;
 mod store;
-mod structure;
 mod types;
 mod uses;
 mod warn;
 
+pub use crate::expr::Ragged;
 pub use card::Card;
 pub use decode::decode;
 pub use error::{SifError, SifWarning};
 pub use function_part::FunctionCards;
-pub use model::{Decoded, ElementType, GroupKind, GroupType, Names, Ragged};
+pub use model::{Decoded, ElementType, GroupKind, GroupType, Names};
 pub use problem::SifProblem;
 pub use stats::SifStats;
 

@@ -1,6 +1,7 @@
 //! What the data part of a SIF file says once its loops have run.
 
 use super::SifWarning;
+use crate::expr::Ragged;
 
 /// Distinct strings, numbered from 0 in the order of creation, in one buffer.
 #[derive(Debug, Clone, Default)]
@@ -31,36 +32,6 @@ impl Names {
     /// All names in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|k| self.get(k))
-    }
-}
-
-/// Lists of different lengths in one array: list k is `items[start[k]..start[k + 1]]`.
-#[derive(Debug, Clone)]
-pub struct Ragged<T> {
-    /// Length: number of lists + 1.
-    pub start: Vec<usize>,
-    /// All lists, one after the other.
-    pub items: Vec<T>,
-}
-
-impl<T> Default for Ragged<T> {
-    fn default() -> Self {
-        Self { start: vec![0], items: Vec::new() }
-    }
-}
-
-impl<T> Ragged<T> {
-    /// Number of lists.
-    pub fn len(&self) -> usize {
-        self.start.len() - 1
-    }
-    /// No lists.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// List k.
-    pub fn get(&self, k: usize) -> &[T] {
-        &self.items[self.start[k]..self.start[k + 1]]
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::evaluate::Evaluator;
-use super::hessian;
-use super::structure::Structure;
-use super::{Decoded, GroupKind, SifError, SifOptions, SifWarning, decode, function};
+use super::{Decoded, GroupKind, SifError, SifLimits, SifOptions, SifWarning, decode, function};
 use crate::error::Error;
+use crate::expr::batch::Body;
+use crate::expr::evaluate::Evaluator;
+use crate::expr::parts::Parts;
+use crate::expr::structure::Structure;
 use crate::nlp::{EvalError, Nlp, NlpMeta, Pattern};
 
 /// A problem read from a SIF file. Functions are exact, with first and second derivatives; values that are not finite are
@@ -58,16 +59,11 @@ impl SifProblem {
         let elements =
             function::elements(file, &cards.elements, &decoded, &element_uniform, options.literals)?;
         let groups = function::groups(file, &cards.groups, &decoded, &group_uniform, options.literals)?;
-        let mut structure = Structure::new(&decoded, &elements, &groups, options.limits)
+        let (evaluator, hessian) = evaluator(&decoded, &elements, &groups, options.limits)
             .map_err(|what| SifError { file: file.to_string(), line: 0, what })?;
-        let places = hessian::build(&mut structure, &decoded.quadratic, options.limits.hessian);
-        let meta = meta(&decoded, &structure);
-        let (hessian, quadratic_places) = match places {
-            Some(p) => (Some(Pattern { rows: p.rows, cols: p.cols }), p.quadratic),
-            None => (None, Vec::new()),
-        };
-        let meta = NlpMeta { hessian, ..meta };
-        let evaluator = Evaluator::new(structure, decoded.quadratic.clone(), quadratic_places);
+        let hessian = hessian.map(|[rows, cols]| Pattern { rows, cols });
+        let quadratic_objective = is_quadratic(&decoded, &elements, &groups);
+        let meta = NlpMeta { hessian, quadratic_objective, ..meta(&decoded, &evaluator.structure) };
         Ok(Self { decoded, meta, evaluator })
     }
 
@@ -115,6 +111,49 @@ fn uniform<'a>(
     values
 }
 
+/// The objective is a polynomial of degree at most 2: group by group, the degree of its type times the largest one of its elements.
+fn is_quadratic(d: &Decoded, elements: &[Body], groups: &[Body]) -> bool {
+    let degree = |body: &Body| body.graph.degree(body.value);
+    let elements: Vec<Option<u32>> = elements.iter().map(degree).collect();
+    let groups: Vec<Option<u32>> = groups.iter().map(degree).collect();
+    let objective = |g: &usize| d.kind[*g] == GroupKind::Objective;
+    (0..d.groups.len()).filter(objective).all(|g| {
+        let outer = d.group_type[g].map_or(Some(1), |t| groups[t as usize]);
+        let mut used = d.uses.get(g).iter().map(|&(e, _)| elements[d.element_type[e as usize] as usize]);
+        let inner = used.try_fold(1u32, |most, degree| Some(most.max(degree?)));
+        outer.zip(inner).is_some_and(|(outer, inner)| outer.saturating_mul(inner) <= 2)
+    })
+}
+
+/// The evaluator of the data and functions, and rows and columns of the Hessian if it has a pattern.
+fn evaluator(
+    d: &Decoded,
+    elements: &[Body],
+    groups: &[Body],
+    limits: SifLimits,
+) -> Result<(Evaluator, Option<[Vec<usize>; 2]>), String> {
+    let dims: Vec<usize> = d.element_types.iter().map(|t| t.elemental.len()).collect();
+    let constraint: Vec<bool> = d.kind.iter().map(|&k| k != GroupKind::Objective).collect();
+    let parts = Parts {
+        n: d.variables.len(),
+        element_bodies: elements,
+        element_dims: &dims,
+        element_type: &d.element_type,
+        element_vars: &d.element_vars,
+        element_params: &d.element_params,
+        group_bodies: groups,
+        group_type: &d.group_type,
+        group_params: &d.group_params,
+        constraint: &constraint,
+        scale: &d.scale,
+        constant: &d.constant,
+        linear: &d.linear,
+        uses: &d.uses,
+        quadratic: &d.quadratic,
+    };
+    Evaluator::new(&parts, limits.objects, limits.hessian)
+}
+
 fn meta(d: &Decoded, s: &Structure) -> NlpMeta {
     let groups = || s.constraint_groups.iter().map(|&g| g as usize);
     let nnzj = s.rows.start[s.m];
@@ -135,6 +174,7 @@ fn meta(d: &Decoded, s: &Structure) -> NlpMeta {
         variable_names: d.variables.iter().map(str::to_string).collect(),
         constraint_names: groups().map(|g| d.groups.get(g).to_string()).collect(),
         jacobian: Some(Pattern { rows, cols: s.rows.vars[..nnzj].iter().map(|&v| v as usize).collect() }),
+        quadratic_objective: false,
         hessian: None,
         jacobian_products: true,
         hessian_products: true,

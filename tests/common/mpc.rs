@@ -40,6 +40,11 @@ impl Mpc {
         Self { meta }
     }
 
+    #[allow(dead_code)]
+    pub fn set_quadratic(&mut self) {
+        self.meta.quadratic_objective = true;
+    }
+
     pub fn set_state(&mut self, p: f64, v: f64) {
         for (i, side) in [p + 0.2 * v, v].into_iter().enumerate() {
             (self.meta.c_lower[i], self.meta.c_upper[i]) = (side, side);

@@ -46,7 +46,8 @@ fn class_row(out: &mut Output, name: &str, rows: &[&Row]) {
     let solved = count(&|r| r.solved);
     let ended = |stop: &str| count(&|r| r.stop == stop);
     let (rounding, fits) = (ended("converged_to_rounding"), ended("least_squares"));
-    let (infeasible, unsupported) = (ended("locally_infeasible"), ended("unsupported"));
+    let infeasible = ended("locally_infeasible") + ended("infeasible");
+    let unsupported = ended("unsupported");
     let seconds: f64 = rows.iter().map(|r| r.solve_seconds).sum();
     out.line(format_args!(
         "{name:<16} {:>8} {solved:>7} {rounding:>8} {fits:>13} {infeasible:>10} {unsupported:>11} {:>6} {:>10}",

@@ -38,8 +38,9 @@ pub(super) struct Barrier {
     pub smallest_mu: f64,
     /// grad phi.
     pub gradient: Vec<f64>,
-    dzl: Vec<f64>,
-    dzu: Vec<f64>,
+    /// Steps of zl and zu.
+    pub dzl: Vec<f64>,
+    pub dzu: Vec<f64>,
     pub with: With,
 }
 

@@ -1,5 +1,5 @@
-//! Five methods on one loop: Newton on the exact augmented Lagrangian, the interior point, the augmented Lagrangian, the least violation, and
-//! active-set steps from a warm start.
+//! Six methods on one loop: Newton on the exact augmented Lagrangian, the interior point, the predictor-corrector for convex quadratic programs,
+//! the augmented Lagrangian, the least violation, and active-set steps from a warm start.
 
 mod active_set;
 mod augmented;
@@ -8,6 +8,7 @@ mod escape;
 mod interior;
 mod least_violation;
 mod newton;
+mod predictor_corrector;
 mod valley;
 
 pub(super) use active_set::ActiveSet;
@@ -15,6 +16,7 @@ pub(super) use augmented::AugmentedLagrangian;
 pub(super) use interior::InteriorPoint;
 pub(super) use least_violation::{Goal, LeastViolation};
 pub(super) use newton::Newton;
+pub(super) use predictor_corrector::PredictorCorrector;
 
 use super::iterate::{Point, Residuals};
 use super::kkt::System;

@@ -38,12 +38,13 @@ pub(in crate::opt) struct Scaled<'p> {
     pub lag_grad: &'p [f64],
 }
 
-fn outside(v: f64, l: f64, u: f64) -> f64 {
+/// How far v is outside of l, u.
+pub(in crate::opt) fn outside(v: f64, l: f64, u: f64) -> f64 {
     (l - v).max(v - u).max(0.0)
 }
 
 /// |multiplier| x distance to the bound it presses against; negative where that is violated.
-fn product(multiplier: f64, v: f64, l: f64, u: f64) -> f64 {
+pub(in crate::opt) fn product(multiplier: f64, v: f64, l: f64, u: f64) -> f64 {
     if l == u || multiplier == 0.0 {
         return 0.0;
     }

@@ -55,6 +55,11 @@ impl Bounds {
         }
     }
 
+    /// Variables with one finite bound, and 1 where that is the lower one, -1 else.
+    pub fn one_sided(&self) -> &[(usize, f64)] {
+        &self.one_sided
+    }
+
     /// Number of finite bounds.
     pub fn count(&self) -> usize {
         self.with_lower.len() + self.with_upper.len()

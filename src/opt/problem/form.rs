@@ -63,6 +63,8 @@ pub(in crate::opt) struct Form {
     pub bounds: Bounds,
     /// s_f and s_i.
     pub scale: Scale,
+    /// All rows are linear, the objective is linear or quadratic.
+    pub quadratic: bool,
     /// Pattern of J, slacks included, where the user gives entries.
     pub jacobian: Option<JacobianPattern>,
     /// Where the user's entries of the Hessian go, if he gives them.
@@ -103,6 +105,7 @@ impl Form {
             m,
             bounds: Bounds::default(),
             scale: Scale::new(m),
+            quadratic: Self::is_quadratic(meta),
             jacobian: None,
             hessian: meta.hessian.as_ref().map(|p| coordinates(p, &position)),
             hessian_products: meta.hessian_products,
@@ -123,10 +126,16 @@ impl Form {
         form
     }
 
+    /// All rows are linear, the objective is linear or quadratic.
+    pub fn is_quadratic(meta: &NlpMeta) -> bool {
+        meta.quadratic_objective && meta.linear.len() == meta.m() && meta.linear.iter().all(|l| *l)
+    }
+
     /// These meta data have the same structure: the same entries, fixed variables, equalities and finite bounds. Their values may differ.
     pub fn fits(&self, meta: &NlpMeta) -> bool {
         let products = (self.hessian_products, self.preconditioner);
         self.position.len() == meta.n()
+            && self.quadratic == Self::is_quadratic(meta)
             && self.m == meta.m()
             && products == (meta.hessian_products, meta.preconditioner)
             && self.has_same_bounds(meta)

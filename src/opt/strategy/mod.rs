@@ -12,8 +12,8 @@ use crate::opt::hessian;
 use crate::opt::iterate::{Point, Residuals};
 use crate::opt::kkt::Regularization;
 use crate::opt::methods::{
-    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton, With,
-    resume, run,
+    ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton,
+    PredictorCorrector, With, resume, run,
 };
 use crate::opt::options::{HessianModel, Method, Options};
 use crate::opt::phase::{PhaseEnd, Solve, estimate_multipliers, over};
@@ -28,6 +28,8 @@ enum Kind {
     Newton,
     Interior,
     Augmented,
+    /// For linear and convex quadratic programs.
+    Predictor,
 }
 
 /// Where a row starts.
@@ -62,6 +64,7 @@ const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100.0);
 const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 300.0);
 const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 300.0);
 const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 300.0);
+const PREDICTOR: Row = row(Kind::Predictor, false, PLAIN, 50.0);
 const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 300.0);
 
 /// No constraints, no bounds.
@@ -71,12 +74,24 @@ const BOUNDED: &[Row] =
     &[INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
 /// Equality constraints, not more than unknowns, no bounds.
 const EQUALITIES: &[Row] = &[INTERIOR, NEWTON, VIOLATION_THEN_NEWTON, AUGMENTED];
+/// The same where the linear solver is iterative: the exact augmented Lagrangian needs neither inertia nor accurate steps.
+const EQUALITIES_ITERATIVE: &[Row] = &[NEWTON, INTERIOR, VIOLATION_THEN_NEWTON, AUGMENTED];
 /// The same with learned second derivatives: the gradient of the exact augmented Lagrangian needs the true ones.
 const LEARNED: &[Row] = &[INTERIOR, AUGMENTED];
 const LEARNED_OVERDETERMINED: &[Row] = &[VIOLATION_THEN_INTERIOR, AUGMENTED];
 /// Constraints and bounds, or inequalities.
 const GENERAL: &[Row] =
     &[INTERIOR, AUGMENTED, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
+/// Linear and quadratic programs with bounds or inequalities; the first row gives up where they are not convex.
+const QUADRATIC: &[Row] = &[
+    PREDICTOR,
+    INTERIOR,
+    AUGMENTED,
+    Row { with: RELATIVE_SHIFT, ..INTERIOR },
+    Row { with: KEEP_DELTA, ..INTERIOR },
+];
+const QUADRATIC_BOUNDED: &[Row] =
+    &[PREDICTOR, INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
 /// More equations than unknowns begin with their violation.
 const OVERDETERMINED: &[Row] = &[VIOLATION_THEN_NEWTON];
 const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
@@ -91,15 +106,39 @@ const NEARBY: f64 = 1e-6;
 const LARGEST_MULTIPLIER: f64 = 1e3;
 /// Fewer iterations than these are one row's.
 const SHORT_LIMIT: u64 = 600;
+/// What there is to work with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means {
+    /// Second derivatives are learned.
+    pub learned: bool,
+    /// The linear solver factorizes.
+    pub direct: bool,
+}
+
+impl Means {
+    pub fn of(s: &Solve<'_>) -> Self {
+        Self { learned: s.hessian.is_learned(), direct: s.kkt.is_direct() }
+    }
+}
+
 /// The rows of a problem, but for its other starts.
-fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
+fn rows(form: &Form, method: Method, Means { learned, direct }: Means) -> &'static [Row] {
     let (n, m, bounded) = (form.n, form.m, form.bounds.count() > 0);
     match method {
         Method::InteriorPoint if m > n => &[VIOLATION_THEN_INTERIOR],
         Method::InteriorPoint => &[INTERIOR],
         Method::AugmentedLagrangian => &[AUGMENTED],
+        Method::PredictorCorrector if m > n => &[VIOLATION_THEN_INTERIOR],
+        Method::PredictorCorrector => &[PREDICTOR, INTERIOR],
         Method::SketchedNewton if m > n => OVERDETERMINED,
         Method::SketchedNewton if m > 0 => &[NEWTON, VIOLATION_THEN_NEWTON],
+        _ if form.quadratic && bounded && m <= n && !learned && direct => {
+            if m > 0 {
+                QUADRATIC
+            } else {
+                QUADRATIC_BOUNDED
+            }
+        }
         _ if m == 0 => {
             if bounded {
                 BOUNDED
@@ -119,8 +158,10 @@ fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
         _ => {
             if bounded {
                 GENERAL
-            } else {
+            } else if direct {
                 EQUALITIES
+            } else {
+                EQUALITIES_ITERATIVE
             }
         }
     }
@@ -143,6 +184,7 @@ fn describe(row: &Row, m: usize) -> &'static str {
         }
         (Kind::Interior, false) => "primal-dual interior point with a filter",
         (Kind::Augmented, _) => "augmented Lagrangian with a barrier",
+        (Kind::Predictor, _) => "predictor-corrector",
     }
 }
 
@@ -157,8 +199,8 @@ enum Answer {
 }
 
 /// What the header says of the method.
-pub(super) fn describe_first(form: &Form, method: Method, learned: bool) -> &'static str {
-    describe(&rows(form, method, learned)[0], form.m)
+pub(super) fn describe_first(form: &Form, method: Method, means: Means) -> &'static str {
+    describe(&rows(form, method, means)[0], form.m)
 }
 
 /// Another row may do better.
@@ -203,6 +245,7 @@ struct Methods {
     newton: Option<Newton>,
     interior: Option<InteriorPoint>,
     augmented: Option<AugmentedLagrangian>,
+    predictor: Option<PredictorCorrector>,
     least_violation: Option<LeastViolation>,
 }
 
@@ -213,6 +256,7 @@ impl Methods {
             Kind::Newton => self.newton.as_mut().map(|m| m as _),
             Kind::Interior => self.interior.as_mut().map(|m| m as _),
             Kind::Augmented => self.augmented.as_mut().map(|m| m as _),
+            Kind::Predictor => self.predictor.as_mut().map(|m| m as _),
         }
     }
 
@@ -233,6 +277,11 @@ impl Methods {
             Kind::Augmented => {
                 let method = self.augmented.get_or_insert_with(|| AugmentedLagrangian::new(form, with, warm));
                 method.renew(with, warm);
+                method
+            }
+            Kind::Predictor => {
+                let method = self.predictor.get_or_insert_with(|| PredictorCorrector::new(form, warm));
+                method.renew(warm);
                 method
             }
         }
@@ -292,7 +341,7 @@ impl Search {
     /// A solve begins, with the current point at `first`, evaluated.
     fn begin_solve(&mut self, s: &Solve<'_>) {
         let (form, method) = (&*s.problem.form, s.options.method);
-        let first = rows(form, method, s.hessian.is_learned());
+        let first = rows(form, method, Means::of(s));
         self.rows.clear();
         self.rows.extend_from_slice(first);
         if method == Method::Auto && form.m > form.n && first.len() == 1 {
@@ -384,6 +433,9 @@ impl Search {
                 }
                 if end == PhaseEnd::Stationary {
                     return self.other_starts(s, Certified::keep(s));
+                }
+                if end == PhaseEnd::Infeasible {
+                    return self.least_violation(s);
                 }
                 if !gave_up(&end) {
                     return end;
@@ -534,6 +586,21 @@ impl Search {
         // Another start of a fit helps few.
         let growth = ROUND_GROWTH.powi(round + i32::from(form.m > form.n));
         s.budget.begin_attempt(SHARE * growth, if measured { row.patience * growth } else { f64::INFINITY });
+    }
+
+    /// There is no feasible point, as the current one shows: the least violation from the start is what remains to be found.
+    fn least_violation(&mut self, s: &mut Solve<'_>) -> PhaseEnd {
+        let shown = Certified::keep(s);
+        s.judge.contradiction = true;
+        let form = &*s.problem.form;
+        let phase = self.methods.least_violation.get_or_insert_with(|| LeastViolation::new(form));
+        phase.renew();
+        phase.set_goal(Goal { violation: s.options.tolerance, filter: None });
+        if restart(s, &self.first.x).is_ok() && run(phase, s) == PhaseEnd::Stationary {
+            return PhaseEnd::Stationary;
+        }
+        shown.restore(s);
+        PhaseEnd::Infeasible
     }
 }
 

@@ -44,7 +44,9 @@ impl Search {
     fn search_starts(&mut self, s: &mut Solve<'_>, least: &mut Certified) -> Option<PhaseEnd> {
         let (n, m) = (s.problem.form.n, s.problem.form.m);
         let options = s.options;
-        if options.method != Method::Auto || !self.first.z.is_empty() || m > FIT * n {
+        // The violation of linear rows has no other valleys.
+        let convex = s.problem.form.quadratic;
+        if options.method != Method::Auto || !self.first.z.is_empty() || m > FIT * n || convex {
             return None;
         }
         let row = Row { violation_first: true, with: PLAIN, from: From::Given, ..self.rows[0] };

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::function::Body;
 use super::graph::{Binary, Graph, Id, Node};
 use super::program::{Program, Wanted};
 
@@ -29,6 +28,20 @@ pub(crate) struct Entry {
 
 /// Sums by two local variables, in the order of their numbers.
 type Sums = BTreeMap<(usize, usize), Option<Id>>;
+
+/// Value and derivatives of one type in terms of its internal variables.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Body {
+    pub graph: Graph,
+    /// F.
+    pub value: Id,
+    /// (u, dF/du), each u at most once.
+    pub gradient: Vec<(usize, Id)>,
+    /// (u, v, d2F/du dv) with u >= v, each pair at most once.
+    pub hessian: Vec<(usize, usize, Id)>,
+    /// Rows of W by internal variable: (elemental variable, coefficient), each at most once; empty if u = v.
+    pub range: Vec<Vec<(usize, f64)>>,
+}
 
 /// The functions of one type in terms of its elemental variables.
 #[derive(Debug, Clone)]
@@ -130,7 +143,11 @@ fn with_range(body: &Body, graph: &mut Graph) -> Vec<Id> {
             Node::Unary(op, a) => graph.unary(op, at(a)),
             Node::Binary(op, a, b) => graph.binary(op, at(a), at(b)),
             Node::Select(c, a, b) => graph.select(at(c), at(a), at(b)),
-            Node::Hs67(k, x, literals) => graph.hs67(k, x.map(at), literals),
+            Node::External { call, output } => {
+                let call = &body.graph.calls[call as usize];
+                let args: Vec<Id> = call.args.iter().map(|&a| at(a)).collect();
+                graph.external(&call.function, &args, output as usize)
+            }
             Node::Const(_) | Node::Var(_) | Node::Param(_) => graph.add(node),
         };
         new.push(id);

@@ -3,9 +3,11 @@
 //! Tried without gain on the larger CUTEst instances: the same code compiled for AVX2 (gathers, scatters and the library's
 //! transcendental functions dominate).
 
-use super::Literals;
+use std::sync::Arc;
+
+use super::external::External;
 use super::graph::{Binary, Graph, Id, Node, Unary};
-use super::hs67;
+use super::kernels::{map1, map2, with_binary, with_unary};
 
 /// Elements that an instruction treats at once: 1 kB a register, so that the registers of a program stay in the cache.
 pub(crate) const BLOCK: usize = 128;
@@ -28,7 +30,8 @@ enum Instruction {
     ConstRight(Binary, u32, Source, f64),
     Select(u32, Source, Source, Source),
     Fill(u32, f64),
-    Hs67(u32, u32, [Source; 3], Literals),
+    /// Destination, function, output, place of the first argument: the last three of the program's lists.
+    External(u32, u32, u32, u32),
     /// To a row of the results of a level.
     Store(Source, usize, usize),
 }
@@ -48,6 +51,11 @@ pub(crate) struct Program {
     loads: Vec<(u32, u32)>,
     code: Vec<Instruction>,
     registers: usize,
+    functions: Vec<Arc<dyn External>>,
+    /// Arguments of all calls.
+    args: Vec<Source>,
+    /// Arguments and outputs of the largest call.
+    call: usize,
 }
 
 impl Program {
@@ -82,7 +90,7 @@ impl Program {
 
     /// Registers needed, in doubles.
     pub fn scratch(&self) -> usize {
-        self.registers * BLOCK
+        self.registers * BLOCK + self.call
     }
 
     /// Runs over `count` elements. `load(k, first, out)` fetches variable k of elements `first..`; parameters and rows of results
@@ -98,13 +106,15 @@ impl Program {
         if self.code.is_empty() {
             return;
         }
+        let (registers, call) = registers.split_at_mut(self.registers * BLOCK);
         let mut first = 0;
         while first < count {
             let len = BLOCK.min(count - first);
             for &(k, r) in &self.loads {
                 load(k as usize, first, &mut registers[r as usize * BLOCK..][..len]);
             }
-            let mut block = Running { registers: &mut *registers, params, count, first, len };
+            let (registers, call) = (&mut *registers, &mut *call);
+            let mut block = Running { program: self, registers, call, params, count, first, len };
             for instruction in &self.code {
                 block.execute(instruction, results);
             }
@@ -122,26 +132,10 @@ fn last_uses(graph: &Graph, wanted: &[Wanted]) -> Vec<u32> {
     for id in (0..graph.nodes.len()).rev() {
         if last[id] != 0 {
             let user = id as u32 + 1;
-            for_operands(graph.nodes[id], |o| last[o as usize] = last[o as usize].max(user));
+            graph.for_operands(graph.nodes[id], |o| last[o as usize] = last[o as usize].max(user));
         }
     }
     last
-}
-
-fn for_operands(node: Node, mut f: impl FnMut(Id)) {
-    match node {
-        Node::Const(_) | Node::Var(_) | Node::Param(_) => {}
-        Node::Unary(_, a) => f(a),
-        Node::Binary(_, a, b) => {
-            f(a);
-            f(b);
-        }
-        Node::Select(a, b, c) | Node::Hs67(_, [a, b, c], _) => {
-            f(a);
-            f(b);
-            f(c);
-        }
-    }
 }
 
 struct Compiler<'a> {
@@ -208,10 +202,7 @@ impl Compiler<'_> {
                 let (a, b) = (self.source(a, &mut filled), self.source(b, &mut filled));
                 Instruction::Select(self.register(), c, a, b)
             }
-            Node::Hs67(k, x, literals) => {
-                let x = x.map(|a| self.source(a, &mut filled));
-                Instruction::Hs67(self.register(), k, x, literals)
-            }
+            Node::External { call, output } => self.external(call, output, &mut filled),
         };
         self.program.code.push(instruction);
         self.place[id as usize] = match instruction {
@@ -220,11 +211,26 @@ impl Compiler<'_> {
             | Instruction::ConstLeft(_, d, ..)
             | Instruction::ConstRight(_, d, ..)
             | Instruction::Select(d, ..)
-            | Instruction::Hs67(d, ..) => d,
+            | Instruction::External(d, ..) => d,
             Instruction::Fill(..) | Instruction::Store(..) => return,
         };
         self.free.append(&mut filled);
-        for_operands(node, |o| self.release(o, id));
+        self.graph.for_operands(node, |o| self.release(o, id));
+    }
+    fn external(&mut self, call: u32, output: u32, filled: &mut Vec<u32>) -> Instruction {
+        let call = &self.graph.calls[call as usize];
+        let sources: Vec<Source> = call.args.iter().map(|&a| self.source(a, filled)).collect();
+        let dst = self.register();
+        let p = &mut self.program;
+        let known = p.functions.iter().position(|f| Arc::ptr_eq(f, &call.function));
+        let function = known.unwrap_or_else(|| {
+            p.functions.push(Arc::clone(&call.function));
+            p.functions.len() - 1
+        });
+        p.call = p.call.max(call.function.arity() + call.function.outputs());
+        let first = p.args.len() as u32;
+        p.args.extend(sources);
+        Instruction::External(dst, function as u32, output, first)
     }
     /// Loads run before everything else: their register must not have been used by an earlier instruction.
     fn register_for_load(&mut self) -> u32 {
@@ -243,7 +249,10 @@ impl Compiler<'_> {
 
 /// A block being computed.
 struct Running<'a> {
+    program: &'a Program,
     registers: &'a mut [f64],
+    /// Arguments and outputs of a call.
+    call: &'a mut [f64],
     params: &'a [f64],
     count: usize,
     first: usize,
@@ -272,37 +281,6 @@ impl Others<'_> {
                 &block[..self.len]
             }
         }
-    }
-}
-
-/// Calls `$run!(operation)` with the operation as a constant, so that every loop is compiled on its own.
-macro_rules! with_unary {
-    ($op:expr, $run:ident) => {
-        with_unary!(@ $op, $run, Neg Abs Sqrt Exp Log Log10 Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Trunc Round Single Not)
-    };
-    (@ $op:expr, $run:ident, $($name:ident)*) => {
-        match $op { $(Unary::$name => $run!(Unary::$name)),* }
-    };
-}
-macro_rules! with_binary {
-    ($op:expr, $run:ident) => {
-        with_binary!(@ $op, $run, Add Sub Mul Div Pow Powi Atan2 Mod Sign Max Min Lt Le Eq Ne And Or)
-    };
-    (@ $op:expr, $run:ident, $($name:ident)*) => {
-        match $op { $(Binary::$name => $run!(Binary::$name)),* }
-    };
-}
-
-#[inline(always)]
-fn map1(d: &mut [f64], a: &[f64], f: impl Fn(f64) -> f64) {
-    for (d, a) in d.iter_mut().zip(a) {
-        *d = f(*a);
-    }
-}
-#[inline(always)]
-fn map2(d: &mut [f64], a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) {
-    for ((d, a), b) in d.iter_mut().zip(a).zip(b) {
-        *d = f(*a, *b);
     }
 }
 
@@ -374,12 +352,18 @@ impl Running<'_> {
                 }
             }
             Instruction::Fill(dst, c) => self.split(dst).0.fill(c),
-            Instruction::Hs67(dst, k, x, literals) => {
+            Instruction::External(dst, function, output, first) => {
+                let function = &*self.program.functions[function as usize];
+                let args = &self.program.args[first as usize..][..function.arity()];
+                let mut call = std::mem::take(&mut self.call);
                 let (d, o) = self.split(dst);
-                let x = x.map(|s| o.get(s));
+                let (x, out) = call.split_at_mut(args.len());
                 for (i, d) in d.iter_mut().enumerate() {
-                    *d = hs67::evaluate([x[0][i], x[1][i], x[2][i]], literals)[k as usize];
+                    x.iter_mut().zip(args).for_each(|(x, &s)| *x = o.get(s)[i]);
+                    function.eval(x, &mut out[..function.outputs()]);
+                    *d = out[output as usize];
                 }
+                std::mem::swap(&mut self.call, &mut call);
             }
             Instruction::Store(source, level, row) => {
                 let at = row * self.count + self.first;

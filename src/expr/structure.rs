@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use super::batch::{Batch, Kernel};
-use super::function::Body;
-use super::{Decoded, GroupKind, SifLimits};
+use super::parts::Parts;
 
 /// Elements of one type with their places in the problem.
 #[derive(Debug, Clone)]
@@ -115,25 +114,20 @@ pub(crate) struct Structure {
 }
 
 impl Structure {
-    /// Builds all lists but those of the Hessian.
+    /// Builds all lists but those of the Hessian. `objects`: what they may cost, in units of eight numbers.
     ///
     /// # Errors
     /// The lists and results would be too large.
-    pub fn new(
-        d: &Decoded,
-        element_bodies: &[Body],
-        group_bodies: &[Body],
-        limits: SifLimits,
-    ) -> Result<Self, String> {
-        let (n, groups) = (d.variables.len(), d.groups.len());
+    pub fn new(d: &Parts<'_>, objects: u64) -> Result<Self, String> {
+        let (n, groups) = (d.n, d.groups());
         let constraint_groups: Vec<u32> =
-            (0..groups).filter(|&g| d.kind[g] != GroupKind::Objective).map(|g| g as u32).collect();
+            (0..groups).filter(|&g| d.constraint[g]).map(|g| g as u32).collect();
         let m = constraint_groups.len();
         let mut s = Self { n, m, constraint_groups, ..Self::default() };
         let row_of_group = s.number_rows(d);
-        let mut room = Room(limits.objects.saturating_mul(NUMBERS));
-        s.wrap_groups(d, &row_of_group, group_bodies, &mut room)?;
-        let local = s.sort_elements(d, element_bodies, &mut room)?;
+        let mut room = Room(objects.saturating_mul(NUMBERS));
+        s.wrap_groups(d, &row_of_group, &mut room)?;
+        let local = s.sort_elements(d, &mut room)?;
         s.charge_uses(d, &local, &mut room)?;
         s.linear_parts(d, &row_of_group);
         s.sort_uses(d, &row_of_group, &local);
@@ -143,28 +137,23 @@ impl Structure {
     }
 
     /// Row of each group, `u32::MAX` for trivial objective groups.
-    fn number_rows(&self, d: &Decoded) -> Vec<u32> {
+    fn number_rows(&self, d: &Parts<'_>) -> Vec<u32> {
         let (mut constraints, mut others) = (0, self.m as u32);
         let next = |counter: &mut u32| {
             *counter += 1;
             *counter - 1
         };
-        (0..d.groups.len())
-            .map(|g| match (d.kind[g], d.group_type[g]) {
-                (GroupKind::Objective, None) => u32::MAX,
-                (GroupKind::Objective, Some(_)) => next(&mut others),
-                _ => next(&mut constraints),
+        (0..d.groups())
+            .map(|g| match (d.constraint[g], d.group_type[g]) {
+                (false, None) => u32::MAX,
+                (false, Some(_)) => next(&mut others),
+                (true, _) => next(&mut constraints),
             })
             .collect()
     }
 
-    fn wrap_groups(
-        &mut self,
-        d: &Decoded,
-        row_of_group: &[u32],
-        bodies: &[Body],
-        room: &mut Room,
-    ) -> Result<(), String> {
+    fn wrap_groups(&mut self, d: &Parts<'_>, row_of_group: &[u32], room: &mut Room) -> Result<(), String> {
+        let bodies = d.group_bodies;
         let mut lists: Vec<Vec<u32>> = vec![Vec::new(); bodies.len()];
         for (g, t) in d.group_type.iter().enumerate() {
             if let Some(list) = t.and_then(|t| lists.get_mut(t as usize)) {
@@ -193,13 +182,9 @@ impl Structure {
     }
 
     /// Batches of the elements that are used; returns batch and place of each element.
-    fn sort_elements(
-        &mut self,
-        d: &Decoded,
-        bodies: &[Body],
-        room: &mut Room,
-    ) -> Result<Vec<(u32, u32)>, String> {
-        let mut local = vec![(u32::MAX, 0u32); d.elements.len()];
+    fn sort_elements(&mut self, d: &Parts<'_>, room: &mut Room) -> Result<Vec<(u32, u32)>, String> {
+        let bodies = d.element_bodies;
+        let mut local = vec![(u32::MAX, 0u32); d.element_type.len()];
         for &(e, _) in &d.uses.items {
             local[e as usize].0 = 0;
         }
@@ -212,7 +197,7 @@ impl Structure {
         let mut batch_of_type = vec![u32::MAX; bodies.len()];
         for (t, (list, body)) in lists.iter().zip(bodies).enumerate().filter(|(_, (l, _))| !l.is_empty()) {
             batch_of_type[t] = self.elements.len() as u32;
-            let kernel = Kernel::new(body, d.element_types[t].elemental.len());
+            let kernel = Kernel::new(body, d.element_dims[t]);
             room.take(list.len(), kernel.numbers())?;
             let params = transpose(list, |&e| d.element_params.get(e as usize));
             let vars = transpose(list, |&e| d.element_vars.get(e as usize));
@@ -239,7 +224,7 @@ impl Structure {
     }
 
     /// Room for a place of every entry of every gradient in a row.
-    fn charge_uses(&self, d: &Decoded, local: &[(u32, u32)], room: &mut Room) -> Result<(), String> {
+    fn charge_uses(&self, d: &Parts<'_>, local: &[(u32, u32)], room: &mut Room) -> Result<(), String> {
         let mut uses = vec![0usize; self.elements.len()];
         d.uses.items.iter().for_each(|&(e, _)| uses[local[e as usize].0 as usize] += 1);
         uses.iter().zip(&self.elements).try_for_each(|(&u, b)| room.take(u, b.batch.kernel.gradient.len()))
@@ -255,11 +240,11 @@ impl Structure {
         order
     }
 
-    fn linear_parts(&mut self, d: &Decoded, row_of_group: &[u32]) {
+    fn linear_parts(&mut self, d: &Parts<'_>, row_of_group: &[u32]) {
         let factor = |g: usize| if d.group_type[g].is_none() { 1.0 / d.scale[g] } else { 1.0 };
         let mut dense = vec![0.0; self.n];
         let mut mentioned = vec![false; self.n];
-        for g in (0..d.groups.len()).filter(|&g| row_of_group[g] == u32::MAX) {
+        for g in (0..d.groups()).filter(|&g| row_of_group[g] == u32::MAX) {
             self.objective_constant -= d.constant[g] / d.scale[g];
             for &(v, a) in d.linear.get(g) {
                 dense[v as usize] += a / d.scale[g];
@@ -279,8 +264,8 @@ impl Structure {
         }
     }
 
-    fn sort_uses(&mut self, d: &Decoded, row_of_group: &[u32], local: &[(u32, u32)]) {
-        let trivial = (0..d.groups.len()).filter(|&g| row_of_group[g] == u32::MAX);
+    fn sort_uses(&mut self, d: &Parts<'_>, row_of_group: &[u32], local: &[(u32, u32)]) {
+        let trivial = (0..d.groups()).filter(|&g| row_of_group[g] == u32::MAX);
         for g in trivial {
             for &(e, w) in d.uses.get(g) {
                 let (b, k) = local[e as usize];
@@ -319,7 +304,7 @@ impl Structure {
     }
 
     /// Support of each row and the place of every contribution in it.
-    fn row_patterns(&mut self, d: &Decoded, row_of_group: &[u32], local: &[(u32, u32)]) {
+    fn row_patterns(&mut self, d: &Parts<'_>, row_of_group: &[u32], local: &[(u32, u32)]) {
         let order = self.groups_by_row(row_of_group);
         let mut seen = vec![u32::MAX; self.n];
         let mut next_use = vec![0usize; self.elements.len()];

@@ -1,7 +1,7 @@
 //! Values, types and errors of expressions.
 
 use super::*;
-use crate::sif::graph::Node;
+use crate::expr::graph::Node;
 use proptest::prelude::*;
 
 /// X = 2.5, Y = -1.5 (double), N = 7 (integer), T true.

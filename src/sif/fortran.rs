@@ -3,7 +3,7 @@
 //! The parser writes straight into a [`Graph`].
 
 use super::Literals;
-use super::graph::{Binary, Graph, Id, Unary};
+use crate::expr::graph::{Binary, Graph, Id, Unary};
 
 /// Parentheses, powers and signs inside each other that are accepted.
 const MAX_DEPTH: usize = 200;
@@ -568,5 +568,5 @@ fn intrinsic(name: &str) -> Option<(Call, usize, usize)> {
 }
 
 #[cfg(test)]
-#[path = "expr_tests.rs"]
+#[path = "fortran_tests.rs"]
 mod tests;

@@ -1,6 +1,8 @@
 //! Evaluation at a point. Elements and groups are computed once for each point and level and kept.
 
 use super::batch::{Entry, FIRST, SECOND, VALUE};
+use super::hessian;
+use super::parts::Parts;
 use super::structure::{ElementBatch, Rows, Structure};
 
 /// Masks of levels.
@@ -35,8 +37,26 @@ pub(crate) struct Evaluator {
 }
 
 impl Evaluator {
-    /// Allocates everything.
-    pub fn new(structure: Structure, quadratic: Vec<(u32, u32, f64)>, quadratic_places: Vec<u32>) -> Self {
+    /// Allocates everything. `objects`: what the structure may cost, in units of eight numbers; `hessian`: contributions up to which
+    /// the Hessian has a pattern, which is given back: rows and columns of the lower triangle.
+    ///
+    /// # Errors
+    /// The structure would be too large.
+    pub fn new(
+        parts: &Parts<'_>,
+        objects: u64,
+        hessian: u64,
+    ) -> Result<(Self, Option<[Vec<usize>; 2]>), String> {
+        let mut structure = Structure::new(parts, objects)?;
+        let places = hessian::build(&mut structure, parts.quadratic, hessian);
+        let (pattern, quadratic_places) = match places {
+            Some(p) => (Some([p.rows, p.cols]), p.quadratic),
+            None => (None, Vec::new()),
+        };
+        Ok((Self::with(structure, parts.quadratic.to_vec(), quadratic_places), pattern))
+    }
+
+    fn with(structure: Structure, quadratic: Vec<(u32, u32, f64)>, quadratic_places: Vec<u32>) -> Self {
         let rows = structure.rows.constant.len();
         Self {
             z: vec![f64::NAN; structure.n + structure.values],

@@ -1,10 +1,12 @@
-//! The expressions of one element or group type as a graph without duplicates.
+//! Expressions as a graph without duplicates: of one element or group type, or of a whole formula.
 //!
 //! All values are doubles: integers are whole numbers, logicals are 0 and 1.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
-use super::{Literals, hs67};
+use super::external::External;
 
 /// Functions of one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +26,11 @@ pub(crate) enum Unary {
     Sinh,
     Cosh,
     Tanh,
+    Asinh,
+    Acosh,
+    Atanh,
+    Floor,
+    Ceil,
     /// Toward zero: INT.
     Trunc,
     /// Half away from zero: NINT.
@@ -53,6 +60,11 @@ impl Unary {
             Self::Sinh => a.sinh(),
             Self::Cosh => a.cosh(),
             Self::Tanh => a.tanh(),
+            Self::Asinh => a.asinh(),
+            Self::Acosh => a.acosh(),
+            Self::Atanh => a.atanh(),
+            Self::Floor => a.floor(),
+            Self::Ceil => a.ceil(),
             Self::Trunc => a.trunc(),
             Self::Round => a.round(),
             Self::Single => a as f32 as f64,
@@ -110,7 +122,8 @@ impl Binary {
             Self::Or => truth(a != 0.0 || b != 0.0),
         }
     }
-    fn commutes(self) -> bool {
+    /// f(a, b) = f(b, a), bit by bit.
+    pub fn commutes(self) -> bool {
         matches!(self, Self::Add | Self::Mul | Self::Eq | Self::Ne | Self::And | Self::Or)
     }
 }
@@ -136,22 +149,104 @@ pub(crate) enum Node {
     Binary(Binary, Id, Id),
     /// If the first is true then the second else the third.
     Select(Id, Id, Id),
-    /// Output k of the external function of HS67 at three arguments.
-    Hs67(u32, [Id; 3], Literals),
+    /// An output of a call of an external function.
+    External {
+        call: u32,
+        output: u32,
+    },
+}
+
+/// An external function at arguments.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub function: Arc<dyn External>,
+    pub args: Box<[Id]>,
 }
 
 /// The graph: nodes in topological order.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Graph {
     pub nodes: Vec<Node>,
-    known: HashMap<Node, Id>,
+    pub calls: Vec<Call>,
+    known: Index,
+    /// Calls by the function's address and the arguments.
+    known_calls: HashMap<(usize, Box<[Id]>), u32>,
+}
+
+/// Numbers of nodes by hash: an open table of (hash, number), which is what large graphs spend their time and memory on.
+#[derive(Debug, Default, Clone)]
+struct Index {
+    slots: Vec<(u32, Id)>,
+    len: usize,
+}
+
+impl Index {
+    const EMPTY: (u32, Id) = (0, Id::MAX);
+
+    /// The number that `is` accepts, or `next`, which is then entered.
+    fn find(&mut self, hash: u32, is: impl Fn(Id) -> bool, next: Id) -> Id {
+        if 2 * self.len >= self.slots.len() {
+            self.grow();
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            match self.slots[at] {
+                Self::EMPTY => {
+                    self.slots[at] = (hash, next);
+                    self.len += 1;
+                    return next;
+                }
+                (h, id) if h == hash && is(id) => return id,
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    fn grow(&mut self) {
+        let size = (2 * self.slots.len()).max(64);
+        let old = std::mem::replace(&mut self.slots, vec![Self::EMPTY; size]);
+        for entry in old.into_iter().filter(|&e| e != Self::EMPTY) {
+            let mut at = entry.0 as usize & (size - 1);
+            while self.slots[at] != Self::EMPTY {
+                at = (at + 1) & (size - 1);
+            }
+            self.slots[at] = entry;
+        }
+    }
+}
+
+/// Multiplies and folds word by word: keys are a few integers and nobody chooses them against us.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct WordHasher(u64);
+
+impl Hasher for WordHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_u64(u64::from(b)));
+    }
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+    fn write_isize(&mut self, word: isize) {
+        self.write_u64(word as u64);
+    }
+    fn write_u64(&mut self, word: u64) {
+        let product = u128::from(self.0 ^ word ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
 }
 
 impl Graph {
     /// The node, which may be there already.
     pub fn add(&mut self, node: Node) -> Id {
         let next = self.nodes.len() as Id;
-        let id = *self.known.entry(node).or_insert(next);
+        let mut hasher = WordHasher::default();
+        node.hash(&mut hasher);
+        let nodes = &self.nodes;
+        let id = self.known.find(hasher.finish() as u32, |id| nodes[id as usize] == node, next);
         if id == next {
             self.nodes.push(node);
         }
@@ -240,6 +335,17 @@ impl Graph {
         self.add(Node::Binary(op, a, b))
     }
 
+    /// a b, kept as a product where one of the two is the constant 1 or -1: the terms of a formula with a table of factors have equal
+    /// shapes then, and run together.
+    pub fn scaled(&mut self, a: Id, b: Id) -> Id {
+        match (self.value(a), self.value(b)) {
+            (Some(1.0 | -1.0), None) | (None, Some(1.0 | -1.0)) => {
+                self.add(Node::Binary(Binary::Mul, a.min(b), a.max(b)))
+            }
+            _ => self.binary(Binary::Mul, a, b),
+        }
+    }
+
     fn negative(&mut self, op: Binary, a: Id, b: Id) -> Id {
         let value = self.binary(op, a, b);
         self.neg(value)
@@ -285,10 +391,59 @@ impl Graph {
         }
     }
 
-    /// Output k of HS67's function.
-    pub fn hs67(&mut self, k: u32, x: [Id; 3], literals: Literals) -> Id {
-        debug_assert!((k as usize) < hs67::OUTPUTS);
-        self.add(Node::Hs67(k, x, literals))
+    /// An output of an external function. The same function is the same `Arc`.
+    pub fn external(&mut self, function: &Arc<dyn External>, args: &[Id], output: usize) -> Id {
+        debug_assert!(output < function.outputs() && args.len() == function.arity());
+        let key = (Arc::as_ptr(function).addr(), args.into());
+        let next = self.calls.len() as u32;
+        let call = *self.known_calls.entry(key).or_insert(next);
+        if call == next {
+            self.calls.push(Call { function: Arc::clone(function), args: args.into() });
+        }
+        self.add(Node::External { call, output: output as u32 })
+    }
+
+    /// Calls `f` with every operand of the node.
+    pub fn for_operands(&self, node: Node, mut f: impl FnMut(Id)) {
+        match node {
+            Node::Const(_) | Node::Var(_) | Node::Param(_) => {}
+            Node::Unary(_, a) => f(a),
+            Node::Binary(_, a, b) => {
+                f(a);
+                f(b);
+            }
+            Node::Select(a, b, c) => {
+                f(a);
+                f(b);
+                f(c);
+            }
+            Node::External { call, .. } => self.calls[call as usize].args.iter().for_each(|&a| f(a)),
+        }
+    }
+
+    /// Degree of the node as a polynomial in the variables; `None`: it is none, or not seen to be one.
+    pub fn degree(&self, id: Id) -> Option<u32> {
+        let mut degrees: Vec<Option<u32>> = Vec::with_capacity(id as usize + 1);
+        // Operands have smaller numbers.
+        for node in &self.nodes[..=id as usize] {
+            let of = |id: Id| degrees[id as usize];
+            let constant = |all: &[Id]| all.iter().all(|&a| of(a) == Some(0)).then_some(0);
+            let degree = match *node {
+                Node::Const(_) | Node::Param(_) => Some(0),
+                Node::Var(_) => Some(1),
+                Node::Unary(Unary::Neg, a) => of(a),
+                Node::Unary(_, a) => constant(&[a]),
+                Node::Binary(Binary::Add | Binary::Sub, a, b) => of(a).zip(of(b)).map(|(a, b)| a.max(b)),
+                Node::Binary(Binary::Mul, a, b) => of(a).zip(of(b)).and_then(|(a, b)| a.checked_add(b)),
+                Node::Binary(Binary::Div, a, b) if of(b) == Some(0) => of(a),
+                Node::Binary(_, a, b) => constant(&[a, b]),
+                Node::Select(c, a, b) if of(c) == Some(0) => of(a).zip(of(b)).map(|(a, b)| a.max(b)),
+                Node::Select(c, a, b) => constant(&[c, a, b]),
+                Node::External { call, .. } => constant(&self.calls[call as usize].args),
+            };
+            degrees.push(degree);
+        }
+        degrees[id as usize]
     }
 
     /// Writes the node as factor * node' (a constant is factor * nothing).
@@ -325,6 +480,23 @@ fn is_power_of_two(c: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn degrees_of_polynomials() {
+        let mut g = Graph::default();
+        let (x, y, p) = (g.add(Node::Var(0)), g.add(Node::Var(1)), g.add(Node::Param(0)));
+        let product = g.binary(Binary::Mul, x, y);
+        let square = g.whole_power(x, 2);
+        let scaled = g.binary(Binary::Div, square, p);
+        let sum = g.binary(Binary::Add, product, scaled);
+        let (size, root) = (g.unary(Unary::Abs, x), g.unary(Unary::Sqrt, p));
+        let (cubic, inverse) = (g.binary(Binary::Mul, square, y), g.binary(Binary::Div, p, x));
+        let choice = g.select(p, x, square);
+        let kink = g.select(x, x, y);
+        assert_eq!([sum, choice, root].map(|id| g.degree(id)), [Some(2), Some(2), Some(0)]);
+        assert_eq!([size, kink, inverse].map(|id| g.degree(id)), [None; 3]);
+        assert_eq!((g.degree(cubic), g.degree(x)), (Some(3), Some(1)));
+    }
 
     #[test]
     fn duplicates_are_one_node() {

@@ -1,0 +1,76 @@
+//! A problem in group partially separable form, whatever format it comes from.
+
+use super::batch::Body;
+
+/// Lists of different lengths in one array: list k is `items[start[k]..start[k + 1]]`.
+#[derive(Debug, Clone)]
+pub struct Ragged<T> {
+    /// Length: number of lists + 1.
+    pub start: Vec<usize>,
+    /// All lists, one after the other.
+    pub items: Vec<T>,
+}
+
+impl<T> Default for Ragged<T> {
+    fn default() -> Self {
+        Self { start: vec![0], items: Vec::new() }
+    }
+}
+
+impl<T> Ragged<T> {
+    /// Number of lists.
+    pub fn len(&self) -> usize {
+        self.start.len() - 1
+    }
+    /// No lists.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// List k.
+    pub fn get(&self, k: usize) -> &[T] {
+        &self.items[self.start[k]..self.start[k + 1]]
+    }
+}
+
+/// For group i with scale s_i, constant b_i and function g_i: alpha_i(x) = sum_j w_ij e_j(x) + a_i'x - b_i and
+/// F_i(x) = g_i(alpha_i(x)) / s_i (Conn, Gould and Toint, "LANCELOT", 1992). Groups are constraints or add up to the objective.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    /// Variables.
+    pub n: usize,
+    /// Functions of the element types.
+    pub element_bodies: &'a [Body],
+    /// Elemental variables of the element types.
+    pub element_dims: &'a [usize],
+    /// Type of each element.
+    pub element_type: &'a [u32],
+    /// Variables of each element.
+    pub element_vars: &'a Ragged<u32>,
+    /// Parameters of each element.
+    pub element_params: &'a Ragged<f64>,
+    /// Functions of the group types: one variable, the argument.
+    pub group_bodies: &'a [Body],
+    /// Type of each group, `None` for g(alpha) = alpha.
+    pub group_type: &'a [Option<u32>],
+    /// Parameters of each group.
+    pub group_params: &'a Ragged<f64>,
+    /// Constraints; the others are the objective.
+    pub constraint: &'a [bool],
+    /// s_i.
+    pub scale: &'a [f64],
+    /// b_i.
+    pub constant: &'a [f64],
+    /// a_i: (variable, coefficient).
+    pub linear: &'a Ragged<(u32, f64)>,
+    /// (element, w_ij); an element may appear twice.
+    pub uses: &'a Ragged<(u32, f64)>,
+    /// (j, k, h): j = k adds h x_j^2 / 2, j != k adds h x_j x_k to the objective.
+    pub quadratic: &'a [(u32, u32, f64)],
+}
+
+impl Parts<'_> {
+    /// Number of groups.
+    pub fn groups(&self) -> usize {
+        self.group_type.len()
+    }
+}
