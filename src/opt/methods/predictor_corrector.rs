@@ -193,7 +193,8 @@ impl PredictorCorrector {
         self.mu = self.mean_product(s, here);
         let tau = (1.0 - self.mu).clamp(TAU.0, TAU.1);
         let a = self.lengths(s, 1.0);
-        let share = (self.mean_product(s, a) / self.mu).clamp(0.0, 1.0);
+        let share = self.mean_product(s, a) / self.mu.max(f64::MIN_POSITIVE);
+        let share = share.clamp(0.0, 1.0);
         let target = share.powi(3) * self.mu;
         self.for_products(s, here, |_, t, second| *t = target - second);
         self.solve_for_targets(s)?;
