@@ -209,6 +209,17 @@ fn a_farkas_certificate_ends_the_predictor_corrector() {
 }
 
 #[test]
+fn feasible_points_far_away_are_no_contradiction() {
+    for far in [1e3, 1e5, 1e7, 1e9] {
+        let rows = [([1.0, -1.0], (far, INF)), ([1.0, 1.0], (-INF, 3.0 * far))];
+        let qp = small([[0.0, 0.0], [0.0, 1.0]], [1.0 / far, 0.0], &rows, [(-INF, INF), (-INF, INF)]);
+        let report = solve_with(&qp, Method::PredictorCorrector, false);
+        assert!(report.solved(), "{far:e}: {}", report.message);
+        assert!((report.x[0] - report.x[1] - far).abs() < 1e-6 * far, "{:?}", report.x);
+    }
+}
+
+#[test]
 fn contradictory_rows_are_named() {
     let rows = [([1.0, 0.0], (2.0, INF)), ([0.0, 0.0], (-1.0, 1.0)), ([1.0, 1.0], (-INF, 1.0))];
     let qp = small(NONE, [1.0, 2.0], &rows, [(-INF, INF), (0.0, INF)]);

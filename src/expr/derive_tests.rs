@@ -154,7 +154,7 @@ fn branches_not_taken() {
 
 /// (x y, sin x) with derivatives as further outputs; those of the last ones are not known.
 #[derive(Debug)]
-struct Product;
+pub(crate) struct Product;
 
 impl External for Product {
     fn name(&self) -> &str {

@@ -14,7 +14,7 @@ use super::phase::Solve;
 use super::presolved;
 use super::problem::{BadEvaluation, Buffers, Evaluator, FirstPoint, Form, Given};
 use super::sensitivity::Sensitivity;
-use super::strategy::{self, Search, warm_point};
+use super::strategy::{self, Means, Search, warm_point};
 use super::verdict::{self, Verdict, Which};
 use super::watch::Watch;
 use crate::error::Error;
@@ -233,7 +233,7 @@ fn rewrite(text: &mut String, what: fmt::Arguments<'_>) {
 
 fn set_header(h: &mut Header, s: &Solve<'_>, why: &str) {
     let form = &*s.problem.form;
-    let method = strategy::describe_first(form, s.options.method, s.hessian.is_learned());
+    let method = strategy::describe_first(form, s.options.method, Means::of(s));
     rewrite(&mut h.problem, format_args!("{}", s.problem.nlp().meta().name));
     rewrite(&mut h.method, format_args!("{method}{}", s.hessian.label()));
     rewrite(&mut h.linear, format_args!("{} ({why})", s.kkt.stats.solver));

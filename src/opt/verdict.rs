@@ -36,7 +36,7 @@ const NEGATIVE: f64 = 1e-7;
 const LEAST_CURVATURE: f64 = 1e-6;
 const LEAST_SHIFT: f64 = 1e-7;
 /// Infeasible by a certificate: how far a variable without a bound may go.
-const REACH: f64 = 1e4;
+const REACH: f64 = 1e6;
 /// Unbounded: the objective, feasible to within rounding, is below -LOW, and each of three points ten times below the last, or it goes
 /// on falling along a ray from the start.
 const LOW: f64 = 1e12;

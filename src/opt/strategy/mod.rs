@@ -16,7 +16,7 @@ use crate::opt::methods::{
     PredictorCorrector, With, resume, run,
 };
 use crate::opt::options::{HessianModel, Method, Options};
-use crate::opt::phase::{PhaseEnd, Solve, estimate_multipliers, over};
+use crate::opt::phase::{Cause, PhaseEnd, Solve, estimate_multipliers, over};
 use crate::opt::problem::{BadEvaluation, FirstPoint, Form, WARM_PUSH};
 use crate::opt::verdict;
 use crate::report::WrongEntry;
@@ -74,6 +74,8 @@ const BOUNDED: &[Row] =
     &[INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
 /// Equality constraints, not more than unknowns, no bounds.
 const EQUALITIES: &[Row] = &[INTERIOR, NEWTON, VIOLATION_THEN_NEWTON, AUGMENTED];
+/// The same where the linear solver is iterative: the exact augmented Lagrangian needs neither inertia nor accurate steps.
+const EQUALITIES_ITERATIVE: &[Row] = &[NEWTON, INTERIOR, VIOLATION_THEN_NEWTON, AUGMENTED];
 /// The same with learned second derivatives: the gradient of the exact augmented Lagrangian needs the true ones.
 const LEARNED: &[Row] = &[INTERIOR, AUGMENTED];
 const LEARNED_OVERDETERMINED: &[Row] = &[VIOLATION_THEN_INTERIOR, AUGMENTED];
@@ -104,8 +106,23 @@ const NEARBY: f64 = 1e-6;
 const LARGEST_MULTIPLIER: f64 = 1e3;
 /// Fewer iterations than these are one row's.
 const SHORT_LIMIT: u64 = 600;
+/// What there is to work with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means {
+    /// Second derivatives are learned.
+    pub learned: bool,
+    /// The linear solver factorizes.
+    pub direct: bool,
+}
+
+impl Means {
+    pub fn of(s: &Solve<'_>) -> Self {
+        Self { learned: s.hessian.is_learned(), direct: s.kkt.is_direct() }
+    }
+}
+
 /// The rows of a problem, but for its other starts.
-fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
+fn rows(form: &Form, method: Method, Means { learned, direct }: Means) -> &'static [Row] {
     let (n, m, bounded) = (form.n, form.m, form.bounds.count() > 0);
     match method {
         Method::InteriorPoint if m > n => &[VIOLATION_THEN_INTERIOR],
@@ -115,7 +132,7 @@ fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
         Method::PredictorCorrector => &[PREDICTOR, INTERIOR],
         Method::SketchedNewton if m > n => OVERDETERMINED,
         Method::SketchedNewton if m > 0 => &[NEWTON, VIOLATION_THEN_NEWTON],
-        _ if form.quadratic && bounded && m <= n && !learned => {
+        _ if form.quadratic && bounded && m <= n && !learned && direct => {
             if m > 0 {
                 QUADRATIC
             } else {
@@ -141,8 +158,10 @@ fn rows(form: &Form, method: Method, learned: bool) -> &'static [Row] {
         _ => {
             if bounded {
                 GENERAL
-            } else {
+            } else if direct {
                 EQUALITIES
+            } else {
+                EQUALITIES_ITERATIVE
             }
         }
     }
@@ -180,8 +199,8 @@ enum Answer {
 }
 
 /// What the header says of the method.
-pub(super) fn describe_first(form: &Form, method: Method, learned: bool) -> &'static str {
-    describe(&rows(form, method, learned)[0], form.m)
+pub(super) fn describe_first(form: &Form, method: Method, means: Means) -> &'static str {
+    describe(&rows(form, method, means)[0], form.m)
 }
 
 /// Another row may do better.
@@ -322,7 +341,7 @@ impl Search {
     /// A solve begins, with the current point at `first`, evaluated.
     fn begin_solve(&mut self, s: &Solve<'_>) {
         let (form, method) = (&*s.problem.form, s.options.method);
-        let first = rows(form, method, s.hessian.is_learned());
+        let first = rows(form, method, Means::of(s));
         self.rows.clear();
         self.rows.extend_from_slice(first);
         if method == Method::Auto && form.m > form.n && first.len() == 1 {
@@ -412,11 +431,11 @@ impl Search {
                     // Then no other row comes further, but this one may.
                     end = self.run_in_round(s, k, 1).unwrap_or(end);
                 }
+                if end == PhaseEnd::Infeasible {
+                    end = self.least_violation(s);
+                }
                 if end == PhaseEnd::Stationary {
                     return self.other_starts(s, Certified::keep(s));
-                }
-                if end == PhaseEnd::Infeasible {
-                    return self.least_violation(s);
                 }
                 if !gave_up(&end) {
                     return end;
@@ -577,11 +596,18 @@ impl Search {
         let phase = self.methods.least_violation.get_or_insert_with(|| LeastViolation::new(form));
         phase.renew();
         phase.set_goal(Goal { violation: s.options.tolerance, filter: None });
-        if restart(s, &self.first.x).is_ok() && run(phase, s) == PhaseEnd::Stationary {
-            return PhaseEnd::Stationary;
+        match restart(s, &self.first.x).map(|()| run(phase, s)) {
+            Ok(PhaseEnd::Stationary) => PhaseEnd::Stationary,
+            Ok(PhaseEnd::Feasible) => {
+                // There are such points, beyond the reach of the certificate.
+                s.judge.contradiction = false;
+                PhaseEnd::no_step(Cause::Search, "feasible points are far away only")
+            }
+            _ => {
+                shown.restore(s);
+                PhaseEnd::Infeasible
+            }
         }
-        shown.restore(s);
-        PhaseEnd::Infeasible
     }
 }
 
