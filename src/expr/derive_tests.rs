@@ -157,9 +157,6 @@ fn branches_not_taken() {
 pub(crate) struct Product;
 
 impl External for Product {
-    fn name(&self) -> &str {
-        "product"
-    }
     fn arity(&self) -> usize {
         2
     }
