@@ -47,8 +47,8 @@ fn warm_formulas_do_not_allocate() {
     let f = record(n, 2, |t, y, p, dy| {
         let neuron = |j: usize| (0..n).fold(t, |sum, k| sum + p[0] * ((j + k) as f64).sin() * y[k]).tanh();
         let hidden: Vec<Var> = (0..n).map(neuron).collect();
-        for i in 0..n {
-            dy[i] = (0..n).fold(p[1], |sum, j| sum + ((2 * j + i) as f64).cos() * hidden[j]);
+        for (i, dy) in dy.iter_mut().enumerate() {
+            *dy = (0..n).fold(p[1], |sum, j| sum + ((2 * j + i) as f64).cos() * hidden[j]);
         }
     });
     check(n, f.unwrap());
