@@ -175,5 +175,5 @@ fn presolve_is_idempotent() {
             }
         }
     }
-    assert!(removed > 500, "{removed}");
+    assert!(removed > 200, "{removed}");
 }
