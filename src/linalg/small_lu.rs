@@ -1,4 +1,4 @@
-//! P W = L D U of small dense matrices, in place and without allocation.
+//! P A = L D U of small dense matrices, in place and without allocation.
 //!
 //! Column-major: L (unit) below the diagonal, U (unit) above it, the reciprocals of D in one more column. Solves are chains of n steps, each waiting for
 //! the one before, twice; they are kept short: the unknown that comes next is updated first, in a register, the others behind it by
@@ -38,13 +38,19 @@ fn subtract<T: Scalar>(f: T, x: &[T], y: &mut [T]) {
     }
 }
 
-/// Factors the n x n matrix in the first n columns of `a`, which are [`stride`] apart and padded with zeros; false if a pivot is zero or
-/// not finite. Row i of L D U is row `rows[i]` of the matrix. Zeros are skipped: sparse matrices cost less.
+/// Factors the n x n matrix in the first n columns of `a`, which are [`stride`] apart and padded with zeros, with [`stride`] numbers to work
+/// with; an error with the column whose pivot is zero or not finite. Row i of L D U is row `rows[i]` of the matrix. Zeros are skipped: sparse
+/// matrices cost less.
 #[inline(always)]
-pub(crate) fn factor<T: Scalar>(n: usize, a: &mut [T], rows: &mut [u32]) -> bool {
+pub(crate) fn factor<T: Scalar>(
+    n: usize,
+    a: &mut [T],
+    rows: &mut [u32],
+    work: &mut [T],
+) -> Result<(), usize> {
     let ld = stride(n);
     let (a, inverses) = a[..size(n)].split_at_mut(n * ld);
-    let rows = &mut rows[..n];
+    let (rows, work) = (&mut rows[..n], &mut work[..ld]);
     rows.iter_mut().enumerate().for_each(|(i, r)| *r = i as u32);
     for k in 0..n {
         let (left, right) = a.split_at_mut((k + 1) * ld);
@@ -56,7 +62,7 @@ pub(crate) fn factor<T: Scalar>(n: usize, a: &mut [T], rows: &mut [u32]) -> bool
             }
         }
         if !(big > T::ZERO && big.is_finite()) {
-            return false;
+            return Err(k);
         }
         if row != k {
             rows.swap(k, row);
@@ -67,20 +73,36 @@ pub(crate) fn factor<T: Scalar>(n: usize, a: &mut [T], rows: &mut [u32]) -> bool
         let inverse = T::ONE / column[k];
         inverses[k] = inverse;
         column[k + 1..n].iter_mut().for_each(|v| *v *= inverse);
+        if n <= 4 {
+            let below = &column[k + 1..];
+            right.chunks_exact_mut(ld).for_each(|c| subtract(c[k], below, &mut c[k + 1..]));
+            continue;
+        }
+        // From a whole group of four on, with zeros for the rows that are done.
+        let from = (k + 1) & !3;
+        let below = &mut work[from..];
+        below.copy_from_slice(&column[from..]);
+        below[..k + 1 - from].fill(T::ZERO);
         for c in right.chunks_exact_mut(ld) {
             let f = c[k];
             if f != T::ZERO {
-                subtract(f, &column[k + 1..], &mut c[k + 1..]);
+                subtract(f, below, &mut c[from..]);
             }
         }
     }
-    for (j, c) in a.chunks_exact_mut(ld).enumerate() {
-        c[..j].iter_mut().zip(&*inverses).for_each(|(u, d)| *u *= *d);
-    }
-    true
+    scale_upper(n, a, inverses);
+    Ok(())
 }
 
-/// x <- W^-1 b, with [`work`] numbers to work with.
+/// U <- D^-1 U: the rows above the diagonal, whose reciprocals are `inverses`.
+#[inline(always)]
+pub(crate) fn scale_upper<T: Scalar>(n: usize, a: &mut [T], inverses: &[T]) {
+    for (j, c) in a.chunks_exact_mut(stride(n)).enumerate() {
+        c[..j].iter_mut().zip(inverses).for_each(|(u, d)| *u *= *d);
+    }
+}
+
+/// x <- A^-1 b, with [`work`] numbers to work with.
 #[inline(always)]
 pub(crate) fn solve<T: Scalar>(n: usize, lu: &[T], rows: &[u32], b: &[T], work: &mut [T], x: &mut [T]) {
     let ld = stride(n);
@@ -116,13 +138,29 @@ pub(crate) fn solve<T: Scalar>(n: usize, lu: &[T], rows: &[u32], b: &[T], work: 
     }
 }
 
-/// x <- W^-T b; `b` is used up.
+/// x'y, in eight partial sums where that is long.
+#[inline(always)]
+fn dot<T: Scalar>(x: &[T], y: &[T]) -> T {
+    let mut sums = [T::ZERO; 8];
+    let (x, y) = (x.chunks_exact(8), y.chunks_exact(8));
+    let rest = x.remainder().iter().zip(y.remainder()).fold(T::ZERO, |s, (a, b)| s + *a * *b);
+    if x.len() == 0 {
+        return rest;
+    }
+    for (x, y) in x.zip(y) {
+        for l in 0..8 {
+            sums[l] += x[l] * y[l];
+        }
+    }
+    sums.into_iter().fold(rest, |s, v| s + v)
+}
+
+/// x <- A^-T b; `b` is used up.
 #[inline(always)]
 pub(crate) fn solve_transposed<T: Scalar>(n: usize, lu: &[T], rows: &[u32], b: &mut [T], x: &mut [T]) {
     let ld = stride(n);
     let (lu, inverses) = lu[..size(n)].split_at(n * ld);
     let (rows, b) = (&rows[..n], &mut b[..n]);
-    let dot = |x: &[T], y: &[T]| x.iter().zip(y).fold(T::ZERO, |s, (a, b)| s + *a * *b);
     for (k, c) in lu.chunks_exact(ld).enumerate() {
         b[k] -= dot(&c[..k], &b[..k]);
     }
@@ -154,7 +192,7 @@ mod tests {
             let (ld, mut rows) = (stride(n), vec![0; n]);
             let mut lu = vec![0.0; size(n)];
             lu.chunks_exact_mut(ld).zip(a.chunks_exact(n)).for_each(|(l, a)| l[..n].copy_from_slice(a));
-            assert!(factor(n, &mut lu, &mut rows));
+            factor(n, &mut lu, &mut rows, &mut vec![f64::NAN; ld]).unwrap();
             for transposed in [false, true] {
                 let mut x = vec![0.0; n];
                 if transposed {
@@ -174,7 +212,9 @@ mod tests {
 
     #[test]
     fn singular_and_not_finite_matrices_are_refused() {
-        let ok = |a: [f64; 4]| factor(2, &mut [a[0], a[1], a[2], a[3], 0.0, 0.0], &mut [0; 2]);
+        let mut work = [0.0; 2];
+        let mut ok =
+            |a: [f64; 4]| factor(2, &mut [a[0], a[1], a[2], a[3], 0.0, 0.0], &mut [0; 2], &mut work).is_ok();
         assert!(!ok([1.0, 2.0, 2.0, 4.0]));
         assert!(!ok([f64::NAN, 0.0, 0.0, 1.0]));
         assert!(!ok([1.0, f64::INFINITY, 0.0, 1.0]));

@@ -1,8 +1,9 @@
 //! LU of a dense matrix.
 
 use super::faer::{DenseBackend, dense};
-use super::{FactorError, FactorFacts, Factors, reason, refill, right_hand_sides, small, well_formed};
-use crate::linalg::{MatrixRef, Scalar};
+use super::{FactorError, FactorFacts, Factors, reason, refill, right_hand_sides, well_formed};
+use crate::linalg::{MatrixRef, Scalar, small_lu};
+use crate::simd::vectorized;
 
 const NAME: &str = "dense LU";
 
@@ -48,14 +49,14 @@ impl<T: Scalar> DenseLu<T> {
     }
 
     fn fill(&mut self, n: usize, a: &MatrixRef<'_, T>) -> Result<(), FactorError> {
-        let ld = small::stride(n);
+        let ld = small_lu::stride(n);
         let numbers =
             ld.checked_mul(n + 1).ok_or(FactorError::Memory { solver: NAME, numbers: usize::MAX })?;
         if u32::try_from(n).is_err() {
             return Err(FactorError::Memory { solver: NAME, numbers });
         }
         refill(NAME, &mut self.rows, n, 0)?;
-        refill(NAME, &mut self.work, small::stride(n) + small::work(n), T::ZERO)?;
+        refill(NAME, &mut self.work, small_lu::stride(n) + small_lu::work(n), T::ZERO)?;
         refill(NAME, &mut self.lu, numbers, T::ZERO)?;
         match a {
             MatrixRef::Dense { values, .. } if n > 0 => {
@@ -71,19 +72,19 @@ impl<T: Scalar> DenseLu<T> {
         let (lu, rows, work) = (&mut self.lu, &mut self.rows, &mut self.work);
         match n {
             0 => Ok(()),
-            1 => small::factor(1, lu, rows, work),
-            2 => small::factor(2, lu, rows, work),
-            3 => small::factor(3, lu, rows, work),
-            4 => small::factor(4, lu, rows, work),
-            _ => small::wide(
+            1 => small_lu::factor(1, lu, rows, work),
+            2 => small_lu::factor(2, lu, rows, work),
+            3 => small_lu::factor(3, lu, rows, work),
+            4 => small_lu::factor(4, lu, rows, work),
+            _ => vectorized(
                 n,
                 #[inline(always)]
-                || small::factor(n, lu, rows, work),
+                || small_lu::factor(n, lu, rows, work),
             ),
         }
     }
 
-    /// faer's elimination, brought into the form of `small`.
+    /// faer's elimination, brought into the form of `small_lu`.
     fn factor_blocked(
         n: usize,
         backend: &mut dyn DenseBackend<T>,
@@ -94,7 +95,7 @@ impl<T: Scalar> DenseLu<T> {
         if !all_finite(lu) {
             return Err(0);
         }
-        let ld = small::stride(n);
+        let ld = small_lu::stride(n);
         let (lu, inverses) = lu.split_at_mut(n * ld);
         backend.factor(n, ld, lu, rows);
         for k in 0..n {
@@ -106,21 +107,21 @@ impl<T: Scalar> DenseLu<T> {
         }
         pulp::Arch::new().dispatch(
             #[inline(always)]
-            || small::scale_upper(n, lu, inverses),
+            || small_lu::scale_upper(n, lu, inverses),
         );
         Ok(())
     }
 
     fn solve_all(&mut self, n: usize, b: &mut [T], transposed: bool) {
         let (lu, rows) = (&self.lu[..], &self.rows[..]);
-        let (x, work) = self.work.split_at_mut(small::stride(n));
+        let (x, work) = self.work.split_at_mut(small_lu::stride(n));
         for b in b.chunks_exact_mut(n) {
             match n {
                 1 => solve_one(1, lu, rows, b, work, x, transposed),
                 2 => solve_one(2, lu, rows, b, work, x, transposed),
                 3 => solve_one(3, lu, rows, b, work, x, transposed),
                 4 => solve_one(4, lu, rows, b, work, x, transposed),
-                _ => small::wide(
+                _ => vectorized(
                     n,
                     #[inline(always)]
                     || solve_one(n, lu, rows, b, work, x, transposed),
@@ -152,9 +153,9 @@ fn solve_one<T: Scalar>(
     transposed: bool,
 ) {
     if transposed {
-        small::solve_transposed(n, lu, rows, b, x);
+        small_lu::solve_transposed(n, lu, rows, b, x);
     } else {
-        small::solve(n, lu, rows, b, work, x);
+        small_lu::solve(n, lu, rows, b, work, x);
     }
     b.copy_from_slice(&x[..n]);
 }

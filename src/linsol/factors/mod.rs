@@ -38,7 +38,6 @@ mod ilu;
 mod krylov;
 mod narrow;
 mod shifted;
-mod small;
 mod sparse;
 #[cfg(test)]
 mod tests;

@@ -168,7 +168,7 @@ impl<T: Scalar> Rosenbrock<T> {
                 w[n..].fill(T::ZERO);
                 w[k] += diagonal;
             }
-            if !lu::factor(n, lu, rows) {
+            if lu::factor(n, lu, rows, &mut st.work).is_err() {
                 return false;
             }
         }
