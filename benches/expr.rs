@@ -198,7 +198,8 @@ fn stiff_network() {
     for count in [1, 8] {
         let d = Directions { count, t: &tau[..count], x: &v[..4 * count], ..Directions::default() };
         (a, b) = ([0.0; 4], [0.0; 4]);
-        (p_bar.fill(0.0), p_bar_b.fill(0.0));
+        p_bar.fill(0.0);
+        p_bar_b.fill(0.0);
         f.vjp_tangent(at, &w, &d, &mut a, &mut p_bar);
         ByHand::tangent(&y, &p, &w, d.x, &mut b, &mut p_bar_b);
         agree("tangent by y", &a, &b);

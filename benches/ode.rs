@@ -13,7 +13,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use costate::adjoint::{Adjoint, Bars, Memory};
-use costate::nn::{Activation, Chain, MapField, Mlp, Power};
+use costate::diff::{FnMap, Map};
+use costate::nn::{Activation, Chain, Mlp, Power};
 use costate::ode::*;
 use criterion::Criterion;
 use differential_equations::prelude::{ExplicitRungeKutta, IVP, ODE};
@@ -191,7 +192,7 @@ fn fitted(rows: &[Row], error: f64) -> f64 {
 /// As the peers: everything is made anew for each integration.
 fn costate<const N: usize>(
     tab: &'static Tableau,
-    mut field: impl VectorField<f64>,
+    mut field: impl Map<f64>,
     pr: &Problem<N>,
     exact: &[f64],
     grid: &[f64],
@@ -212,7 +213,7 @@ macro_rules! work_precision {
         let is_asked = |tol: f64| $tols.iter().any(|t: &f64| (t / tol).ln().abs() < 1e-6);
         let exact = {
             let o = Options::tolerances(1e-14, 1e-14);
-            solve(&mut FnField::new($n, pr.p.len(), $field), &DOP853, &o, (0.0, pr.t1), &pr.y0, pr.p, &[]).unwrap().y1
+            solve(&mut FnMap::new($n, pr.p.len(), $field), &DOP853, &o, (0.0, pr.t1), &pr.y0, pr.p, &[]).unwrap().y1
         };
         let peer = Peer::<$n> { f: pr.f, p: pr.p };
         let _ = peer.f;
@@ -269,9 +270,9 @@ macro_rules! work_precision {
         {
             for &tab in methods {
                 let ours = if tab.velocity.is_some() {
-                    costate(tab, SecondOrder::new(FnField::new($n / 2, pr.p.len(), $acceleration)), pr, &exact, &grid)
+                    costate(tab, SecondOrder::new(FnMap::new($n / 2, pr.p.len(), $acceleration)), pr, &exact, &grid)
                 } else {
-                    costate(tab, FnField::new($n, pr.p.len(), $field), pr, &exact, &grid)
+                    costate(tab, FnMap::new($n, pr.p.len(), $field), pr, &exact, &grid)
                 };
                 for (name, rows) in peers {
                     for &(tol, error, seconds) in rows.iter().filter(|r| is_asked(r.0)) {
@@ -315,7 +316,7 @@ fn lorenz_ensemble(tab: &'static Tableau, y0: &[f64], tol: f64) -> Ensemble<f64>
 
 fn lorenz_one_by_one(tab: &'static Tableau, y0: &[f64], tol: f64) -> Ensemble<f64> {
     let o = Options::tolerances(tol, tol);
-    let make = || FnField::new(3, 3, lorenz);
+    let make = || FnMap::new(3, 3, lorenz);
     solve_ensemble(tab, &o, make, (0.0, 10.0), y0, Params::Shared(LORENZ), &[]).unwrap()
 }
 
@@ -356,7 +357,7 @@ struct Spiral {
     p: Vec<f64>,
     times: Vec<f64>,
     target: Vec<f64>,
-    field: MapField<Chain<Power, Mlp<f64>, f64>, f64>,
+    field: Chain<Power, Mlp<f64>, f64>,
     solver: Adjoint<f64>,
     save: SaveAt<f64>,
     bars: Vec<f64>,
@@ -372,7 +373,7 @@ impl Spiral {
         let net = Mlp::dense(&[2, 50, 2], Activation::Tanh, Activation::Identity, false).ok()?;
         let times: Vec<f64> = (0..30).map(|i| 1.5 * i as f64 / 29.0).collect();
         let o = Options::tolerances(1e-7, 1e-7);
-        let mut truth = FnField::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        let mut truth = FnMap::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
             let c = [y[0].powi(3), y[1].powi(3)];
             dy[0] = -0.1 * c[0] - 2.0 * c[1];
             dy[1] = 2.0 * c[0] - 0.1 * c[1];
@@ -384,7 +385,7 @@ impl Spiral {
             save: SaveAt::new(&times),
             times,
             target: target.states().to_vec(),
-            field: MapField::new(Chain::new(Power { dim: 2, exponent: 3 }, net).ok()?).ok()?,
+            field: Chain::new(Power { dim: 2, exponent: 3 }, net).ok()?,
             solver: Adjoint::new(tab, 2, 1, &o, Memory::Stages).ok()?,
             bars: vec![0.0; 60],
             y0_bar: [0.0; 2],
@@ -407,7 +408,7 @@ impl Spiral {
 /// The MNIST neural ODE without its head: value and gradient.
 struct MnistStep {
     data: common::Mnist,
-    field: MapField<Mlp<f32>, f32>,
+    field: Mlp<f32>,
     solver: Adjoint<f32>,
     bar: Vec<f32>,
     x_bar: Vec<f32>,
@@ -491,12 +492,12 @@ fn neural_table() {
 fn criterion_groups(c: &mut Criterion) {
     for tab in Tableau::all() {
         let mut it = Integrator::new(tab, 2, 1, &Options::tolerances(1e-6, 1e-6)).unwrap();
-        let mut f = FnField::new(2, 4, lotka_volterra);
+        let mut f = FnMap::new(2, 4, lotka_volterra);
         c.bench_function(&format!("lotka-volterra 1e-6/{}", tab.name), |b| {
             b.iter(|| it.run(&mut f, (0.0, LV.t1), &LV.y0, LV.p, &mut ()).unwrap())
         });
         let mut it = Integrator::new(tab, 28, 1, &Options::tolerances(1e-9, 1e-9)).unwrap();
-        let mut f = FnField::new(28, 0, pleiades);
+        let mut f = FnMap::new(28, 0, pleiades);
         c.bench_function(&format!("pleiades 1e-9/{}", tab.name), |b| {
             b.iter(|| it.run(&mut f, (0.0, PLEIADES.t1), &PLEIADES.y0, &[], &mut ()).unwrap())
         });

@@ -9,19 +9,19 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use costate::adjoint::{Bars, Memory};
+use costate::adjoint::{Bars, Memory, SdeAdjoint};
 use costate::linalg::Scalar;
-use costate::nn::{Activation, Chain, MapField, Mlp, Power};
+use costate::nn::{Activation, Chain, Mlp, Power};
 use costate::ode::SaveAt;
 use costate::sde::*;
 use criterion::Criterion;
 
 const PATHS: usize = 100;
 
-type Drift<T> = MapField<Chain<Power, Mlp<T>, T>, T>;
+type Drift<T> = Chain<Power, Mlp<T>, T>;
 
 struct Spiral<T: Scalar> {
-    sde: Sde<Drift<T>, MapDiffusion<Mlp<T>, T>>,
+    sde: Sde<Drift<T>, Mlp<T>>,
     solver: SdeAdjoint<T>,
     p: Vec<T>,
     y0: Vec<T>,
@@ -36,9 +36,9 @@ struct Spiral<T: Scalar> {
 impl<T: Scalar> Spiral<T> {
     fn new(method: &'static SdeMethod, options: &SdeOptions, memory: Memory) -> Self {
         let net = Mlp::dense(&[2, 50, 2], Activation::Tanh, Activation::Identity, false).unwrap();
-        let drift = MapField::new(Chain::new(Power { dim: 2, exponent: 3 }, net).unwrap()).unwrap();
-        let diffusion = MapDiffusion::new(Mlp::linear(2, 2).unwrap(), Noise::Diagonal).unwrap();
-        let sde = Sde::new(drift, diffusion).unwrap();
+        let drift = Chain::new(Power { dim: 2, exponent: 3 }, net).unwrap();
+        let diffusion = Mlp::linear(2, 2).unwrap();
+        let sde = Sde::new(drift, diffusion, Noise::Diagonal).unwrap();
         let mut x = 1u64;
         let mut random = || {
             x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

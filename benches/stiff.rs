@@ -13,6 +13,7 @@ mod problems;
 use std::hint::black_box;
 use std::time::Instant;
 
+use costate::diff::{FnMap, Map};
 use costate::ode::*;
 use criterion::Criterion;
 use diffsol::{NalgebraLU, NalgebraMat, OdeBuilder, OdeSolverMethod, OdeSolverStopReason};
@@ -93,8 +94,8 @@ fn exact(pr: &Stiff) -> Vec<f64> {
     }
 }
 
-fn field(pr: &Stiff) -> impl Linearize<f64> + use<> {
-    WithJacobian::new(FnField::new(pr.n, pr.p.len(), pr.f), pr.jac).autonomous()
+fn field(pr: &Stiff) -> impl Map<f64> + use<> {
+    FnMap::new(pr.n, pr.p.len(), pr.f).with_jacobian(pr.jac).autonomous()
 }
 
 fn ours(pr: &Stiff, method: &'static RosenbrockTableau, exact: &[f64]) -> Vec<Row> {

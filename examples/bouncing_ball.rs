@@ -4,11 +4,12 @@
 
 use std::ops::ControlFlow;
 
-use costate::ode::{AtEvent, Crossing, Events, FnField, Integrator, Options, TSIT54};
+use costate::diff::FnMap;
+use costate::ode::{AtEvent, Crossing, Events, Integrator, Options, TSIT54};
 
 fn main() -> Result<(), costate::ode::OdeError> {
     // Height and speed.
-    let mut field = FnField::new(2, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| {
+    let mut field = FnMap::new(2, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| {
         dy[0] = y[1];
         dy[1] = -p[0];
     });

@@ -2,8 +2,9 @@
 //!
 //!     cargo run --example brownian_motion --release -- brownian_motion.svg
 
-use costate::ode::{FnField, Params};
-use costate::sde::{Brownian, FnDiffusion, Noise, SOSRI, Sde, SdeOptions, solve_sde_ensemble};
+use costate::diff::FnMap;
+use costate::ode::Params;
+use costate::sde::{Brownian, Noise, SOSRI, Sde, SdeOptions, solve_sde_ensemble};
 use plotters::prelude::*;
 
 const PATHS: usize = 2000;
@@ -14,11 +15,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // dy = mu y dt + sigma y dW, p = (mu, sigma)
     let make = || {
-        let drift = FnField::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]);
-        let noise = FnDiffusion::new(1, 1, Noise::Diagonal, |_t, y: &[f64], p: &[f64], g: &mut [f64]| {
-            g[0] = p[0] * y[0]
-        });
-        Sde::new(drift, noise).expect("both have one component")
+        let drift = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]);
+        let noise = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]);
+        Sde::new(drift, noise, Noise::Diagonal).expect("both have one component")
     };
     let (mu, sigma) = (0.5, 0.4);
     let times: Vec<f64> = (0..POINTS).map(|i| 2.0 * i as f64 / (POINTS - 1) as f64).collect();

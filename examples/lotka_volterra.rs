@@ -2,14 +2,15 @@
 //!
 //!     cargo run --example lotka_volterra --release -- lotka_volterra.svg
 
-use costate::ode::{DenseSolution, EveryStep, FnField, Integrator, Options, VERN76};
+use costate::diff::FnMap;
+use costate::ode::{DenseSolution, EveryStep, Integrator, Options, VERN76};
 use plotters::prelude::*;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "lotka_volterra.svg".to_string());
 
     // x' = a x - b x y, y' = -c y + d x y
-    let mut field = FnField::new(2, 4, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| {
+    let mut field = FnMap::new(2, 4, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| {
         dy[0] = p[0] * y[0] - p[1] * y[0] * y[1];
         dy[1] = -p[2] * y[1] + p[3] * y[0] * y[1];
     });

@@ -17,9 +17,11 @@ pub mod nn;
 pub mod observe;
 pub mod ode;
 pub mod opt;
+mod random;
 pub mod report;
 pub mod sde;
 pub mod sif;
+mod simd;
 pub mod train;
 
 pub use error::Error;

@@ -42,19 +42,15 @@ const FLOORS: &[Row] = &[
     Row::apart(&["expr"]),
     Row::apart(&["diff"]),
     Row::apart(&["linalg"]),
-    Row::family(&["report", "observe", "error", "random", "reduce", "plot"]),
+    Row::family(&["report", "observe", "error", "random", "reduce", "plot", "simd"]),
 ];
 
 /// Arrows between top-level modules that point up or sideways today: (from, to).
 const STANDING: &[(&str, &str)] = &[
     // An error of SIF files is a variant of the one error type.
     ("error", "sif"),
-    // Layers become vector fields in `nn`, not in `ode`.
-    ("nn", "ode"),
     // A wrong entry of the Hessian is described with the problem's names.
     ("report", "nlp"),
-    // The stochastic adjoint uses the tape of the deterministic one.
-    ("sde", "adjoint"),
 ];
 
 /// Arrows between files and folders of `opt` that are part of a circle today: (from, to). Empty once `opt` is in parts.

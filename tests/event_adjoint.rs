@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use adjoint::central;
 use costate::adjoint::*;
+use costate::diff::{FnMap, Map};
 use costate::nn::{DualNum, Formula, FormulaField};
 use costate::ode::*;
 
@@ -148,15 +149,12 @@ fn rosenbrock_steps() {
 #[test]
 fn a_falling_stone_hits_the_ground_when_it_should() {
     // y'' = -p from height y0 at rest: t_e = sqrt(2 y0 / p), speed -sqrt(2 y0 p); dt_e/dy0 = t_e / (2 y0), dt_e/dp = -t_e / (2 p).
-    let mut field = FnPullback::new(
-        2,
-        1,
-        |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy.copy_from_slice(&[y[1], -p[0]]),
-        |_, _: &[f64], _: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
-            yb[1] += w[0];
-            pb[0] -= w[1];
-        },
-    );
+    let mut field =
+        FnMap::new(2, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy.copy_from_slice(&[y[1], -p[0]]))
+            .with_vjp(|_, _: &[f64], _: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+                yb[1] += w[0];
+                pb[0] -= w[1];
+            });
     let (height, p) = (3.0f64, 9.81f64);
     let mut ground = Events::new().when(Crossing::Falling, AtEvent::Stop, |_, y: &[f64]| y[0]);
     let mut a = Adjoint::new(&TSIT54, 2, 1, &Options::default(), Memory::States).unwrap();

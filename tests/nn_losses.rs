@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use costate::diff::At;
 use costate::nn::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -140,7 +141,7 @@ fn taylor_coefficients_of_maps() {
                 let at: Vec<f64> =
                     (0..nx).map(|i| (0..k).map(|j| x[j * nx + i] * s.powi(j as i32)).sum()).collect();
                 let mut y = vec![0.0; ny];
-                map.forward(t + s * dt, &at, &p, &mut y, &mut keep);
+                map.forward(At::new(t + s * dt, &at, &p), &mut y, &mut keep);
                 y
             })
             .collect();
@@ -214,10 +215,10 @@ impl Drop for Folder {
 fn params<T: costate::linalg::Scalar>(hidden: usize, seed: u64) -> Params<T> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut params = Params::new();
-    let net = Mlp::dense(&[20, hidden, 10], Activation::Tanh, Activation::Identity, true).unwrap();
-    let range = params.add_mlp("field", &net, &mut rng);
+    let net = Mlp::<T>::dense(&[20, hidden, 10], Activation::Tanh, Activation::Identity, true).unwrap();
+    let range = params.add_spec("field", net.spec(), &mut rng);
     assert_eq!(range.len(), net.n_params());
-    params.add_gru("encoder", &Gru::new(4, 6).unwrap(), &mut rng);
+    params.add_spec("encoder", Gru::<f64>::new(4, 6).unwrap().spec(), &mut rng);
     params
 }
 

@@ -3,8 +3,9 @@
 mod common;
 
 use costate::adjoint::{Adjoint, Bars, Memory};
+use costate::diff::{At, BarsMut, FnMap, Kept, Map};
 use costate::nn::*;
-use costate::ode::{Options, Pullback, SaveAt, TSIT54, VectorField};
+use costate::ode::{Options, SaveAt, TSIT54};
 
 fn noise(n: usize, seed: u64) -> Vec<f64> {
     let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -30,10 +31,10 @@ fn check(name: &str, map: &mut dyn Map<f64>, batch: usize) {
     let w = noise(map.outputs() * batch, 3);
     let mut keep = vec![f64::NAN; map.keep_len(batch)];
     let mut y = vec![f64::NAN; w.len()];
-    map.forward(t, &x, &p, &mut y, &mut keep);
+    map.forward(At::new(t, &x, &p), &mut y, &mut keep);
     let (mut xb, mut pb) = (vec![1.0; x.len()], vec![2.0; p.len()]);
     let (keep0, y0) = (keep.clone(), y.clone());
-    map.backward(t, &x, &p, &y0, &keep0, &w, &mut xb, &mut pb);
+    map.vjp(At::new(t, &x, &p), Kept { y: &y0, keep: &keep0 }, &w, BarsMut::new(&mut xb, &mut pb));
     // It adds.
     xb.iter_mut().for_each(|v| *v -= 1.0);
     pb.iter_mut().for_each(|v| *v -= 2.0);
@@ -41,7 +42,7 @@ fn check(name: &str, map: &mut dyn Map<f64>, batch: usize) {
         let mut at = |d: f64| {
             let x: Vec<f64> = x.iter().zip(vx).map(|(a, b)| a + d * b).collect();
             let p: Vec<f64> = p.iter().zip(vp).map(|(a, b)| a + d * b).collect();
-            map.forward(t, &x, &p, &mut y, &mut keep);
+            map.forward(At::new(t, &x, &p), &mut y, &mut keep);
             dot(&w, &y)
         };
         let d = 1e-3;
@@ -106,8 +107,8 @@ fn pieces_give_the_same_bits_for_any_number_of_threads() {
         let (mut y, mut keep) = (vec![0.0; 3000], vec![0.0; map.keep_len(100)]);
         let (mut xb, mut pb) = (vec![0.0; 3000], vec![0.0; p.len()]);
         pool.install(|| {
-            map.forward(0.3, &x, &p, &mut y, &mut keep);
-            map.backward(0.3, &x, &p, &y, &keep, &w, &mut xb, &mut pb);
+            map.forward(At::new(0.3, &x, &p), &mut y, &mut keep);
+            map.vjp(At::new(0.3, &x, &p), Kept { y: &y, keep: &keep }, &w, BarsMut::new(&mut xb, &mut pb));
         });
         (y, xb, pb)
     };
@@ -126,7 +127,7 @@ fn a_recurrent_unit_computes_its_equations() {
     let (r, z) = (sigmoid(x + 4.0 * h + 0.1), sigmoid(2.0 * x + 5.0 * h + 0.2));
     let n = (3.0 * x + 0.3 + r * 6.0 * h).tanh();
     let mut y = [0.0];
-    Gru::new(1, 1).unwrap().forward(0.0, &[x, h], &p, &mut y, &mut [0.0; 4]);
+    Gru::new(1, 1).unwrap().forward(At::new(0.0, &[x, h], &p), &mut y, &mut [0.0; 4]);
     assert!((y[0] - ((1.0 - z) * n + z * h)).abs() < 1e-15);
 }
 
@@ -136,10 +137,10 @@ fn transposition_is_exact_for_linear_maps() {
     let batch = 17;
     let (x, p, w) = (noise(40 * batch, 1), noise(map.n_params(), 2), noise(30 * batch, 3));
     let (mut y, mut y_zero) = (vec![0.0; 30 * batch], vec![0.0; 30 * batch]);
-    map.forward(0.0, &x, &p, &mut y, &mut []);
-    map.forward(0.0, &vec![0.0; x.len()], &p, &mut y_zero, &mut []);
+    map.forward(At::new(0.0, &x, &p), &mut y, &mut []);
+    map.forward(At::new(0.0, &vec![0.0; x.len()], &p), &mut y_zero, &mut []);
     let (mut xb, mut pb) = (vec![0.0; x.len()], vec![0.0; p.len()]);
-    map.backward(0.0, &x, &p, &y, &[], &w, &mut xb, &mut pb);
+    map.vjp(At::new(0.0, &x, &p), Kept { y: &y, keep: &[] }, &w, BarsMut::new(&mut xb, &mut pb));
     let jx: Vec<f64> = y.iter().zip(&y_zero).map(|(a, b)| a - b).collect();
     let (a, b) = (dot(&jx, &w), dot(&x, &xb));
     assert!((a - b).abs() < 1e-12 * a.abs().max(1.0) * 10.0, "{a} {b}");
@@ -147,20 +148,21 @@ fn transposition_is_exact_for_linear_maps() {
 }
 
 #[test]
-fn kept_and_recomputed_pullbacks_agree_to_the_bit() {
-    let mut f =
-        MapField::new(Mlp::<f64>::dense(&[6, 9, 6], Activation::Tanh, Activation::Tanh, true).unwrap())
-            .unwrap();
-    let (y, p, w) = (noise(24, 1), noise(f.n_params(), 2), noise(24, 3));
-    let mut keep = vec![0.0; f.keep_len(4)];
-    let (mut dy, mut dy2) = (vec![0.0; 24], vec![0.0; 24]);
-    f.eval(0.3, &y, &p, &mut dy);
-    f.eval_keep(0.3, &y, &p, &mut dy2, &mut keep);
-    assert_eq!(dy, dy2);
-    let (mut a, mut b) = ((vec![0.0; 24], vec![0.0; p.len()]), (vec![0.0; 24], vec![0.0; p.len()]));
-    f.pullback(0.3, &y, &p, &w, &mut a.0, &mut a.1);
-    f.pullback_kept(0.3, &y, &p, &dy, &keep, &w, &mut b.0, &mut b.1);
-    assert_eq!(a, b);
+fn values_with_and_without_keeping_agree_to_the_bit() {
+    let mlp = || Mlp::<f64>::dense(&[6, 9, 6], Activation::Tanh, Activation::Tanh, true).unwrap();
+    let (y, p) = (noise(24, 1), noise(mlp().n_params(), 2));
+    let maps: [Box<dyn Map<f64>>; 3] = [
+        Box::new(mlp()),
+        Box::new(Parallel::new(mlp(), 3)),
+        Box::new(Power { dim: 6, exponent: 1 }.then(mlp()).unwrap()),
+    ];
+    for mut f in maps {
+        let mut keep = vec![0.0; f.keep_len(4)];
+        let (mut dy, mut dy2) = (vec![0.0; 24], vec![0.0; 24]);
+        f.value(At::new(0.3, &y, &p), &mut dy);
+        f.forward(At::new(0.3, &y, &p), &mut dy2, &mut keep);
+        assert_eq!(dy, dy2);
+    }
 }
 
 #[test]
@@ -172,7 +174,7 @@ fn a_dual_closure_is_its_own_pullback() {
     let mut field = DualField::new(2, 2, f);
     let (y, p, w) = (noise(6, 1), noise(2, 2), noise(6, 3));
     let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 2]);
-    field.pullback(0.4, &y, &p, &w, &mut yb, &mut pb);
+    field.vjp(At::new(0.4, &y, &p), Kept::NONE, &w, BarsMut::new(&mut yb, &mut pb));
     for k in 0..3 {
         let (y, w) = (&y[2 * k..], &w[2 * k..]);
         let s = 1.0 - (y[0] * p[1]).tanh().powi(2);
@@ -182,7 +184,7 @@ fn a_dual_closure_is_its_own_pullback() {
     let want: f64 = (0..3).map(|k| w[2 * k] * y[2 * k + 1]).sum();
     assert!((pb[0] - want).abs() < 1e-15);
     let mut dy = vec![0.0; 6];
-    field.eval(0.4, &y, &p, &mut dy);
+    field.value(At::new(0.4, &y, &p), &mut dy);
     assert!((dy[0] - (p[0] * y[1] + y[0] * 0.4f64.sin())).abs() < 1e-15);
 }
 
@@ -192,7 +194,16 @@ fn sizes_that_do_not_fit_are_errors() {
     assert!(Mlp::<f64>::dense(&[3, 0, 3], Activation::Tanh, Activation::Tanh, false).is_err());
     let linear = || Mlp::<f64>::linear(3, 2).unwrap();
     assert!(Chain::new(linear(), linear()).is_err());
-    assert!(MapField::new(linear()).is_err());
+    let e = costate::ode::solve(
+        &mut linear(),
+        &TSIT54,
+        &Options::default(),
+        (0.0, 1.0),
+        &[0.0; 3],
+        &[0.0; 8],
+        &[],
+    );
+    assert_eq!(e.unwrap_err().to_string(), "the field's value has length 2, expected 3");
 }
 
 #[test]
@@ -207,10 +218,10 @@ fn spiral_loss_and_gradient() {
     };
     let p: Vec<f64> = [w1, b1, w2, b2].concat();
     let net = Mlp::dense(&[2, 50, 2], Activation::Tanh, Activation::Identity, false).unwrap();
-    let mut field = MapField::new(Chain::new(Power { dim: 2, exponent: 3 }, net).unwrap()).unwrap();
+    let mut field = Chain::new(Power { dim: 2, exponent: 3 }, net).unwrap();
     let times: Vec<f64> = (0..30).map(|i| 1.5 * i as f64 / 29.0).collect();
     let o = Options::tolerances(1e-7, 1e-7);
-    let mut truth = costate::ode::FnField::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
+    let mut truth = FnMap::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
         let c = [y[0].powi(3), y[1].powi(3)];
         dy[0] = -0.1 * c[0] - 2.0 * c[1];
         dy[1] = 2.0 * c[0] - 0.1 * c[1];

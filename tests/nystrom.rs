@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use adjoint::{Weights, central, dot, noise};
 use alloc::allocations;
 use costate::adjoint::{Adjoint, Bars, EventBars, Memory};
+use costate::diff::{At, BarsMut, Differences, FnMap, Kept, Map};
 use costate::ode::*;
 use rooted::{Tree, trees};
 
@@ -133,24 +134,22 @@ fn stability() {
 }
 
 /// Eccentric planet, with its mass as a parameter.
-fn kepler() -> SecondOrder<impl Pullback<f64>> {
-    SecondOrder::new(FnPullback::new(
-        2,
-        1,
-        |_, q: &[f64], p: &[f64], a: &mut [f64]| {
+fn kepler() -> SecondOrder<impl Map<f64>> {
+    SecondOrder::new(
+        FnMap::new(2, 1, |_, q: &[f64], p: &[f64], a: &mut [f64]| {
             let r3 = (q[0] * q[0] + q[1] * q[1]).powf(1.5);
             a[0] = -p[0] * q[0] / r3;
             a[1] = -p[0] * q[1] / r3;
-        },
-        |_, q: &[f64], p: &[f64], w: &[f64], qb: &mut [f64], pb: &mut [f64]| {
+        })
+        .with_vjp(|_, q: &[f64], p: &[f64], w: &[f64], qb: &mut [f64], pb: &mut [f64]| {
             let r2 = q[0] * q[0] + q[1] * q[1];
             let (r3, along) = (r2.powf(1.5), 3.0 * (w[0] * q[0] + w[1] * q[1]) / r2);
             for i in 0..2 {
                 qb[i] += p[0] * (along * q[i] - w[i]) / r3;
                 pb[0] -= w[i] * q[i] / r3;
             }
-        },
-    ))
+        }),
+    )
 }
 
 const KEPLER: [f64; 4] = [0.7, 0.1, 0.1, 1.3];
@@ -182,10 +181,10 @@ fn pleiades_to_the_reference() {
     // Seven stars, the first-order field's numbers from the second-order one's methods.
     let mut first = common::pleiades();
     let mut accelerate = common::pleiades();
-    let mut stars = SecondOrder::new(FnField::new(14, 0, |t, q: &[f64], _: &[f64], a: &mut [f64]| {
+    let mut stars = SecondOrder::new(FnMap::new(14, 0, |t, q: &[f64], _: &[f64], a: &mut [f64]| {
         let (mut y, mut dy) = ([0.0; 28], [0.0; 28]);
         y[..14].copy_from_slice(q);
-        accelerate.eval(t, &y, &[], &mut dy);
+        accelerate.value(At::new(t, &y, &[]), &mut dy);
         a.copy_from_slice(&dy[14..]);
     }));
     let (y0, tight) = (common::PLEIADES, Options::tolerances(1e-13, 1e-13));
@@ -212,7 +211,7 @@ fn events_and_the_stiffness_estimate() {
     // A ball under gravity hits the ground at t = 1 with v = -2 sqrt(...): q = 1 + v0 t - g t^2 / 2.
     for tab in Tableau::nystrom() {
         let mut ball =
-            SecondOrder::new(FnField::new(1, 1, |_, _: &[f64], p: &[f64], a: &mut [f64]| a[0] = -p[0]));
+            SecondOrder::new(FnMap::new(1, 1, |_, _: &[f64], p: &[f64], a: &mut [f64]| a[0] = -p[0]));
         let mut events = Events::new().when(Crossing::Falling, AtEvent::Stop, |_, y: &[f64]| y[0]);
         let mut it = Integrator::new(tab, 2, 1, &Options::tolerances(1e-8, 1e-8)).unwrap();
         let at = it.run(&mut ball, (0.0, 5.0), &[1.0, 3.0], &[8.0], &mut events).unwrap().t;
@@ -223,9 +222,8 @@ fn events_and_the_stiffness_estimate() {
             it.y()
         );
         // q'' = -w^2 q: S = w.
-        let mut spring = SecondOrder::new(FnField::new(1, 0, |_, q: &[f64], _: &[f64], a: &mut [f64]| {
-            a[0] = -49.0 * q[0]
-        }));
+        let mut spring =
+            SecondOrder::new(FnMap::new(1, 0, |_, q: &[f64], _: &[f64], a: &mut [f64]| a[0] = -49.0 * q[0]));
         let mut worst = 0.0f64;
         let mut sink = FnSink(|s: &mut Step<'_, f64>| {
             worst = worst.max((s.stiffness() - 7.0).abs());
@@ -238,17 +236,15 @@ fn events_and_the_stiffness_estimate() {
 }
 
 /// Three coupled pendulums in a field that swings: positions 3, parameters 2.
-fn pendulums() -> SecondOrder<impl Pullback<f64>> {
-    SecondOrder::new(FnPullback::new(
-        3,
-        2,
-        |t: f64, q: &[f64], p: &[f64], a: &mut [f64]| {
+fn pendulums() -> SecondOrder<impl Map<f64>> {
+    SecondOrder::new(
+        FnMap::new(3, 2, |t: f64, q: &[f64], p: &[f64], a: &mut [f64]| {
             for i in 0..3 {
                 let (left, right) = (if i > 0 { q[i - 1] } else { 0.0 }, if i < 2 { q[i + 1] } else { 0.0 });
                 a[i] = -p[0] * q[i].sin() + p[1] * (left + right - 2.0 * q[i]) + 0.3 * t.cos();
             }
-        },
-        |_, q: &[f64], p: &[f64], w: &[f64], qb: &mut [f64], pb: &mut [f64]| {
+        })
+        .with_vjp(|_, q: &[f64], p: &[f64], w: &[f64], qb: &mut [f64], pb: &mut [f64]| {
             for i in 0..3 {
                 let (left, right) = (if i > 0 { q[i - 1] } else { 0.0 }, if i < 2 { q[i + 1] } else { 0.0 });
                 qb[i] -= w[i] * (p[0] * q[i].cos() + 2.0 * p[1]);
@@ -261,8 +257,8 @@ fn pendulums() -> SecondOrder<impl Pullback<f64>> {
                 pb[0] -= w[i] * q[i].sin();
                 pb[1] += w[i] * (left + right - 2.0 * q[i]);
             }
-        },
-    ))
+        }),
+    )
 }
 
 const P: [f64; 2] = [1.3, 0.8];
@@ -336,12 +332,10 @@ fn every_memory_policy_gives_the_same_bits_and_none_allocates() {
 fn the_time_of_an_event_moves() {
     // q = q0 + v0 t - g t^2 / 2 reaches 0 at t_e; dt_e = -(dq/dx) / v(t_e), and what is left is v(t_e) = -sqrt(v0^2 + 2 g q0).
     for tab in Tableau::nystrom() {
-        let mut ball = SecondOrder::new(FnPullback::new(
-            1,
-            1,
-            |_, _: &[f64], p: &[f64], a: &mut [f64]| a[0] = -p[0],
-            |_, _: &[f64], _: &[f64], w: &[f64], _: &mut [f64], pb: &mut [f64]| pb[0] -= w[0],
-        ));
+        let mut ball = SecondOrder::new(
+            FnMap::new(1, 1, |_, _: &[f64], p: &[f64], a: &mut [f64]| a[0] = -p[0])
+                .with_vjp(|_, _: &[f64], _: &[f64], w: &[f64], _: &mut [f64], pb: &mut [f64]| pb[0] -= w[0]),
+        );
         let mut s = Adjoint::new(tab, 2, 1, &Options::tolerances(1e-9, 1e-9), Memory::States).unwrap();
         let mut stop = Events::new().when(Crossing::Falling, AtEvent::Stop, |_, y: &[f64]| y[0]);
         s.forward(&mut ball, (0.0, 5.0), &[1.0, 3.0], &[8.0], &mut stop).unwrap();
@@ -364,12 +358,13 @@ fn second_order_fields_transpose() {
     let mut at = |d: f64, i: usize| {
         let shifted = |x: &[f64], v: &[f64]| x.iter().zip(v).map(|(x, v)| x + d * v).collect::<Vec<_>>();
         let mut dy = vec![0.0; 12];
-        f.eval(0.3, &shifted(&y, &v), &shifted(&P, &dp), &mut dy);
+        f.value(At::new(0.3, &shifted(&y, &v), &shifted(&P, &dp)), &mut dy);
         dy[i]
     };
     let jv: Vec<f64> = (0..12).map(|i| central(1e-3, |d| at(d, i))).collect();
     let (mut yb, mut pb) = (vec![0.0; 12], vec![0.0; 2]);
-    f.pullback(0.3, &y, &P, &w, &mut yb, &mut pb);
+    let kept = vec![0.0; 12];
+    f.vjp(At::new(0.3, &y, &P), Kept { y: &kept, keep: &[] }, &w, BarsMut::new(&mut yb, &mut pb));
     assert!((dot(&jv, &w) - dot(&yb, &v) - dot(&pb, &dp)).abs() < 1e-10);
 }
 
@@ -390,7 +385,7 @@ fn a_batch_of_fixed_steps_is_its_columns() {
 fn single_precision_and_ensembles() {
     for tab in Tableau::nystrom() {
         let make = || {
-            SecondOrder::<_, f32>::new(FnField::new(1, 1, |_, q: &[f32], p: &[f32], a: &mut [f32]| {
+            SecondOrder::<_, f32>::new(FnMap::new(1, 1, |_, q: &[f32], p: &[f32], a: &mut [f32]| {
                 a[0] = -p[0] * q[0]
             }))
         };
@@ -431,7 +426,7 @@ fn other_fields_are_refused() {
     assert!(e.to_string().starts_with("dprkn64 is a method for"), "{e}");
     let mut auto = Auto::new(&DPRKN64, &RODAS4, 2, 1, &o).unwrap();
     let mut field =
-        Differences::new(FnField::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy.copy_from_slice(y)));
+        Differences::of(FnMap::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy.copy_from_slice(y)));
     let e = auto.run(&mut field, (0.0, 1.0), &[1.0, 1.0], &[], &mut ()).unwrap_err();
     assert!(e.to_string().starts_with("dprkn64 is a method for"), "{e}");
 }

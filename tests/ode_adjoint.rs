@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use adjoint::{Weights, central, noise};
 use alloc::allocations;
 use costate::adjoint::{Adjoint, Bars, Memory};
+use costate::diff::{At, BarsMut, FnMap, Kept, Map};
 use costate::ode::*;
 use num_dual::{Dual64, DualNum};
 
@@ -20,11 +21,8 @@ fn rhs<D: DualNum<Primitive = f64> + Copy>(t: f64, y: &[D], p: &[D]) -> [D; 2] {
     [p[0] * y[1] + p[2] * s * y[0] * y[1], -p[1] * y[0].sin() + p[2] * c * y[1] * y[1]]
 }
 
-fn field() -> impl Pullback<f64> {
-    FnPullback::new(
-        2,
-        3,
-        |t, y: &[f64], p: &[f64], dy: &mut [f64]| dy.copy_from_slice(&rhs(t, y, p)),
+fn field() -> impl Map<f64> {
+    FnMap::new(2, 3, |t, y: &[f64], p: &[f64], dy: &mut [f64]| dy.copy_from_slice(&rhs(t, y, p))).with_vjp(
         |t: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
             let (s, c) = t.sin_cos();
             yb[0] += w[0] * p[2] * s * y[1] - w[1] * p[1] * y[0].cos();
@@ -256,12 +254,13 @@ fn converges_to_the_continuous_adjoint() {
     let w = [0.3, -0.8];
     let tight = Options::tolerances(1e-12, 1e-12);
     let forward = solve(&mut field(), &DOP853, &tight, SPAN, &Y0[..2], &P, &[]).unwrap();
-    let mut augmented = FnField::new(7, 3, |t: f64, z: &[f64], p: &[f64], dz: &mut [f64]| {
+    let mut augmented = FnMap::new(7, 3, |t: f64, z: &[f64], p: &[f64], dz: &mut [f64]| {
         let mut f = field();
-        f.eval(t, &z[..2], p, &mut dz[..2]);
+        let at = At::new(t, &z[..2], p);
+        f.value(at, &mut dz[..2]);
         dz[2..].fill(0.0);
         let (a, b) = dz[2..].split_at_mut(2);
-        f.pullback(t, &z[..2], p, &z[2..4], a, b);
+        f.vjp(at, Kept::NONE, &z[2..4], BarsMut::new(a, b));
         dz[2..].iter_mut().for_each(|v| *v = -*v);
     });
     let z1 = [forward.y1[0], forward.y1[1], w[0], w[1], 0.0, 0.0, 0.0];
@@ -292,10 +291,7 @@ fn backwards_in_time_and_single_precision() {
     let fd = central(1e-4, at);
     assert!((fd - pb[1]).abs() < 1e-8, "{fd} {}", pb[1]);
 
-    let mut f = FnPullback::new(
-        1,
-        1,
-        |_, y: &[f32], p: &[f32], dy: &mut [f32]| dy[0] = -p[0] * y[0],
+    let mut f = FnMap::new(1, 1, |_, y: &[f32], p: &[f32], dy: &mut [f32]| dy[0] = -p[0] * y[0]).with_vjp(
         |_, y: &[f32], p: &[f32], w: &[f32], yb: &mut [f32], pb: &mut [f32]| {
             yb[0] -= p[0] * w[0];
             pb[0] -= y[0] * w[0];

@@ -6,24 +6,21 @@ use std::ops::ControlFlow;
 
 use common::lotka_volterra;
 use costate::adjoint::{Adjoint, Bars, Memory};
+use costate::diff::{FnMap, Map};
 use costate::ode::*;
 
 const P: [f64; 4] = [1.5, 1.0, 3.0, 1.0];
 
-fn circle() -> impl Pullback<f64> {
-    FnPullback::new(
-        2,
-        1,
-        |_, y: &[f64], p: &[f64], dy: &mut [f64]| {
-            dy[0] = p[0] * y[1];
-            dy[1] = -p[0] * y[0];
-        },
-        |_, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
-            yb[0] -= p[0] * w[1];
-            yb[1] += p[0] * w[0];
-            pb[0] += w[0] * y[1] - w[1] * y[0];
-        },
-    )
+fn circle() -> impl Map<f64> {
+    FnMap::new(2, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| {
+        dy[0] = p[0] * y[1];
+        dy[1] = -p[0] * y[0];
+    })
+    .with_vjp(|_, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+        yb[0] -= p[0] * w[1];
+        yb[1] += p[0] * w[0];
+        pb[0] += w[0] * y[1] - w[1] * y[0];
+    })
 }
 
 #[test]
@@ -63,7 +60,7 @@ fn recorded_events_change_nothing() {
 #[test]
 fn many_events_in_one_step() {
     // y' = 1 in one step of length 10: recorded zeros of t - 1/8, t - 1/4 (a mark) and t - 9.99, in order.
-    let mut f = FnField::new(1, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = 1.0);
+    let mut f = FnMap::new(1, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = 1.0);
     let mut it = Integrator::new(&TSIT54, 1, 1, &Options::fixed(10.0)).unwrap();
     let mut ev = Events::new();
     for t in [9.99, 2.5, 1.25] {
@@ -116,27 +113,27 @@ fn an_event_to_handle_needs_a_handler() {
 #[test]
 fn hard_starts() {
     // From zero, where there is no scale, and far from t = 0 in single precision: the first step must move t.
-    let mut f = FnField::new(1, 0, |_, y: &[f32], _: &[f32], dy: &mut [f32]| dy[0] = 1.0 - y[0]);
+    let mut f = FnMap::new(1, 0, |_, y: &[f32], _: &[f32], dy: &mut [f32]| dy[0] = 1.0 - y[0]);
     let o = Options::tolerances(1e-4, 1e-5);
     let s = solve(&mut f, &TSIT54, &o, (1e5f32, 1e5 + 8.0), &[0.0], &[], &[]).unwrap();
     assert!(s.report.ok(), "{}", s.report.message());
     assert!((s.y1[0] - (1.0 - (-8.0f32).exp())).abs() < 1e-3);
     // A zero of the start with a zero absolute tolerance.
-    let mut f = FnField::new(1, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = 1.0 - y[0]);
+    let mut f = FnMap::new(1, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = 1.0 - y[0]);
     for tab in Tableau::all() {
         let s = solve(&mut f, tab, &Options::tolerances(1e-6, 0.0), (0.0, 1.0), &[0.0], &[], &[]).unwrap();
         assert!(s.report.ok(), "{}: {}", tab.name, s.report.message());
         assert!((s.y1[0] - (1.0 - (-1.0f64).exp())).abs() < 1e-5, "{}", tab.name);
     }
     // Nothing moves.
-    let mut f = FnField::new(1, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = 0.0);
+    let mut f = FnMap::new(1, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = 0.0);
     let s = solve(&mut f, &TSIT54, &Options::default(), (0.0, 1e6), &[0.0], &[], &[]).unwrap();
     assert!(s.report.ok() && s.report.counts.accepted < 30, "{:?}", s.report);
 }
 
 #[test]
 fn a_fixed_step_that_is_not_finite_says_so() {
-    let mut f = FnField::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.05 - t).sqrt());
+    let mut f = FnMap::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.05 - t).sqrt());
     let r = solve(&mut f, &TSIT54, &Options::fixed(0.1), (0.0, 2.0), &[1.0], &[], &[]).unwrap().report;
     assert_eq!((r.stop, r.counts.accepted), (OdeStop::NotFinite, 10));
     assert!(
@@ -220,16 +217,14 @@ fn options_out_of_range() {
 #[test]
 fn a_pullback_that_panics_is_an_error_and_no_old_pass_is_transposed() {
     let mut calls = 0;
-    let mut f = FnPullback::new(
-        1,
-        0,
-        |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = if y[0] > 5.0 { panic!("too large") } else { y[0] },
-        |_, _: &[f64], _: &[f64], w: &[f64], yb: &mut [f64], _: &mut [f64]| {
-            calls += 1;
-            assert!(calls != 8, "call {calls}");
-            yb[0] += w[0];
-        },
-    );
+    let mut f = FnMap::new(1, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        dy[0] = if y[0] > 5.0 { panic!("too large") } else { y[0] }
+    })
+    .with_vjp(|_, _: &[f64], _: &[f64], w: &[f64], yb: &mut [f64], _: &mut [f64]| {
+        calls += 1;
+        assert!(calls != 8, "call {calls}");
+        yb[0] += w[0];
+    });
     for memory in [Memory::Stages, Memory::States, Memory::Every(2), Memory::Checkpoints(2)] {
         let mut a = Adjoint::new(&TSIT54, 1, 1, &Options::tolerances(1e-8, 1e-8), memory).unwrap();
         let bars = Bars { y1: &[1.0], ..Bars::default() };

@@ -8,11 +8,12 @@ use std::ops::ControlFlow;
 
 use alloc::allocations;
 use common::{lotka_volterra, pleiades, reference};
+use costate::diff::{At, Differences, FnMap, Map};
 use costate::ode::*;
 
 /// Forced pendulum: y0' = y1, y1' = -sin y0 + 0.3 cos(1.7 t) y0.
-fn pendulum() -> impl VectorField<f64> {
-    FnField::new(2, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+fn pendulum() -> impl Map<f64> {
+    FnMap::new(2, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
         dy[0] = y[1];
         dy[1] = -y[0].sin() + 0.3 * (1.7 * t).cos() * y[0];
     })
@@ -54,7 +55,7 @@ const ROTATION: Known = (
 fn errors(tab: &'static Tableau, (f, exact, t1): Known, steps: usize) -> (f64, f64) {
     let (mut dense, mut every) = (DenseSolution::new(), EveryStep::new());
     let mut it = Integrator::new(tab, 2, 1, &Options::fixed(t1 / steps as f64)).unwrap();
-    it.run(&mut FnField::new(2, 0, f), (0.0, t1), &exact(0.0), &[], &mut (&mut dense, &mut every)).unwrap();
+    it.run(&mut FnMap::new(2, 0, f), (0.0, t1), &exact(0.0), &[], &mut (&mut dense, &mut every)).unwrap();
     assert_eq!(every.times().len(), steps + 1);
     let far = |t: f64, y: &[f64]| (y[0] - exact(t)[0]).hypot(y[1] - exact(t)[1]);
     let at_steps = every.times().iter().enumerate().map(|(i, &t)| far(t, every.state(i))).fold(0.0, f64::max);
@@ -130,7 +131,7 @@ fn dense_output_is_continuously_differentiable() {
         for &t in &dense.ends()[..19] {
             let e = 1e-9;
             dense.eval(t, &mut y);
-            pendulum().eval(t, &y, &[], &mut f);
+            pendulum().value(At::new(t, &y, &[]), &mut f);
             dense.derivative(t - e, &mut a);
             dense.derivative(t + e, &mut b);
             for i in 0..2 {
@@ -196,7 +197,7 @@ fn backwards_and_forwards_return() {
 
 #[test]
 fn single_precision() {
-    let mut f = FnField::new(1, 0, |_, y: &[f32], _: &[f32], dy: &mut [f32]| dy[0] = -y[0]);
+    let mut f = FnMap::new(1, 0, |_, y: &[f32], _: &[f32], dy: &mut [f32]| dy[0] = -y[0]);
     for tab in Tableau::all() {
         let o = Options::tolerances(1e-5, 1e-6);
         let s = solve(&mut f, tab, &o, (0.0f32, 1.0), &[1.0], &[], &[0.4]).unwrap();
@@ -247,7 +248,7 @@ fn tolerances_per_component_and_the_maximum_norm() {
     let max = steps(&Options { norm: Norm::Max, ..Options::tolerances(1e-8, 1e-8) });
     assert!(max >= tight);
     // With fixed steps any finite error passes, one whose square is not finite in single precision, too.
-    let mut f = FnField::new(1, 0, |t: f32, _: &[f32], _: &[f32], dy: &mut [f32]| dy[0] = t.sin());
+    let mut f = FnMap::new(1, 0, |t: f32, _: &[f32], _: &[f32], dy: &mut [f32]| dy[0] = t.sin());
     for batch in [1, 2, 9] {
         let o = Options { norm: Norm::Max, fixed_step: Some(0.5), ..Options::tolerances(0.0, 1e-30) };
         let s = solve(&mut f, &TSIT54, &o, (0.0f32, 1.0), &vec![0.0; batch], &[], &[]).unwrap();
@@ -293,7 +294,7 @@ fn a_rejected_last_step_shrinks_too() {
 fn values_that_are_not_finite_shrink_the_step() {
     // sqrt(1 - t) is not defined beyond t = 1, where the event ends the integration.
     let mut seen = 0;
-    let mut f = FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+    let mut f = FnMap::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
         dy[0] = (1.0 - t).sqrt() * y[0];
         seen += dy[0].is_nan() as u32;
     });
@@ -311,7 +312,7 @@ fn values_that_are_not_finite_shrink_the_step() {
 #[test]
 fn failures_say_where_how_stiff_and_what_to_try() {
     // y' = y^2 blows up at t = 1.
-    let mut f = FnField::new(1, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = y[0] * y[0]);
+    let mut f = FnMap::new(1, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = y[0] * y[0]);
     let r = solve(&mut f, &TSIT54, &Options::default(), (0.0, 2.0), &[1.0], &[], &[]).unwrap().report;
     assert!(matches!(r.stop, OdeStop::StepUnderflow | OdeStop::MaxSteps), "{r:?}");
     assert!((r.t - 1.0).abs() < 1e-3 && !r.ok(), "{r:?}");
@@ -319,7 +320,7 @@ fn failures_say_where_how_stiff_and_what_to_try() {
 
     // Stiff: eigenvalue -1e6.
     let mut f =
-        FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -1e6 * (y[0] - t.cos()));
+        FnMap::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -1e6 * (y[0] - t.cos()));
     for tab in Tableau::all() {
         let o = Options { max_steps: 5000, ..Options::default() };
         let r = solve(&mut f, tab, &o, (0.0, 2.0), &[1.0], &[], &[]).unwrap().report;
@@ -388,13 +389,13 @@ fn bad_input_is_one_clear_error_each() {
     assert_eq!(go(&o, (0.0, 1.0), &y, &p, &[]), "option max_step is -1: it must be positive");
     let o = Options { first_step: Some(f64::NAN), ..Options::default() };
     assert_eq!(go(&o, (0.0, 1.0), &y, &p, &[]), "option first_step is NaN: it must be positive and finite");
-    let mut f = FnField::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| {
+    let mut f = FnMap::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| {
         assert!(t < 0.3, "no data after 0.3");
         dy[0] = 1.0;
     });
     let e = solve(&mut f, &TSIT54, &d, (0.0, 1.0), &[0.0], &[], &[]).unwrap_err();
     assert_eq!(e.to_string(), "the vector field panicked: no data after 0.3");
-    let mut f = FnField::new(1, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = f64::NAN);
+    let mut f = FnMap::new(1, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = f64::NAN);
     let r = solve(&mut f, &TSIT54, &d, (0.0, 1.0), &[0.0], &[], &[]).unwrap().report;
     assert_eq!(r.stop, OdeStop::StartNotFinite);
     assert!(r.message().contains("not finite at the start"));
@@ -406,7 +407,7 @@ fn bad_input_is_one_clear_error_each() {
 #[test]
 fn events_are_found_to_rounding_and_may_change_the_state() {
     // A ball falls from 1 with g = 9.81 and keeps 0.8 of its speed: bounces at t1 (1 + 2 e + 2 e^2 + ..).
-    let mut ball = FnField::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
+    let mut ball = FnMap::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
         dy[0] = y[1];
         dy[1] = -9.81;
     });
@@ -446,7 +447,7 @@ fn events_are_found_to_rounding_and_may_change_the_state() {
 
 #[test]
 fn event_directions_and_terminal_events() {
-    let mut circle = FnField::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
+    let mut circle = FnMap::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
         dy[0] = y[1];
         dy[1] = -y[0];
     });
@@ -539,7 +540,7 @@ fn ensembles_backwards_in_time_are_their_trajectories() {
     let y0: Vec<f64> = (0..count).flat_map(|i| [1.0 + 0.02 * i as f64, 1.0]).collect();
     let p: Vec<f64> = (0..count).flat_map(|i| [1.5, 1.0, 3.0, 1.0 + 0.01 * i as f64]).collect();
     let o = Options::tolerances(1e-7, 1e-7);
-    let stiff = || Differences::new(lotka_volterra());
+    let stiff = || Differences::of(lotka_volterra());
     let columns = || y0.chunks(2).zip(p.chunks(4));
     let check = |what: &str, e: &Ensemble<f64>, alone: &[Solution<f64>]| {
         assert_eq!((e.reports.len(), e.failed().count(), e.panics.len()), (count, 0, 0), "{what}");
@@ -571,7 +572,7 @@ fn the_stiffness_estimate_is_the_eigenvalue_except_for_bs32() {
     // y' = -100 (y - cos t): both stages of S at t + h, the difference of f is -100 times that of y. Those of BS32 are a quarter of a
     // step apart, and on the slow solution cos t moves as far as y does.
     for tab in Tableau::all() {
-        let mut f = FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        let mut f = FnMap::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
             dy[0] = -100.0 * (y[0] - t.cos())
         });
         let (mut least, mut most) = (f64::INFINITY, 0.0f64);

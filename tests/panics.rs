@@ -1,7 +1,8 @@
 //! Functions of the user's that panic: one error, no harm to the solver, none to the other trajectories of an ensemble.
 
-use costate::adjoint::{Adjoint, Bars, Memory, StiffAdjoint};
-use costate::nn::{Map, MapField, Parallel};
+use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint, StiffAdjoint};
+use costate::diff::{At, BarsMut, Differences, FnMap, Kept, Map, Offers, Size};
+use costate::nn::Parallel;
 use costate::ode::*;
 use costate::sde::*;
 
@@ -21,77 +22,81 @@ impl Bomb {
     }
 }
 
-impl VectorField<f64> for Bomb {
-    fn dim(&self) -> usize {
-        self.n
+impl Map<f64> for Bomb {
+    fn size(&self) -> Size {
+        Size { inputs: self.n, outputs: self.n, params: 1 }
     }
-    fn n_params(&self) -> usize {
-        1
+    fn offers(&self) -> Offers {
+        Offers::VJP | Offers::ALONE | Offers::JACOBIAN | Offers::DT
     }
-    fn eval(&mut self, t: f64, y: &[f64], p: &[f64], dy: &mut [f64]) {
+    fn value(&mut self, at: At<'_, f64>, dy: &mut [f64]) {
         self.tick();
-        for (y, dy) in y.chunks(self.n).zip(dy.chunks_mut(self.n)) {
+        for (y, dy) in at.x.chunks(self.n).zip(dy.chunks_mut(self.n)) {
             for i in 0..self.n {
-                dy[i] = -p[0] * y[i] + t.sin() + 0.1 * y[(i + 1) % self.n].powi(2);
+                dy[i] = -at.p[0] * y[i] + at.t.sin() + 0.1 * y[(i + 1) % self.n].powi(2);
             }
         }
     }
-}
-
-impl Pullback<f64> for Bomb {
-    fn pullback(&mut self, _: f64, y: &[f64], p: &[f64], w: &[f64], y_bar: &mut [f64], p_bar: &mut [f64]) {
+    fn vjp(&mut self, at: At<'_, f64>, _: Kept<'_, f64>, w: &[f64], bars: BarsMut<'_, f64>) {
         self.tick();
         let n = self.n;
-        for ((y, w), y_bar) in y.chunks(n).zip(w.chunks(n)).zip(y_bar.chunks_mut(n)) {
+        for ((y, w), y_bar) in at.x.chunks(n).zip(w.chunks(n)).zip(bars.x.chunks_mut(n)) {
             for i in 0..n {
-                y_bar[i] -= p[0] * w[i];
+                y_bar[i] -= at.p[0] * w[i];
                 y_bar[(i + 1) % n] += 0.2 * w[i] * y[(i + 1) % n];
-                p_bar[0] -= w[i] * y[i];
+                bars.p[0] -= w[i] * y[i];
             }
         }
     }
-}
-
-impl Linearize<f64> for Bomb {
-    fn linearize(&mut self, at: &Point<'_, f64>, jac: &mut [f64], dfdt: &mut [f64], _: &mut OdeCounts) {
+    fn jacobian(&mut self, at: At<'_, f64>, jac: &mut [f64]) {
         self.tick();
         let n = self.n;
         jac.fill(0.0);
-        for (y, jac) in at.y.chunks(n).zip(jac.chunks_mut(n * n)) {
+        for (y, jac) in at.x.chunks(n).zip(jac.chunks_mut(n * n)) {
             for i in 0..n {
                 jac[i * n + i] -= at.p[0];
                 jac[(i + 1) % n * n + i] += 0.2 * y[(i + 1) % n];
             }
         }
-        dfdt.fill(at.t.cos());
+    }
+    fn time_derivative(&mut self, at: At<'_, f64>, dt: &mut [f64]) {
+        self.tick();
+        dt.fill(at.t.cos());
     }
 }
 
-impl LinearizePullback<f64> for Bomb {}
+/// Its values only.
+struct Plain(Bomb);
 
-/// g = p y, diagonal.
-impl Diffusion<f64> for Bomb {
-    fn dim(&self) -> usize {
-        self.n
+impl Map<f64> for Plain {
+    fn size(&self) -> Size {
+        self.0.size()
     }
-    fn n_params(&self) -> usize {
-        1
-    }
-    fn noise(&self) -> Noise {
-        Noise::Diagonal
-    }
-    fn eval(&mut self, _: f64, y: &[f64], p: &[f64], g: &mut [f64]) {
-        self.tick();
-        g.iter_mut().zip(y).for_each(|(g, y)| *g = p[0] * y);
+    fn value(&mut self, at: At<'_, f64>, dy: &mut [f64]) {
+        self.0.value(at, dy);
     }
 }
 
-impl DiffusionPullback<f64> for Bomb {
-    fn pullback(&mut self, _: f64, y: &[f64], p: &[f64], w: &[f64], y_bar: &mut [f64], p_bar: &mut [f64]) {
-        self.tick();
-        for ((b, w), y) in y_bar.iter_mut().zip(w).zip(y) {
-            *b += p[0] * w;
-            p_bar[0] += w * y;
+/// g = p y, diagonal; panics as [`Bomb`].
+#[derive(Clone)]
+struct Shock(Bomb);
+
+impl Map<f64> for Shock {
+    fn size(&self) -> Size {
+        self.0.size()
+    }
+    fn offers(&self) -> Offers {
+        Offers::VJP | Offers::ALONE
+    }
+    fn value(&mut self, at: At<'_, f64>, g: &mut [f64]) {
+        self.0.tick();
+        g.iter_mut().zip(at.x).for_each(|(g, y)| *g = at.p[0] * y);
+    }
+    fn vjp(&mut self, at: At<'_, f64>, _: Kept<'_, f64>, w: &[f64], bars: BarsMut<'_, f64>) {
+        self.0.tick();
+        for ((b, w), y) in bars.x.iter_mut().zip(w).zip(at.x) {
+            *b += at.p[0] * w;
+            bars.p[0] += w * y;
         }
     }
 }
@@ -156,10 +161,15 @@ fn a_forward_pass_is_one_error_and_the_next_is_as_good_as_new() {
             assert!(tried > 10, "{} {tried}", tab.name);
             let tried = survives(
                 tab.name,
-                || (StiffIntegrator::new(tab, n, batch, &o).unwrap(), Differences::new(Bomb { n, left: 1 })),
+                || {
+                    (
+                        StiffIntegrator::new(tab, n, batch, &o).unwrap(),
+                        Differences::of(Plain(Bomb { n, left: 1 })),
+                    )
+                },
                 |(it, field), left| {
                     // The workspace of the differences survives, too.
-                    *field = Differences::new(Bomb { n, left });
+                    *field = Differences::of(Plain(Bomb { n, left }));
                     it.run(field, SPAN, &y0, &P[..1], &mut ())?;
                     Ok(it.y().to_vec())
                 },
@@ -230,7 +240,9 @@ fn a_stochastic_pass_is_one_error_and_the_next_is_as_good_as_new() {
                     || SdeIntegrator::new(method, Noise::Diagonal, n, batch, &o).unwrap(),
                     |it, left| {
                         let (f, g) = if drift { (left, NEVER) } else { (NEVER, left) };
-                        let mut sde = Sde::new(Bomb { n, left: f }, Bomb { n, left: g }).unwrap();
+                        let mut sde =
+                            Sde::new(Bomb { n, left: f }, Shock(Bomb { n, left: g }), Noise::Diagonal)
+                                .unwrap();
                         it.run(&mut sde, SPAN, &start(n * batch), &P, &path, &mut ())?;
                         Ok(it.y().to_vec())
                     },
@@ -317,7 +329,7 @@ fn reverse_sweeps_are_one_error_and_the_next_is_as_good_as_new() {
                 let bars = Bars { y1: &bar[..n * batch], ..Bars::default() };
                 let sde = |left| {
                     let (f, g) = if drift { (left, NEVER) } else { (NEVER, left) };
-                    Sde::new(Bomb { n, left: f }, Bomb { n, left: g }).unwrap()
+                    Sde::new(Bomb { n, left: f }, Shock(Bomb { n, left: g }), Noise::Diagonal).unwrap()
                 };
                 sweep_survives(
                     &format!("sosri {memory:?} {n} {batch} {drift}"),
@@ -342,37 +354,21 @@ fn reverse_sweeps_are_one_error_and_the_next_is_as_good_as_new() {
 struct Unlucky;
 
 impl Map<f64> for Unlucky {
-    fn inputs(&self) -> usize {
-        1
+    fn size(&self) -> Size {
+        Size { inputs: 1, outputs: 1, params: 1 }
     }
-    fn outputs(&self) -> usize {
-        1
+    fn offers(&self) -> Offers {
+        Offers::VJP
     }
-    fn n_params(&self) -> usize {
-        1
+    fn value(&mut self, at: At<'_, f64>, y: &mut [f64]) {
+        assert!(!at.x.contains(&13.0), "unlucky");
+        y.iter_mut().zip(at.x).for_each(|(y, x)| *y = at.p[0] * x);
     }
-    fn keep_len(&self, _: usize) -> usize {
-        0
-    }
-    fn forward(&mut self, _: f64, x: &[f64], p: &[f64], y: &mut [f64], _: &mut [f64]) {
-        assert!(!x.contains(&13.0), "unlucky");
-        y.iter_mut().zip(x).for_each(|(y, x)| *y = p[0] * x);
-    }
-    fn backward(
-        &mut self,
-        _: f64,
-        x: &[f64],
-        p: &[f64],
-        _: &[f64],
-        _: &[f64],
-        w: &[f64],
-        x_bar: &mut [f64],
-        p_bar: &mut [f64],
-    ) {
-        for ((b, w), x) in x_bar.iter_mut().zip(w).zip(x) {
+    fn vjp(&mut self, at: At<'_, f64>, _: Kept<'_, f64>, w: &[f64], bars: BarsMut<'_, f64>) {
+        for ((b, w), x) in bars.x.iter_mut().zip(w).zip(at.x) {
             assert!(!w.is_nan(), "unlucky");
-            *b += p[0] * w;
-            p_bar[0] += w * x;
+            *b += at.p[0] * w;
+            bars.p[0] += w * x;
         }
     }
 }
@@ -381,7 +377,7 @@ impl Map<f64> for Unlucky {
 fn a_panic_on_another_thread_is_the_same_error() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     pool.install(|| {
-        let mut field = MapField::new(Parallel::new(Unlucky, 8)).unwrap();
+        let mut field = Parallel::new(Unlucky, 8);
         let mut s = Adjoint::new(&TSIT54, 1, 64, &Options::default(), Memory::Stages).unwrap();
         let (mut y0, mut w) = (vec![1.0; 64], vec![1.0; 64]);
         let mut pass = |y0: &[f64], w: &[f64]| {
@@ -409,18 +405,15 @@ struct Edge {
     spoilt: bool,
 }
 
-impl VectorField<f64> for Edge {
-    fn dim(&self) -> usize {
-        1
+impl Map<f64> for Edge {
+    fn size(&self) -> Size {
+        Size { inputs: 1, outputs: 1, params: 1 }
     }
-    fn n_params(&self) -> usize {
-        1
-    }
-    fn eval(&mut self, _: f64, y: &[f64], p: &[f64], dy: &mut [f64]) {
+    fn value(&mut self, at: At<'_, f64>, dy: &mut [f64]) {
         assert!(!self.spoilt, "used after a panic");
-        self.spoilt = y[0] > 1.0;
+        self.spoilt = at.x[0] > 1.0;
         assert!(!self.spoilt, "no data beyond 1");
-        dy[0] = p[0];
+        dy[0] = at.p[0];
     }
 }
 
@@ -484,7 +477,7 @@ fn a_trajectory_that_panics_leaves_the_others_alone() {
     let (y0, p, times) = (vec![0.0; 300], slopes(), [0.3, 1.0]);
     let each = Params::Each(&p);
     let field = || Edge { spoilt: false };
-    let stiff = || WithJacobian::new(field(), |_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = 0.0);
+    let stiff = || field().with_jacobian(|_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = 0.0);
     let result = |s: Result<Solution<f64>, OdeError>| match s {
         Ok(s) => Some([&s.y1, s.states()].concat()),
         Err(e) => {
@@ -507,9 +500,8 @@ fn a_trajectory_that_panics_leaves_the_others_alone() {
 
     let o = SdeOptions { max_step: 0.1, ..SdeOptions::default() };
     let path = Brownian::new(9);
-    let quiet =
-        || FnDiffusion::new(1, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], g: &mut [f64]| g[0] = 1e-9);
-    let sde = || Sde::new(field(), quiet()).unwrap();
+    let quiet = || FnMap::new(1, 0, |_, _: &[f64], _: &[f64], g: &mut [f64]| g[0] = 1e-9);
+    let sde = || Sde::new(field(), quiet(), Noise::Diagonal).unwrap();
     let alone = |i: usize| {
         let path = path.trajectories_from(i as u32);
         match solve_sde(&mut sde(), &SOSRI, &o, SPAN, &[0.0], &p[i..=i], &path, &times) {
@@ -524,10 +516,8 @@ fn a_trajectory_that_panics_leaves_the_others_alone() {
     }
     // A diffusion that panics, everywhere.
     let bad = || {
-        let g = FnDiffusion::new(1, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], _: &mut [f64]| {
-            panic!("no noise")
-        });
-        Sde::new(field(), g).unwrap()
+        let g = FnMap::new(1, 0, |_, _: &[f64], _: &[f64], _: &mut [f64]| panic!("no noise"));
+        Sde::new(field(), g, Noise::Diagonal).unwrap()
     };
     let e = solve_sde_ensemble(&SOSRI, &o, bad, SPAN, &y0[..20], Params::Shared(&[0.0]), &path, &[]).unwrap();
     assert!(e.panics.len() == 20 && e.panics.iter().all(|p| p.1 == "no noise") && e.y1[0].is_nan());
@@ -538,7 +528,7 @@ fn a_field_that_cannot_be_made_is_an_error() {
     let o = Options::default();
     let (y0, p) = ([0.0; 40], Params::Shared(&[0.1][..]));
     let make = || -> Edge { panic!("no field today") };
-    let stiff = || -> Differences<Edge, f64> { panic!("no field today") };
+    let stiff = || -> Differences<Edge> { panic!("no field today") };
     let error = |e: Result<Ensemble<f64>, OdeError>| {
         assert_eq!(e.map(|_| ()).unwrap_err(), OdeError::FieldPanicked { message: "no field today".into() });
     };
@@ -551,7 +541,7 @@ fn a_field_that_cannot_be_made_is_an_error() {
         Edge { spoilt: false }
     };
     error(solve_ensemble(&TSIT54, &o, once, SPAN, &y0, p, &[]));
-    type Equation = Sde<Edge, FnDiffusion<fn(f64, &[f64], &[f64], &mut [f64])>>;
+    type Equation = Sde<Edge, FnMap<fn(f64, &[f64], &[f64], &mut [f64])>>;
     let sde = || -> Equation { panic!("no field today") };
     let e = solve_sde_ensemble(&SOSRI, &SdeOptions::default(), sde, SPAN, &y0, p, &Brownian::new(1), &[]);
     assert_eq!(e.map(|_| ()).unwrap_err(), OdeError::FieldPanicked { message: "no field today".into() });

@@ -7,8 +7,9 @@ mod alloc;
 
 use adjoint::{Weights, central, dot, noise};
 use alloc::allocations;
-use costate::adjoint::{Bars, Memory};
-use costate::nn::{Activation, Chain, MapField, Mlp, Power};
+use costate::adjoint::{Bars, Memory, SdeAdjoint};
+use costate::diff::{FnMap, Map};
+use costate::nn::{Activation, Chain, Mlp, Power};
 use costate::ode::*;
 use costate::sde::*;
 use num_dual::{Dual64, DualNum};
@@ -40,27 +41,21 @@ fn columns(noise: Noise) -> usize {
     if let Noise::Matrix(m) = noise { m } else { 1 }
 }
 
-fn equation(noise: Noise, additive: bool) -> Sde<impl Pullback<f64>, impl DiffusionPullback<f64>> {
-    let f = FnPullback::new(
-        2,
-        3,
-        |t, y: &[f64], p: &[f64], dy: &mut [f64]| dy.copy_from_slice(&drift(t, y, p)),
-        |t: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+fn equation(noise: Noise, additive: bool) -> Sde<impl Map<f64>, impl Map<f64>> {
+    let f = FnMap::new(2, 3, |t, y: &[f64], p: &[f64], dy: &mut [f64]| dy.copy_from_slice(&drift(t, y, p)))
+        .with_vjp(|t: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
             let (s, c) = t.sin_cos();
             yb[0] += w[0] * p[2] * s * y[1] - w[1] * p[1] * y[0].cos();
             yb[1] += w[0] * (p[0] + p[2] * s * y[0]) + w[1] * p[2] * c * 2.0 * y[1];
             pb[0] += w[0] * y[1];
             pb[1] -= w[1] * y[0].sin();
             pb[2] += w[0] * s * y[0] * y[1] + w[1] * c * y[1] * y[1];
-        },
-    );
-    let g = FnDiffusion::new(2, 2, noise, move |t, y: &[f64], p: &[f64], g: &mut [f64]| {
+        });
+    let g = FnMap::with_outputs(2, noise.len(2), 2, move |t, y: &[f64], p: &[f64], g: &mut [f64]| {
         for (j, g) in g.iter_mut().enumerate() {
             *g = diffusion(additive, t, y, p, j % 2, j / 2);
         }
     });
-    // Not commutative, which concerns the order, not the transpose.
-    let g = if additive { g.additive() } else { g.commutative() };
     let back = move |t: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
         for (j, w) in w.iter().enumerate() {
             let (i, c) = (j % 2, 1.0 + 0.3 * (j / 2) as f64);
@@ -75,7 +70,9 @@ fn equation(noise: Noise, additive: bool) -> Sde<impl Pullback<f64>, impl Diffus
             }
         }
     };
-    Sde::new(f, FnDiffusionPullback::new(g, back)).unwrap()
+    let sde = Sde::new(f, g.with_vjp(back), noise).unwrap();
+    // Not commutative, which concerns the order, not the transpose.
+    if additive { sde.additive() } else { sde.commutative() }
 }
 
 const P: [f64; 5] = [1.1, 1.7, 0.3, 0.25, 0.2];
@@ -320,11 +317,11 @@ fn rejected_steps_leave_no_trace() {
 }
 
 /// The neural SDE of the spiral: drift W2 tanh(W1 x^3 + b1) + b2, diagonal diffusion W3 x + b3.
-fn neural() -> Sde<impl Pullback<f64>, impl DiffusionPullback<f64>> {
+fn neural() -> Sde<impl Map<f64>, impl Map<f64>> {
     let net = Mlp::dense(&[2, 10, 2], Activation::Tanh, Activation::Identity, false).unwrap();
-    let drift = MapField::new(Chain::new(Power { dim: 2, exponent: 3 }, net).unwrap()).unwrap();
-    let diffusion = MapDiffusion::new(Mlp::linear(2, 2).unwrap(), Noise::Diagonal).unwrap();
-    Sde::new(drift, diffusion).unwrap()
+    let drift = Chain::new(Power { dim: 2, exponent: 3 }, net).unwrap();
+    let diffusion = Mlp::linear(2, 2).unwrap();
+    Sde::new(drift, diffusion, Noise::Diagonal).unwrap()
 }
 
 #[test]
@@ -364,11 +361,11 @@ fn neural_equation_with_kept_intermediates() {
 #[test]
 fn single_precision() {
     let net = || Mlp::<f32>::dense(&[2, 10, 2], Activation::Tanh, Activation::Identity, false).unwrap();
-    let diffusion = MapDiffusion::new(Mlp::linear(2, 2).unwrap(), Noise::Diagonal).unwrap();
-    let mut single = Sde::new(MapField::new(net()).unwrap(), diffusion).unwrap();
+    let diffusion = Mlp::linear(2, 2).unwrap();
+    let mut single = Sde::new(net(), diffusion, Noise::Diagonal).unwrap();
     let net = Mlp::<f64>::dense(&[2, 10, 2], Activation::Tanh, Activation::Identity, false).unwrap();
-    let diffusion = MapDiffusion::new(Mlp::linear(2, 2).unwrap(), Noise::Diagonal).unwrap();
-    let mut double = Sde::new(MapField::new(net).unwrap(), diffusion).unwrap();
+    let diffusion = Mlp::linear(2, 2).unwrap();
+    let mut double = Sde::new(net, diffusion, Noise::Diagonal).unwrap();
     let p = noise(single.n_params(), 5);
     let p32: Vec<f32> = p.iter().map(|&v| v as f32).collect();
     let o = SdeOptions::fixed(1.0 / 37.0);
@@ -458,26 +455,18 @@ fn bad_input_is_an_error() {
 fn converges_to_the_sensitivities_of_the_exact_solution() {
     // dy = mu y dt + sigma y dW on one path: y = y0 exp((mu - sigma^2 / 2) t + sigma W), dy/dmu = t y, dy/dsigma = (W - sigma t) y.
     let (mu, sigma, y0, end) = (0.6, 0.8, 1.3, 1.0);
-    let f = FnPullback::new(
-        1,
-        1,
-        |_: f64, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0],
+    let f = FnMap::new(1, 1, |_: f64, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]).with_vjp(
         |_: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
             yb[0] += p[0] * w[0];
             pb[0] += y[0] * w[0];
         },
     );
-    let g = FnDiffusion::new(1, 1, Noise::Diagonal, |_: f64, y: &[f64], p: &[f64], g: &mut [f64]| {
-        g[0] = p[0] * y[0]
+    let g = FnMap::new(1, 1, |_: f64, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]);
+    let g = g.with_vjp(|_: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+        yb[0] += p[0] * w[0];
+        pb[0] += y[0] * w[0];
     });
-    let g = FnDiffusionPullback::new(
-        g,
-        |_: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
-            yb[0] += p[0] * w[0];
-            pb[0] += y[0] * w[0];
-        },
-    );
-    let mut sde = Sde::new(f, g).unwrap();
+    let mut sde = Sde::new(f, g, Noise::Diagonal).unwrap();
     let path = Brownian::new(5).with_cells(1);
     let w = BrownianPath::new(&path, (0.0, end), 1, 1).unwrap().advance(end).unwrap().0[0];
     let y = y0 * ((mu - sigma * sigma / 2.0) * end + sigma * w).exp();

@@ -7,26 +7,29 @@ mod common;
 use std::ops::ControlFlow;
 
 use alloc::{allocations, peak_bytes};
-use costate::ode::{Controller, EveryStep, FnField, Norm, OdeStop, Params, SaveAt, VectorField};
+use costate::diff::{FnMap, Map};
+use costate::ode::{Controller, EveryStep, Norm, OdeStop, Params, SaveAt};
 use costate::sde::*;
 
 /// dy = mu y dt + sigma y dW, p = (mu, sigma).
-fn gbm() -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
+fn gbm() -> Sde<impl Map<f64>, impl Map<f64>> {
     Sde::new(
-        FnField::new(1, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]),
-        FnDiffusion::new(1, 1, Noise::Diagonal, |_, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]),
+        FnMap::new(1, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]),
+        FnMap::new(1, 1, |_, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]),
+        Noise::Diagonal,
     )
     .unwrap()
 }
 
 /// dy = -theta (y - m) dt + s dW, p = (theta, m, s) for both.
-fn ornstein_uhlenbeck() -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
+fn ornstein_uhlenbeck() -> Sde<impl Map<f64>, impl Map<f64>> {
     Sde::shared(
-        FnField::new(1, 3, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * (y[0] - p[1])),
-        FnDiffusion::new(1, 3, Noise::Diagonal, |_, _: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[2])
-            .additive(),
+        FnMap::new(1, 3, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * (y[0] - p[1])),
+        FnMap::new(1, 3, |_, _: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[2]),
+        Noise::Diagonal,
     )
     .unwrap()
+    .additive()
 }
 
 const MU: f64 = 0.6;
@@ -309,10 +312,9 @@ fn values_that_are_not_finite_are_rejections() {
     // sqrt(1 - y) is NaN beyond 1: steps that look there are rejected and shortened.
     let make = || {
         Sde::new(
-            FnField::new(1, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.0 - y[0]).sqrt()),
-            FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| {
-                g[0] = 0.1 * (1.0 - y[0])
-            }),
+            FnMap::new(1, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.0 - y[0]).sqrt()),
+            FnMap::new(1, 0, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * (1.0 - y[0])),
+            Noise::Diagonal,
         )
         .unwrap()
     };
@@ -345,8 +347,9 @@ fn values_that_are_not_finite_are_rejections() {
     assert_eq!(r.stop, OdeStop::StartNotFinite);
     // Blow-up in finite time: the step falls until the path's ticks end.
     let mut explosive = Sde::new(
-        FnField::new(1, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = y[0] * y[0]),
-        FnDiffusion::new(1, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.0),
+        FnMap::new(1, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = y[0] * y[0]),
+        FnMap::new(1, 0, |_, _: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.0),
+        Noise::Diagonal,
     )
     .unwrap();
     let r = solve_sde(
@@ -428,11 +431,10 @@ fn bad_input_is_an_error() {
         "sosra needs noise that is said to be additive, this is Diagonal noise"
     );
 
-    let matrix =
-        || FnDiffusion::new(1, 0, Noise::Matrix(2), |_, _: &[f64], _: &[f64], g: &mut [f64]| g.fill(1.0));
-    let drift = || FnField::new(1, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = 0.0);
+    let matrix = || FnMap::with_outputs(1, 2, 0, |_, _: &[f64], _: &[f64], g: &mut [f64]| g.fill(1.0));
+    let drift = || FnMap::new(1, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = 0.0);
     let run = |method: &'static SdeMethod, o: &SdeOptions| {
-        let mut sde = Sde::new(drift(), matrix()).unwrap();
+        let mut sde = Sde::new(drift(), matrix(), Noise::Matrix(2)).unwrap();
         solve_sde(&mut sde, method, o, (0.0, 1.0), &[1.0], &[], &Brownian::new(1), &[])
             .map(|_| ())
             .unwrap_err()
@@ -440,15 +442,13 @@ fn bad_input_is_an_error() {
     };
     assert_eq!(run(&SOSRI, &o), "sosri needs diagonal or scalar noise, this is Matrix(2) noise");
     assert!(run(&MILSTEIN, &SdeOptions::fixed(0.1)).contains("said to be commutative"));
-    let other = FnDiffusion::new(2, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], _: &mut [f64]| ());
+    let other = FnMap::new(2, 0, |_, _: &[f64], _: &[f64], _: &mut [f64]| ());
     assert_eq!(
-        Sde::new(drift(), other).map(|_| ()).unwrap_err().to_string(),
+        Sde::new(drift(), other, Noise::Diagonal).map(|_| ()).unwrap_err().to_string(),
         "the diffusion's state has length 2, expected 1"
     );
-    let panics = FnDiffusion::new(1, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], _: &mut [f64]| {
-        panic!("no diffusion today")
-    });
-    let mut sde = Sde::new(drift(), panics).unwrap();
+    let panics = FnMap::new(1, 0, |_, _: &[f64], _: &[f64], _: &mut [f64]| panic!("no diffusion today"));
+    let mut sde = Sde::new(drift(), panics, Noise::Diagonal).unwrap();
     let e = solve_sde(&mut sde, &SOSRI, &o, (0.0, 1.0), &[1.0], &[], &Brownian::new(1), &[])
         .map(|_| ())
         .unwrap_err();
@@ -475,14 +475,15 @@ fn the_spiral_equation_has_the_published_moments() {
     let times: Vec<f64> = rows.iter().map(|r| r[0]).collect();
     let make = || {
         Sde::new(
-            FnField::new(2, 0, |_, u: &[f64], _: &[f64], du: &mut [f64]| {
+            FnMap::new(2, 0, |_, u: &[f64], _: &[f64], du: &mut [f64]| {
                 let c = [u[0].powi(3), u[1].powi(3)];
                 du[0] = -0.1 * c[0] - 2.0 * c[1];
                 du[1] = 2.0 * c[0] - 0.1 * c[1];
             }),
-            FnDiffusion::new(2, 0, Noise::Diagonal, |_, u: &[f64], _: &[f64], g: &mut [f64]| {
+            FnMap::new(2, 0, |_, u: &[f64], _: &[f64], g: &mut [f64]| {
                 g.copy_from_slice(&[0.2 * u[0], 0.2 * u[1]])
             }),
+            Noise::Diagonal,
         )
         .unwrap()
     };

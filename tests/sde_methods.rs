@@ -1,6 +1,7 @@
 //! Every stochastic method against Roessler's order conditions, and its measured strong and weak orders.
 
-use costate::ode::{FnField, OdeError, VectorField};
+use costate::diff::{FnMap, Map};
+use costate::ode::OdeError;
 use costate::sde::*;
 
 fn dense(rows: &[&[f64]]) -> Vec<Vec<f64>> {
@@ -165,7 +166,7 @@ fn slope(errors: &[f64]) -> f64 {
 }
 
 /// Root mean square errors at t = 1 of steps 2^-k, all on the same paths, against `exact(w, j)`: w are the motions of a trajectory at t = 1.
-fn strong_errors<F: VectorField<f64>, G: Diffusion<f64>>(
+fn strong_errors<F: Map<f64>, G: Map<f64>>(
     sde: &mut Sde<F, G>,
     method: &'static SdeMethod,
     y0: &[f64],
@@ -176,7 +177,7 @@ fn strong_errors<F: VectorField<f64>, G: Diffusion<f64>>(
     let (n, batch) = (y0.len(), 1000);
     let start = y0.repeat(batch);
     let brownian = Brownian::new(2024).with_cells(1);
-    let width = sde.diffusion.noise().width(n);
+    let width = sde.noise().width(n);
     let mut path = BrownianPath::new(&brownian, (0.0, 1.0), width, batch)?;
     let w = path.advance(1.0)?.0;
     let want: Vec<f64> = w.chunks(width).flat_map(|w| exact(w, y0)).collect();
@@ -201,10 +202,11 @@ fn check(name: &str, errors: &[f64], order: f64) {
 }
 
 /// dy = mu y dt + sigma y dW.
-fn gbm() -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
+fn gbm() -> Sde<impl Map<f64>, impl Map<f64>> {
     Sde::new(
-        FnField::new(1, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]),
-        FnDiffusion::new(1, 1, Noise::Diagonal, |_, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]),
+        FnMap::new(1, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]),
+        FnMap::new(1, 1, |_, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]),
+        Noise::Diagonal,
     )
     .unwrap()
 }
@@ -236,12 +238,11 @@ fn strong_orders_on_a_nonlinear_equation() {
         vec![(e + y0[0] - 1.0) / (e + 1.0 - y0[0])]
     };
     let mut sde = Sde::new(
-        FnField::new(1, 2, |_, y: &[f64], p: &[f64], dy: &mut [f64]| {
+        FnMap::new(1, 2, |_, y: &[f64], p: &[f64], dy: &mut [f64]| {
             dy[0] = -(p[0] + p[1] * p[1] * y[0]) * (1.0 - y[0] * y[0])
         }),
-        FnDiffusion::new(1, 1, Noise::Scalar, |_, y: &[f64], p: &[f64], g: &mut [f64]| {
-            g[0] = p[0] * (1.0 - y[0] * y[0])
-        }),
+        FnMap::new(1, 1, |_, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * (1.0 - y[0] * y[0])),
+        Noise::Diagonal,
     )
     .unwrap();
     for (m, order, k) in [
@@ -270,8 +271,9 @@ fn strong_orders_with_scalar_noise_on_two_components() {
         out[1] = p[1] * y[0] + p[0] * y[1];
     };
     let mut sde = Sde::new(
-        FnField::new(2, 2, move |_, y: &[f64], p: &[f64], dy: &mut [f64]| turn(p, y, dy)),
-        FnDiffusion::new(2, 2, Noise::Scalar, move |_, y: &[f64], p: &[f64], g: &mut [f64]| turn(p, y, g)),
+        FnMap::new(2, 2, move |_, y: &[f64], p: &[f64], dy: &mut [f64]| turn(p, y, dy)),
+        FnMap::new(2, 2, move |_, y: &[f64], p: &[f64], g: &mut [f64]| turn(p, y, g)),
+        Noise::Scalar,
     )
     .unwrap();
     for (m, order, k) in [
@@ -287,17 +289,17 @@ fn strong_orders_with_scalar_noise_on_two_components() {
 }
 
 /// dy_i = m_i y_i dt + y_i sum_k c_ik dW_k: commutes.
-fn commuting(c: [[f64; 2]; 2]) -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
-    let drift = FnField::new(2, 2, |_, y: &[f64], p: &[f64], dy: &mut [f64]| {
+fn commuting(c: [[f64; 2]; 2]) -> Sde<impl Map<f64>, impl Map<f64>> {
+    let drift = FnMap::new(2, 2, |_, y: &[f64], p: &[f64], dy: &mut [f64]| {
         dy[0] = p[0] * y[0];
         dy[1] = p[1] * y[1];
     });
-    let g = FnDiffusion::new(2, 0, Noise::Matrix(2), move |_, y: &[f64], _: &[f64], g: &mut [f64]| {
+    let g = FnMap::with_outputs(2, 4, 0, move |_, y: &[f64], _: &[f64], g: &mut [f64]| {
         for (j, g) in g.iter_mut().enumerate() {
             *g = c[j % 2][j / 2] * y[j % 2];
         }
     });
-    Sde::new(drift, g.commutative()).unwrap()
+    Sde::new(drift, g, Noise::Matrix(2)).unwrap().commutative()
 }
 
 #[test]
@@ -322,19 +324,20 @@ fn strong_orders_with_additive_noise() {
     // dy = (b/sqrt(1 + t) - y/(2 (1 + t))) dt + a b/sqrt(1 + t) dW: y = (y0 + b (t + a W))/sqrt(1 + t). Every shape of noise.
     let (a, b) = (0.8, 1.3);
     for noise in [Noise::Diagonal, Noise::Scalar, Noise::Matrix(2)] {
-        let drift = FnField::new(2, 0, move |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        let drift = FnMap::new(2, 0, move |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
             for i in 0..2 {
                 dy[i] = b / (1.0 + t).sqrt() - y[i] / (2.0 * (1.0 + t));
             }
         });
         // Motions w0 for y0 and, in turn, w1, w0 and (w0 + 2 w1) for y1.
-        let g = FnDiffusion::new(2, 0, noise, move |t: f64, _: &[f64], _: &[f64], g: &mut [f64]| {
-            let s = a * b / (1.0 + t).sqrt();
-            match noise {
-                Noise::Matrix(_) => g.copy_from_slice(&[s, s, 0.0, 2.0 * s]),
-                _ => g.fill(s),
-            }
-        });
+        let g =
+            FnMap::with_outputs(2, noise.len(2), 0, move |t: f64, _: &[f64], _: &[f64], g: &mut [f64]| {
+                let s = a * b / (1.0 + t).sqrt();
+                match noise {
+                    Noise::Matrix(_) => g.copy_from_slice(&[s, s, 0.0, 2.0 * s]),
+                    _ => g.fill(s),
+                }
+            });
         let exact = |w: &[f64], y0: &[f64]| {
             let second = match noise {
                 Noise::Diagonal => w[1],
@@ -344,7 +347,7 @@ fn strong_orders_with_additive_noise() {
             let y = |y0: f64, w: f64| (y0 + b * (1.0 + a * w)) / 2.0f64.sqrt();
             vec![y(y0[0], w[0]), y(y0[1], second)]
         };
-        let mut sde = Sde::new(drift, g.additive()).unwrap();
+        let mut sde = Sde::new(drift, g, noise).unwrap().additive();
         // The drift is linear in y, which makes the SRA methods better than their order.
         for (m, order) in [(&EULER_MARUYAMA, 1.0), (&SRA1, 2.0), (&SOSRA, 2.0), (&SOSRA2, 2.0)] {
             let e = strong_errors(&mut sde, m, &[0.5, -1.0], &[], 4..=8, exact).unwrap();
@@ -354,7 +357,7 @@ fn strong_orders_with_additive_noise() {
 }
 
 /// Errors against the same method with step 2^-14, on the same paths.
-fn self_errors<F: VectorField<f64>, G: Diffusion<f64>>(
+fn self_errors<F: Map<f64>, G: Map<f64>>(
     sde: &mut Sde<F, G>,
     method: &'static SdeMethod,
     y0: &[f64],
@@ -377,23 +380,23 @@ fn self_errors<F: VectorField<f64>, G: Diffusion<f64>>(
 fn strong_orders_of_coupled_nonlinear_systems() {
     // Additive: dy0 = (1 - exp(y0) + sin y1) dt + 1.2 dW0, dy1 = (cos(2 y0) - y1) dt + 1.1 (1 + t^2) dW1.
     let drift = || {
-        FnField::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        FnMap::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
             dy[0] = 1.0 - y[0].exp() + y[1].sin();
             dy[1] = (2.0 * y[0]).cos() - y[1];
         })
     };
-    let additive = FnDiffusion::new(2, 0, Noise::Diagonal, |t: f64, _: &[f64], _: &[f64], g: &mut [f64]| {
+    let additive = FnMap::new(2, 0, |t: f64, _: &[f64], _: &[f64], g: &mut [f64]| {
         g.copy_from_slice(&[1.2, 1.1 * (1.0 + t * t)])
     });
-    let mut sde = Sde::new(drift(), additive.additive()).unwrap();
+    let mut sde = Sde::new(drift(), additive, Noise::Diagonal).unwrap().additive();
     for m in [&SRA1, &SOSRA, &SOSRA2] {
         check(m.name, &self_errors(&mut sde, m, &[0.1, 0.3], 7..=11), 1.5);
     }
     // Diagonal: g_i depends on t and y_i.
-    let diagonal = FnDiffusion::new(2, 0, Noise::Diagonal, |t: f64, y: &[f64], _: &[f64], g: &mut [f64]| {
+    let diagonal = FnMap::new(2, 0, |t: f64, y: &[f64], _: &[f64], g: &mut [f64]| {
         g.copy_from_slice(&[0.6 * y[0].cos(), 0.5 * (1.0 + t) * (1.0 + y[1] * y[1]).sqrt()])
     });
-    let mut sde = Sde::new(drift(), diagonal).unwrap();
+    let mut sde = Sde::new(drift(), diagonal, Noise::Diagonal).unwrap();
     for (m, order) in [(&MILSTEIN, 1.0), (&SRIW1, 1.5), (&SOSRI, 1.5), (&SOSRI2, 1.5)] {
         check(m.name, &self_errors(&mut sde, m, &[0.1, 0.3], 7..=11), order);
     }
@@ -453,7 +456,7 @@ fn sosri_has_half_orders_in_the_mean() {
 }
 
 /// y1 and the increments of one step of h by the solver itself.
-fn one_step<F: VectorField<f64>, G: Diffusion<f64>>(
+fn one_step<F: Map<f64>, G: Map<f64>>(
     sde: &mut Sde<F, G>,
     m: &'static SdeMethod,
     (y0, p): (f64, &[f64]),
@@ -484,13 +487,14 @@ fn the_steps_of_these_tests_are_the_solvers() {
 }
 
 /// dy = -theta y dt + sigma dW.
-fn ornstein_uhlenbeck() -> Sde<impl VectorField<f64>, impl Diffusion<f64>> {
+fn ornstein_uhlenbeck() -> Sde<impl Map<f64>, impl Map<f64>> {
     Sde::new(
-        FnField::new(1, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]),
-        FnDiffusion::new(1, 1, Noise::Diagonal, |_, _: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0])
-            .additive(),
+        FnMap::new(1, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]),
+        FnMap::new(1, 1, |_, _: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0]),
+        Noise::Diagonal,
     )
     .unwrap()
+    .additive()
 }
 
 /// [R, A, B] of y1 = R y0 + A I1 + B I10 on the same, from the tableau.
@@ -542,10 +546,11 @@ fn weak_orders_of_additive_noise() {
 fn euler_maruyama_has_order_one_half_for_noise_that_does_not_commute() {
     // dy0 = dW0, dy1 = y1 dW0 / 2 + y0 dW1.
     let mut sde = Sde::new(
-        FnField::new(2, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy.fill(0.0)),
-        FnDiffusion::new(2, 0, Noise::Matrix(2), |_, y: &[f64], _: &[f64], g: &mut [f64]| {
+        FnMap::new(2, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy.fill(0.0)),
+        FnMap::with_outputs(2, 4, 0, |_, y: &[f64], _: &[f64], g: &mut [f64]| {
             g.copy_from_slice(&[1.0, 0.5 * y[1], 0.0, y[0]])
         }),
+        Noise::Matrix(2),
     )
     .unwrap();
     check("em", &self_errors(&mut sde, &EULER_MARUYAMA, &[0.5, 1.0], 4..=9), 0.5);

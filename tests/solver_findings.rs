@@ -1,16 +1,17 @@
 //! One test for every defect that reviews of the differential equations found: each failed before it was mended.
 
 use costate::adjoint::*;
+use costate::diff::{At, BarsMut, Differences, FnMap, Kept, Map, Offers, Size};
 use costate::ode::*;
 use costate::sde::*;
 
 type Call = fn(f64, &[f64], &[f64], &mut [f64]);
 
 /// y' = -1e6 (y - cos t): far too stiff for an explicit step of 1e-4.
-fn stiff() -> impl Linearize<f64> {
+fn stiff() -> impl Map<f64> {
     let f: Call = |t, y, _, dy| dy[0] = -1e6 * (y[0] - t.cos());
     let jac: Call = |_, _, _, j| j[0] = -1e6;
-    WithJacobian::new(FnField::new(1, 0, f), jac)
+    FnMap::new(1, 0, f).with_jacobian(jac)
 }
 
 #[test]
@@ -23,7 +24,7 @@ fn auto_hands_an_explicit_step_that_shrinks_away_to_the_implicit_method() {
     assert!(auto.switches()[0].to_stiff && (auto.y()[0] - 1f64.cos()).abs() < 1e-5);
     // The same far from t = 0, where the step falls below the spacing of t.
     let (f, jac): (Call, Call) = (|_, y, _, dy| dy[0] = -1e9 * (y[0] - 2.0), |_, _, _, j| j[0] = -1e9);
-    let mut f = WithJacobian::new(FnField::new(1, 0, f), jac).autonomous();
+    let mut f = FnMap::new(1, 0, f).with_jacobian(jac).autonomous();
     let mut auto = Auto::new(&TSIT54, &RODAS5P, 1, 1, &Options::tolerances(1e-6, 1e-6)).unwrap();
     let r = auto.run(&mut f, (1e8, 1e8 + 1.0), &[2.001], &[], &mut ()).unwrap();
     assert!(r.ok() && (auto.y()[0] - 2.0).abs() < 1e-4, "{} {:?}", r.message(), auto.y());
@@ -50,7 +51,7 @@ fn a_purely_absolute_tolerance_is_not_near_rounding() {
     for tol in [1e-3, 1e-6, 1e-9] {
         let counts = |rtol: f64| {
             let o = Options::tolerances(rtol, tol);
-            solve(&mut FnField::new(2, 0, lv), &DOP853, &o, (0.0, 20.0), &[1.0, 1.0], &[], &[])
+            solve(&mut FnMap::new(2, 0, lv), &DOP853, &o, (0.0, 20.0), &[1.0, 1.0], &[], &[])
                 .unwrap()
                 .report
                 .counts
@@ -64,7 +65,7 @@ fn an_event_function_that_panics_at_the_start_is_an_error() {
     // Unwound into the caller.
     let f = || {
         let decay: Call = |_, y, _, dy| dy[0] = -y[0];
-        FnField::new(1, 0, decay)
+        FnMap::new(1, 0, decay)
     };
     let events = || Events::new().when(Crossing::Any, AtEvent::Stop, |_, _: &[f64]| panic!("no event"));
     let want = OdeError::FieldPanicked { message: "no event".to_string() };
@@ -72,26 +73,23 @@ fn an_event_function_that_panics_at_the_start_is_an_error() {
     let mut it = Integrator::new(&TSIT54, 1, 1, &o).unwrap();
     assert_eq!(it.run(&mut f(), (0.0, 1.0), &[1.0], &[], &mut events()).unwrap_err(), want);
     let mut it = StiffIntegrator::new(&RODAS4, 1, 1, &o).unwrap();
-    assert_eq!(it.run(&mut Differences::new(f()), (0.0, 1.0), &[1.0], &[], &mut events()).unwrap_err(), want);
+    assert_eq!(it.run(&mut Differences::of(f()), (0.0, 1.0), &[1.0], &[], &mut events()).unwrap_err(), want);
     let mut it = Diffsol::new(DiffsolMethod::Bdf, 1, 1, &o).unwrap();
-    assert_eq!(it.run(&mut Differences::new(f()), (0.0, 1.0), &[1.0], &[], &mut events()).unwrap_err(), want);
+    assert_eq!(it.run(&mut Differences::of(f()), (0.0, 1.0), &[1.0], &[], &mut events()).unwrap_err(), want);
 }
 
 #[test]
 fn a_huge_start_derivative_does_not_make_the_first_step_zero() {
     // |f| / tolerance overflows when squared: the first step was zero, and the answer StepUnderflow.
     let f: Call = |_, _, _, dy| dy[0] = 1e200;
-    let s = solve(&mut FnField::new(1, 0, f), &TSIT54, &Options::default(), (0.0, 1.0), &[0.0], &[], &[])
-        .unwrap();
+    let s =
+        solve(&mut FnMap::new(1, 0, f), &TSIT54, &Options::default(), (0.0, 1.0), &[0.0], &[], &[]).unwrap();
     assert!(s.report.ok() && (s.y1[0] / 1e200 - 1.0).abs() < 1e-12, "{}", s.report.message());
 }
 
 /// y' = p y and its pullback.
-fn growth() -> impl Pullback<f64> {
-    FnPullback::new(
-        1,
-        1,
-        |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0],
+fn growth() -> impl Map<f64> {
+    FnMap::new(1, 1, |_, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]).with_vjp(
         |_, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
             yb[0] += p[0] * w[0];
             pb[0] += y[0] * w[0];
@@ -103,7 +101,7 @@ fn growth() -> impl Pullback<f64> {
 fn a_replayed_step_whose_matrix_is_singular_is_not_a_number() {
     // W = 1/(h gamma) - p: was a debug assertion, and otherwise the factors of another matrix.
     let h = 0.25;
-    let mut f = FromPullback::new(growth()).autonomous();
+    let mut f = growth().autonomous();
     let mut a = StiffAdjoint::new(&RODAS4, 1, 1, &Options::fixed(h), Memory::States).unwrap();
     a.forward(&mut f, (0.0, 1.0), &[1.0], &[-1.0], &mut ()).unwrap();
     let r = a.replay(&mut f, &[1.0 / (h * RODAS4.gamma)], &[1.0], &[]).unwrap();
@@ -124,44 +122,29 @@ fn a_stiff_report_does_not_have_the_jacobian_of_an_earlier_run() {
 fn wrapped_fields_hand_on_what_was_kept() {
     // WithJacobian stored what the field keeps for its pullback, and did not use it.
     struct Keeps(u32);
-    impl VectorField<f64> for Keeps {
-        fn dim(&self) -> usize {
-            1
+    impl Map<f64> for Keeps {
+        fn size(&self) -> Size {
+            Size { inputs: 1, outputs: 1, params: 0 }
         }
-        fn n_params(&self) -> usize {
-            0
+        fn offers(&self) -> Offers {
+            Offers::VJP
         }
-        fn eval(&mut self, _: f64, y: &[f64], _: &[f64], dy: &mut [f64]) {
-            dy[0] = -y[0];
+        fn value(&mut self, at: At<'_, f64>, dy: &mut [f64]) {
+            dy[0] = -at.x[0];
         }
         fn keep_len(&self, batch: usize) -> usize {
             batch
         }
-        fn eval_keep(&mut self, _: f64, y: &[f64], _: &[f64], dy: &mut [f64], keep: &mut [f64]) {
-            (dy[0], keep[0]) = (-y[0], 7.0);
+        fn forward(&mut self, at: At<'_, f64>, dy: &mut [f64], keep: &mut [f64]) {
+            (dy[0], keep[0]) = (-at.x[0], 7.0);
         }
-    }
-    impl Pullback<f64> for Keeps {
-        fn pullback(&mut self, _: f64, _: &[f64], _: &[f64], w: &[f64], yb: &mut [f64], _: &mut [f64]) {
-            yb[0] -= w[0];
-        }
-        fn pullback_kept(
-            &mut self,
-            _: f64,
-            _: &[f64],
-            _: &[f64],
-            _: &[f64],
-            keep: &[f64],
-            w: &[f64],
-            yb: &mut [f64],
-            _: &mut [f64],
-        ) {
-            assert_eq!(keep, [7.0]);
+        fn vjp(&mut self, _: At<'_, f64>, of: Kept<'_, f64>, w: &[f64], bars: BarsMut<'_, f64>) {
+            assert_eq!(of.keep, [7.0]);
             self.0 += 1;
-            yb[0] -= w[0];
+            bars.x[0] -= w[0];
         }
     }
-    fn kept<F: Pullback<f64>>(mut f: F) -> F {
+    fn kept<F: Map<f64>>(mut f: F) -> F {
         let mut a = Adjoint::new(&TSIT54, 1, 1, &Options::fixed(0.1), Memory::Stages).unwrap();
         a.forward(&mut f, (0.0, 1.0), &[1.0], &[], &mut ()).unwrap();
         let bars = Bars { y1: &[1.0], ..Bars::default() };
@@ -170,12 +153,12 @@ fn wrapped_fields_hand_on_what_was_kept() {
     }
     let mut plain = Keeps(0);
     kept(&mut plain);
-    assert_eq!(plain.0, 59, "all but the last stage, whose bar is zero, of ten steps, and the start");
+    assert_eq!(plain.0, 60, "all but the last stage, whose bar is zero, of ten steps; and the start");
     let jac: Call = |_, _, _, j| j[0] = -1.0;
     let (mut a, mut b) = (Keeps(0), Keeps(0));
-    kept(WithJacobian::new(&mut a, jac));
-    kept(FromPullback::new(&mut b));
-    assert_eq!((a.0, b.0), (59, 59));
+    kept((&mut a).with_jacobian(jac));
+    kept(Differences::of(&mut b));
+    assert_eq!((a.0, b.0), (60, 60));
 }
 
 #[test]
@@ -211,15 +194,15 @@ fn long_segments_between_checkpoints_do_not_exhaust_the_stack() {
     assert!((y - e).abs() < 1e-9 && (p - e).abs() < 1e-9, "{y} {p}");
 }
 
-fn noise() -> impl Diffusion<f64> {
-    FnDiffusion::new(1, 0, Noise::Diagonal, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * y[0])
+fn noise() -> impl Map<f64> {
+    FnMap::new(1, 0, |_, y: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1 * y[0])
 }
 
 #[test]
 fn a_fixed_stochastic_step_that_is_not_finite_says_so() {
     // Said that the step was too short.
-    let f = FnField::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.05 - t).sqrt());
-    let mut sde = Sde::new(f, noise()).unwrap();
+    let f = FnMap::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.05 - t).sqrt());
+    let mut sde = Sde::new(f, noise(), Noise::Diagonal).unwrap();
     let o = SdeOptions::fixed(0.1);
     let r = solve_sde(&mut sde, &SOSRI, &o, (0.0, 2.0), &[1.0], &[], &Brownian::new(1), &[]).unwrap().report;
     assert!(r.stop == OdeStop::NotFinite && !r.ok(), "{r:?}");
@@ -247,10 +230,10 @@ fn a_path_is_not_read_backwards() {
 #[test]
 fn a_replay_with_another_equation_is_an_error() {
     // Was an index out of range.
-    let drift = |n| FnField::new(n, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = y[y.len() - 1]);
-    let g = |n| FnDiffusion::new(n, 0, Noise::Diagonal, |_, _: &[f64], _: &[f64], g: &mut [f64]| g.fill(0.1));
-    let mut one = Sde::new(drift(1), g(1)).unwrap();
-    let mut two = Sde::new(drift(3), g(3)).unwrap();
+    let drift = |n| FnMap::new(n, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = y[y.len() - 1]);
+    let g = |n| FnMap::new(n, 0, |_, _: &[f64], _: &[f64], g: &mut [f64]| g.fill(0.1));
+    let mut one = Sde::new(drift(1), g(1), Noise::Diagonal).unwrap();
+    let mut two = Sde::new(drift(3), g(3), Noise::Diagonal).unwrap();
     let o = SdeOptions::fixed(0.25);
     let mut a = SdeAdjoint::new(&SOSRI, Noise::Diagonal, 1, 2, &o, Memory::States).unwrap();
     a.forward(&mut one, (0.0, 1.0), &[1.0, 2.0], &[], &Brownian::new(1), &mut ()).unwrap();

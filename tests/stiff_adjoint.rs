@@ -8,6 +8,7 @@ mod alloc;
 use adjoint::{Weights, central, noise};
 use alloc::allocations;
 use costate::adjoint::{Adjoint, Bars, Memory, StiffAdjoint};
+use costate::diff::Map;
 use costate::nn::{DualNum, Formula, FormulaField};
 use costate::ode::*;
 use num_dual::Dual64;
@@ -75,7 +76,7 @@ fn options(norm: Norm) -> Options {
     Options { norm, controller, ..Options::tolerances(vec![1e-3, 3e-3], 1e-4) }
 }
 
-fn gradient<F: LinearizePullback<f64>>(
+fn gradient<F: Map<f64>>(
     field: &mut F,
     tab: &'static RosenbrockTableau,
     o: &Options,
@@ -117,7 +118,7 @@ fn finite_differences_of_the_frozen_step_program() {
 }
 
 /// Gradient with bars on states alone, and with all bars.
-fn gradients<F: LinearizePullback<f64>>(mut f: F, tab: &'static RosenbrockTableau) -> [Vec<f64>; 2] {
+fn gradients<F: Map<f64>>(mut f: F, tab: &'static RosenbrockTableau) -> [Vec<f64>; 2] {
     let (mut s, yb, pb, _) = gradient(&mut f, tab, &options(Norm::Rms), Memory::States);
     let w = Weights::new(6, &TIMES, 0);
     let bars = Bars { y1: &w.y1, times: &TIMES, saved: &w.saved, ..Bars::default() };
@@ -137,8 +138,8 @@ fn second_derivatives_by_differences_agree_with_dual_numbers() {
         let frozen = || FormulaField::new(Frozen);
         let jac = |_: f64, y: &[f64], p: &[f64], j: &mut [f64]| jacobian(0.7, y, p, j);
         let exact = gradients(frozen(), tab);
-        let pullback = gradients(FromPullback::new(frozen()).autonomous(), tab);
-        let by_hand = gradients(WithJacobian::new(frozen(), jac).autonomous(), tab);
+        let pullback = gradients(frozen().autonomous(), tab);
+        let by_hand = gradients(frozen().with_jacobian(jac).autonomous(), tab);
         for g in [&pullback, &by_hand] {
             println!("{} {:.1e} {:.1e}", tab.name, far(&exact[0], &g[0]), far(&exact[1], &g[1]));
             assert!(far(&exact[0], &g[0]) <= 1e-11, "{}", tab.name);
@@ -252,7 +253,7 @@ fn dual_numbers_agree_to_rounding() {
 fn a_difference_for_the_time_derivative_leaves_six_digits() {
     for tab in RosenbrockTableau::all() {
         let exact = gradients(FormulaField::new(Forced), tab);
-        let difference = gradients(WithJacobian::new(FormulaField::new(Forced), jacobian), tab);
+        let difference = gradients(FormulaField::new(Forced).with_jacobian(jacobian), tab);
         println!("{} {:.1e}", tab.name, far(&exact[0], &difference[0]));
         assert!(far(&exact[0], &difference[0]) <= 1e-6, "{}", tab.name);
     }
@@ -263,7 +264,7 @@ fn every_memory_policy_gives_the_same_bits() {
     for tab in RosenbrockTableau::all() {
         let o = Options { max_step: 0.04, ..options(Norm::Rms) };
         // df/dt is a difference whose increment depends on the step: rejections must not matter.
-        let mut f = FromPullback::new(FormulaField::new(Forced));
+        let mut f = FormulaField::new(Forced);
         let (all, yb, pb, base) = gradient(&mut f, tab, &o, Memory::States);
         let n = all.tape().len();
         assert!(n >= 50);
@@ -302,7 +303,7 @@ impl Formula<f64> for Robertson {
     }
 }
 
-fn robertson<F: LinearizePullback<f64>>(mut f: F, tol: f64) -> (Vec<f64>, Vec<f64>, StiffAdjoint<f64>) {
+fn robertson<F: Map<f64>>(mut f: F, tol: f64) -> (Vec<f64>, Vec<f64>, StiffAdjoint<f64>) {
     let p = [0.04f64.ln(), 1e4f64.ln(), 3e7f64.ln()];
     let o = Options::tolerances(tol, 1e-4 * tol);
     let mut solver = StiffAdjoint::new(&RODAS5P, 3, 1, &o, Memory::States).unwrap();
@@ -317,7 +318,7 @@ fn robertson<F: LinearizePullback<f64>>(mut f: F, tol: f64) -> (Vec<f64>, Vec<f6
 #[test]
 fn second_derivatives_by_differences_are_good_to_ten_digits_on_a_stiff_problem() {
     let (ya, pa, _) = robertson(FormulaField::new(Robertson), 1e-6);
-    let (yb, pb, _) = robertson(FromPullback::new(FormulaField::new(Robertson)).autonomous(), 1e-6);
+    let (yb, pb, _) = robertson(FormulaField::new(Robertson).autonomous(), 1e-6);
     for (a, b) in ya.iter().zip(&yb).chain(pa.iter().zip(&pb)) {
         println!("{a} {b} {:.1e}", ((a - b) / a).abs());
         assert!((a - b).abs() <= 1e-9 * a.abs(), "{a} {b}");
@@ -442,7 +443,7 @@ fn backwards_in_time_and_single_precision() {
 #[test]
 fn no_allocation_in_later_passes() {
     for memory in [Memory::Stages, Memory::States, Memory::Every(4), Memory::Checkpoints(5)] {
-        let mut f = FromPullback::new(FormulaField::new(Forced));
+        let mut f = FormulaField::new(Forced);
         let mut s = StiffAdjoint::new(&RODAS5P, 2, 3, &options(Norm::Rms), memory).unwrap();
         let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 3]);
         let w = noise(6, 1);

@@ -7,18 +7,19 @@ mod problems;
 use std::ops::ControlFlow;
 
 use common::reference;
+use costate::diff::{Differences, FnMap, Map};
 use costate::ode::*;
 use problems::{Stiff, relative_error};
 
 const METHODS: [DiffsolMethod; 3] = [DiffsolMethod::Bdf, DiffsolMethod::TrBdf2, DiffsolMethod::Esdirk34];
 
 /// Jacobian by hand.
-fn by_hand(pr: &Stiff) -> impl Linearize<f64> + use<> {
-    WithJacobian::new(FnField::new(pr.n, pr.p.len(), pr.f), pr.jac).autonomous()
+fn by_hand(pr: &Stiff) -> impl Map<f64> + use<> {
+    FnMap::new(pr.n, pr.p.len(), pr.f).with_jacobian(pr.jac).autonomous()
 }
 
 /// Jacobian from the pullback y_bar += J' w.
-fn from_pullback(pr: &Stiff) -> impl Linearize<f64> + use<> {
+fn from_pullback(pr: &Stiff) -> impl Map<f64> + use<> {
     let (n, jac) = (pr.n, pr.jac);
     let mut j = vec![0.0; n * n];
     let pullback = move |t: f64, y: &[f64], p: &[f64], w: &[f64], y_bar: &mut [f64], _: &mut [f64]| {
@@ -27,7 +28,7 @@ fn from_pullback(pr: &Stiff) -> impl Linearize<f64> + use<> {
             *bar += column.iter().zip(w).map(|(j, w)| j * w).sum::<f64>();
         }
     };
-    FromPullback::new(FnPullback::new(n, pr.p.len(), pr.f, pullback)).autonomous()
+    FnMap::new(n, pr.p.len(), pr.f).with_vjp(pullback).autonomous()
 }
 
 /// Small components count.
@@ -67,17 +68,15 @@ fn reference_values() {
 #[test]
 fn a_batch_with_jacobians_from_the_pullback() {
     // Three rate constants of a linear problem as columns: y0' = -1000 (y0 - y1), y1' = -y1; y1 = c e^-t, y0 follows it.
-    let field = FnPullback::new(
-        2,
-        1,
-        |_: f64, y: &[f64], p: &[f64], dy: &mut [f64]| dy.copy_from_slice(&[-p[0] * (y[0] - y[1]), -y[1]]),
-        |_: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
-            yb[0] -= p[0] * w[0];
-            yb[1] += p[0] * w[0] - w[1];
-            pb[0] -= w[0] * (y[0] - y[1]);
-        },
-    );
-    let mut field = FromPullback::new(field);
+    let field = FnMap::new(2, 1, |_: f64, y: &[f64], p: &[f64], dy: &mut [f64]| {
+        dy.copy_from_slice(&[-p[0] * (y[0] - y[1]), -y[1]])
+    })
+    .with_vjp(|_: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+        yb[0] -= p[0] * w[0];
+        yb[1] += p[0] * w[0] - w[1];
+        pb[0] -= w[0] * (y[0] - y[1]);
+    });
+    let mut field = field;
     let y0 = [1.0, 1.0, 0.0, 2.0, -1.0, 0.5];
     for method in METHODS {
         let mut it = Diffsol::new(method, 2, 3, &Options::tolerances(1e-8, 1e-10)).unwrap();
@@ -96,10 +95,9 @@ fn slow(t: f64) -> f64 {
     (1e6 * t.cos() + 1e3 * t.sin()) / (1e6 + 1.0)
 }
 
-fn relaxation() -> impl Linearize<f64> {
-    let f =
-        FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -1e3 * (y[0] - t.cos()));
-    WithJacobian::new(f, |_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = -1e3)
+fn relaxation() -> impl Map<f64> {
+    let f = FnMap::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -1e3 * (y[0] - t.cos()));
+    f.with_jacobian(|_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = -1e3)
 }
 
 #[test]
@@ -134,9 +132,7 @@ fn diffsol_answers_as_the_others_do() {
 
         // Backwards, a batch, a limit on steps, a field that leaves its domain, one that is not finite at the start.
         let mut decay =
-            Differences::new(FnField::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
-                dy[0] = -y[0]
-            }));
+            Differences::of(FnMap::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -y[0]));
         let mut it = Diffsol::new(method, 1, 2, &Options::tolerances(1e-6, 1e-8)).unwrap();
         let r = it.run(&mut decay, (1.0, 0.0), &[1.0, 2.0], &[], &mut ()).unwrap();
         let e = 1f64.exp();
@@ -150,7 +146,7 @@ fn diffsol_answers_as_the_others_do() {
         let r = it.run(&mut relaxation(), (0.0, 3.0), &[0.0], &[], &mut ()).unwrap();
         assert_eq!(r.stop, OdeStop::MaxSteps, "{method:?}");
         assert!(r.message().contains("stability does not limit"), "{}", r.message());
-        let mut f = Differences::new(FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        let mut f = Differences::of(FnMap::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
             dy[0] = (1.0 - t).sqrt() * y[0]
         }));
         let mut it = Diffsol::new(method, 1, 1, &Options::default()).unwrap();
@@ -162,11 +158,10 @@ fn diffsol_answers_as_the_others_do() {
             "{method:?} {r:?}"
         );
         assert!(!r.ok() && r.t <= 1.0 + 1e-6, "{method:?} {r:?}");
-        let mut panics =
-            Differences::new(FnField::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| {
-                assert!(t < 0.5, "too late");
-                dy[0] = 1.0;
-            }));
+        let mut panics = Differences::of(FnMap::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| {
+            assert!(t < 0.5, "too late");
+            dy[0] = 1.0;
+        }));
         let e = it.run(&mut panics, (0.0, 1.0), &[1.0], &[], &mut ()).unwrap_err();
         assert!(matches!(e, OdeError::FieldPanicked { .. }), "{e}");
     }

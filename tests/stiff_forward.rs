@@ -10,12 +10,13 @@ use std::ops::ControlFlow;
 
 use alloc::allocations;
 use common::reference;
+use costate::diff::{At, Differences, FnMap, Linearizer, Map, Work};
 use costate::nn::{DualNum, Formula, FormulaField};
 use costate::ode::*;
 use problems::{Stiff, relative_error};
 
-fn field(pr: &Stiff) -> impl Linearize<f64> + use<> {
-    WithJacobian::new(FnField::new(pr.n, pr.p.len(), pr.f), pr.jac).autonomous()
+fn field(pr: &Stiff) -> impl Map<f64> + use<> {
+    FnMap::new(pr.n, pr.p.len(), pr.f).with_jacobian(pr.jac).autonomous()
 }
 
 /// Small components count. The controller is said, for work is pinned.
@@ -40,7 +41,7 @@ impl Formula<f64> for Growth {
 }
 
 /// Largest errors at the step points and between them.
-fn errors<F: Linearize<f64>>(tab: &'static RosenbrockTableau, mut f: F, steps: usize) -> (f64, f64) {
+fn errors<F: Map<f64>>(tab: &'static RosenbrockTableau, mut f: F, steps: usize) -> (f64, f64) {
     let exact = |t: f64| [t.sin().exp(), t.cos().exp()];
     let (mut dense, mut every) = (DenseSolution::new(), EveryStep::new());
     let mut it = StiffIntegrator::new(tab, 2, 1, &Options::fixed(2.0 / steps as f64)).unwrap();
@@ -77,12 +78,12 @@ fn convergence_orders() {
 #[test]
 fn a_jacobian_by_differences_keeps_the_order_until_its_own_error_shows() {
     let f = || {
-        FnField::new(2, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        FnMap::new(2, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
             dy[0] = y[0] * t.cos();
             dy[1] = -y[0] * y[1] * t.sin() / t.sin().exp();
         })
     };
-    let p = order(|n| errors(&RODAS4, Differences::new(f()), n).0, 10);
+    let p = order(|n| errors(&RODAS4, Differences::of(f()), n).0, 10);
     assert!((p - 4.0).abs() < 0.15, "{p}");
 }
 
@@ -113,7 +114,7 @@ fn reference_values() {
                 run(&mut |it| it.run(&mut field(pr), span, pr.y0, pr.p, &mut ()).unwrap(), method, tol);
             check(&format!("{} {tol:.0e}", method.name), &r, &y, want);
         }
-        let mut f = Differences::new(FnField::new(pr.n, pr.p.len(), pr.f)).autonomous();
+        let mut f = Differences::of(FnMap::new(pr.n, pr.p.len(), pr.f)).autonomous();
         let (r, y) = run(&mut |it| it.run(&mut f, span, pr.y0, pr.p, &mut ()).unwrap(), &RODAS5P, 1e-6);
         check("differences", &r, &y, 1e-5);
 
@@ -136,12 +137,12 @@ fn jacobians_agree() {
                 .y1;
         let mut dy = vec![0.0; n];
         (pr.f)(0.0, &y, pr.p, &mut dy);
-        let at = Point { t: 0.0, h: 1e-6, y: &y, p: pr.p, dy: &dy };
+        let (at, mut lin) = (At::new(0.0, &y, pr.p), Linearizer::default());
         let (mut a, mut b, mut rate) = (vec![f64::NAN; n * n], vec![f64::NAN; n * n], vec![0.0; n]);
-        let mut counts = OdeCounts::default();
-        field(pr).linearize(&at, &mut a, &mut rate, &mut counts);
-        let mut f = Differences::new(FnField::new(n, pr.p.len(), pr.f));
-        f.linearize(&at, &mut b, &mut rate, &mut counts);
+        assert_eq!(lin.linearize(&mut field(pr), at, 1e-6, &dy, &mut a, &mut rate), Work::default());
+        let mut f = Differences::of(FnMap::new(n, pr.p.len(), pr.f));
+        let work = lin.linearize(&mut f, at, 1e-6, &dy, &mut b, &mut rate);
+        assert_eq!(work.values, n as u64 + 1);
         assert!(rate.iter().all(|r| *r == 0.0));
         let size = a.iter().fold(0.0f64, |m, v| m.max(v.abs()));
         let most = y.iter().fold(0.0f64, |m, v| m.max(v.abs()));
@@ -188,7 +189,7 @@ fn a_batch_of_copies_is_one_trajectory_and_single_precision_works() {
     for column in s.y1.chunks(8) {
         assert!(column.iter().zip(&one.y1).all(|(a, b)| (a - b).abs() < 1e-14));
     }
-    let mut f = Differences::new(FnField::new(1, 0, |t: f32, y: &[f32], _: &[f32], dy: &mut [f32]| {
+    let mut f = Differences::of(FnMap::new(1, 0, |t: f32, y: &[f32], _: &[f32], dy: &mut [f32]| {
         dy[0] = -1e3 * (y[0] - t.cos()) - t.sin();
     }));
     let o = Options::tolerances(1e-4, 1e-4);
@@ -207,10 +208,9 @@ fn slow(t: f64) -> f64 {
     (1e6 * t.cos() + 1e3 * t.sin()) / (1e6 + 1.0)
 }
 
-fn relaxation() -> impl Linearize<f64> {
-    let f =
-        FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -1e3 * (y[0] - t.cos()));
-    WithJacobian::new(f, |_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = -1e3)
+fn relaxation() -> impl Map<f64> {
+    let f = FnMap::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -1e3 * (y[0] - t.cos()));
+    f.with_jacobian(|_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = -1e3)
 }
 
 #[test]
@@ -263,10 +263,8 @@ fn backwards_and_forwards_return() {
 fn failures_say_where_and_what_to_try() {
     // y' = y^2 blows up at t = 1.
     let blow = || {
-        Differences::new(FnField::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
-            dy[0] = y[0] * y[0]
-        }))
-        .autonomous()
+        Differences::of(FnMap::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = y[0] * y[0]))
+            .autonomous()
     };
     let o = Options { max_steps: 20_000, ..Options::default() };
     let r = solve_stiff(&mut blow(), &RODAS5P, &o, (0.0, 2.0), &[1.0], &[], &[]).unwrap().report;
@@ -284,7 +282,7 @@ fn failures_say_where_and_what_to_try() {
 
     // Not finite beyond t = 1: steps shrink towards it; at the start: said at once.
     let edge = |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.0 - t).sqrt() * y[0];
-    let mut f = Differences::new(FnField::new(1, 0, edge));
+    let mut f = Differences::of(FnMap::new(1, 0, edge));
     let r = solve_stiff(&mut f, &RODAS5P, &Options::default(), (0.0, 5.0), &[1.0], &[], &[]).unwrap().report;
     assert!(r.stop == OdeStop::StepUnderflow && r.counts.not_finite > 0, "{r:?}");
     assert!((r.t - 1.0).abs() < 1e-6 && r.message().contains("not finite"), "{}", r.message());
@@ -292,12 +290,12 @@ fn failures_say_where_and_what_to_try() {
     assert_eq!(r.stop, OdeStop::StartNotFinite);
 
     // A Jacobian that is not finite, and one that belongs to another field.
-    let f = || FnField::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -y[0]);
-    let mut bad = WithJacobian::new(f(), |_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = f64::NAN);
+    let f = || FnMap::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -y[0]);
+    let mut bad = f().with_jacobian(|_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = f64::NAN);
     let r =
         solve_stiff(&mut bad, &RODAS5P, &Options::default(), (0.0, 1.0), &[1.0], &[], &[]).unwrap().report;
     assert!(r.stop == OdeStop::StepUnderflow && r.counts.accepted == 0, "{r:?}");
-    let mut wrong = WithJacobian::new(f(), |_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = 3.0);
+    let mut wrong = f().with_jacobian(|_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = 3.0);
     let s = solve_stiff(&mut wrong, &RODAS5P, &Options::default(), (0.0, 1.0), &[1.0], &[], &[]).unwrap();
     assert!(s.report.ok() && (s.y1[0] - (-1f64).exp()).abs() < 1e-5, "error control: {:?}", s.y1);
 }
@@ -318,7 +316,7 @@ fn bad_input_is_one_clear_error_each() {
     assert!(go(&d, (0.0, 1.0), y, p, &[0.5, 0.4]).contains("order of integration"));
     assert!(go(&Options::tolerances(-1.0, 1e-6), (0.0, 1.0), y, p, &[]).contains("rtol"));
     let mut panics =
-        Differences::new(FnField::new(1, 0, |_: f64, _: &[f64], _: &[f64], _: &mut [f64]| panic!("oh no")));
+        Differences::of(FnMap::new(1, 0, |_: f64, _: &[f64], _: &[f64], _: &mut [f64]| panic!("oh no")));
     let e = solve_stiff(&mut panics, &RODAS5P, &d, (0.0, 1.0), &[1.0], &[], &[]).unwrap_err();
     assert_eq!(e, OdeError::FieldPanicked { message: "oh no".into() });
     let mut auto = Auto::new(&TSIT54, &RODAS5P, 3, 1, &d).unwrap();
@@ -333,7 +331,7 @@ fn no_allocation_per_step() {
             let mut it = StiffIntegrator::new(tab, pr.n, 1, &tolerances(1e-4)).unwrap();
             let mut save = SaveAt::new(&[0.1 * pr.t1, 0.5 * pr.t1]);
             let mut hand = field(pr);
-            let mut differences = Differences::new(FnField::new(pr.n, pr.p.len(), pr.f));
+            let mut differences = Differences::of(FnMap::new(pr.n, pr.p.len(), pr.f));
             it.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
             let before = allocations();
             let a = it.run(&mut hand, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
@@ -355,14 +353,14 @@ fn no_allocation_per_step() {
 fn auto_does_what_the_others_do() {
     let auto = || Auto::new(&TSIT54, &RODAS5P, 1, 2, &Options::tolerances(1e-8, 1e-8)).unwrap();
     let mut decay =
-        Differences::new(FnField::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -y[0]));
+        Differences::of(FnMap::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -y[0]));
     // Backwards, a batch.
     let mut it = auto();
     let r = it.run(&mut decay, (1.0, 0.0), &[1.0, 2.0], &[], &mut ()).unwrap();
     let e = 1f64.exp();
     assert!(r.ok() && (it.y()[0] - e).abs() < 1e-6 && (it.y()[1] - 2.0 * e).abs() < 1e-6, "{:?}", it.y());
     // An event that changes the state, in the stiff part too.
-    let mut stiff = Differences::new(FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+    let mut stiff = Differences::of(FnMap::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
         dy[0] = -2e3 * (y[0] - t.cos()) - t.sin()
     }));
     let mut it = Auto::new(&TSIT54, &RODAS5P, 1, 1, &Options::tolerances(1e-8, 1e-8)).unwrap();
@@ -383,7 +381,7 @@ fn auto_does_what_the_others_do() {
     for times in [[0.5, 0.2], [0.5, 1.5]] {
         assert!(it.run(&mut decay, (0.0, 1.0), &[1.0, 2.0], &[], &mut SaveAt::new(&times)).is_err());
     }
-    let mut panics = Differences::new(FnField::new(1, 0, |_: f64, _: &[f64], _: &[f64], _: &mut [f64]| {
+    let mut panics = Differences::of(FnMap::new(1, 0, |_: f64, _: &[f64], _: &[f64], _: &mut [f64]| {
         std::panic::panic_any(7)
     }));
     let e = it.run(&mut panics, (0.0, 1.0), &[1.0, 2.0], &[], &mut ()).unwrap_err();
@@ -394,13 +392,12 @@ fn auto_does_what_the_others_do() {
 fn auto_goes_there_and_back_and_sinks_see_one_integration() {
     // Stiff at first, with rate 2000 exp(-t) + 0.5: the explicit method suffices in the end.
     let f = || {
-        FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        FnMap::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
             dy[0] = -(2e3 * (-t).exp() + 0.5) * (y[0] - t.cos()) - t.sin();
         })
     };
-    let mut f = WithJacobian::new(f(), |t: f64, _: &[f64], _: &[f64], j: &mut [f64]| {
-        j[0] = -(2e3 * (-t).exp() + 0.5)
-    });
+    let mut f =
+        f().with_jacobian(|t: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = -(2e3 * (-t).exp() + 0.5));
     let times: Vec<f64> = (0..=40).map(|k| 0.5 * k as f64).collect();
     let (mut save, mut every, mut indices) = (SaveAt::new(&times), EveryStep::new(), vec![]);
     let watch = FnSink(|s: &mut Step<'_, f64>| {
@@ -433,7 +430,7 @@ fn auto_goes_there_and_back_and_sinks_see_one_integration() {
     assert!(r.counts.accepted < 300, "{r:?}");
 
     // Not stiff: never leaves the explicit method.
-    let mut lv = Differences::new(common::lotka_volterra());
+    let mut lv = Differences::of(common::lotka_volterra());
     let mut auto = Auto::new(&TSIT54, &RODAS5P, 2, 1, &Options::tolerances(1e-6, 1e-6)).unwrap();
     let r = auto.run(&mut lv, (0.0, 10.0), &[1.0, 1.0], &[1.5, 1.0, 3.0, 1.0], &mut ()).unwrap();
     assert!(auto.switches().is_empty() && r.stiff_at.is_none() && r.counts.jacobians == 0);
@@ -509,12 +506,10 @@ fn a_stiff_ensemble_does_not_depend_on_the_number_of_threads() {
 #[test]
 fn between_very_stiff_steps_the_longest_step_rules_the_error() {
     // As the documents of StiffIntegrator say: the ends are exact, the interpolant is not controlled.
-    let mut f = WithJacobian::new(
-        FnField::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
-            dy[0] = -1e9 * (y[0] - t.cos()) - t.sin()
-        }),
-        |_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = -1e9,
-    );
+    let mut f = FnMap::new(1, 0, |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        dy[0] = -1e9 * (y[0] - t.cos()) - t.sin()
+    })
+    .with_jacobian(|_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = -1e9);
     for (max_step, inside) in [(f64::INFINITY, 1e-3), (0.1, 1e-7)] {
         let o = Options { max_step, ..Options::tolerances(1e-6, 1e-6) };
         let times: Vec<f64> = (0..=40).map(|i| 0.05 * i as f64).collect();

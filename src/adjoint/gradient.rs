@@ -6,11 +6,12 @@ use super::sweep::{
     sweep,
 };
 use super::tape::{Memory, Tape};
+use crate::diff::{Map, Offers, need};
+use crate::error::{catch, check_len};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Erk, Scale, catch, check_len};
-use crate::ode::{
-    Integrator, Norm, OdeCounts, OdeError, OdeReport, Options, Pullback, StepSink, Tableau, VectorField,
-};
+use crate::linalg::kernels::Scale;
+use crate::ode::erk::Erk;
+use crate::ode::{Integrator, Norm, OdeCounts, OdeError, OdeReport, Options, StepSink, Tableau};
 
 /// Derivatives of the loss with respect to what the solver returned; empty slices are zeros.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,12 +53,10 @@ impl<T: Scalar> Replay<T> {
 ///
 /// ```
 /// use costate::adjoint::{Adjoint, Bars, Memory};
-/// use costate::ode::{FnPullback, Options, TSIT54};
+/// use costate::diff::{FnMap, Map};
+/// use costate::ode::{Options, TSIT54};
 /// // y' = -p y, L = y(1): dL/dy0 = exp(-p), dL/dp = -exp(-p).
-/// let mut field = FnPullback::new(
-///     1,
-///     1,
-///     |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0],
+/// let mut field = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]).with_vjp(
 ///     |_t, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
 ///         yb[0] -= p[0] * w[0];
 ///         pb[0] -= y[0] * w[0];
@@ -115,7 +114,7 @@ impl<T: Scalar> Adjoint<T> {
     }
 
     /// Integrates, showing every step to `sinks` and recording it.
-    pub fn forward<F: VectorField<T>, S: StepSink<T>>(
+    pub fn forward<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         span: (T, T),
@@ -131,7 +130,7 @@ impl<T: Scalar> Adjoint<T> {
         if self.tape.memory() == Memory::Stages && !self.tape.is_empty() {
             // The end of the whole step where an event ended it.
             let whole = self.tape.end_of(self.tape.len() - 1) == T::ONE;
-            let y = if whole { self.integrator.y() } else { &self.integrator.stages().y1 };
+            let y = if whole { self.integrator.y() } else { &self.integrator.stepper.st.y1 };
             self.y_final.clear();
             self.y_final.extend_from_slice(y);
         }
@@ -141,7 +140,7 @@ impl<T: Scalar> Adjoint<T> {
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then
     /// belong to where it ended. Can be called again only after another forward pass, except under [`Memory::Stages`] and [`Memory::States`].
     /// After an error `y0_bar` is as it was and `p_bar` may hold a part of the sum; a pullback that panics uses up the pass.
-    pub fn reverse<F: Pullback<T>>(
+    pub fn reverse<F: Map<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -154,7 +153,7 @@ impl<T: Scalar> Adjoint<T> {
 
     /// As [`reverse`](Self::reverse) after a forward pass that a terminal event ([`AtEvent::Stop`](crate::ode::AtEvent::Stop)) ended: `bars.y1` belongs to the state at the event,
     /// whose time t_e moves with the start and the parameters as the event's function demands, on the interpolant of the last step. Save points stay where they are.
-    pub fn reverse_event<F: Pullback<T>>(
+    pub fn reverse_event<F: Map<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -166,7 +165,7 @@ impl<T: Scalar> Adjoint<T> {
         self.reverse_to(field, p, bars, Some(event), y0_bar, p_bar)
     }
 
-    fn reverse_to<F: Pullback<T>>(
+    fn reverse_to<F: Map<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -176,7 +175,8 @@ impl<T: Scalar> Adjoint<T> {
         p_bar: &mut [T],
     ) -> Result<OdeCounts, OdeError> {
         self.tape.check(self.tr.st.y0.len(), event.is_some())?;
-        check_len("the field's state", field.dim(), self.dim)?;
+        check_len("the field's state", field.inputs(), self.dim)?;
+        need(field, Offers::VJP, "the reverse sweep")?;
         let (n, steps) = (self.tr.st.y0.len(), self.tape.len());
         check_reverse(&self.tape, (n, field.n_params()), p, bars, y0_bar, p_bar)?;
         event.map_or(Ok(()), |e| e.check(n, p.len()))?;
@@ -216,7 +216,7 @@ impl<T: Scalar> Adjoint<T> {
     }
 
     /// Runs the frozen steps of the last forward pass from another start or with other parameters: the program whose derivative `reverse` is.
-    pub fn replay<F: VectorField<T>>(
+    pub fn replay<F: Map<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -224,18 +224,12 @@ impl<T: Scalar> Adjoint<T> {
         times: &[T],
     ) -> Result<Replay<T>, OdeError> {
         self.tape.check(self.tr.st.y0.len(), false)?;
-        check_len("the field's state", field.dim(), self.dim)?;
+        check_len("the field's state", field.inputs(), self.dim)?;
         check_replay(&self.tape, (self.tr.st.y0.len(), field.n_params()), p, y0, times)?;
         catch(|| self.replay_steps(field, p, y0, times))
     }
 
-    fn replay_steps<F: VectorField<T>>(
-        &mut self,
-        field: &mut F,
-        p: &[T],
-        y0: &[T],
-        times: &[T],
-    ) -> Replay<T> {
+    fn replay_steps<F: Map<T>>(&mut self, field: &mut F, p: &[T], y0: &[T], times: &[T]) -> Replay<T> {
         let n = y0.len();
         let mut out = Replay::begin(&self.tape, y0, times);
         self.tr.st.keep.clear();
@@ -280,7 +274,7 @@ struct Pass<'a, 'b, T, F> {
     recomputed: u64,
 }
 
-impl<T: Scalar, F: Pullback<T>> Pass<'_, '_, T, F> {
+impl<T: Scalar, F: Map<T>> Pass<'_, '_, T, F> {
     /// Exchanges stages and end of step j with what is stored; the end is the start of the next step, or the final state.
     fn swap_stored(&mut self, tape: &mut Tape<T>, j: usize) {
         let st = &mut self.tr.st;
@@ -295,7 +289,7 @@ impl<T: Scalar, F: Pullback<T>> Pass<'_, '_, T, F> {
     }
 }
 
-impl<T: Scalar, F: Pullback<T>> Steps<T> for Pass<'_, '_, T, F> {
+impl<T: Scalar, F: Map<T>> Steps<T> for Pass<'_, '_, T, F> {
     fn state(&mut self) -> &mut Vec<T> {
         &mut self.tr.st.y0
     }

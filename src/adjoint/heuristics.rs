@@ -36,8 +36,8 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::check_len;
 use crate::linalg::Scalar;
-use crate::ode::internal::check_len;
 use crate::ode::{OdeError, Start, Step, StepSink};
 
 /// What is looked at in every step.

@@ -40,8 +40,8 @@
 //! ```
 //!
 //! The last brackets are there because W depends on y0 and p: dW = -dJ, hence R_i' dJ U_i. As second derivatives commute, they are derivatives of the
-//! pullback of R_i along U_i: exact by hyper-dual numbers, or by fourth-order differences that are right to about twelve digits
-//! ([`LinearizePullback`](crate::ode::LinearizePullback)). In place of U_i and R_i the untransformed increments K_i = sum_j (Gamma^-1)_ij U_j and
+//! pullback of R_i along U_i: exact where the field has them ([`Map::vjp_tangent`](crate::diff::Map::vjp_tangent)), else by fourth-order differences that
+//! are right to about twelve digits. In place of U_i and R_i the untransformed increments K_i = sum_j (Gamma^-1)_ij U_j and
 //! sum_i gamma_ij R_i are used, whose sum is the same without its cancellation.
 //!
 //! # Terminal events
@@ -76,20 +76,15 @@ mod heuristics;
 mod nystrom;
 mod reverse;
 mod rosenbrock;
+mod srk;
 mod stiff;
+mod stochastic;
 mod sweep;
 mod tape;
 
 pub use gradient::{Adjoint, Bars, Replay};
 pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
 pub use stiff::StiffAdjoint;
+pub use stochastic::SdeAdjoint;
 pub use sweep::EventBars;
 pub use tape::{Memory, Tape};
-
-/// What the adjoint of stochastic steps shares with that of ordinary ones.
-pub(crate) mod internal {
-    pub(crate) use super::reverse::norm_bars;
-    pub(crate) use super::sweep::{
-        Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
-    };
-}

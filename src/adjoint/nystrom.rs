@@ -11,7 +11,7 @@
 
 use super::reverse::{StepBars, Transposed};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Base, Part, add_scaled, combine_part};
+use crate::linalg::kernels::{Base, Part, add_scaled, combine_part};
 
 impl<T: Scalar> Transposed<T> {
     /// k_bar <- K_i without the direct part.

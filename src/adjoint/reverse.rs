@@ -1,8 +1,10 @@
 //! The transpose of one step.
 
+use crate::diff::{At, BarsMut, Kept, Map, Offers, VjpRoom};
+use crate::linalg::Norm;
 use crate::linalg::Scalar;
-use crate::ode::internal::{Erk, Rows, Scale, Stages, add_scaled, combine, combine_zero, scaled_norm};
-use crate::ode::{Norm, Pullback, VectorField};
+use crate::linalg::kernels::{Rows, Scale, add_scaled, combine, combine_zero, scaled_norm};
+use crate::ode::erk::{Erk, Stages};
 
 /// A tableau by columns, and the bars of one step.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub(crate) struct Transposed<T> {
     pub handed: Vec<T>,
     pub has_handed: bool,
     y0_direct: Vec<T>,
+    /// For pullbacks of the interpolant's own stages, of which nothing is kept.
+    room: VjpRoom<T>,
     pub pullbacks: u64,
     pub evals: u64,
 }
@@ -78,6 +82,7 @@ impl<T: Scalar> Transposed<T> {
             handed: vec![T::ZERO; n],
             has_handed: false,
             y0_direct: vec![T::ZERO; n],
+            room: VjpRoom::default(),
             pullbacks: 0,
             evals: 0,
             st: erk.stages(n, 0),
@@ -86,7 +91,7 @@ impl<T: Scalar> Transposed<T> {
     }
 
     /// All stages of a step from st.y0; unless `first`, the last stage of the step before is k_0.
-    pub fn run<F: VectorField<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], first: bool) {
+    pub fn run<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], first: bool) {
         let (erk, st) = (&self.erk, &mut self.st);
         let (n, s) = (st.y0.len(), erk.tab.stages);
         if first {
@@ -101,7 +106,7 @@ impl<T: Scalar> Transposed<T> {
 
     /// One step back: `st` holds y0, y1 and all stages of the step. Updates `lambda` and `handed`, adds to `p_bar`.
     #[allow(clippy::too_many_arguments)]
-    pub fn reverse<F: Pullback<T>>(
+    pub fn reverse<F: Map<T>>(
         &mut self,
         f: &mut F,
         (t, h): (T, T),
@@ -146,9 +151,19 @@ impl<T: Scalar> Transposed<T> {
         self.nystrom_start(h);
     }
 
-    /// At the very start k_0 = f(t0, y0) has no step before it.
-    pub fn finish<F: Pullback<T>>(&mut self, f: &mut F, t0: T, y0: &[T], p: &[T], p_bar: &mut [T]) {
-        f.pullback(t0, y0, p, &self.handed, &mut self.lambda, p_bar);
+    /// At the very start k_0 = f(t0, y0) has no step before it. The stages are no longer needed: k_0 and what it keeps go there.
+    pub fn finish<F: Map<T>>(&mut self, f: &mut F, t0: T, y0: &[T], p: &[T], p_bar: &mut [T]) {
+        let at = At::new(t0, y0, p);
+        let k0 = &mut self.st.k[..y0.len()];
+        let len = self.st.keep.len() / self.erk.tab.stages;
+        let keep = &mut self.st.keep[..len];
+        let of = if f.offers().has(Offers::ALONE) {
+            Kept::NONE
+        } else {
+            f.forward(at, k0, keep);
+            Kept { y: k0, keep }
+        };
+        f.vjp(at, of, &self.handed, BarsMut::new(&mut self.lambda, p_bar));
         self.pullbacks += 1;
         self.has_handed = false;
     }
@@ -168,20 +183,20 @@ impl<T: Scalar> Transposed<T> {
     }
 
     /// G_i += (df/dy)' K_i and p_bar += (df/dp)' K_i at the argument of stage i.
-    fn pull<F: Pullback<T>>(&mut self, f: &mut F, i: usize, t: T, h: T, p: &[T], p_bar: &mut [T]) {
+    fn pull<F: Map<T>>(&mut self, f: &mut F, i: usize, t: T, h: T, p: &[T], p_bar: &mut [T]) {
         let (n, s) = (self.lambda.len(), self.erk.tab.stages);
         if i + 1 == s && !self.direct[i] && self.k_bar.iter().all(|v| *v == T::ZERO) {
             return;
         }
         let at = if i + 1 == s { &self.st.y1 } else { &self.st.g };
         let ti = t + self.erk.c[i] * h;
-        let g_bar = &mut self.g_bars[i * n..][..n];
-        if self.st.keep.is_empty() || i >= s {
-            f.pullback(ti, at, p, &self.k_bar, g_bar, p_bar);
-        } else {
+        let (at, bars) = (At::new(ti, at, p), BarsMut::new(&mut self.g_bars[i * n..][..n], p_bar));
+        if i < s || self.st.keep.is_empty() {
             let len = self.st.keep.len() / s;
-            let keep = &self.st.keep[i * len..][..len];
-            f.pullback_kept(ti, at, p, &self.st.k[i * n..][..n], keep, &self.k_bar, g_bar, p_bar);
+            let keep = if len == 0 { &[][..] } else { &self.st.keep[i * len..][..len] };
+            f.vjp(at, Kept { y: &self.st.k[i * n..][..n], keep }, &self.k_bar, bars);
+        } else {
+            self.room.add(f, at, &self.k_bar, bars);
         }
         self.pullbacks += 1;
     }
@@ -261,7 +276,7 @@ impl<T: Scalar> Transposed<T> {
     }
 
     /// Bars from states saved inside the step, through the interpolant and its own stages.
-    fn reverse_saves<F: Pullback<T>>(
+    fn reverse_saves<F: Map<T>>(
         &mut self,
         f: &mut F,
         (t, h): (T, T),

@@ -1,9 +1,11 @@
 //! The transpose of one Rosenbrock step.
 
 use super::reverse::{StepBars, norm_bars};
+use crate::diff::{At, BarsMut, Dots, Kept, Map, Offers, VjpRoom, tangent_differences};
 use crate::linalg::Scalar;
-use crate::ode::internal::{RosStages, Rosenbrock, Scale, add_scaled, scaled_norm};
-use crate::ode::{Linearize, LinearizePullback, Norm, OdeCounts, Point};
+use crate::linalg::kernels::{Scale, add_scaled, scaled_norm};
+use crate::ode::stiff::{RosStages, Rosenbrock};
+use crate::ode::{Norm, OdeCounts};
 
 /// A method and the bars of one step.
 #[derive(Debug, Clone)]
@@ -19,8 +21,15 @@ pub(crate) struct RosTransposed<T: Scalar> {
     /// Gamma and its inverse, s x s by rows: U = Gamma K.
     gamma: Vec<T>,
     gamma_inverse: Vec<T>,
+    /// K_i and their bars; behind them the direction of time.
     k: Vec<T>,
     k_bars: Vec<T>,
+    times: Vec<T>,
+    /// Tangents along them.
+    y_dot: Vec<T>,
+    keep_dot: Vec<T>,
+    /// For a pullback where nothing was kept.
+    room: VjpRoom<T>,
     g_bar: Vec<T>,
     /// Bar of df/dt.
     tau: Vec<T>,
@@ -39,8 +48,12 @@ impl<T: Scalar> RosTransposed<T> {
         Self {
             gamma,
             gamma_inverse,
-            k: zeros(s * n),
-            k_bars: zeros(s * n),
+            k: zeros((s + 1) * n),
+            k_bars: zeros((s + 1) * n),
+            times: zeros(s + 1),
+            y_dot: vec![],
+            keep_dot: vec![],
+            room: VjpRoom::default(),
             st: ros.stages(dim, batch),
             u_bars: zeros(s * n),
             r_bars: zeros(s * n),
@@ -56,7 +69,7 @@ impl<T: Scalar> RosTransposed<T> {
     }
 
     /// The derivatives and factors of a step that starts at st.y0.
-    pub fn prepare<F: Linearize<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T]) {
+    pub fn prepare<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T]) {
         self.ros.linearize(f, t, h, p, &mut self.st, &mut self.counts);
         // It was regular in the forward pass; a replay may meet another matrix.
         if !self.ros.factor(h, &mut self.st) {
@@ -66,21 +79,21 @@ impl<T: Scalar> RosTransposed<T> {
     }
 
     /// All of a step again.
-    pub fn step<F: Linearize<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T]) {
+    pub fn step<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T]) {
         self.prepare(f, (t, h), p);
         self.ros.step(f, t, h, p, &mut self.st);
         self.counts.evals += self.ros.evals();
     }
 
     /// What `step` computes besides the U_i, from stored ones.
-    pub fn restore<F: Linearize<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], evaluations: bool) {
+    pub fn restore<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], evaluations: bool) {
         let (n, s) = (self.st.y0.len(), self.ros.s);
         self.prepare(f, (t, h), p);
         if evaluations {
             for i in [s - 2, s - 1] {
                 self.ros.argument(i, &mut self.st);
                 let ti = t + self.ros.alpha[i] * h;
-                f.eval(ti, &self.st.g, p, &mut self.st.f[i * n..][..n]);
+                f.value(At::new(ti, &self.st.g, p), &mut self.st.f[i * n..][..n]);
                 self.counts.evals += 1;
             }
         }
@@ -94,7 +107,7 @@ impl<T: Scalar> RosTransposed<T> {
     /// One step back: `st` holds y0, y1, U_i, the derivatives and the factors, and, where S has a bar, the last two f_i. Updates `lambda`, adds to
     /// `p_bar`.
     #[allow(clippy::too_many_arguments)]
-    pub fn reverse<F: LinearizePullback<T>>(
+    pub fn reverse<F: Map<T>>(
         &mut self,
         f: &mut F,
         (t, h): (T, T),
@@ -124,10 +137,34 @@ impl<T: Scalar> RosTransposed<T> {
             self.reverse_stage(f, i, (t, h), p, p_bar);
         }
         self.untransform();
-        let at = Point { t, h, y: &self.st.y0, p, dy: &self.st.f[..n] };
-        let (v, w) = (&self.k, &self.k_bars);
-        f.linearize_pullback(&at, v, w, &self.tau, &mut self.y0_bar, p_bar, &mut self.work, &mut self.counts);
+        self.second_order(f, (t, h), p, p_bar);
         self.lambda.copy_from_slice(&self.y0_bar);
+    }
+
+    /// ADDS the derivatives of `sum_i k_bar_i' (df/dy) k_i + tau' df/dt` with respect to y0 and p: the tangent of the pullback along the k_i, and along time.
+    fn second_order<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], p_bar: &mut [T]) {
+        let (n, s) = (self.lambda.len(), self.ros.s);
+        let (at, bars) = (At::new(t, &self.st.y0, p), BarsMut::new(&mut self.y0_bar, p_bar));
+        if !f.offers().has(Offers::TANGENT) {
+            let (v, w) = (&self.k[..s * n], &self.k_bars[..s * n]);
+            let room = (&mut self.work[..], &mut self.room);
+            self.counts.pullbacks += tangent_differences(f, at, h, (v, w), &self.tau, bars, room).vjps;
+            return;
+        }
+        // One more direction: of time, with the weight tau.
+        self.k_bars[s * n..].copy_from_slice(&self.tau);
+        self.times[s] = T::ONE;
+        let dots = Dots { count: s + 1, t: &self.times, x: &self.k, p: &[] };
+        let of = self.room.evaluate(f, at);
+        let dot = if of.y.is_empty() {
+            Kept::NONE
+        } else {
+            self.y_dot.resize((s + 1) * of.y.len(), T::ZERO);
+            self.keep_dot.resize((s + 1) * of.keep.len(), T::ZERO);
+            f.jvp(at, of, dots, &mut self.y_dot, &mut self.keep_dot);
+            Kept { y: &self.y_dot, keep: &self.keep_dot }
+        };
+        f.vjp_tangent(at, of, dots, dot, &self.k_bars, &[], bars);
     }
 
     /// sum_i R_i U_i' = sum_j (sum_i gamma_ij R_i) K_j' with U_i = sum_j gamma_ij K_j: in the K_j, increments of size h f, nothing large cancels.
@@ -144,14 +181,7 @@ impl<T: Scalar> RosTransposed<T> {
         }
     }
 
-    fn reverse_stage<F: LinearizePullback<T>>(
-        &mut self,
-        f: &mut F,
-        i: usize,
-        (t, h): (T, T),
-        p: &[T],
-        p_bar: &mut [T],
-    ) {
+    fn reverse_stage<F: Map<T>>(&mut self, f: &mut F, i: usize, (t, h): (T, T), p: &[T], p_bar: &mut [T]) {
         let (n, s) = (self.lambda.len(), self.ros.s);
         let (u, r) = (&mut self.u_bars[i * n..][..n], &mut self.r_bars[i * n..][..n]);
         self.ros.solve_transposed(&self.st, u, r);
@@ -171,7 +201,8 @@ impl<T: Scalar> RosTransposed<T> {
         self.ros.argument(i, &mut self.st);
         self.g_bar.fill(T::ZERO);
         let ti = t + self.ros.alpha[i] * h;
-        f.pullback(ti, &self.st.g, p, &self.f_bars[i * n..][..n], &mut self.g_bar, p_bar);
+        let (at, bars) = (At::new(ti, &self.st.g, p), BarsMut::new(&mut self.g_bar, p_bar));
+        self.room.add(f, at, &self.f_bars[i * n..][..n], bars);
         self.counts.pullbacks += 1;
         add_scaled(&mut self.y0_bar, T::ONE, &self.g_bar);
         for j in 0..i {

@@ -8,11 +8,13 @@ use super::sweep::{
     sweep,
 };
 use super::tape::{Memory, Tape};
+use crate::diff::{Linearizer, Map, Offers, need};
+use crate::error::{catch, check_len};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Rosenbrock, Scale, catch, check_len};
+use crate::linalg::kernels::Scale;
+use crate::ode::stiff::Rosenbrock;
 use crate::ode::{
-    Linearize, LinearizePullback, Norm, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau, StepSink,
-    StiffIntegrator, VectorField,
+    Norm, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau, StepSink, StiffIntegrator,
 };
 
 /// A differentiable solve of a stiff problem, as [`Adjoint`](super::Adjoint) for the methods of
@@ -20,18 +22,16 @@ use crate::ode::{
 ///
 /// ```
 /// use costate::adjoint::{Bars, Memory, StiffAdjoint};
-/// use costate::ode::{FnPullback, FromPullback, Options, RODAS5P};
+/// use costate::diff::{FnMap, Map};
+/// use costate::ode::{Options, RODAS5P};
 /// // y' = -p y, L = y(1): dL/dy0 = exp(-p), dL/dp = -exp(-p).
-/// let field = FnPullback::new(
-///     1,
-///     1,
-///     |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0],
+/// let field = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]).with_vjp(
 ///     |_t, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
 ///         yb[0] -= p[0] * w[0];
 ///         pb[0] -= y[0] * w[0];
 ///     },
 /// );
-/// let mut field = FromPullback::new(field).autonomous();
+/// let mut field = field.autonomous();
 /// let mut solver = StiffAdjoint::new(&RODAS5P, 1, 1, &Options::tolerances(1e-10, 1e-10), Memory::States)?;
 /// solver.forward(&mut field, (0.0, 1.0), &[1.0], &[2.0], &mut ())?;
 /// let (mut y0_bar, mut p_bar) = ([0.0], [0.0]);
@@ -77,7 +77,7 @@ impl<T: Scalar> StiffAdjoint<T> {
     }
 
     /// Integrates, showing every step to `sinks` and recording it.
-    pub fn forward<F: Linearize<T>, S: StepSink<T>>(
+    pub fn forward<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         span: (T, T),
@@ -94,7 +94,7 @@ impl<T: Scalar> StiffAdjoint<T> {
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then
     /// belong to where it ended. Can be called again only after another forward pass, except under [`Memory::Stages`] and [`Memory::States`].
     /// After an error `y0_bar` is as it was and `p_bar` may hold a part of the sum; a pullback that panics uses up the pass.
-    pub fn reverse<F: LinearizePullback<T>>(
+    pub fn reverse<F: Map<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -106,7 +106,7 @@ impl<T: Scalar> StiffAdjoint<T> {
     }
 
     /// As [`Adjoint::reverse_event`](super::Adjoint::reverse_event).
-    pub fn reverse_event<F: LinearizePullback<T>>(
+    pub fn reverse_event<F: Map<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -118,7 +118,7 @@ impl<T: Scalar> StiffAdjoint<T> {
         self.reverse_to(field, p, bars, Some(event), y0_bar, p_bar)
     }
 
-    fn reverse_to<F: LinearizePullback<T>>(
+    fn reverse_to<F: Map<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -129,7 +129,9 @@ impl<T: Scalar> StiffAdjoint<T> {
     ) -> Result<OdeCounts, OdeError> {
         let n = self.tr.st.y0.len();
         self.tape.check(n, event.is_some())?;
-        check_len("the field's state", field.dim(), self.dim)?;
+        check_len("the field's state", field.inputs(), self.dim)?;
+        Linearizer::check(field, self.tr.ros.tab.name)?;
+        need(field, Offers::VJP, "the reverse sweep")?;
         check_reverse(&self.tape, (n, field.n_params()), p, bars, y0_bar, p_bar)?;
         event.map_or(Ok(()), |e| e.check(n, p.len()))?;
         end_bar(bars, &mut self.tr.lambda);
@@ -147,7 +149,7 @@ impl<T: Scalar> StiffAdjoint<T> {
     }
 
     /// Runs the frozen steps of the last forward pass from another start or with other parameters: the program whose derivative `reverse` is.
-    pub fn replay<F: Linearize<T>>(
+    pub fn replay<F: Map<T>>(
         &mut self,
         field: &mut F,
         p: &[T],
@@ -155,12 +157,12 @@ impl<T: Scalar> StiffAdjoint<T> {
         times: &[T],
     ) -> Result<Replay<T>, OdeError> {
         self.tape.check(self.tr.st.y0.len(), false)?;
-        check_len("the field's state", field.dim(), self.dim)?;
+        check_len("the field's state", field.inputs(), self.dim)?;
         check_replay(&self.tape, (self.tr.st.y0.len(), field.n_params()), p, y0, times)?;
         catch(|| self.replay_steps(field, p, y0, times))
     }
 
-    fn replay_steps<F: Linearize<T>>(&mut self, field: &mut F, p: &[T], y0: &[T], times: &[T]) -> Replay<T> {
+    fn replay_steps<F: Map<T>>(&mut self, field: &mut F, p: &[T], y0: &[T], times: &[T]) -> Replay<T> {
         let n = y0.len();
         let mut out = Replay::begin(&self.tape, y0, times);
         self.tr.st.y0.copy_from_slice(y0);
@@ -200,7 +202,7 @@ struct Pass<'a, 'b, T: Scalar, F> {
     p_bar: &'a mut [T],
 }
 
-impl<T: Scalar, F: LinearizePullback<T>> Steps<T> for Pass<'_, '_, T, F> {
+impl<T: Scalar, F: Map<T>> Steps<T> for Pass<'_, '_, T, F> {
     fn state(&mut self) -> &mut Vec<T> {
         &mut self.tr.st.y0
     }

@@ -2,9 +2,10 @@
 
 use super::gradient::Bars;
 use super::tape::{Tape, split};
+use crate::error::check_len;
 use crate::linalg::Scalar;
 use crate::ode::OdeError;
-use crate::ode::internal::{check_len, check_save_points};
+use crate::ode::sinks::check_save_points;
 
 /// Steps that can be computed again from their start and transposed.
 pub(crate) trait Steps<T: Scalar> {

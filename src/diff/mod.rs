@@ -1,4 +1,41 @@
-//! Derivatives of maps: where a Jacobian has entries, and which of its columns are found together.
+//! Parametrized differentiable maps: what fields, diffusions, layers, events and their combinations are.
+//!
+//! A [`Map`] takes x (inputs x batch) to y (outputs x batch), column-major, at a time t with parameters p. It says what derivatives it [`Offers`]:
+//! vector-Jacobian and Jacobian-vector products, the tangent of the former, a Jacobian, dy/dt. Whoever needs one asks before it begins ([`need`]).
+//!
+//! | from | by |
+//! |---|---|
+//! | a closure | [`FnMap`], then [`Map::with_vjp`], [`Map::with_jvp`], [`Map::with_jacobian`], [`Map::with_time_derivative`], [`Map::autonomous`] |
+//! | a closure, derivatives by differences | [`Differences::of`] |
+//! | other maps | [`Map::plus`], [`Map::plus_shared`], [`Map::times`], [`Map::then`], [`Map::stack`], [`Map::scaled`], [`Map::on`], [`Scale`] |
+//! | networks | [`crate::nn`] |
+//!
+//! `-D y + NN(y)` is `Scale::fixed(-d).plus(network)`. [`Spec`] names the parameters, and [`check_map`] compares what a map offers with differences.
 
+mod chain;
+mod check;
+mod closure;
 pub mod colour;
+mod combine;
 pub mod detect;
+mod differences;
+mod forward;
+mod linearize;
+mod map;
+mod operand;
+mod scale;
+mod select;
+mod spec;
+
+pub use chain::Chain;
+pub use check::{CheckOptions, MapReport, Wrong, check_map};
+pub use closure::{Autonomous, FnMap, WithJacobian, WithJvp, WithTimeDerivative, WithVjp};
+pub use combine::{Product, Stack, Sum};
+pub use differences::Differences;
+pub(crate) use differences::tangent_differences;
+pub use linearize::{Linearizer, Work};
+pub(crate) use map::VjpRoom;
+pub use map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure, need};
+pub use scale::{Scale, Scaled};
+pub use select::On;
+pub use spec::{Entry, Init, Spec};

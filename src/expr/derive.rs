@@ -262,11 +262,8 @@ fn sum(graph: &mut Graph, terms: &mut Vec<Bar>) -> Option<Bar> {
     while terms.len() > 1 {
         let chains = terms.len().div_ceil(CHAIN);
         for k in 0..chains {
-            let mut sum = terms[k * CHAIN];
-            for j in k * CHAIN + 1..terms.len().min((k + 1) * CHAIN) {
-                sum = sum.plus(terms[j], graph);
-            }
-            terms[k] = sum;
+            let chain = &terms[k * CHAIN..terms.len().min((k + 1) * CHAIN)];
+            terms[k] = chain[1..].iter().fold(chain[0], |sum, &term| sum.plus(term, graph));
         }
         terms.truncate(chains);
     }
@@ -335,6 +332,15 @@ impl Reverse {
         }
         out.sort_unstable_by_key(|o| o.0);
         out
+    }
+
+    /// Places in `wrt` of what the root depends on, ascending, and the number of nodes between.
+    pub fn below(&mut self, graph: &Graph, root: Id) -> (Vec<u32>, usize) {
+        self.find(graph, &[(root, root)]);
+        let mut places: Vec<u32> =
+            self.found.iter().map(|&id| self.place[id as usize]).filter(|&p| p != NONE).collect();
+        places.sort_unstable();
+        (places, self.found.len())
     }
 
     /// The active nodes below the roots, users before operands.

@@ -10,6 +10,9 @@ const F: usize = 1 << VALUE;
 const G: usize = 1 << FIRST;
 const H: usize = 1 << SECOND;
 
+/// Rows and columns of entries.
+pub(crate) type Coordinates = [Vec<usize>; 2];
+
 /// The structure with all storage that evaluations need.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Evaluator {
@@ -42,11 +45,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// The structure would be too large.
-    pub fn new(
-        parts: &Parts<'_>,
-        objects: u64,
-        hessian: u64,
-    ) -> Result<(Self, Option<[Vec<usize>; 2]>), String> {
+    pub fn new(parts: &Parts<'_>, objects: u64, hessian: u64) -> Result<(Self, Option<Coordinates>), String> {
         let mut structure = Structure::new(parts, objects)?;
         let places = hessian::build(&mut structure, parts.quadratic, hessian);
         let (pattern, quadratic_places) = match places {

@@ -3,8 +3,6 @@
 /// A function of several arguments with several outputs. An output may be the derivative of another one: that is how such functions
 /// are differentiated. Evaluation has no state: the same arguments give the same bits.
 pub trait External: std::fmt::Debug + Send + Sync {
-    /// What messages call it.
-    fn name(&self) -> &str;
     /// Number of arguments.
     fn arity(&self) -> usize;
     /// Number of outputs.

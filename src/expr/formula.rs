@@ -5,6 +5,7 @@ use super::graph::{Graph, Id, Node};
 use super::lanes::{LaneProgram, Room, WIDE};
 use super::parts::Ragged;
 use super::shapes::{self, Inputs};
+use crate::diff::colour::Columns;
 
 /// Lengths of x, y and p.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,14 +85,37 @@ impl Layout {
     }
 }
 
-/// The Jacobian: by rows, entries in the order of the columns, then dy/dt.
-#[derive(Debug, Clone)]
+/// The Jacobian by rows, entries in the order of the columns, and dy/dt.
+#[derive(Debug, Clone, Default)]
 struct Jacobian {
     columns: Ragged<u32>,
-    program: LaneProgram,
+    entries: Entries,
 }
 
-/// A recorded formula (see [`record`](super::record)). Each derivative is compiled when it is first asked for; calls after that do not
+/// How the entries are computed.
+#[derive(Debug, Clone)]
+enum Entries {
+    /// All of them, then dy/dt, by a program of their own.
+    Program(Box<LaneProgram>),
+    /// By Jacobian-vector products, columns that share no row along one direction.
+    Products(Box<Products>),
+}
+
+#[derive(Debug, Clone)]
+struct Products {
+    groups: Vec<Vec<usize>>,
+    /// (row, place of the entry) of each column.
+    rows: Ragged<(u32, u32)>,
+    directions: Vec<f64>,
+    y_dot: Vec<f64>,
+}
+
+/// A program for all entries is made where a row depends on few of the graph's nodes, or all rows on few altogether: its size is their
+/// sum. Rows that share most of their nodes, as outputs of a large network do, are better off with products.
+const NODES: usize = 20_000;
+const TIMES: usize = 4;
+
+/// A recorded formula (see [`record`](fn@super::record)). Each derivative is compiled when it is first asked for; calls after that do not
 /// allocate. The same point gives the same bits. Where a value is not finite it is returned as it is.
 ///
 /// The graph of a derivative has a few times the nodes of the formula's: a vector-Jacobian product about three times, whatever the
@@ -125,6 +149,12 @@ fn present(roots: &[Option<Id>]) -> Vec<(u32, Id)> {
     roots.iter().enumerate().filter_map(|(k, id)| id.map(|id| (k as u32, id))).collect()
 }
 
+impl Default for Entries {
+    fn default() -> Self {
+        Self::Program(Box::default())
+    }
+}
+
 impl Recorded {
     /// From a graph whose variables are x, then t, whose parameters are p, and its nodes for y.
     pub(crate) fn new(graph: Graph, sizes: Sizes, outputs: Vec<Id>) -> Self {
@@ -147,6 +177,14 @@ impl Recorded {
     /// Lengths of x, y and p.
     pub fn sizes(&self) -> Sizes {
         self.sizes
+    }
+
+    /// Whether something is done with t, as far as was recorded.
+    pub(super) fn uses_time(&self) -> bool {
+        let is_time = |id: Id| self.graph.nodes[id as usize] == Node::Var(self.layout.t() as u32);
+        let mut uses = self.outputs.iter().any(|&y| is_time(y));
+        self.graph.nodes.iter().for_each(|&node| self.graph.for_operands(node, |id| uses |= is_time(id)));
+        uses
     }
 
     /// y <- A(t, x, p).
@@ -245,43 +283,81 @@ impl Recorded {
 
     /// Columns of each row of dy/dx that are not structurally zero, ascending.
     pub fn jacobian_pattern(&mut self) -> &Ragged<u32> {
-        &self.jacobian_program().0.columns
+        if self.jacobian.is_none() {
+            self.jacobian = Some(self.new_jacobian());
+        }
+        &self.jacobian.get_or_insert_default().columns
     }
 
     /// values <- dy/dx in the order of the pattern, dt <- dy/dt.
     pub fn jacobian(&mut self, at: Point<'_>, values: &mut [f64], dt: &mut [f64]) {
-        let layout = self.layout;
-        let (jacobian, room) = self.jacobian_program();
-        load(layout, room, at);
-        jacobian.program.run_early(room);
-        let entries = jacobian.columns.items.len();
+        let (layout, entries) = (self.layout, self.jacobian_pattern().items.len());
         assert_eq!((values.len(), dt.len()), (entries, layout.m), "lengths of the Jacobian and dy/dt");
-        let [first, second] = &jacobian.program.results;
-        first.write::<1>(&room.places, 0, values);
-        second.write::<1>(&room.places, 0, dt);
+        if let Some(Jacobian { entries: Entries::Program(program), .. }) = &self.jacobian {
+            load(layout, &mut self.room, at);
+            program.run_early(&mut self.room);
+            let [first, second] = &program.results;
+            first.write::<1>(&self.room.places, 0, values);
+            second.write::<1>(&self.room.places, 0, dt);
+            return;
+        }
+        // Taken out while products are computed.
+        let mut jacobian = self.jacobian.take().unwrap_or_default();
+        if let Entries::Products(products) = &mut jacobian.entries {
+            self.columns(at, products, values);
+            self.jvp(at, &Directions { count: 1, t: &[1.0], ..Directions::default() }, dt);
+        }
+        self.jacobian = Some(jacobian);
     }
 
-    fn jacobian_program(&mut self) -> (&Jacobian, &mut Room) {
-        let (graph, outputs, layout, room) = (&mut self.graph, &self.outputs, self.layout, &mut self.room);
-        let jacobian = self.jacobian.get_or_insert_with(|| {
-            let mut columns = Ragged::default();
-            let wrt: Vec<Id> = (0..layout.n).map(|k| graph.add(Node::Var(k as u32))).collect();
-            let one = graph.constant(1.0);
-            let mut sweeps = Reverse::new(graph, &wrt);
-            let mut roots = Vec::new();
-            for &y in outputs {
-                for (column, id) in sweeps.sweep(graph, &[(y, one)]) {
-                    roots.push(Some(id));
-                    columns.items.push(column);
-                }
-                columns.start.push(columns.items.len());
+    /// All columns, several groups at once.
+    fn columns(&mut self, at: Point<'_>, products: &mut Products, values: &mut [f64]) {
+        let Layout { n, m, .. } = self.layout;
+        let Products { groups, rows, directions, y_dot } = products;
+        for groups in groups.chunks(WIDE) {
+            let count = groups.len();
+            directions.fill(0.0);
+            for (i, group) in groups.iter().enumerate() {
+                group.iter().for_each(|&column| directions[i * n + column] = 1.0);
             }
-            let t = graph.add(Node::Var(layout.t() as u32));
-            roots.extend(along(graph, outputs, &[(t, one)]));
-            let program = compile(graph, layout, &present(&roots), columns.items.len(), room);
-            Jacobian { columns, program }
-        });
-        (jacobian, room)
+            let d = Directions { count, x: &directions[..count * n], ..Directions::default() };
+            self.jvp(at, &d, &mut y_dot[..count * m]);
+            for (i, &column) in groups.iter().enumerate().flat_map(|(i, g)| g.iter().map(move |c| (i, c))) {
+                for &(row, place) in rows.get(column) {
+                    values[place as usize] = y_dot[i * m + row as usize];
+                }
+            }
+        }
+    }
+
+    fn new_jacobian(&mut self) -> Jacobian {
+        let (graph, outputs, layout) = (&mut self.graph, &self.outputs, self.layout);
+        let wrt: Vec<Id> = (0..layout.n).map(|k| graph.add(Node::Var(k as u32))).collect();
+        let mut sweeps = Reverse::new(graph, &wrt);
+        let (mut columns, mut nodes) = (Ragged::default(), 0);
+        for &y in outputs {
+            let (row, below) = sweeps.below(graph, y);
+            columns.items.extend(row);
+            columns.start.push(columns.items.len());
+            nodes += below;
+        }
+        if nodes > NODES.max(TIMES * graph.nodes.len()) {
+            let entries = products(&columns, layout);
+            return Jacobian { columns, entries };
+        }
+        let mut columns = Ragged::default();
+        let (one, mut roots) = (graph.constant(1.0), Vec::new());
+        for &y in outputs {
+            for (column, id) in sweeps.sweep(graph, &[(y, one)]) {
+                roots.push(Some(id));
+                columns.items.push(column);
+            }
+            columns.start.push(columns.items.len());
+        }
+        let t = graph.add(Node::Var(layout.t() as u32));
+        roots.extend(along(graph, outputs, &[(t, one)]));
+        let program = compile(graph, layout, &present(&roots), columns.items.len(), &mut self.room);
+        Jacobian { columns, entries: Entries::Program(Box::new(program)) }
     }
 
     /// Nodes of the vector-Jacobian product.
@@ -313,6 +389,26 @@ impl Recorded {
         add(3, l.m, &|k| var(l.w() + k), l.w_dot());
         dots
     }
+}
+
+/// Entries by products: the pattern by columns.
+fn products(columns: &Ragged<u32>, l: Layout) -> Entries {
+    let mut lists: Vec<Vec<(u32, u32)>> = vec![Vec::new(); l.n];
+    for row in 0..columns.len() {
+        for (k, &column) in columns.get(row).iter().enumerate() {
+            lists[column as usize].push((row as u32, (columns.start[row] + k) as u32));
+        }
+    }
+    let mut rows = Ragged::default();
+    for list in lists {
+        rows.items.extend(list);
+        rows.start.push(rows.items.len());
+    }
+    let entries = (0..columns.len()).flat_map(|row| columns.get(row).iter().map(move |&c| (row, c as usize)));
+    let groups = Columns::new(l.n, entries).groups;
+    let count = WIDE.min(groups.len());
+    let (directions, y_dot) = (vec![0.0; count * l.n], vec![0.0; count * l.m]);
+    Entries::Products(Box::new(Products { groups, rows, directions, y_dot }))
 }
 
 /// The first `split` results and the others are apart.

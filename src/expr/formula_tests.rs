@@ -60,8 +60,27 @@ fn irregular() -> Case {
     Case { name: "irregular", f: f.unwrap(), t: 0.3, x: vec![0.4, -0.3, 0.7], p: vec![0.6, -0.2, 0.9] }
 }
 
+/// Two networks beside each other, all of whose outputs depend on all of their inputs: the Jacobian is computed by products.
+fn wide_networks() -> Case {
+    let layer = |x: &[Var], p: &[Var], outputs: usize| -> Vec<Var> {
+        let n = x.len();
+        let neuron = |j: usize| (0..n).fold(p[j], |sum, k| sum + p[outputs + n * j + k] * x[k]).tanh();
+        (0..outputs).map(neuron).collect()
+    };
+    let f = record_map(Sizes { inputs: 30, outputs: 80, params: 4560 }, |t, y, p, dy| {
+        for k in 0..2 {
+            let p = &p[2280 * k..];
+            let hidden = layer(&y[15 * k..15 * k + 15], p, 40);
+            dy[40 * k..40 * k + 40].copy_from_slice(&layer(&hidden, &p[640..], 40));
+        }
+        dy[3] += t * t;
+    });
+    let p = numbers(4560, 0.2).iter().map(|p| 0.3 * p).collect();
+    Case { name: "wide networks", f: f.unwrap(), t: 0.3, x: numbers(30, 0.1), p }
+}
+
 fn cases() -> Vec<Case> {
-    vec![network(), diffusion(1), diffusion(2), diffusion(23), diffusion(300), irregular()]
+    vec![network(), diffusion(1), diffusion(2), diffusion(23), diffusion(300), irregular(), wide_networks()]
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -175,6 +194,12 @@ fn jacobians() {
         f.jvp(c.at(), &Directions { count: 1, t: &[1.0], ..Directions::default() }, &mut by_t);
         (0..s.outputs).for_each(|k| near(dt[k], by_t[k], 1e-14, &format!("{} dt {k}", c.name)));
     }
+    let mut f = wide_networks().f;
+    f.jacobian_pattern();
+    let Some(Jacobian { entries: Entries::Products(products), .. }) = &f.jacobian else {
+        panic!("by a program")
+    };
+    assert_eq!(products.groups.len(), 15);
     let mut f = diffusion(23).f;
     let band: Vec<u32> = (0..23u32).flat_map(|i| i.saturating_sub(1)..(i + 2).min(23)).collect();
     assert_eq!(f.jacobian_pattern().items, band);
@@ -223,7 +248,7 @@ fn same_bits() {
         let (p, wd) = (numbers(11 * s.params, 1.4), numbers(11 * s.outputs, 2.2));
         let w = numbers(s.outputs, 0.8);
         let mut f = c.f.clone();
-        let mut run = |f: &mut Recorded, first: usize, count: usize, bars: &mut (Vec<f64>, Vec<f64>)| {
+        let run = |f: &mut Recorded, first: usize, count: usize, bars: &mut (Vec<f64>, Vec<f64>)| {
             let part = |v: &[f64], len: usize| v[first * len..(first + count) * len].to_vec();
             let (t, x, p) = (part(&t, 1), part(&x, s.inputs), part(&p, s.params));
             let wd = part(&wd, s.outputs);
@@ -263,7 +288,10 @@ fn equal_cells_are_lanes() {
         f.value(at, &mut y);
         f.vjp(at, &numbers(n, 0.7), &mut y, &mut p_bar);
         f.jacobian_pattern();
-        let programs = [f.value.as_ref(), f.vjp.as_ref(), f.jacobian.as_ref().map(|j| &j.program)];
+        let Some(Jacobian { entries: Entries::Program(jacobian), .. }) = &f.jacobian else {
+            panic!("by products")
+        };
+        let programs = [f.value.as_ref(), f.vjp.as_ref(), Some(&**jacobian)];
         let programs: Vec<&LaneProgram> = programs.into_iter().flatten().collect();
         let instructions: usize = programs.iter().map(|p| p.early.len()).sum();
         (instructions, f.graph.nodes.len())

@@ -1,9 +1,9 @@
 //! Expressions: graphs without duplicates, compiled to programs.
 //!
-//! Two ways in. A model file gives [`parts::Parts`]: functions of element and group types with their derivatives, and where they are
-//! used; [`evaluate::Evaluator`] sorts equal types into batches, finds sparsity patterns and computes values, gradients, Jacobians and
+//! Two ways in. A model file gives `Parts`: functions of element and group types with their derivatives, and where they are
+//! used; `Evaluator` sorts equal types into batches, finds sparsity patterns and computes values, gradients, Jacobians and
 //! Hessians, block by block. A formula written once in Rust is recorded ([`record`](fn@record)); [`Recorded`] has its values, products with its first and
-//! second derivatives, and its sparse Jacobian. Derivatives are nodes of the same graph.
+//! second derivatives, and its sparse Jacobian, and [`Recorded::into_map`] makes a field or layer of it. Derivatives are nodes of the same graph.
 //!
 //! ```
 //! use costate::expr::{Point, record};
@@ -31,13 +31,15 @@ pub(crate) mod graph;
 mod hessian;
 mod kernels;
 mod lanes;
+mod map;
 pub(crate) mod parts;
 mod program;
 mod record;
 mod shapes;
 pub(crate) mod structure;
 
-pub use external::External;
+pub(crate) use external::External;
 pub use formula::{Directions, Point, Recorded, Sizes};
+pub use map::RecordedMap;
 pub use parts::Ragged;
 pub use record::{RecordError, Var, record, record_map};

@@ -53,6 +53,9 @@ enum Shape {
 /// Late, height, what it is.
 type Key = (bool, u32, Shape);
 
+/// Lanes of the instructions of one class.
+type Pieces = Vec<Range<usize>>;
+
 struct Members {
     key: Key,
     nodes: Vec<Id>,
@@ -288,16 +291,16 @@ impl Compiler<'_> {
 
     /// The order of a class and its pieces: the cheapest of the orders by result and by some of the operands, in one piece with lists or
     /// in pieces without.
-    fn arrange(&self, nodes: &[Id]) -> (Table, Vec<Range<usize>>) {
+    fn arrange(&self, nodes: &[Id]) -> (Table, Pieces) {
         let table = Table::new(self, nodes);
         if nodes.len() == 1 {
-            return (table, vec![0..1]);
+            return (table, whole(1));
         }
         let w = table.width;
         let mut leading: Vec<Option<usize>> = vec![None];
         leading.extend((0..w.min(3)).map(Some));
         leading.extend((w.saturating_sub(2).max(3)..w).map(Some));
-        let mut best: Option<(f64, Table, Vec<Range<usize>>)> = None;
+        let mut best: Option<(f64, Table, Pieces)> = None;
         for column in leading {
             let table = table.sorted(column);
             let (cost, pieces) = table.pieces();
@@ -401,6 +404,11 @@ impl Compiler<'_> {
     }
 }
 
+/// All lanes in one piece.
+fn whole(lanes: usize) -> Pieces {
+    std::iter::once(0..lanes).collect()
+}
+
 /// The nodes of a class with their operands.
 #[derive(Clone)]
 struct Table {
@@ -449,7 +457,7 @@ impl Table {
     }
 
     /// Cost in nanoseconds, roughly, and pieces.
-    fn pieces(&self) -> (f64, Vec<Range<usize>>) {
+    fn pieces(&self) -> (f64, Pieces) {
         let lanes = self.nodes.len();
         let each = INSTRUCTION + OPERAND * self.width as f64;
         let even = |k: usize| {
@@ -462,12 +470,12 @@ impl Table {
             _ => self.roots.windows(2).filter(|w| w[0].wrapping_add(1) != w[1]).count(),
         };
         let apart = SCATTERED * scattered as f64;
-        let whole = each + LISTED * (lanes * lists) as f64;
+        let in_one = each + LISTED * (lanes * lists) as f64;
         if lists == 0 {
-            return (whole + apart, vec![0..lanes]);
+            return (in_one + apart, whole(lanes));
         }
         let (mut pieces, mut start) = (Vec::new(), 0);
-        while start < lanes && (pieces.len() as f64) * each < whole {
+        while start < lanes && (pieces.len() as f64) * each < in_one {
             let mut end = start + 1;
             let goes_on = |end: usize, k: usize| {
                 let step = self.step(end - 1, k);
@@ -480,7 +488,7 @@ impl Table {
             start = end;
         }
         let cut = pieces.len() as f64 * each;
-        if start == lanes && cut < whole { (cut + apart, pieces) } else { (whole + apart, vec![0..lanes]) }
+        if start == lanes && cut < in_one { (cut + apart, pieces) } else { (in_one + apart, whole(lanes)) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Programs over lanes against the graph, node by node.
 
 use super::*;
-use crate::expr::derive::tests::interpret;
+use crate::expr::derive::tests::{Product, interpret};
+use crate::expr::external::External;
 use crate::expr::lanes::{Room, WIDE};
 
 /// Two layers of unequal rows, a shared constant, a select: same bits as node by node, and few instructions.
@@ -77,4 +78,33 @@ fn results_may_be_inputs_constants_and_equal() {
     program.results[0].write::<1>(&room.places, 0, &mut first);
     program.results[1].add::<1>(&room.places, 1, &mut second);
     assert_eq!((first, second), ([3.0, 7.0, 2.5], [1.0, 22.0, 22.0]));
+}
+
+/// External functions of early, late and constant arguments.
+#[test]
+fn external_functions() {
+    let mut g = Graph::default();
+    let x: Vec<Id> = (0..4).map(|k| g.add(Node::Var(k))).collect();
+    let c = g.constant(2.5);
+    let f: Arc<dyn External> = Arc::new(Product);
+    let early = g.external(&f, &[x[0], c], 0);
+    let roots: Vec<(u32, Id)> = [[x[2], early], [x[3], x[2]], [early, x[3]], [c, x[2]]]
+        .iter()
+        .enumerate()
+        .map(|(k, args)| (k as u32, g.external(&f, args, k % 3)))
+        .collect();
+    let program = compile(&g, &Inputs { groups: vec![2, 4], params: 0, late: 2 }, &roots, 4);
+    assert_eq!(program.functions.len(), 1);
+    let mut room = Room::default();
+    room.reserve(&program);
+    room.places[..2].copy_from_slice(&[0.3, 0.7]);
+    program.run_early(&mut room);
+    (0..2 * WIDE).for_each(|k| room.late[k] = 0.1 + k as f64);
+    program.run_late::<WIDE>(&mut room);
+    for i in 0..WIDE {
+        let mut out = [f64::NAN; 4];
+        program.results[0].write::<WIDE>(&room.late, i, &mut out);
+        let want = interpret(&g, &[0.3, 0.7, 0.1 + i as f64, 0.1 + (WIDE + i) as f64], &[]);
+        roots.iter().for_each(|&(k, root)| assert_eq!(out[k as usize], want[root as usize]));
+    }
 }

@@ -2,14 +2,17 @@
 
 mod band;
 mod dense;
+pub(crate) mod kernels;
 mod matrix;
 pub mod order;
 mod scalar;
+pub(crate) mod small_lu;
 mod sparse;
 mod vector;
 
 pub use band::{BandMut, BandRef};
 pub use dense::gram;
+pub use kernels::Norm;
 pub use matrix::{MatrixMut, MatrixRef};
 pub use scalar::{Dense, Scalar};
 pub(crate) use sparse::bandwidth;

@@ -57,4 +57,14 @@ impl Activation {
             }
         }
     }
+    /// d(slope)/dy from y.
+    #[inline(always)]
+    pub(crate) fn slope_derivative<T: Scalar>(self, y: T) -> T {
+        let two = T::ONE + T::ONE;
+        match self {
+            Self::Identity | Self::Relu => T::ZERO,
+            Self::Tanh => -two * y,
+            Self::Sigmoid => T::ONE - two * y,
+        }
+    }
 }

@@ -2,19 +2,19 @@
 
 use num_dual::{Dual, DualNumFloat};
 
+use crate::diff::{At, BarsMut, Kept, Map, Offers, Size};
 use crate::linalg::Scalar;
-use crate::ode::{Pullback, VectorField};
 
 /// A field from a closure `|t, y, p, dy|` on dual numbers: no derivative by hand. One pullback costs n + n_params evaluations a state;
 /// for more than a few dozen of them write the pullback yourself.
 ///
 /// ```
+/// use costate::diff::{At, BarsMut, Kept, Map};
 /// use costate::nn::{Dual, DualField, DualNum};
-/// use costate::ode::{Pullback, VectorField};
 /// // y' = -p sin y
 /// let mut field = DualField::new(1, 1, |_t, y: &[Dual<f64>], p: &[Dual<f64>], dy: &mut [Dual<f64>]| dy[0] = -p[0] * y[0].sin());
 /// let (mut y_bar, mut p_bar) = ([0.0], [0.0]);
-/// field.pullback(0.0, &[0.5], &[2.0], &[1.0], &mut y_bar, &mut p_bar);
+/// field.vjp(At::new(0.0, &[0.5], &[2.0]), Kept::NONE, &[1.0], BarsMut::new(&mut y_bar, &mut p_bar));
 /// assert_eq!((y_bar[0], p_bar[0]), (-2.0 * 0.5f64.cos(), -(0.5f64.sin())));
 /// ```
 #[derive(Debug, Clone)]
@@ -52,44 +52,37 @@ where
     }
 }
 
-impl<T, F> VectorField<T> for DualField<F, T>
+impl<T, F> Map<T> for DualField<F, T>
 where
     T: Scalar + DualNumFloat,
     F: FnMut(T, &[Dual<T>], &[Dual<T>], &mut [Dual<T>]),
 {
-    fn dim(&self) -> usize {
-        self.n
+    fn size(&self) -> Size {
+        Size { inputs: self.n, outputs: self.n, params: self.p.len() }
     }
-    fn n_params(&self) -> usize {
-        self.p.len()
+    fn offers(&self) -> Offers {
+        Offers::VJP | Offers::ALONE
     }
-    fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
-        for (y, dy) in y.chunks_exact(self.n).zip(dy.chunks_exact_mut(self.n)) {
-            self.load(y, p);
-            (self.f)(t, &self.y, &self.p, &mut self.dy);
+    fn value(&mut self, at: At<'_, T>, dy: &mut [T]) {
+        for (y, dy) in at.x.chunks_exact(self.n).zip(dy.chunks_exact_mut(self.n)) {
+            self.load(y, at.p);
+            (self.f)(at.t, &self.y, &self.p, &mut self.dy);
             dy.iter_mut().zip(&self.dy).for_each(|(o, d)| *o = d.re);
         }
     }
-}
-
-impl<T, F> Pullback<T> for DualField<F, T>
-where
-    T: Scalar + DualNumFloat,
-    F: FnMut(T, &[Dual<T>], &[Dual<T>], &mut [Dual<T>]),
-{
-    fn pullback(&mut self, t: T, y: &[T], p: &[T], w: &[T], y_bar: &mut [T], p_bar: &mut [T]) {
+    fn vjp(&mut self, at: At<'_, T>, _: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
         let (one, zero) = (<T as Scalar>::ONE, <T as Scalar>::ZERO);
         let n = self.n;
-        for ((y, w), y_bar) in y.chunks_exact(n).zip(w.chunks_exact(n)).zip(y_bar.chunks_exact_mut(n)) {
-            self.load(y, p);
+        for ((y, w), y_bar) in at.x.chunks_exact(n).zip(w.chunks_exact(n)).zip(bars.x.chunks_exact_mut(n)) {
+            self.load(y, at.p);
             for (i, b) in y_bar.iter_mut().enumerate() {
                 self.y[i].eps = one;
-                *b += self.slope(t, w);
+                *b += self.slope(at.t, w);
                 self.y[i].eps = zero;
             }
-            for (i, b) in p_bar.iter_mut().enumerate() {
+            for (i, b) in bars.p.iter_mut().enumerate() {
                 self.p[i].eps = one;
-                *b += self.slope(t, w);
+                *b += self.slope(at.t, w);
                 self.p[i].eps = zero;
             }
         }

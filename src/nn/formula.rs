@@ -2,8 +2,8 @@
 
 use num_dual::{Dual, DualNum, DualNumFloat, HyperDual};
 
+use crate::diff::{At, BarsMut, Dots, Kept, Map, Offers, Size};
 use crate::linalg::Scalar;
-use crate::ode::{Linearize, LinearizePullback, OdeCounts, Point, Pullback, VectorField};
 
 /// f(t, y, p), written once for numbers of any kind.
 pub trait Formula<T: DualNumFloat> {
@@ -104,49 +104,41 @@ impl<M: Formula<T>, T: DualNumFloat + DualNum<Primitive = T> + Scalar> FormulaFi
     }
 }
 
-impl<M: Formula<T>, T: DualNumFloat + DualNum<Primitive = T> + Scalar> VectorField<T> for FormulaField<M, T> {
-    fn dim(&self) -> usize {
-        self.y.len()
+impl<M: Formula<T>, T: DualNumFloat + DualNum<Primitive = T> + Scalar> Map<T> for FormulaField<M, T> {
+    fn size(&self) -> Size {
+        Size { inputs: self.y.len(), outputs: self.y.len(), params: self.p.len() }
     }
-    fn n_params(&self) -> usize {
-        self.p.len()
+    fn offers(&self) -> Offers {
+        Offers::VJP | Offers::ALONE | Offers::TANGENT | Offers::JACOBIAN | Offers::DT
     }
     #[inline]
-    fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
+    fn value(&mut self, at: At<'_, T>, dy: &mut [T]) {
         let n = self.y.len();
-        for (y, dy) in y.chunks_exact(n).zip(dy.chunks_exact_mut(n)) {
-            self.formula.eval(t, y, p, dy);
+        for (y, dy) in at.x.chunks_exact(n).zip(dy.chunks_exact_mut(n)) {
+            self.formula.eval(at.t, y, at.p, dy);
         }
     }
-}
-
-impl<M: Formula<T>, T: DualNumFloat + DualNum<Primitive = T> + Scalar> Pullback<T> for FormulaField<M, T> {
-    fn pullback(&mut self, t: T, y: &[T], p: &[T], w: &[T], y_bar: &mut [T], p_bar: &mut [T]) {
+    fn vjp(&mut self, at: At<'_, T>, _: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
         let (one, zero) = (<T as Scalar>::ONE, <T as Scalar>::ZERO);
         let n = self.y.len();
-        for ((y, w), y_bar) in y.chunks_exact(n).zip(w.chunks_exact(n)).zip(y_bar.chunks_exact_mut(n)) {
-            self.load(y, p);
+        for ((y, w), y_bar) in at.x.chunks_exact(n).zip(w.chunks_exact(n)).zip(bars.x.chunks_exact_mut(n)) {
+            self.load(y, at.p);
             for (i, b) in y_bar.iter_mut().enumerate() {
                 self.y[i].eps = one;
-                *b += self.slope(t, w);
+                *b += self.slope(at.t, w);
                 self.y[i].eps = zero;
             }
-            for (i, b) in p_bar.iter_mut().enumerate() {
+            for (i, b) in bars.p.iter_mut().enumerate() {
                 self.p[i].eps = one;
-                *b += self.slope(t, w);
+                *b += self.slope(at.t, w);
                 self.p[i].eps = zero;
             }
         }
     }
-}
-
-impl<M: Formula<T>, T: DualNumFloat + DualNum<Primitive = T> + Scalar> Linearize<T> for FormulaField<M, T> {
-    fn linearize(&mut self, at: &Point<'_, T>, jac: &mut [T], dfdt: &mut [T], _: &mut OdeCounts) {
+    fn jacobian(&mut self, at: At<'_, T>, jac: &mut [T]) {
         let (one, zero) = (<T as Scalar>::ONE, <T as Scalar>::ZERO);
         let n = self.y.len();
-        for ((y, block), dfdt) in
-            at.y.chunks_exact(n).zip(jac.chunks_exact_mut(n * n)).zip(dfdt.chunks_exact_mut(n))
-        {
+        for (y, block) in at.x.chunks_exact(n).zip(jac.chunks_exact_mut(n * n)) {
             self.load(y, at.p);
             for (j, column) in block.chunks_exact_mut(n).enumerate() {
                 self.y[j].eps = one;
@@ -154,41 +146,43 @@ impl<M: Formula<T>, T: DualNumFloat + DualNum<Primitive = T> + Scalar> Linearize
                 self.y[j].eps = zero;
                 column.iter_mut().zip(&self.dy).for_each(|(c, d)| *c = d.eps);
             }
-            self.formula.eval(Dual::new(at.t, one), &self.y, &self.p, &mut self.dy);
-            dfdt.iter_mut().zip(&self.dy).for_each(|(c, d)| *c = d.eps);
         }
     }
-}
-
-impl<M: Formula<T>, T: DualNumFloat + DualNum<Primitive = T> + Scalar> LinearizePullback<T>
-    for FormulaField<M, T>
-{
-    fn linearize_pullback(
+    fn time_derivative(&mut self, at: At<'_, T>, dt: &mut [T]) {
+        let n = self.y.len();
+        for (y, dt) in at.x.chunks_exact(n).zip(dt.chunks_exact_mut(n)) {
+            self.load(y, at.p);
+            self.formula.eval(Dual::new(at.t, <T as Scalar>::ONE), &self.y, &self.p, &mut self.dy);
+            dt.iter_mut().zip(&self.dy).for_each(|(c, d)| *c = d.eps);
+        }
+    }
+    fn vjp_tangent(
         &mut self,
-        at: &Point<'_, T>,
-        v: &[T],
+        at: At<'_, T>,
+        _: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        _: Kept<'_, T>,
         w: &[T],
-        tau: &[T],
-        y_bar: &mut [T],
-        p_bar: &mut [T],
-        _: &mut [T],
-        _: &mut OdeCounts,
+        w_dot: &[T],
+        mut bars: BarsMut<'_, T>,
     ) {
-        let (one, zero) = (<T as Scalar>::ONE, <T as Scalar>::ZERO);
-        let (n, len) = (self.y.len(), at.y.len());
-        self.hp.iter_mut().zip(at.p).for_each(|(d, &x)| *d = hyper(x, zero));
-        for (b, y_bar) in y_bar.chunks_exact_mut(n).enumerate() {
-            let column = b * n..(b + 1) * n;
-            let y = &at.y[column.clone()];
-            for (v, w) in v.chunks_exact(len).zip(w.chunks_exact(len)) {
-                let (v, w) = (&v[column.clone()], &w[column.clone()]);
-                for (d, (&y, &v)) in self.hy.iter_mut().zip(y.iter().zip(v)) {
-                    *d = hyper(y, v);
+        let (zero, n, len) = (<T as Scalar>::ZERO, self.y.len(), at.x.len());
+        for c in 0..len / n {
+            for i in 0..dots.count {
+                let (one, column) = (dots.one(i, len, at.p.len()), c * n..(c + 1) * n);
+                let direction = |v: &[T], k: usize| v.get(k).copied().unwrap_or(zero);
+                for (k, d) in self.hp.iter_mut().enumerate() {
+                    *d = hyper(at.p[k], direction(one.p, k));
                 }
-                self.curvatures(hyper(at.t, zero), w, y_bar, p_bar);
+                for (k, d) in self.hy.iter_mut().enumerate() {
+                    *d = hyper(at.x[c * n + k], direction(one.x, c * n + k));
+                }
+                let t = hyper(at.t, direction(one.t, 0));
+                self.curvatures(t, &w[i * len..][column.clone()], &mut bars.x[column], bars.p);
             }
-            self.hy.iter_mut().zip(y).for_each(|(d, &y)| *d = hyper(y, zero));
-            self.curvatures(hyper(at.t, one), &tau[column], y_bar, p_bar);
+        }
+        for w_dot in w_dot.chunks_exact(len) {
+            self.vjp(at, Kept::NONE, w_dot, bars.again());
         }
     }
 }

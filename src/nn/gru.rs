@@ -1,10 +1,10 @@
 //! Gated recurrent unit (Cho et al. 2014, in the form of Chung et al. and Flux).
 
-use super::Map;
 use super::activation::sigmoid;
 use super::tanh::tanh;
+use crate::diff::{At, BarsMut, Init, Kept, Map, Offers, Size, Spec};
+use crate::error::OdeError;
 use crate::linalg::{Dense, Scalar};
-use crate::ode::OdeError;
 
 /// One cell: [x; h] -> h', with the rows of the matrices in the order r, z, n:
 ///
@@ -23,6 +23,8 @@ pub struct Gru<T> {
     /// W x + b and U h; in the pullback their bars.
     gx: Vec<T>,
     gh: Vec<T>,
+    /// What `forward` keeps where nobody wants it.
+    room: Vec<T>,
 }
 
 impl<T: Scalar> Gru<T> {
@@ -32,7 +34,7 @@ impl<T: Scalar> Gru<T> {
             let what = "a recurrent unit needs at least one input and one hidden component".to_string();
             return Err(OdeError::Mismatch { what });
         }
-        Ok(Self { nx: inputs, nh: hidden, x: vec![], h: vec![], gx: vec![], gh: vec![] })
+        Ok(Self { nx: inputs, nh: hidden, x: vec![], h: vec![], gx: vec![], gh: vec![], room: vec![] })
     }
     /// Length of x.
     pub fn n_x(&self) -> usize {
@@ -60,22 +62,34 @@ impl<T: Scalar> Gru<T> {
 }
 
 impl<T: Scalar> Map<T> for Gru<T> {
-    fn inputs(&self) -> usize {
-        self.nx + self.nh
+    fn size(&self) -> Size {
+        Size { inputs: self.nx + self.nh, outputs: self.nh, params: 3 * self.nh * (self.nx + self.nh + 1) }
     }
-    fn outputs(&self) -> usize {
-        self.nh
+    fn offers(&self) -> Offers {
+        Offers::VJP | Offers::AUTONOMOUS
     }
-    fn n_params(&self) -> usize {
-        3 * self.nh * (self.nx + self.nh + 1)
+    /// `input`, `hidden`, `bias`.
+    fn spec(&self) -> Spec {
+        let rows = 3 * self.nh;
+        let glorot = |inputs| Init::Glorot { inputs, outputs: rows };
+        Spec::none()
+            .with("input", &[self.nx, rows], glorot(self.nx))
+            .with("hidden", &[self.nh, rows], glorot(self.nh))
+            .with("bias", &[rows], Init::Zeros)
+    }
+    fn value(&mut self, at: At<'_, T>, y: &mut [T]) {
+        let mut keep = std::mem::take(&mut self.room);
+        keep.resize(self.keep_len(at.x.len() / (self.nx + self.nh)), T::ZERO);
+        self.forward(at, y, &mut keep);
+        self.room = keep;
     }
     /// r, z, n and U_n h.
     fn keep_len(&self, batch: usize) -> usize {
         4 * self.nh * batch
     }
 
-    fn forward(&mut self, _: T, xh: &[T], p: &[T], y: &mut [T], keep: &mut [T]) {
-        let (nx, nh) = (self.nx, self.nh);
+    fn forward(&mut self, at: At<'_, T>, y: &mut [T], keep: &mut [T]) {
+        let (xh, p, nx, nh) = (at.x, at.p, self.nx, self.nh);
         let batch = xh.len() / (nx + nh);
         self.split(xh);
         let (w, u, b) = self.matrices(p);
@@ -99,18 +113,10 @@ impl<T: Scalar> Map<T> for Gru<T> {
         }
     }
 
-    fn backward(
-        &mut self,
-        _: T,
-        xh: &[T],
-        p: &[T],
-        _: &[T],
-        keep: &[T],
-        w_bar: &[T],
-        xh_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
-        let (nx, nh) = (self.nx, self.nh);
+    fn vjp(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
+        let (xh, p, nx, nh) = (at.x, at.p, self.nx, self.nh);
+        let (keep, w_bar) = (of.keep, w);
+        let BarsMut { x: xh_bar, p: p_bar } = bars;
         let batch = xh.len() / (nx + nh);
         self.split(xh);
         self.gx.resize(3 * nh * batch, T::ZERO);

@@ -10,7 +10,8 @@
 //! k z_k = sum_{j=1..k} j a_j u_(k-j),   u_m = alpha [m = 0] + beta z_m + gamma sum_{i=0..m} z_i z_(m-i)
 //! ```
 
-use super::{Activation, Chain, Elementwise, Map, Mlp, Parallel, Power};
+use super::{Activation, Elementwise, Mlp, Parallel, Power};
+use crate::diff::{Chain, Map};
 use crate::linalg::Scalar;
 
 /// Most orders at a time: coefficients 0 to MAX_ORDERS - 1.

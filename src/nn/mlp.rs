@@ -2,11 +2,13 @@
 
 use super::activation::Activation;
 use super::jets::Jet;
+use super::mlp_tangent::{TangentRoom, Tangents};
+use super::narrow;
 use super::tanh::tanh;
-use super::{Map, narrow};
+use crate::diff::{At, BarsMut, Dots, Init, Kept, Map, Offers, Size, Spec};
+use crate::error::OdeError;
 use crate::linalg::{Dense, Scalar};
-use crate::ode::OdeError;
-use crate::ode::internal::vectorized;
+use crate::simd::vectorized;
 
 /// One layer y = act(W x + t w + b). Its parameters: W (outputs x inputs, column-major), w if `time`, b.
 /// In other words: the row-major (inputs + 1) x outputs matrix of the row-vector convention [x, t] W, then b.
@@ -44,6 +46,9 @@ pub struct Mlp<T> {
     delta: Vec<T>,
     delta2: Vec<T>,
     sums: Vec<T>,
+    /// What `forward` keeps where nobody wants it.
+    room: Vec<T>,
+    tangent: TangentRoom<T>,
 }
 
 impl<T: Scalar> Mlp<T> {
@@ -64,6 +69,8 @@ impl<T: Scalar> Mlp<T> {
             delta: vec![],
             delta2: vec![],
             sums: vec![],
+            room: vec![],
+            tangent: TangentRoom::default(),
         })
     }
     /// Layers of these sizes, `inner` after all but the last, `outer` after the last, time at every layer or at none.
@@ -112,7 +119,7 @@ impl<T: Scalar> Mlp<T> {
             for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
                 y.copy_from_slice(&self.bias);
                 for (xj, wj) in x.iter().zip(w.chunks_exact(outputs)) {
-                    crate::ode::internal::add_scaled(y, *xj, wj);
+                    crate::linalg::kernels::add_scaled(y, *xj, wj);
                 }
             }
         } else {
@@ -197,7 +204,7 @@ impl<T: Scalar> Mlp<T> {
                 x.chunks_exact(inputs).zip(delta.chunks_exact(outputs)).zip(x_bar.chunks_exact_mut(inputs))
             {
                 for (j, (xj, xb)) in x.iter().zip(xb).enumerate() {
-                    crate::ode::internal::add_scaled(&mut w_bar[j * outputs..][..outputs], *xj, d);
+                    crate::linalg::kernels::add_scaled(&mut w_bar[j * outputs..][..outputs], *xj, d);
                     let s = dot(&w[j * outputs..][..outputs], d);
                     *xb = if add { *xb + s } else { s };
                 }
@@ -275,23 +282,84 @@ fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {
     acc.into_iter().sum::<T>() + tail
 }
 
+impl<T: Scalar> Mlp<T> {
+    /// Lengths of one input and one output.
+    fn ends(&self) -> (usize, usize) {
+        (self.layers[0].inputs, self.layers[self.layers.len() - 1].outputs)
+    }
+}
+
 impl<T: Scalar> Map<T> for Mlp<T> {
-    fn inputs(&self) -> usize {
-        self.layers[0].inputs
+    fn size(&self) -> Size {
+        let (inputs, outputs) = self.ends();
+        Size { inputs, outputs, params: self.layers.iter().map(Layer::n_params).sum() }
     }
-    fn outputs(&self) -> usize {
-        self.layers[self.layers.len() - 1].outputs
+    fn offers(&self) -> Offers {
+        Offers::VJP | Offers::JVP | Offers::TANGENT
     }
-    fn n_params(&self) -> usize {
-        self.layers.iter().map(Layer::n_params).sum()
+    fn jvp(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        y_dot: &mut [T],
+        keep_dot: &mut [T],
+    ) {
+        let Size { inputs, outputs, params } = self.size();
+        let batch = at.x.len() / inputs;
+        let tangents = Tangents { layers: &self.layers, batch };
+        let len = of.keep.len();
+        for (i, y_dot) in y_dot.chunks_exact_mut(outputs * batch).enumerate() {
+            let one = dots.one(i, at.x.len(), params);
+            tangents.forward(at, of, one, y_dot, &mut keep_dot[i * len..][..len]);
+        }
+    }
+    fn vjp_tangent(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        dot: Kept<'_, T>,
+        w: &[T],
+        w_dot: &[T],
+        mut bars: BarsMut<'_, T>,
+    ) {
+        let Size { inputs, outputs, params } = self.size();
+        let batch = at.x.len() / inputs;
+        let (n, len) = (outputs * batch, of.keep.len());
+        let tangents = Tangents { layers: &self.layers, batch };
+        for (i, w) in w.chunks_exact(n).enumerate() {
+            let one = dots.one(i, at.x.len(), params);
+            let dot = Kept { y: &dot.y[i * n..][..n], keep: &dot.keep[i * len..][..len] };
+            let w_dot = if w_dot.is_empty() { w_dot } else { &w_dot[i * n..][..n] };
+            tangents.backward(at, of, one, dot, (w, w_dot), bars.again(), &mut self.tangent);
+        }
+    }
+    /// `l.weight`, of shape [inputs + time, outputs], and `l.bias` for layer l.
+    fn spec(&self) -> Spec {
+        self.layers.iter().enumerate().fold(Spec::none(), |spec, (l, layer)| {
+            let (inputs, outputs) = (layer.inputs + layer.time as usize, layer.outputs);
+            let weight = Init::Glorot { inputs, outputs };
+            spec.with(&format!("{l}.weight"), &[inputs, outputs], weight).with(
+                &format!("{l}.bias"),
+                &[outputs],
+                Init::Zeros,
+            )
+        })
+    }
+    fn value(&mut self, at: At<'_, T>, y: &mut [T]) {
+        let mut keep = std::mem::take(&mut self.room);
+        keep.resize(self.keep_len(at.x.len() / self.ends().0), T::ZERO);
+        self.forward(at, y, &mut keep);
+        self.room = keep;
     }
     /// The outputs of all layers but the last.
     fn keep_len(&self, batch: usize) -> usize {
         self.layers[..self.layers.len() - 1].iter().map(|l| l.outputs * batch).sum()
     }
 
-    fn forward(&mut self, t: T, x: &[T], p: &[T], y: &mut [T], keep: &mut [T]) {
-        let (inputs, outputs) = (Map::<T>::inputs(self), Map::<T>::outputs(self));
+    fn forward(&mut self, at: At<'_, T>, y: &mut [T], keep: &mut [T]) {
+        let (At { t, x, p }, (inputs, outputs)) = (at, self.ends());
         let batch = x.len() / inputs;
         let mut first = 0;
         while first < batch {
@@ -314,20 +382,11 @@ impl<T: Scalar> Map<T> for Mlp<T> {
         }
     }
 
-    fn backward(
-        &mut self,
-        t: T,
-        x: &[T],
-        p: &[T],
-        y: &[T],
-        keep: &[T],
-        w: &[T],
-        x_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
-        let (inputs, outputs) = (Map::<T>::inputs(self), Map::<T>::outputs(self));
+    fn vjp(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
+        let (At { t, x, p }, (inputs, outputs)) = (at, self.ends());
+        let (Kept { y, keep }, BarsMut { x: x_bar, p: p_bar }) = (of, bars);
         let batch = x.len() / inputs;
-        let (n_params, keep_len) = (Map::<T>::n_params(self), Map::<T>::keep_len(self, batch));
+        let (n_params, keep_len) = (self.n_params(), self.keep_len(batch));
         let mut delta = std::mem::take(&mut self.delta);
         let mut next = std::mem::take(&mut self.delta2);
         let mut first = 0;

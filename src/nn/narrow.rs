@@ -1,7 +1,7 @@
 //! Layers with few inputs: too narrow for a matrix product, so one pass over the batch under the widest instruction set.
 
 use crate::linalg::Scalar;
-use crate::ode::internal::vectorized;
+use crate::simd::vectorized;
 
 /// Most inputs.
 pub(super) const MOST: usize = 4;

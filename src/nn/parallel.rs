@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Map;
+use crate::diff::{At, BarsMut, Kept, Map, Offers, Size, Spec};
 use crate::linalg::Scalar;
 
 /// The same map, the batch cut into pieces of `width` columns that rayon's threads share. The pieces do not depend on the number of threads
@@ -43,14 +43,22 @@ impl<T: Scalar, M: Map<T> + Clone> Parallel<M, T> {
 }
 
 impl<T: Scalar, M: Map<T> + Clone + Send> Map<T> for Parallel<M, T> {
-    fn inputs(&self) -> usize {
-        self.map().inputs()
+    fn size(&self) -> Size {
+        self.map().size()
     }
-    fn outputs(&self) -> usize {
-        self.map().outputs()
+    fn offers(&self) -> Offers {
+        let known = Offers::AUTONOMOUS | Offers::SECOND_ORDER;
+        self.map().offers().and(Offers::VJP | Offers::ALONE | known)
     }
-    fn n_params(&self) -> usize {
-        self.map().n_params()
+    fn spec(&self) -> Spec {
+        self.map().spec()
+    }
+    fn value(&mut self, at: At<'_, T>, y: &mut [T]) {
+        let Some((nx, ny, _)) = self.pieces(at.x) else {
+            return self.map_mut().value(at, y);
+        };
+        let jobs = at.x.par_chunks(nx).zip(y.par_chunks_mut(ny)).zip(self.parts.par_iter_mut());
+        jobs.for_each(|((x, y), part)| part.0.value(At { x, ..at }, y));
     }
     fn keep_len(&self, batch: usize) -> usize {
         let map = self.map();
@@ -59,41 +67,34 @@ impl<T: Scalar, M: Map<T> + Clone + Send> Map<T> for Parallel<M, T> {
             full => full * map.keep_len(self.width) + map.keep_len(batch % self.width),
         }
     }
-    fn forward(&mut self, t: T, x: &[T], p: &[T], y: &mut [T], keep: &mut [T]) {
-        let Some((nx, ny, kept)) = self.pieces(x) else {
-            return self.map_mut().forward(t, x, p, y, keep);
+    fn forward(&mut self, at: At<'_, T>, y: &mut [T], keep: &mut [T]) {
+        let Some((nx, ny, kept)) = self.pieces(at.x) else {
+            return self.map_mut().forward(at, y, keep);
         };
-        let jobs = x.par_chunks(nx).zip(y.par_chunks_mut(ny)).zip(self.parts.par_iter_mut());
+        let jobs = at.x.par_chunks(nx).zip(y.par_chunks_mut(ny)).zip(self.parts.par_iter_mut());
         if kept == 0 {
-            return jobs.for_each(|((x, y), part)| part.0.forward(t, x, p, y, &mut []));
+            return jobs.for_each(|((x, y), part)| part.0.forward(At { x, ..at }, y, &mut []));
         }
-        jobs.zip(keep.par_chunks_mut(kept)).for_each(|(((x, y), part), k)| part.0.forward(t, x, p, y, k));
+        jobs.zip(keep.par_chunks_mut(kept))
+            .for_each(|(((x, y), part), k)| part.0.forward(At { x, ..at }, y, k));
     }
-    fn backward(
-        &mut self,
-        t: T,
-        x: &[T],
-        p: &[T],
-        y: &[T],
-        keep: &[T],
-        w: &[T],
-        x_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
-        let Some((nx, ny, kept)) = self.pieces(x) else {
-            return self.map_mut().backward(t, x, p, y, keep, w, x_bar, p_bar);
+    fn vjp(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
+        let Some((nx, ny, kept)) = self.pieces(at.x) else {
+            return self.map_mut().vjp(at, of, w, bars);
         };
-        let count = x.len().div_ceil(nx);
-        let jobs = x.par_chunks(nx).zip(y.par_chunks(ny)).zip(w.par_chunks(ny));
-        let jobs = jobs.zip(x_bar.par_chunks_mut(nx)).zip(self.parts.par_iter_mut()).enumerate();
-        jobs.for_each(|(c, ((((x, y), w), x_bar), (map, bar)))| {
+        let count = at.x.len().div_ceil(nx);
+        let jobs = at.x.par_chunks(nx).zip(w.par_chunks(ny)).zip(bars.x.par_chunks_mut(nx));
+        jobs.zip(self.parts.par_iter_mut()).enumerate().for_each(|(c, (((x, w), x_bar), (map, bar)))| {
             bar.clear();
-            bar.resize(p.len(), T::ZERO);
-            let end = keep.len().min((c + 1) * kept);
-            map.backward(t, x, p, y, &keep[c * kept..end], w, x_bar, bar);
+            bar.resize(at.p.len(), T::ZERO);
+            // Both are empty where the map needs neither.
+            let piece = |v: &'_ [T], len: usize| (v.len().min(c * len), v.len().min((c + 1) * len));
+            let ((y0, y1), (k0, k1)) = (piece(of.y, ny), piece(of.keep, kept));
+            let of = Kept { y: &of.y[y0..y1], keep: &of.keep[k0..k1] };
+            map.vjp(At { x, ..at }, of, w, BarsMut::new(x_bar, bar));
         });
         for (_, bar) in &self.parts[..count] {
-            p_bar.iter_mut().zip(bar).for_each(|(a, b)| *a += *b);
+            bars.p.iter_mut().zip(bar).for_each(|(a, b)| *a += *b);
         }
     }
 }

@@ -12,22 +12,8 @@ use std::path::Path;
 use rand::{Rng, RngExt};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
-use super::{Gru, Mlp};
+use crate::diff::{Entry, Init, Spec};
 use crate::linalg::Scalar;
-
-/// Where a parameter starts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Init {
-    /// Zeros.
-    Zeros,
-    /// Uniform in +-sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010), as Flux starts dense layers and recurrent cells.
-    Glorot {
-        /// Columns of the matrix in y = W x.
-        inputs: usize,
-        /// Rows.
-        outputs: usize,
-    },
-}
 
 /// A parameter file, or a list of parameters, that does not fit.
 #[derive(Debug, thiserror::Error)]
@@ -58,17 +44,6 @@ pub enum ParamsError {
     },
 }
 
-/// One named array.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its name, as in the file.
-    pub name: String,
-    /// Row-major shape.
-    pub shape: Vec<usize>,
-    /// Where its values are.
-    pub range: Range<usize>,
-}
-
 /// Named arrays one after another in one vector.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Params<T> {
@@ -94,27 +69,15 @@ impl<T: Scalar> Params<T> {
             }
         }));
         let range = start..start + len;
-        self.entries.push(Entry { name: name.into(), shape: shape.to_vec(), range: range.clone() });
+        self.entries.push(Entry { name: name.into(), shape: shape.to_vec(), range: range.clone(), init });
         range
     }
-    /// The parameters of a perceptron: `prefix.l.weight`, `prefix.l.bias` for layer l. Their range is the perceptron's parameter vector.
-    pub fn add_mlp<R: Rng>(&mut self, prefix: &str, mlp: &Mlp<T>, rng: &mut R) -> Range<usize> {
+    /// The parameters of a map, in order, with names behind `prefix.`. Their range is the map's parameter vector.
+    pub fn add_spec<R: Rng>(&mut self, prefix: &str, spec: Spec, rng: &mut R) -> Range<usize> {
         let start = self.values.len();
-        for (l, layer) in mlp.layers().iter().enumerate() {
-            let inputs = layer.inputs + layer.time as usize;
-            let init = Init::Glorot { inputs, outputs: layer.outputs };
-            self.add(&format!("{prefix}.{l}.weight"), &[inputs, layer.outputs], init, rng);
-            self.add(&format!("{prefix}.{l}.bias"), &[layer.outputs], Init::Zeros, rng);
+        for e in spec.under(prefix).entries() {
+            self.add(&e.name, &e.shape, e.init, rng);
         }
-        start..self.values.len()
-    }
-    /// The parameters of a recurrent unit: `prefix.input`, `prefix.hidden`, `prefix.bias`.
-    pub fn add_gru<R: Rng>(&mut self, prefix: &str, gru: &Gru<T>, rng: &mut R) -> Range<usize> {
-        let (start, rows) = (self.values.len(), 3 * gru.n_h());
-        let glorot = |inputs| Init::Glorot { inputs, outputs: rows };
-        self.add(&format!("{prefix}.input"), &[gru.n_x(), rows], glorot(gru.n_x()), rng);
-        self.add(&format!("{prefix}.hidden"), &[gru.n_h(), rows], glorot(gru.n_h()), rng);
-        self.add(&format!("{prefix}.bias"), &[rows], Init::Zeros, rng);
         start..self.values.len()
     }
     /// All values.

@@ -1,7 +1,13 @@
-//! Polynomials of single components.
+//! Maps of single components.
 
-use super::{Activation, Map};
+use super::Activation;
+use crate::diff::{At, BarsMut, Dots, Kept, Map, Offers, Size, Spec};
 use crate::linalg::Scalar;
+
+/// Block i of n numbers, or zeros where there are none.
+fn at_block<T: Scalar>(v: &[T], i: usize, n: usize, k: usize) -> T {
+    if v.is_empty() { T::ZERO } else { v[i * n + k] }
+}
 
 /// y_i = x_i^k, without parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,30 +18,64 @@ pub struct Power {
     pub exponent: u16,
 }
 
-impl<T: Scalar> Map<T> for Power {
-    fn inputs(&self) -> usize {
-        self.dim
-    }
-    fn outputs(&self) -> usize {
-        self.dim
-    }
-    fn n_params(&self) -> usize {
-        0
-    }
-    fn keep_len(&self, _: usize) -> usize {
-        0
-    }
-    fn forward(&mut self, _: T, x: &[T], _: &[T], y: &mut [T], _: &mut [T]) {
+impl Power {
+    /// The m-th derivative of x^k.
+    fn derivative<T: Scalar>(self, m: i32, x: T) -> T {
         let k = self.exponent as i32;
-        y.iter_mut().zip(x).for_each(|(y, x)| *y = x.powi(k));
+        if k < m {
+            return T::ZERO;
+        }
+        T::of((0..m).map(|j| (k - j) as f64).product()) * x.powi(k - m)
     }
-    fn backward(&mut self, _: T, x: &[T], _: &[T], _: &[T], _: &[T], w: &[T], x_bar: &mut [T], _: &mut [T]) {
+}
+
+impl<T: Scalar> Map<T> for Power {
+    fn size(&self) -> Size {
+        Size { inputs: self.dim, outputs: self.dim, params: 0 }
+    }
+    fn offers(&self) -> Offers {
+        Offers::VJP | Offers::JVP | Offers::TANGENT | Offers::ALONE | Offers::AUTONOMOUS
+    }
+    fn spec(&self) -> Spec {
+        Spec::none()
+    }
+    fn value(&mut self, at: At<'_, T>, y: &mut [T]) {
+        let k = self.exponent as i32;
+        y.iter_mut().zip(at.x).for_each(|(y, x)| *y = x.powi(k));
+    }
+    fn vjp(&mut self, at: At<'_, T>, _: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
         let k = self.exponent as i32;
         if k == 0 {
             return;
         }
-        for ((b, x), w) in x_bar.iter_mut().zip(x).zip(w) {
+        for ((b, x), w) in bars.x.iter_mut().zip(at.x).zip(w) {
             *b += *w * T::of(k as f64) * x.powi(k - 1);
+        }
+    }
+    fn jvp(&mut self, at: At<'_, T>, _: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], _: &mut [T]) {
+        let n = at.x.len();
+        for (i, y_dot) in y_dot.chunks_exact_mut(n).enumerate() {
+            for (k, (y, x)) in y_dot.iter_mut().zip(at.x).enumerate() {
+                *y = self.derivative(1, *x) * at_block(dots.x, i, n, k);
+            }
+        }
+    }
+    fn vjp_tangent(
+        &mut self,
+        at: At<'_, T>,
+        _: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        _: Kept<'_, T>,
+        w: &[T],
+        w_dot: &[T],
+        bars: BarsMut<'_, T>,
+    ) {
+        let n = at.x.len();
+        for (i, w) in w.chunks_exact(n).enumerate() {
+            for (k, ((b, x), w)) in bars.x.iter_mut().zip(at.x).zip(w).enumerate() {
+                *b += *w * self.derivative(2, *x) * at_block(dots.x, i, n, k);
+                *b += at_block(w_dot, i, n, k) * self.derivative(1, *x);
+            }
         }
     }
 }
@@ -49,52 +89,88 @@ pub struct Polynomial {
     pub degree: usize,
 }
 
+impl Polynomial {
+    /// sum_k c_k k!/(k-m)! x^(k-m): the m-th derivative of the polynomial with these coefficients.
+    fn derivative<T: Scalar>(c: &[T], m: usize, x: T) -> T {
+        let factor = |k: usize| T::of((0..m).map(|j| (k - j) as f64).product());
+        (m..c.len()).rev().fold(T::ZERO, |s, k| s * x + factor(k) * c[k])
+    }
+}
+
 impl<T: Scalar> Map<T> for Polynomial {
-    fn inputs(&self) -> usize {
-        self.dim
+    fn size(&self) -> Size {
+        Size { inputs: self.dim, outputs: self.dim, params: self.dim * (self.degree + 1) }
     }
-    fn outputs(&self) -> usize {
-        self.dim
+    fn offers(&self) -> Offers {
+        Offers::VJP | Offers::JVP | Offers::TANGENT | Offers::ALONE | Offers::AUTONOMOUS
     }
-    fn n_params(&self) -> usize {
-        self.dim * (self.degree + 1)
+    fn spec(&self) -> Spec {
+        Spec::one("coefficients", &[self.dim, self.degree + 1])
     }
-    fn keep_len(&self, _: usize) -> usize {
-        0
-    }
-    fn forward(&mut self, _: T, x: &[T], p: &[T], y: &mut [T], _: &mut [T]) {
+    fn value(&mut self, at: At<'_, T>, y: &mut [T]) {
         let terms = self.degree + 1;
-        for (x, y) in x.chunks_exact(self.dim).zip(y.chunks_exact_mut(self.dim)) {
-            for ((x, y), c) in x.iter().zip(y).zip(p.chunks_exact(terms)) {
+        for (x, y) in at.x.chunks_exact(self.dim).zip(y.chunks_exact_mut(self.dim)) {
+            for ((x, y), c) in x.iter().zip(y).zip(at.p.chunks_exact(terms)) {
                 *y = c.iter().rev().fold(T::ZERO, |s, &c| s * *x + c);
             }
         }
     }
-    fn backward(
-        &mut self,
-        _: T,
-        x: &[T],
-        p: &[T],
-        _: &[T],
-        _: &[T],
-        w: &[T],
-        x_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
+    fn vjp(&mut self, at: At<'_, T>, _: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
         let terms = self.degree + 1;
-        for ((x, w), xb) in
-            x.chunks_exact(self.dim).zip(w.chunks_exact(self.dim)).zip(x_bar.chunks_exact_mut(self.dim))
-        {
+        let columns = at.x.chunks_exact(self.dim).zip(w.chunks_exact(self.dim));
+        for ((x, w), xb) in columns.zip(bars.x.chunks_exact_mut(self.dim)) {
             for (i, ((x, w), xb)) in x.iter().zip(w).zip(xb).enumerate() {
                 let (mut power, mut slope) = (*w, T::ZERO);
                 for k in 0..terms {
-                    p_bar[i * terms + k] += power;
+                    bars.p[i * terms + k] += power;
                     if k + 1 < terms {
-                        slope += T::of((k + 1) as f64) * p[i * terms + k + 1] * power;
+                        slope += T::of((k + 1) as f64) * at.p[i * terms + k + 1] * power;
                     }
                     power *= *x;
                 }
                 *xb += slope;
+            }
+        }
+    }
+    fn jvp(&mut self, at: At<'_, T>, _: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], _: &mut [T]) {
+        let (n, terms, dim) = (at.x.len(), self.degree + 1, self.dim);
+        for (i, y_dot) in y_dot.chunks_exact_mut(n).enumerate() {
+            let one = dots.one(i, n, at.p.len());
+            for (k, (y, x)) in y_dot.iter_mut().zip(at.x).enumerate() {
+                let c = k % dim * terms..(k % dim + 1) * terms;
+                *y = Self::derivative(&at.p[c.clone()], 1, *x) * at_block(one.x, 0, n, k);
+                if !one.p.is_empty() {
+                    *y += Self::derivative(&one.p[c], 0, *x);
+                }
+            }
+        }
+    }
+    fn vjp_tangent(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        _: Kept<'_, T>,
+        w: &[T],
+        w_dot: &[T],
+        mut bars: BarsMut<'_, T>,
+    ) {
+        let (n, terms, dim) = (at.x.len(), self.degree + 1, self.dim);
+        for (i, w) in w.chunks_exact(n).enumerate() {
+            let one = dots.one(i, n, at.p.len());
+            if !w_dot.is_empty() {
+                self.vjp(at, of, &w_dot[i * n..][..n], bars.again());
+            }
+            for (k, (x, w)) in at.x.iter().zip(w).enumerate() {
+                let c = k % dim * terms..(k % dim + 1) * terms;
+                let x_dot = at_block(one.x, 0, n, k);
+                bars.x[k] += *w * Self::derivative(&at.p[c.clone()], 2, *x) * x_dot;
+                if !one.p.is_empty() {
+                    bars.x[k] += *w * Self::derivative(&one.p[c.clone()], 1, *x);
+                }
+                for (m, b) in bars.p[c].iter_mut().enumerate().skip(1) {
+                    *b += *w * T::of(m as f64) * x.powi(m as i32 - 1) * x_dot;
+                }
             }
         }
     }
@@ -110,24 +186,47 @@ pub struct Elementwise {
 }
 
 impl<T: Scalar> Map<T> for Elementwise {
-    fn inputs(&self) -> usize {
-        self.dim
+    fn size(&self) -> Size {
+        Size { inputs: self.dim, outputs: self.dim, params: 0 }
     }
-    fn outputs(&self) -> usize {
-        self.dim
+    fn offers(&self) -> Offers {
+        Offers::VJP | Offers::JVP | Offers::TANGENT | Offers::AUTONOMOUS
     }
-    fn n_params(&self) -> usize {
-        0
+    fn spec(&self) -> Spec {
+        Spec::none()
     }
-    fn keep_len(&self, _: usize) -> usize {
-        0
+    fn value(&mut self, at: At<'_, T>, y: &mut [T]) {
+        y.iter_mut().zip(at.x).for_each(|(y, x)| *y = self.activation.value(*x));
     }
-    fn forward(&mut self, _: T, x: &[T], _: &[T], y: &mut [T], _: &mut [T]) {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y = self.activation.value(*x));
-    }
-    fn backward(&mut self, _: T, _: &[T], _: &[T], y: &[T], _: &[T], w: &[T], x_bar: &mut [T], _: &mut [T]) {
-        for ((b, y), w) in x_bar.iter_mut().zip(y).zip(w) {
+    fn vjp(&mut self, _: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
+        for ((b, y), w) in bars.x.iter_mut().zip(of.y).zip(w) {
             *b += *w * self.activation.slope(*y);
+        }
+    }
+    fn jvp(&mut self, _: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], _: &mut [T]) {
+        let n = of.y.len();
+        for (i, y_dot) in y_dot.chunks_exact_mut(n).enumerate() {
+            for (k, (d, y)) in y_dot.iter_mut().zip(of.y).enumerate() {
+                *d = self.activation.slope(*y) * at_block(dots.x, i, n, k);
+            }
+        }
+    }
+    fn vjp_tangent(
+        &mut self,
+        _: At<'_, T>,
+        of: Kept<'_, T>,
+        _: Dots<'_, T>,
+        dot: Kept<'_, T>,
+        w: &[T],
+        w_dot: &[T],
+        bars: BarsMut<'_, T>,
+    ) {
+        let n = of.y.len();
+        for (i, w) in w.chunks_exact(n).enumerate() {
+            for (k, ((b, y), w)) in bars.x.iter_mut().zip(of.y).zip(w).enumerate() {
+                *b += *w * self.activation.slope_derivative(*y) * dot.y[i * n + k];
+                *b += at_block(w_dot, i, n, k) * self.activation.slope(*y);
+            }
         }
     }
 }

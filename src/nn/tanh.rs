@@ -10,7 +10,7 @@
 //! Measured error (test below): under 4 units of rounding, relative, for both precisions. NaN stays NaN.
 
 use crate::linalg::Scalar;
-use crate::ode::internal::vectorized;
+use crate::simd::vectorized;
 
 /// 1/k! for k = 2 .. 13.
 const INVERSE_FACTORIALS: [f64; 12] = [

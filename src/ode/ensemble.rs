@@ -2,15 +2,16 @@
 
 use rayon::prelude::*;
 
-use super::error::{OdeError, catch, check_finite, check_len, check_span};
-use super::field::VectorField;
-use super::integrator::Integrator;
+use super::explicit::Integrator;
 use super::options::Options;
 use super::report::{OdeCounts, OdeReport};
 use super::sinks::{SaveAt, check_save_points};
-use super::stiff::{Linearize, RosenbrockTableau, StiffIntegrator};
+use super::stiff::{RosenbrockTableau, StiffIntegrator};
 use super::tableau::Tableau;
+use crate::diff::Map;
+use crate::error::{OdeError, catch, check_len};
 use crate::linalg::Scalar;
+use crate::ode::check::{check_finite, check_span};
 
 /// Parameters of an ensemble.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +75,7 @@ pub fn solve_ensemble<T, F, M>(
 ) -> Result<Ensemble<T>, OdeError>
 where
     T: Scalar,
-    F: VectorField<T>,
+    F: Map<T>,
     M: Fn() -> F + Sync,
 {
     let sizes = catch(|| sizes(&make()))?;
@@ -97,7 +98,7 @@ pub(super) fn one_by_one<T, F, M>(
 ) -> Result<Ensemble<T>, OdeError>
 where
     T: Scalar,
-    F: VectorField<T>,
+    F: Map<T>,
     M: Fn() -> F + Sync,
 {
     each_trajectory(
@@ -116,11 +117,12 @@ where
 /// As [`solve_ensemble`] for stiff problems, with the Rosenbrock steps of a [`StiffIntegrator`].
 ///
 /// ```
-/// use costate::ode::{FnField, Options, Params, RODAS5P, WithJacobian, solve_stiff_ensemble};
+/// use costate::diff::{FnMap, Map};
+/// use costate::ode::{Options, Params, RODAS5P, solve_stiff_ensemble};
 /// // y' = -p (y - cos t) - sin t, y(0) = 1: y = cos t, from hardly stiff to very stiff.
 /// let make = || {
-///     let f = FnField::new(1, 1, |t: f64, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * (y[0] - t.cos()) - t.sin());
-///     WithJacobian::new(f, |_t, _y: &[f64], p: &[f64], jac: &mut [f64]| jac[0] = -p[0])
+///     let f = FnMap::new(1, 1, |t: f64, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * (y[0] - t.cos()) - t.sin());
+///     f.with_jacobian(|_t, _y: &[f64], p: &[f64], jac: &mut [f64]| jac[0] = -p[0])
 /// };
 /// let rates = [1.0, 1e3, 1e6, 1e9];
 /// let o = Options::tolerances(1e-6, 1e-6);
@@ -139,7 +141,7 @@ pub fn solve_stiff_ensemble<T, F, M>(
 ) -> Result<Ensemble<T>, OdeError>
 where
     T: Scalar,
-    F: Linearize<T>,
+    F: Map<T>,
     M: Fn() -> F + Sync,
 {
     let (dim, np) = catch(|| sizes(&make()))?;
@@ -158,8 +160,8 @@ where
     )
 }
 
-fn sizes<T: Scalar, F: VectorField<T>>(field: &F) -> (usize, usize) {
-    (field.dim(), field.n_params())
+fn sizes<T: Scalar, F: Map<T>>(field: &F) -> (usize, usize) {
+    (field.inputs(), field.n_params())
 }
 
 /// Trajectories handed to one thread at a time.

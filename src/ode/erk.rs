@@ -1,11 +1,13 @@
 //! One explicit Runge-Kutta step: stages, error estimate, stiffness estimate, interpolant.
 
-use super::field::VectorField;
-use super::kernels::{self, Norm, Row, Rows, Scale};
 use super::nystrom::Nystrom;
 use super::short::{self, by_shape};
 use super::tableau::Tableau;
+use crate::diff::{At, Map};
+use crate::linalg::Norm;
 use crate::linalg::Scalar;
+use crate::linalg::kernels;
+use crate::linalg::kernels::{Row, Rows, Scale};
 
 /// A tableau in the precision of the computation, rows sparse.
 #[derive(Debug, Clone)]
@@ -30,7 +32,7 @@ pub(crate) struct Stages<T> {
     pub y1: Vec<T>,
     /// k_i at i n.
     pub k: Vec<T>,
-    /// What `eval_keep` stored, stage i at i keep_len; empty unless wanted.
+    /// What `forward` kept, stage i at i keep_len; empty unless wanted.
     pub keep: Vec<T>,
     /// Argument of a stage.
     pub g: Vec<T>,
@@ -86,7 +88,7 @@ impl<T: Scalar> Erk<T> {
 
     /// Evaluates stage i at g_i (in `g`, or in `y1` for the last stage).
     #[inline]
-    pub fn eval_stage<F: VectorField<T> + ?Sized>(
+    pub fn eval_stage<F: Map<T> + ?Sized>(
         &self,
         f: &mut F,
         i: usize,
@@ -105,10 +107,10 @@ impl<T: Scalar> Erk<T> {
         let ki = &mut st.k[i * n..][..n];
         let ti = t + self.c[i] * h;
         if st.keep.is_empty() || i >= s {
-            f.eval(ti, at, p, ki);
+            f.value(At::new(ti, at, p), ki);
         } else {
             let len = st.keep.len() / s;
-            f.eval_keep(ti, at, p, ki, &mut st.keep[i * len..][..len]);
+            f.forward(At::new(ti, at, p), ki, &mut st.keep[i * len..][..len]);
         }
     }
 
@@ -123,7 +125,7 @@ impl<T: Scalar> Erk<T> {
 
     /// Stages 1.. and y1 from y0 and k_0; the last stage only if the error estimate needs it.
     #[inline]
-    pub fn step<F: VectorField<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut Stages<T>) {
+    pub fn step<F: Map<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut Stages<T>) {
         let s = self.tab.stages;
         st.dense = false;
         if let Some(ny) = &self.nystrom {
@@ -142,7 +144,7 @@ impl<T: Scalar> Erk<T> {
     /// [`step`](Self::step) and the square of its scaled error; the same numbers by a kernel of its own where the state is short.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    pub fn attempt<F: VectorField<T> + ?Sized>(
+    pub fn attempt<F: Map<T> + ?Sized>(
         &self,
         f: &mut F,
         t: T,
@@ -153,7 +155,7 @@ impl<T: Scalar> Erk<T> {
         st: &mut Stages<T>,
     ) -> T {
         let short = st.y0.len() <= short::SHORT && self.nystrom.is_none();
-        if short && st.keep.is_empty() && st.y0.len() == f.dim() {
+        if short && st.keep.is_empty() && st.y0.len() == f.inputs() {
             by_shape!(st.y0.len(), self.tab.stages, {}, |N, S| {
                 return self.attempt_short::<F, N, S>(f, t, h, p, norm, scale, st);
             });
@@ -163,7 +165,7 @@ impl<T: Scalar> Erk<T> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn attempt_short<F: VectorField<T> + ?Sized, const N: usize, const S: usize>(
+    fn attempt_short<F: Map<T> + ?Sized, const N: usize, const S: usize>(
         &self,
         f: &mut F,
         t: T,
@@ -178,7 +180,7 @@ impl<T: Scalar> Erk<T> {
         let kept = &mut st.k[..S * N];
         let mut k = [[T::ZERO; N]; S];
         k[0].copy_from_slice(&kept[..N]);
-        let field = |t, g: &[T; N], dy: &mut [T; N]| f.eval_one(t, g, p, dy);
+        let field = |t, g: &[T; N], dy: &mut [T; N]| f.value_one(At::new(t, g, p), dy);
         let (y1, e) = short::attempt(field, &self.dense, &self.c, norm, scale, (t, h), &y0, &mut k);
         st.y1[..N].copy_from_slice(&y1);
         kept.copy_from_slice(k.as_flattened());
@@ -187,14 +189,7 @@ impl<T: Scalar> Erk<T> {
 
     /// The last stage, if [`step`](Self::step) left it out. False if it is not finite.
     #[inline]
-    pub fn finish<F: VectorField<T> + ?Sized>(
-        &self,
-        f: &mut F,
-        t: T,
-        h: T,
-        p: &[T],
-        st: &mut Stages<T>,
-    ) -> bool {
+    pub fn finish<F: Map<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut Stages<T>) -> bool {
         if self.tab.error_uses_last {
             return true;
         }
@@ -236,14 +231,7 @@ impl<T: Scalar> Erk<T> {
     }
 
     /// The interpolant's own stages.
-    pub fn prepare_dense<F: VectorField<T> + ?Sized>(
-        &self,
-        f: &mut F,
-        t: T,
-        h: T,
-        p: &[T],
-        st: &mut Stages<T>,
-    ) {
+    pub fn prepare_dense<F: Map<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut Stages<T>) {
         if st.dense {
             return;
         }

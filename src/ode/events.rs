@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use super::error::OdeError;
 use super::step::{Start, Step, StepSink};
+use crate::error::OdeError;
 use crate::linalg::Scalar;
 
 /// Which sign change counts, in the direction of integration.

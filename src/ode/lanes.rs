@@ -2,7 +2,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::field::VectorField;
+use crate::diff::{At, Map, Size};
 use crate::linalg::Scalar;
 
 /// Trajectories computed together.
@@ -172,26 +172,25 @@ pub trait LaneField<T: Scalar>: Sync {
     fn eval<E: Lane<T>>(&self, t: E, y: &[E], p: &[E], dy: &mut [E]);
 }
 
-/// A [`LaneField`] as a [`VectorField`]: one trajectory at a time.
+/// A [`LaneField`] as a [`Map`]: one trajectory at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct OneLane<'a, F>(pub &'a F);
 
-impl<T: Scalar, F: LaneField<T>> VectorField<T> for OneLane<'_, F> {
-    fn dim(&self) -> usize {
-        self.0.dim()
-    }
-    fn n_params(&self) -> usize {
-        self.0.n_params()
-    }
-    #[inline]
-    fn eval_one(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
-        self.0.eval(t, y, p, dy);
-    }
-    #[inline]
-    fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
+impl<T: Scalar, F: LaneField<T>> Map<T> for OneLane<'_, F> {
+    #[inline(always)]
+    fn size(&self) -> Size {
         let n = self.0.dim();
-        for (y, dy) in y.chunks_exact(n).zip(dy.chunks_exact_mut(n)) {
-            self.0.eval(t, y, p, dy);
+        Size { inputs: n, outputs: n, params: self.0.n_params() }
+    }
+    #[inline]
+    fn value_one(&mut self, at: At<'_, T>, dy: &mut [T]) {
+        self.0.eval(at.t, at.x, at.p, dy);
+    }
+    #[inline]
+    fn value(&mut self, at: At<'_, T>, dy: &mut [T]) {
+        let n = self.0.dim();
+        for (y, dy) in at.x.chunks_exact(n).zip(dy.chunks_exact_mut(n)) {
+            self.0.eval(at.t, y, at.p, dy);
         }
     }
 }

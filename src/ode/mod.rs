@@ -34,9 +34,12 @@
 //! | derivatives | from |
 //! |---|---|
 //! | one generic formula | [`FormulaField`](crate::nn::FormulaField): exact, and exact second derivatives for the adjoint |
-//! | the Jacobian by hand | [`WithJacobian`] |
-//! | a pullback by hand or of a network | [`FromPullback`]: n pullbacks a Jacobian |
-//! | nothing | [`Differences`]: n evaluations a Jacobian |
+//! | the Jacobian by hand | [`Map::with_jacobian`] |
+//! | a pullback by hand ([`Map::with_vjp`]) or of a network | n pullbacks a Jacobian |
+//! | nothing | [`Differences`](crate::diff::Differences): n evaluations a Jacobian |
+//!
+//! A field is a [`Map`] with as many outputs as inputs ([`crate::diff`]). df/dt is the field's ([`Map::with_time_derivative`]), zero after
+//! [`Map::autonomous`], else one forward difference.
 //!
 //! # The stiffness estimate
 //!
@@ -58,6 +61,9 @@
 //! E <= 1 accepts. A rejected step shrinks strictly; values that are not finite (of a stage, the error or the new state) are a rejection.
 //! The next step is the [`Controller`]'s.
 //!
+//! One loop, [`Driver`], serves explicit, Nystrom and Rosenbrock steps: limits, control, rejections, sinks, events and reports are the same. It knows no family;
+//! one is a file with a stepper ([`Explicit`], [`LinearlyImplicit`]) that attempts a step, shows it and goes on.
+//!
 //! Nystrom methods are refused, with one sentence, for a field that is not of second order.
 //! The stages of stiff methods are in [`RosenbrockTableau`]; their error, control, limits, sinks and report are the same.
 //!
@@ -67,7 +73,7 @@
 //!
 //! [`Adjoint`]: crate::adjoint::Adjoint
 //! [`StiffAdjoint`]: crate::adjoint::StiffAdjoint
-//! [`SdeAdjoint`]: crate::sde::SdeAdjoint
+//! [`SdeAdjoint`]: crate::adjoint::SdeAdjoint
 //! [`SOSRI`]: crate::sde::SOSRI
 //! [`SOSRI2`]: crate::sde::SOSRI2
 //! [`SRIW1`]: crate::sde::SRIW1
@@ -80,43 +86,45 @@
 //! # Example
 //!
 //! ```
-//! use costate::ode::{solve, FnField, Options, TSIT54};
+//! use costate::diff::FnMap;
+//! use costate::ode::{solve, Options, TSIT54};
 //! // y' = -p y
-//! let mut field = FnField::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]);
+//! let mut field = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]);
 //! let s = solve(&mut field, &TSIT54, &Options::tolerances(1e-8, 1e-10), (0.0, 1.0), &[1.0], &[2.0], &[0.5, 1.0])?;
 //! assert!(s.report.ok());
 //! assert!((s.state(0)[0] - (-1.0f64).exp()).abs() < 1e-7);
 //! # Ok::<(), costate::ode::OdeError>(())
 //! ```
 
-mod ensemble;
-mod erk;
-mod error;
+pub(crate) mod check;
+mod driver;
+pub(crate) mod ensemble;
+pub(crate) mod erk;
 mod events;
-mod field;
-mod integrator;
-mod kernels;
+mod explicit;
 mod lanes;
 mod nystrom;
-mod options;
+pub(crate) mod options;
+mod pace;
 mod pack;
 mod report;
 mod second_order;
 mod short;
-mod sinks;
+pub(crate) mod sinks;
 mod step;
-mod stiff;
+mod stepper;
+pub(crate) mod stiff;
 mod tableau;
 mod tableau_data;
 mod tableau_eight;
 mod tableau_nystrom;
 
+pub use crate::error::OdeError;
+pub use crate::linalg::Norm;
+pub use driver::Driver;
 pub use ensemble::{Ensemble, Params, solve_ensemble, solve_stiff_ensemble};
-pub use error::OdeError;
 pub use events::{AtEvent, Crossing, Events, Occurrence};
-pub use field::{FnField, FnPullback, Pullback, VectorField};
-pub use integrator::Integrator;
-pub use kernels::Norm;
+pub use explicit::{Explicit, Integrator};
 pub use lanes::{Lane, LaneField, Lanes, OneLane};
 pub use options::{Controller, Options, Tolerance};
 pub use pack::solve_lanes;
@@ -125,28 +133,15 @@ pub use second_order::SecondOrder;
 pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
 pub use stiff::{
-    Auto, Differences, Diffsol, DiffsolMethod, FromPullback, Linearize, LinearizePullback, Point, RODAS3P,
-    RODAS4, RODAS5P, RosenbrockTableau, StiffIntegrator, Switch, WithJacobian, solve_stiff,
+    Auto, Diffsol, DiffsolMethod, LinearlyImplicit, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau,
+    StiffIntegrator, Switch, solve_stiff,
 };
 pub use tableau::{Tableau, Velocity};
 pub use tableau_data::{BS32, BS54, DP54, TSIT54, VERN76};
 pub use tableau_eight::{DOP853, VERN87};
 pub use tableau_nystrom::DPRKN64;
 
-/// What the adjoint shares with the forward pass.
-pub(crate) mod internal {
-    pub(crate) use super::ensemble::{check_starts, each_trajectory};
-    pub(crate) use super::erk::{Erk, Stages};
-    pub(crate) use super::error::{catch, check_finite, check_len};
-    pub(crate) use super::kernels::{
-        Base, Part, Rows, Scale, add_scaled, all_finite, combine, combine_part, combine_zero, distance2,
-        scaled_norm, vectorized,
-    };
-    pub(crate) use super::options::ControlState;
-    pub(crate) use super::sinks::check_save_points;
-    pub(crate) use super::stiff::{RosStages, Rosenbrock};
-}
-
+use crate::diff::Map;
 use crate::linalg::Scalar;
 
 /// States at the save points and at the end.
@@ -175,7 +170,7 @@ impl<T: Scalar> Solution<T> {
 }
 
 /// Integrates once; the batch is y0.len() / dim. To integrate often, or for dense output and events, use an [`Integrator`] with sinks.
-pub fn solve<T: Scalar, F: VectorField<T>>(
+pub fn solve<T: Scalar, F: Map<T>>(
     field: &mut F,
     method: &'static Tableau,
     options: &Options,
@@ -184,7 +179,7 @@ pub fn solve<T: Scalar, F: VectorField<T>>(
     p: &[T],
     save_at: &[T],
 ) -> Result<Solution<T>, OdeError> {
-    let dim = field.dim();
+    let dim = field.inputs();
     let batch = y0.len().checked_div(dim).unwrap_or(0);
     let mut integrator = Integrator::new(method, dim, batch.max(1), options)?;
     let mut saved = SaveAt::new(save_at);

@@ -4,10 +4,11 @@
 //! k_0, where it is v0, and is not a stage's: a field's acceleration does not depend on the velocity it is evaluated with (v0 for all stages).
 
 use super::erk::{Erk, Stages};
-use super::field::VectorField;
-use super::kernels::{self, Base, Part, Rows};
 use super::tableau::Velocity;
+use crate::diff::Map;
 use crate::linalg::Scalar;
+use crate::linalg::kernels;
+use crate::linalg::kernels::{Base, Part, Rows};
 
 /// What a Nystrom method adds to a tableau.
 #[derive(Debug, Clone)]
@@ -77,7 +78,7 @@ impl<T: Scalar> Erk<T> {
     }
 
     /// Stages 1.. and y1 from y0 and k_0.
-    pub(super) fn nystrom_step<F: VectorField<T> + ?Sized>(
+    pub(super) fn nystrom_step<F: Map<T> + ?Sized>(
         &self,
         ny: &Nystrom<T>,
         f: &mut F,

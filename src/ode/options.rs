@@ -1,8 +1,9 @@
 //! Tolerances, limits and the step-size controller, all of it data.
 
-use super::error::{OdeError, check_len};
-use super::kernels::{Norm, Scale};
+use crate::error::{OdeError, check_len};
+use crate::linalg::Norm;
 use crate::linalg::Scalar;
+use crate::linalg::kernels::Scale;
 
 /// A tolerance for all components or one for each of the n components of a state.
 #[derive(Debug, Clone, PartialEq)]

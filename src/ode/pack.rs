@@ -6,16 +6,20 @@
 use rayon::prelude::*;
 
 use super::ensemble::{Ensemble, Params, check_ensemble, one_by_one};
-use super::error::{OdeError, catch, check_finite};
-use super::integrator::{Drive, Integrator, Limits, check_order};
-use super::kernels::{Norm, Scale, any_length};
+use super::explicit::{Integrator, check_order};
 use super::lanes::{Lane, LaneField, Lanes, OneLane, WIDTH};
 use super::options::Options;
+use super::pace::{Limits, Pace};
 use super::report::{OdeReport, OdeStop};
 use super::short;
 use super::sinks::SaveAt;
 use super::tableau::Tableau;
+use crate::error::{OdeError, catch};
+use crate::linalg::Norm;
 use crate::linalg::Scalar;
+use crate::linalg::kernels::Scale;
+use crate::ode::check::check_finite;
+use crate::simd::any_length;
 
 /// Trajectories handed to one thread at a time.
 const CHUNK: usize = 128;
@@ -96,7 +100,7 @@ struct Part<T> {
 /// Where the trajectory of a lane is.
 struct Track<T> {
     trajectory: usize,
-    drive: Drive<T>,
+    drive: Pace<T>,
     save: SaveAt<T>,
     h: T,
     last: bool,
@@ -203,7 +207,7 @@ impl<T: Scalar> Pack<T> {
             match self.one.begin(&mut OneLane(task.field), task.span, p) {
                 Ok(drive) => {
                     self.y.iter_mut().zip(y0).for_each(|(to, &y)| to.0[l] = y);
-                    self.k.iter_mut().zip(&self.one.stages().k).take(n).for_each(|(to, &k)| to.0[l] = k);
+                    self.k.iter_mut().zip(&self.one.stepper.st.k).take(n).for_each(|(to, &k)| to.0[l] = k);
                     self.p.iter_mut().zip(p).for_each(|(to, &x)| to.0[l] = x);
                     let h = T::ZERO;
                     self.tracks[l] = Some(Track { trajectory, drive, save, h, last: false });
@@ -244,7 +248,7 @@ impl<T: Scalar> Pack<T> {
     /// The attempted step of all lanes, last stage included: the squares of the scaled errors.
     #[inline(always)]
     fn attempt<F: LaneField<T>>(&mut self, field: &F) -> Lanes<T> {
-        let erk = self.one.erk();
+        let erk = &self.one.stepper.erk;
         let (th, p) = ((self.t, self.h), &self.p[..]);
         let f = |t, g: &[Lanes<T>], dy: &mut [Lanes<T>]| field.eval(t, g, p, dy);
         short::attempt_any(
@@ -264,11 +268,11 @@ impl<T: Scalar> Pack<T> {
     #[inline(always)]
     fn judge<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, square: T) -> bool {
         let Some(track) = &mut self.tracks[l] else { return false };
-        let (d, tab) = (&mut track.drive, self.one.erk().tab);
+        let (d, tab) = (&mut track.drive, self.one.stepper.erk.tab);
         let late = !tab.error_uses_last as u64;
         d.err = square.sqrt();
         d.counts.evals += tab.stages as u64 - 1 - late;
-        let mut good = Drive::passes(&self.lim, square.f64());
+        let mut good = Pace::passes(&self.lim, square.f64());
         if good && late == 1 {
             d.counts.evals += 1;
             let last = self.k.len() - self.n;
@@ -298,7 +302,7 @@ impl<T: Scalar> Pack<T> {
     #[cold]
     fn show<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, t_next: T) {
         let Some(mut track) = self.tracks[l].take() else { return };
-        let st = self.one.stages();
+        let st = &mut self.one.stepper.st;
         st.dense = false;
         for m in 0..self.n {
             (st.y0[m], st.y1[m]) = (self.y[m].0[l], self.y1[m].0[l]);
@@ -315,7 +319,7 @@ impl<T: Scalar> Pack<T> {
     fn finish<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, stop: OdeStop) {
         let Some(mut track) = self.tracks[l].take() else { return };
         let y: Vec<T> = self.y.iter().map(|y| y.0[l]).collect();
-        self.one.stages().y0.copy_from_slice(&y);
+        self.one.stepper.st.y0.copy_from_slice(&y);
         let p = task.p(track.trajectory);
         let report = self.one.end(&mut OneLane(task.field), p, stop, &mut track.drive);
         self.store(task, track.trajectory, report, &y, track.save.states());

@@ -1,6 +1,6 @@
 //! Second-order equations q'' = a(t, q, p) as first-order ones.
 
-use super::field::{Pullback, VectorField};
+use crate::diff::{At, BarsMut, Kept, Map, Offers, Size, Spec};
 use crate::linalg::Scalar;
 
 /// d(q; v)/dt = (v; a(t, q, p)): the field of a second-order equation, what Nystrom methods ([`DPRKN64`](super::DPRKN64)) need and every other method takes, too.
@@ -8,9 +8,10 @@ use crate::linalg::Scalar;
 /// The inner field is the acceleration, a function of m positions; a state is m positions, then m velocities.
 ///
 /// ```
-/// use costate::ode::{DPRKN64, FnField, Options, SecondOrder, solve};
+/// use costate::diff::FnMap;
+/// use costate::ode::{DPRKN64, Options, SecondOrder, solve};
 /// // A planet on a circle: q'' = -q / |q|^3.
-/// let mut field = SecondOrder::new(FnField::new(2, 0, |_t, q: &[f64], _p: &[f64], a: &mut [f64]| {
+/// let mut field = SecondOrder::new(FnMap::new(2, 0, |_t, q: &[f64], _p: &[f64], a: &mut [f64]| {
 ///     let r = q[0].hypot(q[1]);
 ///     a[0] = -q[0] / r.powi(3);
 ///     a[1] = -q[1] / r.powi(3);
@@ -50,50 +51,6 @@ fn scatter<T: Scalar>(from: &[T], dy: &mut [T], m: usize) {
     }
 }
 
-impl<T: Scalar, F: VectorField<T>> VectorField<T> for SecondOrder<F, T> {
-    fn dim(&self) -> usize {
-        2 * self.field.dim()
-    }
-    fn n_params(&self) -> usize {
-        self.field.n_params()
-    }
-    fn is_second_order(&self) -> bool {
-        true
-    }
-    #[inline]
-    fn eval_one(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
-        let (q, v) = y.split_at(y.len() / 2);
-        let (dq, dv) = dy.split_at_mut(v.len());
-        dq.copy_from_slice(v);
-        self.field.eval_one(t, q, p, dv);
-    }
-    #[inline]
-    fn eval(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T]) {
-        let m = self.field.dim();
-        if y.len() == 2 * m {
-            return self.eval_one(t, y, p, dy);
-        }
-        let [q, a, ..] = &mut self.room;
-        gather(q, y, m, 0);
-        a.resize(q.len(), T::ZERO);
-        self.field.eval(t, q, p, a);
-        halves(y, m, 1).zip(dy.chunks_exact_mut(2 * m)).for_each(|(v, dy)| dy[..m].copy_from_slice(v));
-        scatter(a, dy, m);
-    }
-    fn keep_len(&self, batch: usize) -> usize {
-        self.field.keep_len(batch)
-    }
-    fn eval_keep(&mut self, t: T, y: &[T], p: &[T], dy: &mut [T], keep: &mut [T]) {
-        let m = self.field.dim();
-        let [q, a, ..] = &mut self.room;
-        gather(q, y, m, 0);
-        a.resize(q.len(), T::ZERO);
-        self.field.eval_keep(t, q, p, a, keep);
-        halves(y, m, 1).zip(dy.chunks_exact_mut(2 * m)).for_each(|(v, dy)| dy[..m].copy_from_slice(v));
-        scatter(a, dy, m);
-    }
-}
-
 impl<F, T: Scalar> SecondOrder<F, T> {
     /// The bars of one evaluation, with what the inner field's pullback adds for w_v at the positions.
     fn pull(
@@ -118,26 +75,61 @@ impl<F, T: Scalar> SecondOrder<F, T> {
     }
 }
 
-impl<T: Scalar, F: Pullback<T>> Pullback<T> for SecondOrder<F, T> {
-    fn pullback(&mut self, t: T, y: &[T], p: &[T], w: &[T], y_bar: &mut [T], p_bar: &mut [T]) {
-        let m = self.field.dim();
-        self.pull((y, w), y_bar, m, |f, q, w_v, q_bar| f.pullback(t, q, p, w_v, q_bar, p_bar));
+impl<T: Scalar, F: Map<T>> Map<T> for SecondOrder<F, T> {
+    #[inline(always)]
+    fn size(&self) -> Size {
+        let Size { inputs, params, .. } = self.field.size();
+        Size { inputs: 2 * inputs, outputs: 2 * inputs, params }
     }
-    fn pullback_kept(
-        &mut self,
-        t: T,
-        y: &[T],
-        p: &[T],
-        dy: &[T],
-        keep: &[T],
-        w: &[T],
-        y_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
-        let m = self.field.dim();
+    #[inline(always)]
+    fn offers(&self) -> Offers {
+        let passed = Offers::VJP | Offers::ALONE | Offers::AUTONOMOUS;
+        self.field.offers().and(passed) | Offers::SECOND_ORDER
+    }
+    fn spec(&self) -> Spec {
+        self.field.spec()
+    }
+    #[inline]
+    fn value_one(&mut self, at: At<'_, T>, dy: &mut [T]) {
+        let (q, v) = at.x.split_at(at.x.len() / 2);
+        let (dq, dv) = dy.split_at_mut(v.len());
+        dq.copy_from_slice(v);
+        self.field.value_one(At { x: q, ..at }, dv);
+    }
+    #[inline]
+    fn value(&mut self, at: At<'_, T>, dy: &mut [T]) {
+        let m = self.field.inputs();
+        if at.x.len() == 2 * m {
+            return self.value_one(at, dy);
+        }
+        let [q, a, ..] = &mut self.room;
+        gather(q, at.x, m, 0);
+        a.resize(q.len(), T::ZERO);
+        self.field.value(At { x: q, ..at }, a);
+        halves(at.x, m, 1).zip(dy.chunks_exact_mut(2 * m)).for_each(|(v, dy)| dy[..m].copy_from_slice(v));
+        scatter(a, dy, m);
+    }
+    fn keep_len(&self, batch: usize) -> usize {
+        self.field.keep_len(batch)
+    }
+    fn forward(&mut self, at: At<'_, T>, dy: &mut [T], keep: &mut [T]) {
+        let m = self.field.inputs();
+        let [q, a, ..] = &mut self.room;
+        gather(q, at.x, m, 0);
+        a.resize(q.len(), T::ZERO);
+        self.field.forward(At { x: q, ..at }, a, keep);
+        halves(at.x, m, 1).zip(dy.chunks_exact_mut(2 * m)).for_each(|(v, dy)| dy[..m].copy_from_slice(v));
+        scatter(a, dy, m);
+    }
+    fn vjp(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
+        let m = self.field.inputs();
         let mut a = std::mem::take(&mut self.room[1]);
-        gather(&mut a, dy, m, 1);
-        self.pull((y, w), y_bar, m, |f, q, w_v, q_bar| f.pullback_kept(t, q, p, &a, keep, w_v, q_bar, p_bar));
+        gather(&mut a, of.y, m, 1);
+        let kept = Kept { y: &a, keep: of.keep };
+        let BarsMut { x: y_bar, p: p_bar } = bars;
+        self.pull((at.x, w), y_bar, m, |f, q, w_v, q_bar| {
+            f.vjp(At { x: q, ..at }, kept, w_v, BarsMut::new(q_bar, p_bar));
+        });
         self.room[1] = a;
     }
 }

@@ -1,8 +1,9 @@
 //! The same step for short states, everything in registers: a kernel for each length and number of stages, for one trajectory or several in lanes.
 
-use super::kernels::{Norm, Scale, square};
 use super::lanes::Lane;
+use crate::linalg::Norm;
 use crate::linalg::Scalar;
+use crate::linalg::kernels::{Scale, square};
 
 /// Longest state with a kernel of its own.
 pub(crate) const SHORT: usize = 4;

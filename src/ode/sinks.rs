@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use super::error::{OdeError, check_len};
 use super::step::{Start, Step, StepSink};
+use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
 
 const GO: ControlFlow<()> = ControlFlow::Continue(());

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use super::erk::{Erk, Stages};
-use super::error::{OdeError, check_len};
-use super::field::VectorField;
 use super::report::OdeCounts;
+use crate::diff::Map;
+use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
 
 /// Something that looks at every accepted step. Sinks compose as tuples and are called in order: events first (they may shorten the step),
@@ -22,7 +22,7 @@ pub trait StepSink<T: Scalar> {
     fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
         let _ = buffers;
     }
-    /// Whether what `eval_keep` stores is wanted for every step.
+    /// Whether what `forward` keeps is wanted for every step.
     fn wants_keep(&self) -> bool {
         false
     }
@@ -127,7 +127,7 @@ impl<T: Scalar, F: FnMut(&mut Step<'_, T>) -> ControlFlow<()>> StepSink<T> for F
 }
 
 /// What a method can say about the step it has just made.
-pub(crate) trait StepBody<T: Scalar> {
+pub trait StepBody<T: Scalar> {
     fn y0(&self) -> &[T];
     fn y1(&self) -> &[T];
     fn dy0(&self) -> &[T];
@@ -153,7 +153,7 @@ pub(crate) struct ErkBody<'a, T, F: ?Sized> {
     pub p: &'a [T],
 }
 
-impl<T: Scalar, F: VectorField<T> + ?Sized> StepBody<T> for ErkBody<'_, T, F> {
+impl<T: Scalar, F: Map<T> + ?Sized> StepBody<T> for ErkBody<'_, T, F> {
     fn y0(&self) -> &[T] {
         &self.st.y0
     }
@@ -189,7 +189,7 @@ impl<T: Scalar, F: VectorField<T> + ?Sized> StepBody<T> for ErkBody<'_, T, F> {
                 if let Some(ny) = &self.erk.nystrom {
                     ny.add(z, (h * h * w, h * at(ny.q(i))), k);
                 } else if w != T::ZERO {
-                    super::kernels::add_scaled(z, h * w, k);
+                    crate::linalg::kernels::add_scaled(z, h * w, k);
                 }
             }
         }

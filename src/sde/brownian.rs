@@ -30,9 +30,9 @@
 //! The path so depends on seed, trajectory, interval and cells, and not on the steps tried, the batch, or the number of threads.
 //! An interval is always assembled from the same pieces, the largest nodes that fit, so even the rounding is the same each time.
 
-use super::normal::fill;
 use crate::ode::OdeError;
-use crate::ode::internal::vectorized;
+use crate::random::fill;
+use crate::simd::vectorized;
 
 /// Which Brownian path.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,14 +1,17 @@
 //! Many independent trajectories, each with its own path and its own steps, on all cores.
 
 use super::brownian::Brownian;
-use super::field::{Diffusion, Sde};
+use super::field::Sde;
 use super::integrator::SdeIntegrator;
 use super::method::SdeMethod;
 use super::options::SdeOptions;
 use super::report::{SdeCounts, SdeReport};
+use crate::diff::Map;
+use crate::error::catch;
 use crate::linalg::Scalar;
-use crate::ode::internal::{catch, check_save_points, check_starts, each_trajectory};
-use crate::ode::{Ensemble, OdeError, Params, VectorField};
+use crate::ode::ensemble::{check_starts, each_trajectory};
+use crate::ode::sinks::check_save_points;
+use crate::ode::{Ensemble, OdeError, Params};
 
 /// What came out of an ensemble of stochastic trajectories.
 pub type SdeEnsemble<T> = Ensemble<T, SdeReport>;
@@ -43,13 +46,13 @@ pub fn solve_sde_ensemble<T, F, G, M>(
 ) -> Result<SdeEnsemble<T>, OdeError>
 where
     T: Scalar,
-    F: VectorField<T>,
-    G: Diffusion<T>,
+    F: Map<T>,
+    G: Map<T>,
     M: Fn() -> Sde<F, G> + Sync,
 {
     let (dim, np, noise) = catch(|| {
         let probe = make();
-        (probe.dim(), probe.n_params(), probe.diffusion.noise())
+        (probe.dim(), probe.n_params(), probe.noise())
     })?;
     SdeIntegrator::<T>::new(method, noise, dim, 1, options)?;
     let count = check_starts((dim, np), y0, params)?;

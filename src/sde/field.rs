@@ -1,9 +1,9 @@
-//! What a user implements: drift, diffusion and their pullbacks.
+//! A stochastic equation: drift, diffusion and the shape of its noise.
 
+use crate::diff::Map;
+use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
-use crate::nn::Map;
-use crate::ode::internal::{add_scaled, check_len};
-use crate::ode::{OdeError, VectorField};
+use crate::linalg::kernels::add_scaled;
 
 /// Shape of the diffusion: how g meets the Brownian motions of a trajectory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Noise {
 fn multiply_add<T: Scalar>(out: &mut [T], a: &[T], b: &[T]) {
     let n = out.len();
     let (a, b) = (&a[..n], &b[..n]);
-    crate::ode::internal::vectorized(
+    crate::simd::vectorized(
         n,
         #[inline(always)]
         || {
@@ -87,291 +87,84 @@ fn multiply_add<T: Scalar>(out: &mut [T], a: &[T], b: &[T]) {
     );
 }
 
-/// The diffusion g(t, y, p), batched like a [`VectorField`]: `y` is n x batch, `g` is `noise().len(n)` x batch, column-major.
-pub trait Diffusion<T: Scalar> {
-    /// n, the length of one state.
-    fn dim(&self) -> usize;
-    /// Length of `p`.
-    fn n_params(&self) -> usize;
-    /// Shape of g.
-    fn noise(&self) -> Noise;
-    /// Whether g does not depend on y.
-    fn is_additive(&self) -> bool {
-        false
-    }
-    /// For matrix noise: whether sum_i g_ij dg_kl/dy_i = sum_i g_il dg_kj/dy_i for all j, k, l, so that no Levy areas are needed.
-    fn is_commutative(&self) -> bool {
-        self.is_additive()
-    }
-    /// g <- g(t, y, p), every entry. A value that is not finite makes the integrator reject the step and shrink it.
-    fn eval(&mut self, t: T, y: &[T], p: &[T], g: &mut [T]);
-    /// How many numbers [`eval_keep`](Self::eval_keep) stores for one evaluation of `batch` columns.
-    fn keep_len(&self, batch: usize) -> usize {
-        let _ = batch;
-        0
-    }
-    /// As [`eval`](Self::eval), storing intermediate results for the pullback.
-    fn eval_keep(&mut self, t: T, y: &[T], p: &[T], g: &mut [T], keep: &mut [T]) {
-        let _ = keep;
-        self.eval(t, y, p, g);
-    }
-}
-
-/// The transpose of a diffusion's derivative.
-pub trait DiffusionPullback<T: Scalar>: Diffusion<T> {
-    /// ADDS w' dg/dy to `y_bar` and w' dg/dp, summed over the batch, to `p_bar`; `w` has the shape of g.
-    fn pullback(&mut self, t: T, y: &[T], p: &[T], w: &[T], y_bar: &mut [T], p_bar: &mut [T]);
-    /// As [`pullback`](Self::pullback), with g = g(t, y, p) and what `eval_keep` stored for the same arguments.
-    #[allow(clippy::too_many_arguments)]
-    fn pullback_kept(
-        &mut self,
-        t: T,
-        y: &[T],
-        p: &[T],
-        g: &[T],
-        keep: &[T],
-        w: &[T],
-        y_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
-        let _ = (g, keep);
-        self.pullback(t, y, p, w, y_bar, p_bar);
-    }
-}
-
-/// A diffusion from a closure `|t, y, p, g|` on ONE state.
-#[derive(Debug, Clone)]
-pub struct FnDiffusion<F> {
-    n: usize,
-    n_params: usize,
-    noise: Noise,
-    additive: bool,
-    commutative: bool,
-    f: F,
-}
-
-impl<F> FnDiffusion<F> {
-    /// From the sizes, the shape and the closure.
-    pub fn new<T: Scalar>(n: usize, n_params: usize, noise: Noise, f: F) -> Self
-    where
-        F: FnMut(T, &[T], &[T], &mut [T]),
-    {
-        Self { n, n_params, noise, additive: false, commutative: false, f }
-    }
-    /// States that g does not depend on y.
-    pub fn additive(self) -> Self {
-        Self { additive: true, commutative: true, ..self }
-    }
-    /// States that matrix noise commutes.
-    pub fn commutative(self) -> Self {
-        Self { commutative: true, ..self }
-    }
-}
-
-impl<T: Scalar, F: FnMut(T, &[T], &[T], &mut [T])> Diffusion<T> for FnDiffusion<F> {
-    fn dim(&self) -> usize {
-        self.n
-    }
-    fn n_params(&self) -> usize {
-        self.n_params
-    }
-    fn noise(&self) -> Noise {
-        self.noise
-    }
-    fn is_additive(&self) -> bool {
-        self.additive
-    }
-    fn is_commutative(&self) -> bool {
-        self.commutative
-    }
-    fn eval(&mut self, t: T, y: &[T], p: &[T], g: &mut [T]) {
-        for (y, g) in y.chunks_exact(self.n).zip(g.chunks_exact_mut(self.noise.len(self.n))) {
-            (self.f)(t, y, p, g);
-        }
-    }
-}
-
-/// A diffusion and its pullback from two closures on ONE state: `|t, y, p, g|` and `|t, y, p, w, y_bar, p_bar|` (which ADDS).
-#[derive(Debug, Clone)]
-pub struct FnDiffusionPullback<F, B> {
-    diffusion: FnDiffusion<F>,
-    b: B,
-}
-
-impl<F, B> FnDiffusionPullback<F, B> {
-    /// From the diffusion and the closure of its pullback.
-    pub fn new<T: Scalar>(diffusion: FnDiffusion<F>, b: B) -> Self
-    where
-        B: FnMut(T, &[T], &[T], &[T], &mut [T], &mut [T]),
-    {
-        Self { diffusion, b }
-    }
-}
-
-impl<T, F, B> Diffusion<T> for FnDiffusionPullback<F, B>
-where
-    T: Scalar,
-    F: FnMut(T, &[T], &[T], &mut [T]),
-{
-    fn dim(&self) -> usize {
-        self.diffusion.n
-    }
-    fn n_params(&self) -> usize {
-        self.diffusion.n_params
-    }
-    fn noise(&self) -> Noise {
-        self.diffusion.noise
-    }
-    fn is_additive(&self) -> bool {
-        self.diffusion.additive
-    }
-    fn is_commutative(&self) -> bool {
-        self.diffusion.commutative
-    }
-    fn eval(&mut self, t: T, y: &[T], p: &[T], g: &mut [T]) {
-        self.diffusion.eval(t, y, p, g);
-    }
-}
-
-impl<T, F, B> DiffusionPullback<T> for FnDiffusionPullback<F, B>
-where
-    T: Scalar,
-    F: FnMut(T, &[T], &[T], &mut [T]),
-    B: FnMut(T, &[T], &[T], &[T], &mut [T], &mut [T]),
-{
-    fn pullback(&mut self, t: T, y: &[T], p: &[T], w: &[T], y_bar: &mut [T], p_bar: &mut [T]) {
-        let (n, len) = (self.diffusion.n, self.diffusion.noise.len(self.diffusion.n));
-        for ((y, w), y_bar) in y.chunks_exact(n).zip(w.chunks_exact(len)).zip(y_bar.chunks_exact_mut(n)) {
-            (self.b)(t, y, p, w, y_bar, p_bar);
-        }
-    }
-}
-
-/// g = map(t, y, p), with outputs in the shape of the noise: for neural SDEs.
-#[derive(Debug, Clone)]
-pub struct MapDiffusion<M, T> {
-    map: M,
-    noise: Noise,
-    keep: Vec<T>,
-    g: Vec<T>,
-}
-
-impl<T: Scalar, M: Map<T>> MapDiffusion<M, T> {
-    /// From a map with `noise.len(inputs)` outputs.
-    pub fn new(map: M, noise: Noise) -> Result<Self, OdeError> {
-        check_len("the output of the diffusion's map", map.outputs(), noise.len(map.inputs()))?;
-        Ok(Self { map, noise, keep: vec![], g: vec![] })
-    }
-    /// The map.
-    pub fn map(&self) -> &M {
-        &self.map
-    }
-    fn grow(&mut self, len: usize) -> Vec<T> {
-        let mut keep = std::mem::take(&mut self.keep);
-        keep.resize(self.map.keep_len(len / self.map.inputs()), T::ZERO);
-        keep
-    }
-}
-
-impl<T: Scalar, M: Map<T>> Diffusion<T> for MapDiffusion<M, T> {
-    fn dim(&self) -> usize {
-        self.map.inputs()
-    }
-    fn n_params(&self) -> usize {
-        self.map.n_params()
-    }
-    fn noise(&self) -> Noise {
-        self.noise
-    }
-    fn eval(&mut self, t: T, y: &[T], p: &[T], g: &mut [T]) {
-        let mut keep = self.grow(y.len());
-        self.map.forward(t, y, p, g, &mut keep);
-        self.keep = keep;
-    }
-    fn keep_len(&self, batch: usize) -> usize {
-        self.map.keep_len(batch)
-    }
-    fn eval_keep(&mut self, t: T, y: &[T], p: &[T], g: &mut [T], keep: &mut [T]) {
-        self.map.forward(t, y, p, g, keep);
-    }
-}
-
-impl<T: Scalar, M: Map<T>> DiffusionPullback<T> for MapDiffusion<M, T> {
-    fn pullback(&mut self, t: T, y: &[T], p: &[T], w: &[T], y_bar: &mut [T], p_bar: &mut [T]) {
-        let mut keep = self.grow(y.len());
-        let mut g = std::mem::take(&mut self.g);
-        g.resize(w.len(), T::ZERO);
-        self.map.forward(t, y, p, &mut g, &mut keep);
-        self.map.backward(t, y, p, &g, &keep, w, y_bar, p_bar);
-        (self.keep, self.g) = (keep, g);
-    }
-    fn pullback_kept(
-        &mut self,
-        t: T,
-        y: &[T],
-        p: &[T],
-        g: &[T],
-        keep: &[T],
-        w: &[T],
-        y_bar: &mut [T],
-        p_bar: &mut [T],
-    ) {
-        self.map.backward(t, y, p, g, keep, w, y_bar, p_bar);
-    }
-}
-
-/// dy = f(t, y, p) dt + g(t, y, p) dW, in the sense of Ito.
+/// dy = f(t, y, p) dt + g(t, y, p) dW, in the sense of Ito. Drift and diffusion are [`Map`]s: f has n outputs, g those of its shape ([`Noise::len`]).
 #[derive(Debug, Clone)]
 pub struct Sde<F, G> {
     /// f.
     pub drift: F,
     /// g.
     pub diffusion: G,
+    noise: Noise,
+    additive: bool,
+    commutative: bool,
     shared: bool,
 }
 
 impl<F, G> Sde<F, G> {
     /// p is the drift's parameters, then the diffusion's.
-    pub fn new<T: Scalar>(drift: F, diffusion: G) -> Result<Self, OdeError>
+    pub fn new<T: Scalar>(drift: F, diffusion: G, noise: Noise) -> Result<Self, OdeError>
     where
-        F: VectorField<T>,
-        G: Diffusion<T>,
+        F: Map<T>,
+        G: Map<T>,
     {
-        check_len("the diffusion's state", diffusion.dim(), drift.dim())?;
-        if diffusion.noise() == Noise::Matrix(0) {
+        let n = drift.inputs();
+        check_len("the drift's value", drift.outputs(), n)?;
+        check_len("the diffusion's state", diffusion.inputs(), n)?;
+        check_len("the diffusion's value", diffusion.outputs(), noise.len(n))?;
+        if noise == Noise::Matrix(0) {
             return Err(OdeError::Mismatch { what: "the diffusion has no columns".to_string() });
         }
-        Ok(Self { drift, diffusion, shared: false })
+        Ok(Self { drift, diffusion, noise, additive: false, commutative: false, shared: false })
     }
     /// Drift and diffusion see the same parameters.
-    pub fn shared<T: Scalar>(drift: F, diffusion: G) -> Result<Self, OdeError>
+    pub fn shared<T: Scalar>(drift: F, diffusion: G, noise: Noise) -> Result<Self, OdeError>
     where
-        F: VectorField<T>,
-        G: Diffusion<T>,
+        F: Map<T>,
+        G: Map<T>,
     {
         check_len("the diffusion's parameter vector", diffusion.n_params(), drift.n_params())?;
-        Ok(Self { shared: true, ..Self::new(drift, diffusion)? })
+        Ok(Self { shared: true, ..Self::new(drift, diffusion, noise)? })
+    }
+    /// States that g does not depend on y.
+    pub fn additive(self) -> Self {
+        Self { additive: true, commutative: true, ..self }
+    }
+    /// States that matrix noise commutes: sum_i g_ij dg_kl/dy_i = sum_i g_il dg_kj/dy_i for all j, k, l, so that no Levy areas are needed.
+    pub fn commutative(self) -> Self {
+        Self { commutative: true, ..self }
+    }
+    /// Shape of g.
+    pub fn noise(&self) -> Noise {
+        self.noise
+    }
+    /// Whether g is said not to depend on y.
+    pub fn is_additive(&self) -> bool {
+        self.additive
+    }
+    /// Whether g is said to commute.
+    pub fn is_commutative(&self) -> bool {
+        self.commutative
     }
     /// n.
     pub fn dim<T: Scalar>(&self) -> usize
     where
-        F: VectorField<T>,
+        F: Map<T>,
     {
-        self.drift.dim()
+        self.drift.inputs()
     }
     /// Length of p.
     pub fn n_params<T: Scalar>(&self) -> usize
     where
-        F: VectorField<T>,
-        G: Diffusion<T>,
+        F: Map<T>,
+        G: Map<T>,
     {
         self.drift.n_params() + if self.shared { 0 } else { self.diffusion.n_params() }
     }
     /// The drift's parameters, and where the diffusion's begin and end.
     pub(crate) fn ranges<T: Scalar>(&self) -> (std::ops::Range<usize>, std::ops::Range<usize>)
     where
-        F: VectorField<T>,
-        G: Diffusion<T>,
+        F: Map<T>,
+        G: Map<T>,
     {
         let nf = self.drift.n_params();
         if self.shared { (0..nf, 0..nf) } else { (0..nf, nf..nf + self.diffusion.n_params()) }

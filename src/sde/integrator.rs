@@ -3,15 +3,19 @@
 use std::ops::ControlFlow;
 
 use super::brownian::{Brownian, BrownianPath};
-use super::field::{Diffusion, Noise, Sde};
+use super::field::{Noise, Sde};
 use super::method::{SdeMethod, Suits};
 use super::options::SdeOptions;
 use super::report::{SdeCounts, SdeReport};
 use super::sinks::{SdeBuffers, SdeSink, SdeStep};
 use super::srk::{SdeStages, Srk};
+use crate::diff::{At, Map};
+use crate::error::{catch, check_len};
 use crate::linalg::Scalar;
-use crate::ode::internal::{ControlState, Scale, all_finite, catch, check_finite, check_len, scaled_norm};
-use crate::ode::{OdeError, OdeStop, Options, Start, VectorField};
+use crate::linalg::kernels::{Scale, all_finite, scaled_norm};
+use crate::ode::check::check_finite;
+use crate::ode::options::ControlState;
+use crate::ode::{OdeError, OdeStop, Options, Start};
 
 /// A method with its storage: made once, used for any number of integrations; no allocation per step once the path's tree has grown.
 #[derive(Debug, Clone)]
@@ -86,7 +90,7 @@ impl<T: Scalar> SdeIntegrator<T> {
     }
 
     /// Integrates from (t0, y0) to t1 > t0 along the given path; `sinks` see every accepted step.
-    pub fn run<F: VectorField<T>, G: Diffusion<T>, S: SdeSink<T>>(
+    pub fn run<F: Map<T>, G: Map<T>, S: SdeSink<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         span: (T, T),
@@ -120,15 +124,15 @@ impl<T: Scalar> SdeIntegrator<T> {
         b.over(t0, (t0 + cells * h).max(t1)).with_cells(cells as u32)
     }
 
-    pub(crate) fn check<F: VectorField<T>, G: Diffusion<T>>(
+    pub(crate) fn check<F: Map<T>, G: Map<T>>(
         &self,
         sde: &Sde<F, G>,
         (t0, t1): (T, T),
         y0: &[T],
         p: &[T],
     ) -> Result<(), OdeError> {
-        check_len("the drift's state", sde.drift.dim(), self.srk.dim)?;
-        check_noise(self.srk.method, self.srk.noise, &sde.diffusion)?;
+        check_len("the drift's state", sde.drift.inputs(), self.srk.dim)?;
+        check_noise(self.srk.method, self.srk.noise, sde)?;
         check_len("the start", y0.len(), self.srk.n())?;
         check_len("the parameter vector", p.len(), sde.n_params())?;
         if !(t0.is_finite() && t1.is_finite()) {
@@ -149,7 +153,7 @@ impl<T: Scalar> SdeIntegrator<T> {
         check_finite("the parameter vector", p)
     }
 
-    fn drive<F: VectorField<T>, G: Diffusion<T>, S: SdeSink<T>>(
+    fn drive<F: Map<T>, G: Map<T>, S: SdeSink<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         (t0, t1): (f64, f64),
@@ -186,17 +190,12 @@ impl<T: Scalar> SdeIntegrator<T> {
     }
 
     /// k_0 and g_0 at the start.
-    fn start_is_finite<F: VectorField<T>, G: Diffusion<T>>(
-        &mut self,
-        sde: &mut Sde<F, G>,
-        p: &[T],
-        d: &mut Drive,
-    ) -> bool {
+    fn start_is_finite<F: Map<T>, G: Map<T>>(&mut self, sde: &mut Sde<F, G>, p: &[T], d: &mut Drive) -> bool {
         let (pf, pg) = sde.ranges();
         let (n, gl) = (self.srk.n(), self.srk.g_len());
         let (k, g) = (&mut self.st.k[..n], &mut self.st.g[..gl]);
-        sde.drift.eval(T::of(d.t), &self.st.y0, &p[pf], k);
-        sde.diffusion.eval(T::of(d.t), &self.st.y0, &p[pg], g);
+        sde.drift.value(At::new(T::of(d.t), &self.st.y0, &p[pf]), k);
+        sde.diffusion.value(At::new(T::of(d.t), &self.st.y0, &p[pg]), g);
         (d.counts.drift, d.counts.diffusion) = (d.counts.drift + 1, d.counts.diffusion + 1);
         all_finite(k) && all_finite(g)
     }
@@ -256,7 +255,7 @@ impl<T: Scalar> SdeIntegrator<T> {
         Some(Target { t: self.path.time_of(tick), tick, grid: 0, clipped: false })
     }
 
-    fn steps<F: VectorField<T>, G: Diffusion<T>, S: SdeSink<T>>(
+    fn steps<F: Map<T>, G: Map<T>, S: SdeSink<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         p: &[T],
@@ -358,12 +357,8 @@ impl<T: Scalar> SdeIntegrator<T> {
 }
 
 /// Whether the method may be used with this diffusion.
-pub(crate) fn check_noise<T: Scalar, G: Diffusion<T>>(
-    method: &SdeMethod,
-    noise: Noise,
-    diffusion: &G,
-) -> Result<(), OdeError> {
-    let found = diffusion.noise();
+pub(crate) fn check_noise<F, G>(method: &SdeMethod, noise: Noise, sde: &Sde<F, G>) -> Result<(), OdeError> {
+    let found = sde.noise();
     if found != noise {
         let what = format!("the diffusion has {found:?} noise, the integrator was made for {noise:?}");
         return Err(OdeError::Mismatch { what });
@@ -373,10 +368,10 @@ pub(crate) fn check_noise<T: Scalar, G: Diffusion<T>>(
         Suits::Any => (true, ""),
         Suits::DiagonalOrScalar => (!matrix, "diagonal or scalar noise"),
         Suits::Commutative => (
-            !matrix || diffusion.is_commutative(),
+            !matrix || sde.is_commutative(),
             "diagonal or scalar noise, or matrix noise that is said to be commutative",
         ),
-        Suits::Additive => (diffusion.is_additive(), "noise that is said to be additive"),
+        Suits::Additive => (sde.is_additive(), "noise that is said to be additive"),
     };
     if ok {
         return Ok(());

@@ -4,7 +4,7 @@
 //! dy = f(t, y, p) dt + g(t, y, p) dW,   y(t0) = y0,   from t0 to t1 > t0, in the sense of Ito
 //! ```
 //!
-//! The drift is a [`VectorField`], the diffusion a [`Diffusion`]; an [`Sde`] holds both. A batch is n x batch,
+//! Drift and diffusion are [`Map`]s; an [`Sde`] holds both and knows the shape of the noise. A batch is n x batch,
 //! column-major; column j follows its own Brownian path, a pure function of (seed, trajectory, t): see [`Brownian`].
 //!
 //! Which method to choose: the table in [`crate::ode`].
@@ -27,12 +27,13 @@
 //! # Example
 //!
 //! ```
-//! use costate::ode::{FnField, OdeError};
-//! use costate::sde::{solve_sde, Brownian, FnDiffusion, Noise, Sde, SdeOptions, SOSRI};
+//! use costate::diff::FnMap;
+//! use costate::ode::OdeError;
+//! use costate::sde::{solve_sde, Brownian, Noise, Sde, SdeOptions, SOSRI};
 //! // Geometric Brownian motion dy = mu y dt + sigma y dW, 100 paths.
-//! let drift = FnField::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]);
-//! let noise = FnDiffusion::new(1, 1, Noise::Diagonal, |_t, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]);
-//! let mut sde = Sde::new(drift, noise)?;
+//! let drift = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = p[0] * y[0]);
+//! let noise = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]);
+//! let mut sde = Sde::new(drift, noise, Noise::Diagonal)?;
 //! let options = SdeOptions::tolerances(1e-3, 1e-3);
 //! let s = solve_sde(&mut sde, &SOSRI, &options, (0.0, 1.0), &[1.0; 100], &[0.1, 0.2], &Brownian::new(7), &[0.5, 1.0])?;
 //! assert!(s.report.ok());
@@ -41,31 +42,28 @@
 //! # Ok::<(), OdeError>(())
 //! ```
 
-mod adjoint;
 mod brownian;
 mod ensemble;
 mod field;
-mod integrator;
+pub(crate) mod integrator;
 mod method;
-mod normal;
 mod options;
 mod report;
-mod reverse;
 mod sinks;
-mod srk;
+pub(crate) mod srk;
 
-pub use adjoint::SdeAdjoint;
 pub use brownian::{Brownian, BrownianPath};
 pub use ensemble::{SdeEnsemble, solve_sde_ensemble};
-pub use field::{Diffusion, DiffusionPullback, FnDiffusion, FnDiffusionPullback, MapDiffusion, Noise, Sde};
+pub use field::{Noise, Sde};
 pub use integrator::SdeIntegrator;
 pub use method::{EULER_MARUYAMA, MILSTEIN, SOSRA, SOSRA2, SOSRI, SOSRI2, SRA1, SRIW1, SdeMethod, Suits};
 pub use options::SdeOptions;
 pub use report::{SdeCounts, SdeReport};
 pub use sinks::{FnSdeSink, SdeBuffers, SdeSink, SdeStep};
 
+use crate::diff::Map;
 use crate::linalg::Scalar;
-use crate::ode::{OdeError, SaveAt, VectorField};
+use crate::ode::{OdeError, SaveAt};
 
 /// States at the save points and at the end.
 #[derive(Debug, Clone)]
@@ -95,7 +93,7 @@ impl<T: Scalar> SdeSolution<T> {
 /// Integrates once, one shared step for the batch of y0.len() / dim. To integrate often use an [`SdeIntegrator`] with sinks; for a step per
 /// trajectory and all cores [`solve_sde_ensemble`].
 #[allow(clippy::too_many_arguments)]
-pub fn solve_sde<T: Scalar, F: VectorField<T>, G: Diffusion<T>>(
+pub fn solve_sde<T: Scalar, F: Map<T>, G: Map<T>>(
     sde: &mut Sde<F, G>,
     method: &'static SdeMethod,
     options: &SdeOptions,
@@ -105,7 +103,7 @@ pub fn solve_sde<T: Scalar, F: VectorField<T>, G: Diffusion<T>>(
     brownian: &Brownian,
     save_at: &[T],
 ) -> Result<SdeSolution<T>, OdeError> {
-    let (dim, noise) = (sde.dim(), sde.diffusion.noise());
+    let (dim, noise) = (sde.dim(), sde.noise());
     let batch = y0.len().checked_div(dim).unwrap_or(0);
     let mut integrator = SdeIntegrator::new(method, noise, dim, batch.max(1), options)?;
     let mut saved = SaveAt::new(save_at);

@@ -1,10 +1,10 @@
 //! One step of a stochastic Runge-Kutta method: stages, error estimate, stiffness estimate. Equations in [`SdeMethod`]'s module.
 
-use super::field::{Diffusion, Noise, Sde};
+use super::field::{Noise, Sde};
 use super::method::{SdeMethod, Suits};
+use crate::diff::{At, Map};
 use crate::linalg::Scalar;
-use crate::ode::VectorField;
-use crate::ode::internal::{Rows, add_scaled, combine, combine_zero};
+use crate::linalg::kernels::{Rows, add_scaled, combine, combine_zero};
 
 /// A method in the precision of the computation, rows sparse.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub(crate) struct SdeStages<T> {
     pub k: Vec<T>,
     /// g_i at i len batch.
     pub g: Vec<T>,
-    /// What the two `eval_keep` stored; empty unless wanted.
+    /// What the two `forward` kept; empty unless wanted.
     pub keep_k: Vec<T>,
     pub keep_g: Vec<T>,
     /// I1, I11/sqrt(h), I10/h, I111/h, each width x batch.
@@ -130,12 +130,7 @@ impl<T: Scalar> Srk<T> {
     }
 
     /// Room for what the pullbacks want, or none.
-    pub fn resize_keep<F: VectorField<T>, G: Diffusion<T>>(
-        &self,
-        sde: &Sde<F, G>,
-        wanted: bool,
-        st: &mut SdeStages<T>,
-    ) {
+    pub fn resize_keep<F: Map<T>, G: Map<T>>(&self, sde: &Sde<F, G>, wanted: bool, st: &mut SdeStages<T>) {
         let (s, sg) = if wanted { (self.method.stages(), self.g_stages()) } else { (0, 0) };
         st.keep_k.resize(s * sde.drift.keep_len(self.batch), T::ZERO);
         st.keep_g.resize(sg * sde.diffusion.keep_len(self.batch), T::ZERO);
@@ -183,7 +178,7 @@ impl<T: Scalar> Srk<T> {
     }
 
     /// All stages, E2 and y1, from y0 and the noise. Returns the numbers of evaluations of f and g.
-    pub fn step<F: VectorField<T>, G: Diffusion<T>>(
+    pub fn step<F: Map<T>, G: Map<T>>(
         &self,
         sde: &mut Sde<F, G>,
         t: T,
@@ -213,7 +208,7 @@ impl<T: Scalar> Srk<T> {
     }
 
     /// k_i <- f(t, arg).
-    fn eval_k<F: VectorField<T>, G: Diffusion<T>>(
+    fn eval_k<F: Map<T>, G: Map<T>>(
         &self,
         sde: &mut Sde<F, G>,
         i: usize,
@@ -225,14 +220,14 @@ impl<T: Scalar> Srk<T> {
         let ki = &mut st.k[i * n..][..n];
         let len = st.keep_k.len() / self.method.stages();
         if len == 0 {
-            sde.drift.eval(t, &st.arg, p, ki);
+            sde.drift.value(At::new(t, &st.arg, p), ki);
         } else {
-            sde.drift.eval_keep(t, &st.arg, p, ki, &mut st.keep_k[i * len..][..len]);
+            sde.drift.forward(At::new(t, &st.arg, p), ki, &mut st.keep_k[i * len..][..len]);
         }
     }
 
     /// g_i <- g(t, arg).
-    fn eval_g<F: VectorField<T>, G: Diffusion<T>>(
+    fn eval_g<F: Map<T>, G: Map<T>>(
         &self,
         sde: &mut Sde<F, G>,
         i: usize,
@@ -244,9 +239,9 @@ impl<T: Scalar> Srk<T> {
         let gi = &mut st.g[i * n..][..n];
         let len = st.keep_g.len() / self.g_stages();
         if len == 0 {
-            sde.diffusion.eval(t, &st.arg, p, gi);
+            sde.diffusion.value(At::new(t, &st.arg, p), gi);
         } else {
-            sde.diffusion.eval_keep(t, &st.arg, p, gi, &mut st.keep_g[i * len..][..len]);
+            sde.diffusion.forward(At::new(t, &st.arg, p), gi, &mut st.keep_g[i * len..][..len]);
         }
     }
 
@@ -255,7 +250,7 @@ impl<T: Scalar> Srk<T> {
     /// ```text
     /// G_j = g(t + h, y + h k_0 + sqrt(h) G e_j),   y1 = y + h k_0 + G I1 + sum_j (G_j - G) x_j,   x_jl = (I1_j I1_l - h [j = l]) / (2 sqrt(h))
     /// ```
-    fn column_step<F: VectorField<T>, G: Diffusion<T>>(
+    fn column_step<F: Map<T>, G: Map<T>>(
         &self,
         sde: &mut Sde<F, G>,
         t: T,
@@ -332,8 +327,8 @@ impl<T: Scalar> Srk<T> {
         self.drift_argument(i, h, st);
         st.e2.copy_from_slice(&st.arg);
         self.drift_argument(j, h, st);
-        let num = crate::ode::internal::distance2(&st.k[j * n..][..n], &st.k[i * n..][..n]);
-        let den = crate::ode::internal::distance2(&st.arg, &st.e2);
+        let num = crate::linalg::kernels::distance2(&st.k[j * n..][..n], &st.k[i * n..][..n]);
+        let den = crate::linalg::kernels::distance2(&st.arg, &st.e2);
         let r = (num / den).sqrt();
         if den > T::ZERO && r.is_finite() { r } else { T::ZERO }
     }

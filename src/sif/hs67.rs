@@ -132,9 +132,6 @@ fn settled_at(y: &mut Jet, next: Jet, tolerance: f64) -> bool {
 pub(crate) struct Hs67(pub Literals);
 
 impl External for Hs67 {
-    fn name(&self) -> &str {
-        "HS67"
-    }
     fn arity(&self) -> usize {
         3
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Decoded, GroupKind, SifError, SifLimits, SifOptions, SifWarning, decode, function};
 use crate::error::Error;
 use crate::expr::batch::Body;
-use crate::expr::evaluate::Evaluator;
+use crate::expr::evaluate::{Coordinates, Evaluator};
 use crate::expr::parts::Parts;
 use crate::expr::structure::Structure;
 use crate::nlp::{EvalError, Nlp, NlpMeta, Pattern};
@@ -131,7 +131,7 @@ fn evaluator(
     elements: &[Body],
     groups: &[Body],
     limits: SifLimits,
-) -> Result<(Evaluator, Option<[Vec<usize>; 2]>), String> {
+) -> Result<(Evaluator, Option<Coordinates>), String> {
     let dims: Vec<usize> = d.element_types.iter().map(|t| t.elemental.len()).collect();
     let constraint: Vec<bool> = d.kind.iter().map(|&k| k != GroupKind::Objective).collect();
     let parts = Parts {

@@ -6,8 +6,9 @@ use super::config::TaskConfig;
 use super::data::Images;
 use super::error::TrainError;
 use super::task::Split;
+use crate::diff::{At, BarsMut, Kept, Map};
 use crate::linalg::Scalar;
-use crate::nn::{Map, Mlp, softmax_cross_entropy};
+use crate::nn::{Mlp, softmax_cross_entropy};
 
 /// Images of the splits, and pixels in [0, 1] and labels of the batch at hand.
 #[derive(Debug)]
@@ -80,10 +81,10 @@ pub(super) fn classify<T: Scalar>(
     bars: Option<(&mut [T], &mut [T])>,
 ) -> (f64, usize) {
     let mut z = vec![T::ZERO; 10 * labels.len()];
-    head.forward(T::ZERO, y, p, &mut z, &mut []);
+    head.forward(At::new(T::ZERO, y, p), &mut z, &mut []);
     let Some((y_bar, p_bar)) = bars else { return softmax_cross_entropy(&z, labels, share, None) };
     let mut z_bar = vec![T::ZERO; z.len()];
     let found = softmax_cross_entropy(&z, labels, share, Some(&mut z_bar));
-    head.backward(T::ZERO, y, p, &z, &[], &z_bar, y_bar, p_bar);
+    head.vjp(At::new(T::ZERO, y, p), Kept { y: &z, keep: &[] }, &z_bar, BarsMut::new(y_bar, p_bar));
     found
 }

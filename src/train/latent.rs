@@ -22,16 +22,16 @@ use super::pass::{LossBars, OdePass, PassStats, Problem};
 use super::schedule::Progress;
 use super::series::{FEATURES, Series, TIMES};
 use super::task::{Evaluation, Split, Task, batches, jittered, of_size};
+use crate::diff::{At, BarsMut, Kept, Map};
 use crate::linalg::Scalar;
 use crate::nn::{
-    Activation, Chain, Elementwise, Gru, Map, MapField, Mlp, Parallel, Params, gaussian_nll,
-    kl_standard_normal,
+    Activation, Chain, Elementwise, Gru, Mlp, Parallel, Params, gaussian_nll, kl_standard_normal,
 };
 use crate::ode::{Integrator, SaveAt};
 
 const M: usize = FEATURES.len();
 
-type Field<T> = MapField<Parallel<Chain<Elementwise, Mlp<T>, T>, T>, T>;
+type Field<T> = Parallel<Chain<Elementwise, Mlp<T>, T>, T>;
 
 /// The encoder's pass, kept for its pullback: input, what the unit kept, output, and whether a column was updated, for each time.
 #[derive(Debug, Clone, Default)]
@@ -101,7 +101,7 @@ impl<T: Scalar> LatentOde<T> {
         let width = piece.unwrap_or(usize::MAX);
         let first = Elementwise { dim: *latent, activation: tanh };
         Ok(Self {
-            field: MapField::new(Parallel::new(Chain::new(first, net.clone())?, width))?,
+            field: Parallel::new(Chain::new(first, net.clone())?, width),
             gru: Parallel::new(Gru::new(2 * M + 1, *recurrent)?, width),
             head: Mlp::dense(&[*recurrent, 50, 2 * latent], tanh, Activation::Identity, false)?,
             decoder: Mlp::linear(*latent, M)?,
@@ -169,7 +169,7 @@ impl<T: Scalar> LatentOde<T> {
             debug_assert_eq!(input.len(), (nx + nh) * batch);
             e.keep[k].resize(self.gru.keep_len(batch), T::ZERO);
             e.output[k].resize(nh * batch, T::ZERO);
-            self.gru.forward(T::ZERO, &e.input[k], p, &mut e.output[k], &mut e.keep[k]);
+            self.gru.forward(At::new(T::ZERO, &e.input[k], p), &mut e.output[k], &mut e.keep[k]);
             for c in (0..batch).filter(|c| e.seen[k][*c]) {
                 e.h[nh * c..][..nh].copy_from_slice(&e.output[k][nh * c..][..nh]);
             }
@@ -191,7 +191,7 @@ impl<T: Scalar> LatentOde<T> {
             }
             bar.fill(T::ZERO);
             let (x, y, keep) = (&e.input[k], &e.output[k], &e.keep[k]);
-            self.gru.backward(T::ZERO, x, p, y, keep, &w, &mut bar, p_bar);
+            self.gru.vjp(At::new(T::ZERO, x, p), Kept { y, keep }, &w, BarsMut::new(&mut bar, p_bar));
             for c in (0..batch).filter(|c| e.seen[k][*c]) {
                 h_bar[nh * c..][..nh].copy_from_slice(&bar[(nx + nh) * c + nx..][..nh]);
             }
@@ -202,10 +202,10 @@ impl<T: Scalar> LatentOde<T> {
 impl<T: Scalar> Task<T> for LatentOde<T> {
     fn params(&self, rng: &mut StdRng) -> Params<T> {
         let mut params = Params::new();
-        params.add_gru("encoder.gru", self.gru.map(), rng);
-        params.add_mlp("encoder.head", &self.head, rng);
-        params.add_mlp("field", &self.net, rng);
-        params.add_mlp("decoder", &self.decoder, rng);
+        params.add_spec("encoder.gru", self.gru.map().spec(), rng);
+        params.add_spec("encoder.head", self.head.spec(), rng);
+        params.add_spec("field", self.net.spec(), rng);
+        params.add_spec("decoder", self.decoder.spec(), rng);
         params
     }
     fn samples(&self) -> usize {
@@ -229,7 +229,7 @@ impl<T: Scalar> Task<T> for LatentOde<T> {
         let p_head = &p[parts.gru..parts.head];
         let mut keep = vec![T::ZERO; self.head.keep_len(batch)];
         let mut code = vec![T::ZERO; 2 * n * batch];
-        self.head.forward(T::ZERO, &self.encoding.h, p_head, &mut code, &mut keep);
+        self.head.forward(At::new(T::ZERO, &self.encoding.h, p_head), &mut code, &mut keep);
         // Reparametrized: z0 = mean + e^(log_var/2) eps.
         let (mut mean, mut log_var) = (Vec::with_capacity(n * batch), Vec::with_capacity(n * batch));
         for c in code.chunks_exact(2 * n) {
@@ -258,9 +258,14 @@ impl<T: Scalar> Task<T> for LatentOde<T> {
         let observed = mask.iter().filter(|m| **m != T::ZERO).count().max(1) as f64;
         let mut loss = |_: &[T], saved: &[T], bars: LossBars<'_, T>| {
             let (mut y, mut y_bar) = (vec![T::ZERO; x.len()], vec![T::ZERO; x.len()]);
-            decoder.forward(T::ZERO, saved, p_decoder, &mut y, &mut []);
+            decoder.forward(At::new(T::ZERO, saved, p_decoder), &mut y, &mut []);
             let nll = gaussian_nll(&y, x, mask, sigma, 1.0 / observed, Some(&mut y_bar));
-            decoder.backward(T::ZERO, saved, p_decoder, &y, &[], &y_bar, bars.saved, g_decoder);
+            decoder.vjp(
+                At::new(T::ZERO, saved, p_decoder),
+                Kept { y: &y, keep: &[] },
+                &y_bar,
+                BarsMut::new(bars.saved, g_decoder),
+            );
             nll
         };
         let problem = Problem { span: (T::ZERO, times[TIMES - 1]), y0: &z0, p: p_field, times: &times };
@@ -278,7 +283,12 @@ impl<T: Scalar> Task<T> for LatentOde<T> {
             .collect();
         let (g_gru, g_head) = g_encoder.split_at_mut(parts.gru);
         let mut h_bar = vec![T::ZERO; self.encoding.h.len()];
-        self.head.backward(T::ZERO, &self.encoding.h, p_head, &code, &keep, &code_bar, &mut h_bar, g_head);
+        self.head.vjp(
+            At::new(T::ZERO, &self.encoding.h, p_head),
+            Kept { y: &code, keep: &keep },
+            &code_bar,
+            BarsMut::new(&mut h_bar, g_head),
+        );
         self.encode_bar(h_bar, &p[..parts.gru], g_gru);
         Ok((stats, None))
     }
@@ -296,7 +306,7 @@ impl<T: Scalar> Task<T> for LatentOde<T> {
             let mut keep = vec![T::ZERO; self.head.keep_len(batch)];
             let mut code = vec![T::ZERO; 2 * n * batch];
             let p_head = &p[parts.gru..parts.head];
-            self.head.forward(T::ZERO, &self.encoding.h, p_head, &mut code, &mut keep);
+            self.head.forward(At::new(T::ZERO, &self.encoding.h, p_head), &mut code, &mut keep);
             let z0: Vec<T> = code.chunks_exact(2 * n).flat_map(|c| c[..n].iter().copied()).collect();
             let solver = &self.config.solver;
             let (method, options) = (solver.tableau()?, solver.options());
@@ -309,7 +319,7 @@ impl<T: Scalar> Task<T> for LatentOde<T> {
                 return Err(TrainError::Solver { what: report.message() });
             }
             let mut y = vec![T::ZERO; self.x.len()];
-            self.decoder.forward(T::ZERO, save.states(), &p[parts.field..], &mut y, &mut []);
+            self.decoder.forward(At::new(T::ZERO, save.states(), &p[parts.field..]), &mut y, &mut []);
             e.time(begun, batch == size);
             for ((y, x), m) in y.iter().zip(&self.x).zip(&self.mask) {
                 sum += m.f64() * (y.f64() - x.f64()).powi(2);

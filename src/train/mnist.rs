@@ -12,11 +12,12 @@ use super::error::TrainError;
 use super::pass::{LossBars, OdePass, PassStats, Problem};
 use super::schedule::Progress;
 use super::task::{Evaluation, Split, Task, batches, of_size, random_end};
+use crate::diff::Map;
 use crate::linalg::Scalar;
-use crate::nn::{Activation, Map, MapField, Mlp, Parallel, Params};
+use crate::nn::{Activation, Mlp, Parallel, Params};
 use crate::ode::Integrator;
 
-type Field<T> = MapField<Parallel<Mlp<T>, T>, T>;
+type Field<T> = Parallel<Mlp<T>, T>;
 
 /// See the module.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl<T: Scalar> MnistOde<T> {
         let outer = if outer_tanh { Activation::Tanh } else { Activation::Identity };
         let net = Mlp::dense(&[n, hidden, n], Activation::Tanh, outer, true)?;
         Ok(Self {
-            field: MapField::new(Parallel::new(net.clone(), piece))?,
+            field: Parallel::new(net.clone(), piece),
             head: Mlp::linear(n, 10)?,
             net,
             config: config.clone(),
@@ -58,8 +59,8 @@ impl<T: Scalar> MnistOde<T> {
 impl<T: Scalar> Task<T> for MnistOde<T> {
     fn params(&self, rng: &mut StdRng) -> Params<T> {
         let mut params = Params::new();
-        params.add_mlp("field", &self.net, rng);
-        params.add_mlp("head", &self.head, rng);
+        params.add_spec("field", self.net.spec(), rng);
+        params.add_spec("head", self.head.spec(), rng);
         params
     }
     fn samples(&self) -> usize {

@@ -16,12 +16,13 @@ use super::pass::{LossBars, PassStats, Problem};
 use super::schedule::Progress;
 use super::sde_pass::SdePass;
 use super::task::{Evaluation, Split, Task, batches, of_size, random_end};
+use crate::diff::{At, BarsMut, Kept, Map};
 use crate::linalg::Scalar;
-use crate::nn::{Activation, Map, MapField, Mlp, Parallel, Params};
-use crate::sde::{Brownian, MapDiffusion, Noise, Sde, SdeIntegrator};
+use crate::nn::{Activation, Mlp, Parallel, Params};
+use crate::sde::{Brownian, Noise, Sde, SdeIntegrator};
 
 type Net<T> = Parallel<Mlp<T>, T>;
-type Equation<T> = Sde<MapField<Net<T>, T>, MapDiffusion<Net<T>, T>>;
+type Equation<T> = Sde<Net<T>, Net<T>>;
 
 /// See the module.
 #[derive(Debug)]
@@ -54,9 +55,9 @@ impl<T: Scalar> MnistSde<T> {
         let drift = Mlp::dense(&[state, hidden, state], Activation::Tanh, Activation::Identity, false)?;
         let diffusion = Mlp::linear(state, state)?;
         let cut = |net: &Mlp<T>| Parallel::new(net.clone(), piece.unwrap_or(usize::MAX));
-        let noise = MapDiffusion::new(cut(&diffusion), Noise::Diagonal)?;
+        let noise = cut(&diffusion);
         Ok(Self {
-            sde: Sde::new(MapField::new(cut(&drift))?, noise)?,
+            sde: Sde::new(cut(&drift), noise, Noise::Diagonal)?,
             embed: cut(&Mlp::linear(data.pixels(), state)?),
             head: Mlp::linear(state, 10)?,
             drift,
@@ -81,7 +82,7 @@ impl<T: Scalar> MnistSde<T> {
     fn load(&mut self, split: Split, samples: impl Iterator<Item = usize>, p: &[T]) {
         self.data.load(split, samples);
         self.y0.resize(self.state * self.data.labels.len(), T::ZERO);
-        self.embed.forward(T::ZERO, &self.data.x, &p[..self.cuts().0], &mut self.y0, &mut []);
+        self.embed.forward(At::new(T::ZERO, &self.data.x, &p[..self.cuts().0]), &mut self.y0, &mut []);
     }
 }
 
@@ -90,7 +91,7 @@ impl<T: Scalar> Task<T> for MnistSde<T> {
         let mut params = Params::new();
         let parts = [("embed", self.embed.map()), ("drift", &self.drift), ("diffusion", &self.diffusion)];
         for (name, map) in parts.into_iter().chain([("head", &self.head)]) {
-            params.add_mlp(name, map, rng);
+            params.add_spec(name, map.spec(), rng);
         }
         params
     }
@@ -132,7 +133,12 @@ impl<T: Scalar> Task<T> for MnistSde<T> {
         let stats = pass.run(&mut self.sde, &problem, now, rng, &mut loss, &mut self.y0_bar, g_sde)?;
         self.x_bar.resize(self.data.x.len(), T::ZERO);
         let (x, bar, x_bar) = (&self.data.x, &self.y0_bar, &mut self.x_bar);
-        self.embed.backward(T::ZERO, x, &p[..a], &self.y0, &[], bar, x_bar, g_embed);
+        self.embed.vjp(
+            At::new(T::ZERO, x, &p[..a]),
+            Kept { y: &self.y0, keep: &[] },
+            bar,
+            BarsMut::new(x_bar, g_embed),
+        );
         Ok((stats, Some(correct as f64 / batch as f64)))
     }
     fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError> {

@@ -20,7 +20,7 @@ use crate::adjoint::{
     Adjoint, Aggregate, Bars, Heuristic, Heuristics, LocalSample, Memory, SampleRule, Term,
 };
 use crate::linalg::Scalar;
-use crate::nn::{Jets, MAX_ORDERS, MapField};
+use crate::nn::{Jets, MAX_ORDERS};
 use crate::ode::{EveryStep, OdeCounts, OdeError, Options, SaveAt, Tableau};
 
 /// Where a solver heuristic is taken.
@@ -320,7 +320,7 @@ impl<T: Scalar> OdePass<T> {
     #[allow(clippy::too_many_arguments)]
     pub fn run<M: Jets<T>>(
         &mut self,
-        field: &mut MapField<M, T>,
+        field: &mut M,
         problem: &Problem<'_, T>,
         now: &Progress,
         rng: &mut StdRng,
@@ -362,7 +362,7 @@ impl<T: Scalar> OdePass<T> {
 
     fn forward<M: Jets<T>>(
         &mut self,
-        field: &mut MapField<M, T>,
+        field: &mut M,
         problem: &Problem<'_, T>,
         rng: &mut StdRng,
     ) -> Result<PassStats, TrainError> {
@@ -405,7 +405,7 @@ impl<T: Scalar> OdePass<T> {
     /// Value of a penalty; its bars, times the weight, go where the reverse sweep finds them, or straight to p_bar.
     fn penalty<M: Jets<T>>(
         &mut self,
-        field: &mut MapField<M, T>,
+        field: &mut M,
         problem: &Problem<'_, T>,
         penalty: &Penalty,
         weight: f64,
@@ -447,7 +447,7 @@ impl<T: Scalar> OdePass<T> {
 
     fn along_path<M: Jets<T>>(
         &mut self,
-        field: &mut MapField<M, T>,
+        field: &mut M,
         problem: &Problem<'_, T>,
         term: PathTerm,
         weight: f64,
@@ -466,7 +466,7 @@ impl<T: Scalar> OdePass<T> {
             let share = 0.5 * (left + right);
             self.scratch.fill(T::ZERO);
             let bars = Some((&mut self.scratch[..], &mut *p_bar));
-            let (y, map) = (self.points.state(j), field.map_mut());
+            let (y, map) = (self.points.state(j), &mut *field);
             total += share * self.path.add(map, term, t, y, problem.p, &self.direction, weight * share, bars);
             // Bars that come before this point in the order of integration.
             let before = |x: T| if forward { x <= t } else { x >= t };

@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn gradients_of_the_integrand() {
         let mut map = Mlp::<f64>::dense(&[3, 5, 3], Activation::Tanh, Activation::Tanh, true).unwrap();
-        let n = crate::nn::Map::n_params(&map);
+        let n = crate::diff::Map::<f64>::n_params(&map);
         let mut x: Vec<f64> = (0..6 + n).map(|i| (1.7 * i as f64).sin()).collect();
         let e: Vec<f64> = (0..6).map(|i| (2.3 * i as f64).cos()).collect();
         let terms = [1, 2, 3, 4].map(PathTerm::Derivative);

@@ -1,6 +1,6 @@
 //! One training pass of a neural SDE: as [`OdePass`](super::OdePass), along Brownian paths that the pass's random numbers choose.
 //!
-//! Gradients are those of the frozen-step program on the same path ([`crate::sde::SdeAdjoint`]). A local penalty takes one more step with a new
+//! Gradients are those of the frozen-step program on the same path ([`crate::adjoint::SdeAdjoint`]). A local penalty takes one more step with a new
 //! increment, from a sampled state that is held constant; sampled without bias, the step begins at a uniformly distributed time, at which the
 //! solver is made to stop. Penalties along the path (TayNODE, RNODE) need a smooth solution and are refused.
 
@@ -13,12 +13,11 @@ use rand::rngs::StdRng;
 use super::error::TrainError;
 use super::pass::{Loss, LossBars, PassStats, Penalty, Problem, Scope};
 use super::schedule::Progress;
-use crate::adjoint::{Bars, Heuristic, Heuristics, LocalSample, Memory, SampleRule};
+use crate::adjoint::{Bars, Heuristic, Heuristics, LocalSample, Memory, SampleRule, SdeAdjoint};
+use crate::diff::Map;
 use crate::linalg::Scalar;
-use crate::ode::{OdeError, Pullback, SaveAt, Start};
-use crate::sde::{
-    Brownian, DiffusionPullback, Noise, Sde, SdeAdjoint, SdeMethod, SdeOptions, SdeSink, SdeStep,
-};
+use crate::ode::{OdeError, SaveAt, Start};
+use crate::sde::{Brownian, Noise, Sde, SdeMethod, SdeOptions, SdeSink, SdeStep};
 
 /// Storage for passes of one batch size.
 #[derive(Debug, Clone)]
@@ -73,7 +72,7 @@ impl<T: Scalar> SdePass<T> {
 
     /// As [`OdePass::run`](super::OdePass::run); p is the drift's parameters, then the diffusion's. NFE counts calls of the drift.
     #[allow(clippy::too_many_arguments)]
-    pub fn run<F: Pullback<T>, G: DiffusionPullback<T>>(
+    pub fn run<F: Map<T>, G: Map<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         problem: &Problem<'_, T>,
@@ -140,7 +139,7 @@ impl<T: Scalar> SdePass<T> {
         Ok(stats)
     }
 
-    fn penalty<F: Pullback<T>, G: DiffusionPullback<T>>(
+    fn penalty<F: Map<T>, G: Map<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         problem: &Problem<'_, T>,

@@ -2,17 +2,17 @@
 
 use super::*;
 use crate::adjoint::{Aggregate, Replay};
-use crate::nn::{Activation, MapField, Mlp};
-use crate::sde::{MapDiffusion, SOSRI, SOSRI2};
+use crate::nn::{Activation, Mlp};
+use crate::sde::{SOSRI, SOSRI2};
 use crate::train::Schedule;
 use rand::SeedableRng;
 
-type Equation = Sde<MapField<Mlp<f64>, f64>, MapDiffusion<Mlp<f64>, f64>>;
+type Equation = Sde<Mlp<f64>, Mlp<f64>>;
 
 fn sde() -> Equation {
     let drift = Mlp::dense(&[2, 5, 2], Activation::Tanh, Activation::Identity, true).unwrap();
-    let diffusion = MapDiffusion::new(Mlp::linear(2, 2).unwrap(), Noise::Diagonal).unwrap();
-    Sde::new(MapField::new(drift).unwrap(), diffusion).unwrap()
+    let diffusion = Mlp::linear(2, 2).unwrap();
+    Sde::new(drift, diffusion, Noise::Diagonal).unwrap()
 }
 
 fn wave(n: usize, a: f64) -> Vec<f64> {

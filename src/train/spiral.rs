@@ -9,13 +9,14 @@ use super::error::TrainError;
 use super::pass::{LossBars, OdePass, PassStats, Problem};
 use super::schedule::Progress;
 use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
+use crate::diff::{FnMap, Map};
 use crate::linalg::Scalar;
-use crate::nn::{Activation, Chain, MapField, Mlp, Params, Power, squared_error};
-use crate::ode::{FnField, Integrator, Options, SaveAt, VERN76, VectorField, solve};
+use crate::nn::{Activation, Chain, Mlp, Params, Power, squared_error};
+use crate::ode::{Integrator, Options, SaveAt, VERN76, solve};
 
 const START: [f64; 2] = [2.0, 0.0];
 
-type Field<T> = MapField<Chain<Power, Mlp<T>, T>, T>;
+type Field<T> = Chain<Power, Mlp<T>, T>;
 
 /// Mean squared error at the save points; the test split has ten times as many.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ fn spiral(_: f64, u: &[f64], _: &[f64], du: &mut [f64]) {
 
 /// States of the true spiral.
 fn truth<T: Scalar>(times: &[T]) -> Result<Vec<T>, TrainError> {
-    let mut field = FnField::new(2, 0, spiral);
+    let mut field = FnMap::new(2, 0, spiral);
     let times: Vec<f64> = times.iter().map(|t| t.f64()).collect();
     let end = times.last().copied().unwrap_or(1.0);
     let options = Options::tolerances(1e-12, 1e-12);
@@ -53,7 +54,7 @@ impl<T: Scalar> SpiralOde<T> {
     /// With save points on [0, end].
     pub fn new(config: &Config, points: usize, end: f64, hidden: usize) -> Result<Self, TrainError> {
         let net = Mlp::dense(&[2, hidden, 2], Activation::Tanh, Activation::Identity, false)?;
-        let field = MapField::new(Chain::new(Power { dim: 2, exponent: 3 }, net.clone())?)?;
+        let field = Chain::new(Power { dim: 2, exponent: 3 }, net.clone())?;
         let (method, options) = (config.solver.tableau()?, config.solver.options());
         let memory = config.solver.memory();
         let stiff = config.solver.record_stiffness;
@@ -91,7 +92,7 @@ impl<T: Scalar> SpiralOde<T> {
 impl<T: Scalar> Task<T> for SpiralOde<T> {
     fn params(&self, rng: &mut StdRng) -> Params<T> {
         let mut params = Params::new();
-        params.add_mlp("field", &self.net, rng);
+        params.add_spec("field", self.net.spec(), rng);
         params
     }
     fn samples(&self) -> usize {
@@ -121,7 +122,7 @@ impl<T: Scalar> Task<T> for SpiralOde<T> {
         Ok((stats, None))
     }
     fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError> {
-        debug_assert_eq!(p.len(), VectorField::n_params(&self.field));
+        debug_assert_eq!(p.len(), self.field.n_params());
         let test = split == Split::Test;
         let times = if test { self.test_times.clone() } else { self.times.clone() };
         let mut seconds = f64::INFINITY;
@@ -160,7 +161,7 @@ mod tests {
     /// What a model that fits perfectly costs at the tolerance of the experiment: no regularizer can go below without giving up the fit.
     #[test]
     fn evaluations_of_the_true_spiral() {
-        let mut field = FnField::new(2, 0, spiral);
+        let mut field = FnMap::new(2, 0, spiral);
         let options = Options::tolerances(1.4e-8, 1.4e-8);
         let mut integrator = Integrator::new(&TSIT54, 2, 1, &options).unwrap();
         let report = integrator.run(&mut field, (0.0, 1.5), &START, &[], &mut ()).unwrap();

@@ -29,17 +29,18 @@ use super::pass::{LossBars, PassStats, Problem};
 use super::schedule::Progress;
 use super::sde_pass::SdePass;
 use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
+use crate::diff::{FnMap, Map};
 use crate::linalg::Scalar;
-use crate::nn::{Activation, Chain, MapField, Mlp, Parallel, Params, Power};
-use crate::ode::{FnField, SaveAt};
-use crate::sde::{Brownian, FnDiffusion, MapDiffusion, Noise, SOSRI, Sde, SdeIntegrator, SdeOptions};
+use crate::nn::{Activation, Chain, Mlp, Parallel, Params, Power};
+use crate::ode::SaveAt;
+use crate::sde::{Brownian, Noise, SOSRI, Sde, SdeIntegrator, SdeOptions};
 
 const START: [f64; 2] = [2.0, 0.0];
 /// Batches of trajectories of one evaluation.
 const EVALUATIONS: u64 = 5;
 
-type Drift<T> = MapField<Parallel<Chain<Power, Mlp<T>, T>, T>, T>;
-type Equation<T> = Sde<Drift<T>, MapDiffusion<Parallel<Mlp<T>, T>, T>>;
+type Drift<T> = Parallel<Chain<Power, Mlp<T>, T>, T>;
+type Equation<T> = Sde<Drift<T>, Parallel<Mlp<T>, T>>;
 
 /// Mean over times and components of (mean - target mean)^2 plus that of the (unbiased) variances. States: 2 x trajectories for every time;
 /// target: mean1, mean2, var1, var2 for every time. With bars, the derivative is ADDED.
@@ -72,15 +73,15 @@ pub fn moment_loss<T: Scalar>(
 
 /// Moments at these times over simulated paths. Strong order 1.5: Euler's method would need far shorter steps, its drift off the orbit turns into an error of phase.
 fn simulate(times: &[f64], paths: usize, seed: u64) -> Result<Vec<f64>, TrainError> {
-    let drift = FnField::new(2, 0, |_t, u: &[f64], _: &[f64], du: &mut [f64]| {
+    let drift = FnMap::new(2, 0, |_t, u: &[f64], _: &[f64], du: &mut [f64]| {
         let c = [u[0] * u[0] * u[0], u[1] * u[1] * u[1]];
         du[0] = -0.1 * c[0] - 2.0 * c[1];
         du[1] = 2.0 * c[0] - 0.1 * c[1];
     });
-    let noise = FnDiffusion::new(2, 0, Noise::Diagonal, |_t, u: &[f64], _: &[f64], g: &mut [f64]| {
+    let noise = FnMap::new(2, 0, |_t, u: &[f64], _: &[f64], g: &mut [f64]| {
         (g[0], g[1]) = (0.2 * u[0], 0.2 * u[1]);
     });
-    let mut sde = Sde::new(drift, noise)?;
+    let mut sde = Sde::new(drift, noise, Noise::Diagonal)?;
     let mut integrator = SdeIntegrator::new(&SOSRI, Noise::Diagonal, 2, paths, &SdeOptions::fixed(2e-3))?;
     let mut save = SaveAt::new(times);
     let (y0, end) = (START.repeat(paths), times[times.len() - 1]);
@@ -166,8 +167,8 @@ impl<T: Scalar> SpiralSde<T> {
         let diffusion = Mlp::linear(2, 2)?;
         let width = piece.unwrap_or(usize::MAX);
         let chain = Chain::new(Power { dim: 2, exponent: 3 }, drift.clone())?;
-        let noise = MapDiffusion::new(Parallel::new(diffusion.clone(), width), Noise::Diagonal)?;
-        let sde = Sde::new(MapField::new(Parallel::new(chain, width))?, noise)?;
+        let noise = Parallel::new(diffusion.clone(), width);
+        let sde = Sde::new(Parallel::new(chain, width), noise, Noise::Diagonal)?;
         let (method, options) = (config.solver.sde_method()?, config.solver.sde_options());
         let (size, memory) = ((2, *trajectories), config.solver.memory());
         Ok(Self {
@@ -192,8 +193,8 @@ impl<T: Scalar> SpiralSde<T> {
 impl<T: Scalar> Task<T> for SpiralSde<T> {
     fn params(&self, rng: &mut StdRng) -> Params<T> {
         let mut params = Params::new();
-        params.add_mlp("drift", &self.drift, rng);
-        params.add_mlp("diffusion", &self.diffusion, rng);
+        params.add_spec("drift", self.drift.spec(), rng);
+        params.add_spec("diffusion", self.diffusion.spec(), rng);
         params
     }
     fn samples(&self) -> usize {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use costate::ode::FnField;
+use costate::diff::FnMap;
 
 /// Steps and rejections on Lotka-Volterra at rtol = atol = 1e-6, t = 10 (with the default safety factor of 0.8).
 pub const PINNED: [(&str, u64, u64); 7] = [
@@ -16,11 +16,11 @@ pub const PINNED: [(&str, u64, u64); 7] = [
     ("vern87", 34, 6),
 ];
 
-pub type Field = FnField<fn(f64, &[f64], &[f64], &mut [f64])>;
+pub type Field = FnMap<fn(f64, &[f64], &[f64], &mut [f64])>;
 
 /// x' = a x - b x y, y' = -c y + d x y.
 pub fn lotka_volterra() -> Field {
-    FnField::new(2, 4, |_, y, p, dy| {
+    FnMap::new(2, 4, |_, y, p, dy| {
         dy[0] = p[0] * y[0] - p[1] * y[0] * y[1];
         dy[1] = -p[2] * y[1] + p[3] * y[0] * y[1];
     })
@@ -28,7 +28,7 @@ pub fn lotka_volterra() -> Field {
 
 /// x' = s (y - x), y' = x (r - z) - y, z' = x y - b z.
 pub fn lorenz() -> Field {
-    FnField::new(3, 3, |_, y, p, dy| {
+    FnMap::new(3, 3, |_, y, p, dy| {
         dy[0] = p[0] * (y[1] - y[0]);
         dy[1] = y[0] * (p[1] - y[2]) - y[1];
         dy[2] = y[0] * y[1] - p[2] * y[2];
@@ -37,7 +37,7 @@ pub fn lorenz() -> Field {
 
 /// Seven stars in a plane, masses 1..7 (Hairer, Norsett, Wanner II.10): x, y, x', y'.
 pub fn pleiades() -> Field {
-    FnField::new(28, 0, |_, y, _, dy| {
+    FnMap::new(28, 0, |_, y, _, dy| {
         dy[..14].copy_from_slice(&y[14..28]);
         for i in 0..7 {
             let (mut ax, mut ay) = (0.0, 0.0);
@@ -63,7 +63,7 @@ pub const PLEIADES: [f64; 28] = [
 
 /// Restricted three-body problem (Hairer, Norsett, Wanner II.0).
 pub fn arenstorf() -> Field {
-    FnField::new(4, 0, |_, y, _, dy| {
+    FnMap::new(4, 0, |_, y, _, dy| {
         let mu = 0.012277471;
         let nu = 1.0 - mu;
         let d1 = ((y[0] + mu).powi(2) + y[1] * y[1]).powf(1.5);
@@ -146,9 +146,9 @@ impl Mnist {
         })
     }
 
-    pub fn field() -> costate::nn::MapField<costate::nn::Mlp<f32>, f32> {
-        use costate::nn::{Activation::Tanh, MapField, Mlp};
-        MapField::new(Mlp::dense(&[784, 100, 784], Tanh, Tanh, true).unwrap()).unwrap()
+    pub fn field() -> costate::nn::Mlp<f32> {
+        use costate::nn::{Activation::Tanh, Mlp};
+        Mlp::dense(&[784, 100, 784], Tanh, Tanh, true).unwrap()
     }
 
     /// Loss, bar of u(1), gradients of the head (W3 row-major 784 x 10, b3).

@@ -19,8 +19,8 @@ pub(super) trait DenseBackend<T> {
 /// faer's for T; `None` for numbers that it does not know.
 pub(super) fn dense<T: Scalar>() -> Option<Box<dyn DenseBackend<T> + Send>> {
     type Made<T> = Box<dyn DenseBackend<T> + Send>;
-    let of_f64: Made<f64> = Box::new(Blocked::default());
-    let of_f32: Made<f32> = Box::new(Blocked::default());
+    let of_f64: Made<f64> = Box::<Blocked>::default();
+    let of_f32: Made<f32> = Box::<Blocked>::default();
     pick(of_f64, of_f32)
 }
 

@@ -164,7 +164,7 @@ fn columns<T: Scalar + RealField>(
     for j in 0..n {
         // The pivot is the last entry of its column.
         let pivot = u.val_of_col(j).last().copied().unwrap_or(T::ZERO);
-        if !(Scalar::abs(pivot) > T::ZERO) {
+        if pivot == T::ZERO {
             return Err(Failed::Singular(order.columns[j]));
         }
         let finite = |v: &[T]| v.iter().all(|v| Scalar::is_finite(*v));

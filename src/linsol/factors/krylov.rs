@@ -141,14 +141,14 @@ impl<T: Scalar> Krylov<T> {
         self.x.fill(T::ZERO);
         self.r.copy_from_slice(b);
         let (mut size, mut products) = (norm_b, 0);
-        while !(size <= target) && products < self.options.max_products && size.is_finite() {
+        while size > target && products < self.options.max_products && size.is_finite() {
             let left = self.options.max_products - products;
             let done = self.improve(&sums, a, target, left, transposed)?;
             products += done.max(1);
             self.r.copy_from_slice(b);
             product(a, -T::ONE, &self.x, T::ONE, &mut self.r, transposed);
             let new = norm(&self.r);
-            let stalled = !(new <= T::of(0.999) * size);
+            let stalled = new.is_nan() || new > T::of(0.999) * size;
             size = new;
             if stalled {
                 break;

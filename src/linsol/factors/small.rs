@@ -82,9 +82,16 @@ pub(crate) fn factor<T: Scalar>(
         let inverse = T::ONE / column[k];
         inverses[k] = inverse;
         column[k + 1..n].iter_mut().for_each(|v| *v *= inverse);
+        if n <= 4 {
+            let below = &column[k + 1..];
+            right.chunks_exact_mut(ld).for_each(|c| subtract(c[k], below, &mut c[k + 1..]));
+            continue;
+        }
         // From a whole group of four on, with zeros for the rows that are done.
-        let from = if n <= 4 { k + 1 } else { (k + 1) & !3 };
-        let below = if n <= 4 { &column[from..] } else { masked(&column[from..], k + 1 - from, work) };
+        let from = (k + 1) & !3;
+        let below = &mut work[from..];
+        below.copy_from_slice(&column[from..]);
+        below[..k + 1 - from].fill(T::ZERO);
         for c in right.chunks_exact_mut(ld) {
             let f = c[k];
             if f != T::ZERO {
@@ -94,15 +101,6 @@ pub(crate) fn factor<T: Scalar>(
     }
     scale_upper(n, a, inverses);
     Ok(())
-}
-
-/// The column with `zeros` zeros in front.
-#[inline(always)]
-fn masked<'a, T: Scalar>(column: &[T], zeros: usize, work: &'a mut [T]) -> &'a [T] {
-    let masked = &mut work[..column.len()];
-    masked.copy_from_slice(column);
-    masked[..zeros].fill(T::ZERO);
-    masked
 }
 
 /// U <- D^-1 U: the rows above the diagonal, whose reciprocals are `inverses`.

@@ -2,15 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use super::super::error::OdeError;
-use super::super::integrator::Integrator;
+use super::super::explicit::Integrator;
 use super::super::options::Options;
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Start, Step, StepBuffers, StepSink};
 use super::super::tableau::Tableau;
 use super::integrator::StiffIntegrator;
-use super::linearize::Linearize;
 use super::tableau::RosenbrockTableau;
+use crate::diff::Map;
+use crate::error::OdeError;
 use crate::linalg::Scalar;
 
 /// Accepted steps at the stability limit after which the explicit method gives way.
@@ -40,16 +40,18 @@ pub struct Switch {
 /// one integration. The discrete adjoint is not defined across changes: use one method for it.
 ///
 /// ```
-/// use costate::ode::{Auto, FnField, Options, RODAS5P, TSIT54, WithJacobian};
+/// use costate::diff::{FnMap, Map};
+/// use costate::ode::{Auto, Options, RODAS5P, TSIT54};
 /// // Van der Pol's oscillator, mu = 1000.
-/// let field = FnField::new(2, 0, |_t, y: &[f64], _p: &[f64], dy: &mut [f64]| {
+/// let field = FnMap::new(2, 0, |_t, y: &[f64], _p: &[f64], dy: &mut [f64]| {
 ///     dy[0] = y[1];
 ///     dy[1] = 1e3 * (1.0 - y[0] * y[0]) * y[1] - y[0];
 /// });
-/// let mut field = WithJacobian::new(field, |_t, y: &[f64], _p: &[f64], jac: &mut [f64]| {
-///     jac.copy_from_slice(&[0.0, -2e3 * y[0] * y[1] - 1.0, 1.0, 1e3 * (1.0 - y[0] * y[0])]);
-/// })
-/// .autonomous();
+/// let mut field = field
+///     .with_jacobian(|_t, y: &[f64], _p: &[f64], jac: &mut [f64]| {
+///         jac.copy_from_slice(&[0.0, -2e3 * y[0] * y[1] - 1.0, 1.0, 1e3 * (1.0 - y[0] * y[0])]);
+///     })
+///     .autonomous();
 /// let mut auto = Auto::new(&TSIT54, &RODAS5P, 2, 1, &Options::tolerances(1e-6, 1e-9))?;
 /// let report = auto.run(&mut field, (0.0, 2e3), &[2.0, 0.0], &[], &mut ())?;
 /// assert!(report.ok() && auto.switches()[0].to_stiff);
@@ -95,7 +97,7 @@ impl<T: Scalar> Auto<T> {
     }
 
     /// Integrates from (t0, y0) to t1, forwards or backwards; `sinks` see every accepted step.
-    pub fn run<F: Linearize<T>, S: StepSink<T>>(
+    pub fn run<F: Map<T>, S: StepSink<T>>(
         &mut self,
         field: &mut F,
         (t0, t1): (T, T),

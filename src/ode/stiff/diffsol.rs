@@ -8,13 +8,14 @@ use diffsol::{
     OdeSolverStopReason,
 };
 
-use super::super::error::{OdeError, catch};
-use super::super::integrator::check_problem;
-use super::super::kernels::{self, Norm};
+use super::super::check::check_problem;
 use super::super::options::{Options, Tolerance};
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Start, Step, StepBody, StepBuffers, StepSink};
-use super::linearize::{Linearize, Point};
+use crate::diff::{At, Linearizer, Map};
+use crate::error::{OdeError, catch};
+use crate::linalg::Norm;
+use crate::linalg::kernels;
 
 /// The methods of diffsol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +46,7 @@ pub struct Diffsol {
 /// What the closures share.
 struct Shared<'a, F> {
     field: &'a mut F,
+    lin: Linearizer<f64>,
     jac: Vec<f64>,
     dfdt: Vec<f64>,
     f: Vec<f64>,
@@ -54,19 +56,20 @@ struct Shared<'a, F> {
     counts: OdeCounts,
 }
 
-impl<F: Linearize<f64>> Shared<'_, F> {
+impl<F: Map<f64>> Shared<'_, F> {
     /// out <- J(t, y) v; J is made once for each (t, y).
     fn product(&mut self, t: f64, y: &[f64], p: &[f64], v: &[f64], out: &mut [f64]) {
         if self.at != Some(t) || self.y != y {
-            self.field.eval(t, y, p, &mut self.f);
-            let at = Point { t, h: 1e-3 * (1.0 + t.abs()), y, p, dy: &self.f };
-            self.field.linearize(&at, &mut self.jac, &mut self.dfdt, &mut self.counts);
-            self.counts.evals += 1;
+            let (at, h) = (At::new(t, y, p), 1e-3 * (1.0 + t.abs()));
+            self.field.value(at, &mut self.f);
+            let work = self.lin.linearize(self.field, at, h, &self.f, &mut self.jac, &mut self.dfdt);
+            self.counts.evals += 1 + work.values;
+            self.counts.pullbacks += work.vjps;
             self.counts.jacobians += 1;
             self.at = Some(t);
             self.y.copy_from_slice(y);
         }
-        let n = self.field.dim();
+        let n = self.field.inputs();
         out.fill(0.0);
         for ((block, v), out) in
             self.jac.chunks_exact(n * n).zip(v.chunks_exact(n)).zip(out.chunks_exact_mut(n))
@@ -104,7 +107,7 @@ impl Diffsol {
     }
 
     /// Integrates from (t0, y0) to t1, forwards or backwards; `sinks` see every accepted step.
-    pub fn run<F: Linearize<f64>, S: StepSink<f64>>(
+    pub fn run<F: Map<f64>, S: StepSink<f64>>(
         &mut self,
         field: &mut F,
         span: (f64, f64),
@@ -113,6 +116,7 @@ impl Diffsol {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         check_problem(field, (self.dim, self.batch), span, y0, p)?;
+        Linearizer::check(field, "diffsol")?;
         catch(|| {
             sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
             self.y.copy_from_slice(y0);
@@ -120,7 +124,7 @@ impl Diffsol {
         })?
     }
 
-    fn solve<F: Linearize<f64>, S: StepSink<f64>>(
+    fn solve<F: Map<f64>, S: StepSink<f64>>(
         &mut self,
         field: &mut F,
         (t0, t1): (f64, f64),
@@ -129,14 +133,22 @@ impl Diffsol {
     ) -> Result<OdeReport, OdeError> {
         let n = self.y.len();
         let mut f = vec![0.0; n];
-        field.eval(t0, &self.y, p, &mut f);
+        field.value(At::new(t0, &self.y, p), &mut f);
         let counts = OdeCounts { evals: 1, ..OdeCounts::default() };
         if !kernels::all_finite(&f) {
             return Ok(report(OdeStop::StartNotFinite, t0, t1 - t0, counts));
         }
         let jac = vec![0.0; n * self.dim];
-        let shared =
-            RefCell::new(Shared { field, jac, dfdt: vec![0.0; n], f, at: None, y: vec![0.0; n], counts });
+        let shared = RefCell::new(Shared {
+            field,
+            lin: Linearizer::default(),
+            jac,
+            dfdt: vec![0.0; n],
+            f,
+            at: None,
+            y: vec![0.0; n],
+            counts,
+        });
         let atol = match &self.options.atol {
             Tolerance::One(a) => vec![*a; n],
             Tolerance::Each(a) => a.iter().copied().cycle().take(n).collect(),
@@ -153,7 +165,7 @@ impl Diffsol {
                 |y: &[f64], p: &[f64], t: f64, dy: &mut [f64]| {
                     let mut shared = shared.borrow_mut();
                     shared.counts.evals += 1;
-                    shared.field.eval(t, y, p, dy);
+                    shared.field.value(At::new(t, y, p), dy);
                 },
                 |y: &[f64], p: &[f64], t: f64, v: &[f64], out: &mut [f64]| {
                     shared.borrow_mut().product(t, y, p, v, out);
@@ -186,7 +198,7 @@ struct Run<'a, 'f, F, S> {
     shared: &'a RefCell<Shared<'f, F>>,
 }
 
-impl<F: Linearize<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
+impl<F: Map<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
     fn steps<'e, E, M>(self, mut solver: M) -> Result<OdeReport, OdeError>
     where
         E: OdeEquations<T = f64, V = NalgebraVec<f64>> + 'e,
@@ -255,7 +267,7 @@ impl<F: Linearize<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
                 break OdeStop::Finished;
             }
             if moved {
-                shared.borrow_mut().field.eval(t, y, p, &mut dy0);
+                shared.borrow_mut().field.value(At::new(t, y, p), &mut dy0);
                 shared.borrow_mut().counts.evals += 1;
                 let state = solver.state_mut();
                 (0..n).for_each(|i| (state.y[i], state.dy[i]) = (y[i], dy0[i]));

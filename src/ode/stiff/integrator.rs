@@ -1,19 +1,19 @@
-//! The driver of Rosenbrock methods.
+//! Rosenbrock methods as steppers.
 
-use std::ops::ControlFlow;
-
-use super::super::error::{OdeError, catch};
-use super::super::integrator::{Drive, FirstStep, Limits, check_problem};
-use super::super::kernels::{self, Scale};
+use super::super::Solution;
+use super::super::driver::Driver;
 use super::super::options::Options;
-use super::super::report::{OdeReport, OdeStop};
+use super::super::pace::FirstStep;
+use super::super::report::OdeCounts;
 use super::super::sinks::SaveAt;
-use super::super::step::{Start, Step, StepBuffers, StepSink};
-use super::super::{Solution, VectorField};
-use super::linearize::Linearize;
+use super::super::step::{StepBody, StepBuffers};
+use super::super::stepper::{Carrier, Facts, Measure, Stepper, Trial};
 use super::step::{RosBody, RosStages, Rosenbrock};
 use super::tableau::RosenbrockTableau;
+use crate::diff::{At, Linearizer, Map};
+use crate::error::OdeError;
 use crate::linalg::Scalar;
+use crate::linalg::kernels::{self, Scale};
 
 /// A Rosenbrock method with its storage: made once, used for any number of integrations; no allocation per step. It takes the same options,
 /// sinks and events as [`Integrator`](crate::ode::Integrator) and answers with the same report.
@@ -24,20 +24,18 @@ use crate::linalg::Scalar;
 /// forcing's scale: with 0.1 the error there is at most 2e-8.
 ///
 /// Storage: (2 stages + 6 + 2 dim) times the length of the state.
+pub type StiffIntegrator<T> = Driver<T, LinearlyImplicit<T>>;
+
+/// Steps of Rosenbrock methods. Nothing but y is carried from step to step.
 #[derive(Debug, Clone)]
-pub struct StiffIntegrator<T: Scalar> {
-    pub(crate) ros: Rosenbrock<T>,
-    pub(crate) st: RosStages<T>,
-    y_end: Vec<T>,
-    /// Empty until an event changes a state.
-    y_next: Vec<T>,
-    pub(crate) scale: Scale<T>,
-    options: Options,
-    dim: usize,
-    batch: usize,
+pub struct LinearlyImplicit<T> {
+    ros: Rosenbrock<T>,
+    st: RosStages<T>,
+    /// Whether a Jacobian was made in this run.
+    linearized: bool,
 }
 
-impl<T: Scalar> StiffIntegrator<T> {
+impl<T: Scalar> Driver<T, LinearlyImplicit<T>> {
     /// Storage for states of dim x batch.
     pub fn new(
         method: &'static RosenbrockTableau,
@@ -45,155 +43,94 @@ impl<T: Scalar> StiffIntegrator<T> {
         batch: usize,
         options: &Options,
     ) -> Result<Self, OdeError> {
-        options.check()?;
-        if dim * batch == 0 {
-            let what = format!("a state of {dim} components and a batch of {batch} is empty");
-            return Err(OdeError::Mismatch { what });
-        }
-        let ros = Rosenbrock::new(method);
-        let (st, scale) = (ros.stages(dim, batch), options.scale(dim, batch)?);
-        let y_end = vec![T::ZERO; dim * batch];
-        Ok(Self { ros, st, y_end, y_next: vec![], scale, options: options.clone(), dim, batch })
-    }
-    /// The final state of the last run.
-    pub fn y(&self) -> &[T] {
-        &self.st.y0
+        Self::make(dim, batch, options, || {
+            let ros = Rosenbrock::new(method);
+            LinearlyImplicit { st: ros.stages(dim, batch), ros, linearized: false }
+        })
     }
     /// The method.
     pub fn method(&self) -> &'static RosenbrockTableau {
-        self.ros.tab
+        self.stepper.ros.tab
     }
-    /// The options it was made with.
-    pub fn options(&self) -> &Options {
-        &self.options
-    }
-    pub(in super::super) fn options_mut(&mut self) -> &mut Options {
-        &mut self.options
-    }
+}
 
-    /// Integrates from (t0, y0) to t1, forwards or backwards; `sinks` see every accepted step.
-    pub fn run<F: Linearize<T>, S: StepSink<T>>(
+impl<T: Scalar> Carrier<T> for LinearlyImplicit<T> {
+    #[inline(always)]
+    fn facts(&self) -> Facts {
+        Facts { error_order: self.ros.tab.error_order, stability: f64::INFINITY }
+    }
+    fn y(&self) -> &[T] {
+        &self.st.y0
+    }
+    fn start(&mut self, y0: &[T]) {
+        self.st.y0.copy_from_slice(y0);
+        self.st.refill();
+        self.linearized = false;
+    }
+    #[inline(always)]
+    fn commit(&mut self, moved: Option<&mut Vec<T>>) {
+        std::mem::swap(&mut self.st.y0, moved.unwrap_or(&mut self.st.y1));
+    }
+    #[inline(always)]
+    fn lend(&mut self, take: impl FnOnce(&mut StepBuffers<'_, T>)) {
+        take(&mut StepBuffers { k: &mut self.st.u, keep: &mut self.st.keep });
+    }
+}
+
+impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
+    fn check(&self, field: &F) -> Result<(), OdeError> {
+        Linearizer::check(field, self.ros.tab.name)
+    }
+    fn begin(
         &mut self,
         field: &mut F,
         span: (T, T),
-        y0: &[T],
         p: &[T],
-        sinks: &mut S,
-    ) -> Result<OdeReport, OdeError> {
-        check_problem(field, (self.dim, self.batch), span, y0, p)?;
-        // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
-        catch(|| {
-            sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
-            self.st.y0.copy_from_slice(y0);
-            self.st.refill();
-            Ok(self.drive(field, span, p, sinks))
-        })?
+        (options, scale): (&Options, &Scale<T>),
+        counts: &mut OdeCounts,
+    ) -> Option<T> {
+        let st = &mut self.st;
+        let n = st.y0.len();
+        field.value(At::new(span.0, &st.y0, p), &mut st.f[..n]);
+        counts.evals += 1;
+        if !kernels::all_finite(&st.f[..n]) {
+            return None;
+        }
+        let (k0, k1) = st.f.split_at_mut(n);
+        let first = FirstStep { y0: &st.y0, k0, g: &mut st.g, k1 };
+        Some(first.choose(field, options, scale, self.ros.tab.error_order, span, p, counts))
     }
-
-    fn drive<F: Linearize<T>, S: StepSink<T>>(
+    #[inline(always)]
+    fn attempt(
         &mut self,
         field: &mut F,
-        (t0, t1): (T, T),
+        (t, h): (T, T),
         p: &[T],
-        sinks: &mut S,
-    ) -> OdeReport {
-        let mut d = Drive::new(t0, t1);
-        let n = self.st.y0.len();
-        field.eval(t0, &self.st.y0, p, &mut self.st.f[..n]);
-        d.counts.evals += 1;
-        if !kernels::all_finite(&self.st.f[..n]) {
-            return self.report(OdeStop::StartNotFinite, &d);
-        }
-        let (k0, k1) = self.st.f.split_at_mut(n);
-        let first = FirstStep { y0: &self.st.y0, k0, g: &mut self.st.g, k1 };
-        let order = self.ros.tab.error_order;
-        d.h = first.choose(field, &self.options, &self.scale, order, (t0, t1), p, &mut d.counts);
-        let stop = self.steps(field, p, sinks, &mut d);
-        if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow) && d.counts.jacobians > 0 {
-            let radius = self.ros.radius(&self.st);
-            d.stiffness = Some(radius).filter(|r| r.is_finite() && *r > T::ZERO);
-        }
-        self.report(stop, &d)
-    }
-
-    fn steps<F: Linearize<T>, S: StepSink<T>>(
-        &mut self,
-        field: &mut F,
-        p: &[T],
-        sinks: &mut S,
-        d: &mut Drive<T>,
-    ) -> OdeStop {
-        let lim = Limits::new(&self.options, self.ros.tab.error_order);
-        let per_step = self.ros.evals();
-        loop {
-            let (h, last) = match d.plan(&lim) {
-                Ok(plan) => plan,
-                Err(stop) => return stop,
-            };
-            // A step is a function of (t, h, y0) alone, so that it can be computed again: the derivatives are, after a rejection, too.
-            self.ros.linearize(field, d.t, h, p, &mut self.st, &mut d.counts);
-            d.counts.factorizations += 1;
-            d.err = if self.ros.factor(h, &mut self.st) {
-                self.ros.step(field, d.t, h, p, &mut self.st);
-                d.counts.evals += per_step;
-                self.ros.error(self.options.norm, &self.scale, &mut self.st)
-            } else {
-                T::of(f64::NAN)
-            };
-            let e = d.err.f64();
-            if !Drive::passes(&lim, e * e) {
-                match d.reject(&lim, h, e) {
-                    Ok(()) => continue,
-                    Err(stop) => return stop,
-                }
-            }
-            let t_next = d.advance(&lim, h, last, e * e);
-            if self.accept(sinks, d, h, t_next).is_break() {
-                return OdeStop::Stopped;
-            }
-            if d.at_end() {
-                return OdeStop::Finished;
-            }
-        }
-    }
-
-    /// Shows the step to the sinks and moves on.
-    fn accept<S: StepSink<T>>(
-        &mut self,
-        sinks: &mut S,
-        d: &mut Drive<T>,
-        h: T,
-        t_next: T,
-    ) -> ControlFlow<()> {
-        let mut body = RosBody { ros: &self.ros, st: &self.st };
-        let room = (&mut self.y_end[..], &mut self.y_next);
-        let mut step = Step::new(&mut body, (d.t, h, t_next), d.err, d.counts.accepted, room, &mut d.counts);
-        let flow = sinks.accepted(&mut step);
-        d.stiffness = step.stiffness.or(d.stiffness);
-        let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
-        d.move_to(t_end);
-        if changed {
-            self.st.y0.copy_from_slice(&self.y_next);
-        } else if shortened {
-            std::mem::swap(&mut self.st.y0, &mut self.y_end);
+        by: Measure<'_, T>,
+        counts: &mut OdeCounts,
+    ) -> Trial<T> {
+        // A step is a function of (t, h, y0) alone, so that it can be computed again: the derivatives are, after a rejection, too.
+        self.ros.linearize(field, t, h, p, &mut self.st, counts);
+        self.linearized = true;
+        counts.factorizations += 1;
+        let error = if self.ros.factor(h, &mut self.st) {
+            self.ros.step(field, t, h, p, &mut self.st);
+            counts.evals += self.ros.evals();
+            self.ros.error(by.norm, by.scale, &mut self.st)
         } else {
-            std::mem::swap(&mut self.st.y0, &mut self.st.y1);
-        }
-        sinks.retain(&mut StepBuffers { k: &mut self.st.u, keep: &mut self.st.keep });
-        flow
+            T::of(f64::NAN)
+        };
+        let e = error.f64();
+        Trial { error, square: e * e }
     }
-
-    fn report(&self, stop: OdeStop, d: &Drive<T>) -> OdeReport {
-        OdeReport {
-            stop,
-            t: d.t.f64(),
-            h: d.h.f64(),
-            error: d.err.f64(),
-            stiffness: d.stiffness.map(T::f64),
-            stability: f64::INFINITY,
-            stiff_at: None,
-            counts: d.counts,
-        }
+    #[inline(always)]
+    fn body<'a>(&'a mut self, _: &'a mut F, _: &'a [T]) -> impl StepBody<T> + 'a {
+        RosBody { ros: &self.ros, st: &self.st }
+    }
+    /// From the last Jacobian.
+    fn probe(&mut self, _: &mut F, _: (T, T), _: &[T], _: &mut OdeCounts) -> Option<T> {
+        let radius = self.linearized.then(|| self.ros.radius(&self.st));
+        radius.filter(|r| r.is_finite() && *r > T::ZERO)
     }
 }
 
@@ -201,15 +138,16 @@ impl<T: Scalar> StiffIntegrator<T> {
 /// with sinks.
 ///
 /// ```
-/// use costate::ode::{FnField, Options, RODAS5P, WithJacobian, solve_stiff};
+/// use costate::diff::{FnMap, Map};
+/// use costate::ode::{Options, RODAS5P, solve_stiff};
 /// // y' = -1000 (y - cos t) - sin t, y(0) = 1: y = cos t
-/// let field = FnField::new(1, 0, |t: f64, y: &[f64], _p: &[f64], dy: &mut [f64]| dy[0] = -1e3 * (y[0] - t.cos()) - t.sin());
-/// let mut field = WithJacobian::new(field, |_t, _y: &[f64], _p: &[f64], jac: &mut [f64]| jac[0] = -1e3);
+/// let field = FnMap::new(1, 0, |t: f64, y: &[f64], _p: &[f64], dy: &mut [f64]| dy[0] = -1e3 * (y[0] - t.cos()) - t.sin());
+/// let mut field = field.with_jacobian(|_t, _y: &[f64], _p: &[f64], jac: &mut [f64]| jac[0] = -1e3);
 /// let s = solve_stiff(&mut field, &RODAS5P, &Options::tolerances(1e-8, 1e-8), (0.0, 2.0), &[1.0], &[], &[1.0])?;
 /// assert!(s.report.ok() && (s.state(0)[0] - 1f64.cos()).abs() < 1e-7);
 /// # Ok::<(), costate::ode::OdeError>(())
 /// ```
-pub fn solve_stiff<T: Scalar, F: Linearize<T>>(
+pub fn solve_stiff<T: Scalar, F: Map<T>>(
     field: &mut F,
     method: &'static RosenbrockTableau,
     options: &Options,
@@ -218,7 +156,7 @@ pub fn solve_stiff<T: Scalar, F: Linearize<T>>(
     p: &[T],
     save_at: &[T],
 ) -> Result<Solution<T>, OdeError> {
-    let dim = VectorField::dim(field);
+    let dim = field.inputs();
     let batch = y0.len().checked_div(dim).unwrap_or(0);
     let mut integrator = StiffIntegrator::new(method, dim, batch.max(1), options)?;
     let mut saved = SaveAt::new(save_at);

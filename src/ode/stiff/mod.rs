@@ -4,22 +4,19 @@
 //! stopping rule would be part of the program; so it has an exact transpose, and on systems of up to some tens of unknowns it is
 //! the fastest family (Hairer and Wanner, Solving ODEs II, IV.10; `benches/stiff.rs`). Its price is the Jacobian and a factorization in every step,
 //! and, for the transpose, second derivatives of f, which are one directional derivative of the pullback a stage
-//! ([`LinearizePullback`]).
+//! ([`Map::vjp_tangent`](crate::diff::Map::vjp_tangent), or differences of pullbacks).
 //!
 //! A step is a function of (t, h, y0) alone: nothing is carried over from the step before, so that any step can be computed again from its start.
 
 mod auto;
 mod diffsol;
 mod integrator;
-mod linearize;
-mod lu;
 mod step;
 mod tableau;
 
 pub use auto::{Auto, Switch};
 pub use diffsol::{Diffsol, DiffsolMethod};
-pub use integrator::{StiffIntegrator, solve_stiff};
-pub use linearize::{Differences, FromPullback, Linearize, LinearizePullback, Point, WithJacobian};
+pub use integrator::{LinearlyImplicit, StiffIntegrator, solve_stiff};
 pub use tableau::{RODAS3P, RODAS4, RODAS5P, RosenbrockTableau};
 
 pub(crate) use step::{RosStages, Rosenbrock};

@@ -1,13 +1,15 @@
 //! One Rosenbrock step: matrix, stages, error estimate, stiffness estimate, interpolant.
 
-use super::super::field::VectorField;
-use super::super::kernels::{self, Norm, Scale};
 use super::super::report::OdeCounts;
 use super::super::step::StepBody;
-use super::linearize::{Linearize, Point};
-use super::lu;
 use super::tableau::RosenbrockTableau;
+use crate::diff::{At, Linearizer, Map};
+use crate::linalg::Norm;
 use crate::linalg::Scalar;
+use crate::linalg::kernels;
+use crate::linalg::kernels::Scale;
+use crate::linalg::small_lu as lu;
+use crate::simd::vectorized;
 
 /// A tableau in the precision of the computation.
 #[derive(Debug, Clone)]
@@ -51,7 +53,8 @@ pub(crate) struct RosStages<T> {
     work: Vec<T>,
     pub error: Vec<T>,
     pub dim: usize,
-    /// What `eval_keep` would store; nothing here.
+    lin: Linearizer<T>,
+    /// What `forward` would keep; nothing here.
     pub keep: Vec<T>,
 }
 
@@ -108,6 +111,7 @@ impl<T: Scalar> Rosenbrock<T> {
             work: zeros(lu::work(dim)),
             error: zeros(n),
             dim,
+            lin: Linearizer::default(),
             keep: vec![],
         }
     }
@@ -119,7 +123,7 @@ impl<T: Scalar> Rosenbrock<T> {
 
     /// f_0 and the derivatives at the step's start.
     #[inline]
-    pub fn linearize<F: Linearize<T> + ?Sized>(
+    pub fn linearize<F: Map<T> + ?Sized>(
         &self,
         f: &mut F,
         t: T,
@@ -129,11 +133,12 @@ impl<T: Scalar> Rosenbrock<T> {
         counts: &mut OdeCounts,
     ) {
         let n = st.y0.len();
-        f.eval(t, &st.y0, p, &mut st.f[..n]);
-        counts.evals += 1;
+        let at = At::new(t, &st.y0, p);
+        f.value(at, &mut st.f[..n]);
+        let work = st.lin.linearize(f, at, h, &st.f[..n], &mut st.jac, &mut st.dfdt);
+        counts.evals += 1 + work.values;
+        counts.pullbacks += work.vjps;
         counts.jacobians += 1;
-        let at = Point { t, h, y: &st.y0, p, dy: &st.f[..n] };
-        f.linearize(&at, &mut st.jac, &mut st.dfdt, counts);
     }
 
     /// Factors W = I / (h gamma) - J; false if it is singular or not finite.
@@ -144,7 +149,7 @@ impl<T: Scalar> Rosenbrock<T> {
             2 => self.factor_n(2, h, st),
             3 => self.factor_n(3, h, st),
             4 => self.factor_n(4, h, st),
-            n => lu::wide(
+            n => vectorized(
                 n,
                 #[inline(always)]
                 || self.factor_n(n, h, st),
@@ -172,7 +177,7 @@ impl<T: Scalar> Rosenbrock<T> {
 
     /// All stages and y1, with f_0, the derivatives and the factors there.
     #[inline]
-    pub fn step<F: VectorField<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut RosStages<T>) {
+    pub fn step<F: Map<T> + ?Sized>(&self, f: &mut F, t: T, h: T, p: &[T], st: &mut RosStages<T>) {
         if st.y0.len() == st.dim {
             match st.dim {
                 1 => return self.step_short::<F, 1>(f, t, h, p, st),
@@ -185,7 +190,7 @@ impl<T: Scalar> Rosenbrock<T> {
         // A field that panics takes them along: see `refill`.
         let mut g = std::mem::take(&mut st.g);
         let mut r = std::mem::take(&mut st.r);
-        lu::wide(
+        vectorized(
             st.dim,
             #[inline(always)]
             || self.step_n(st.dim, f, t, h, p, &mut g, &mut r, st),
@@ -196,7 +201,7 @@ impl<T: Scalar> Rosenbrock<T> {
     /// `g` and `r` have the length of the state.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn step_n<F: VectorField<T> + ?Sized>(
+    fn step_n<F: Map<T> + ?Sized>(
         &self,
         dim: usize,
         f: &mut F,
@@ -217,7 +222,7 @@ impl<T: Scalar> Rosenbrock<T> {
 
     /// The same for a single state of N numbers, everything inlined.
     #[inline(always)]
-    fn step_short<F: VectorField<T> + ?Sized, const N: usize>(
+    fn step_short<F: Map<T> + ?Sized, const N: usize>(
         &self,
         f: &mut F,
         t: T,
@@ -266,7 +271,7 @@ impl<T: Scalar> Rosenbrock<T> {
 
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    fn evaluate<F: VectorField<T> + ?Sized>(
+    fn evaluate<F: Map<T> + ?Sized>(
         &self,
         i: usize,
         f: &mut F,
@@ -282,7 +287,7 @@ impl<T: Scalar> Rosenbrock<T> {
         }
         match self.repeats[i] {
             Some(l) => st.f.copy_within(l * n..(l + 1) * n, i * n),
-            None => f.eval(t + self.alpha[i] * h, g, p, &mut st.f[i * n..][..n]),
+            None => f.value(At::new(t + self.alpha[i] * h, g, p), &mut st.f[i * n..][..n]),
         }
     }
 

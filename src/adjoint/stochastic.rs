@@ -2,22 +2,22 @@
 
 use std::ops::ControlFlow;
 
-use super::brownian::{Brownian, BrownianPath};
-use super::field::{Diffusion, DiffusionPullback, Noise, Sde};
-use super::integrator::{SdeIntegrator, check_noise};
-use super::method::SdeMethod;
-use super::options::SdeOptions;
-use super::report::{SdeCounts, SdeReport};
-use super::reverse::SdeTransposed;
-use super::sinks::{SdeBuffers, SdeSink, SdeStep};
-use super::srk::{SdeStages, Srk};
-use crate::adjoint::internal::{
+use super::srk::SdeTransposed;
+use super::sweep::{
     Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
 };
-use crate::adjoint::{Bars, Memory, Replay, Tape};
+use super::{Bars, Memory, Replay, Tape};
+use crate::diff::{Map, Offers, need};
+use crate::error::{catch, check_len};
 use crate::linalg::Scalar;
-use crate::ode::internal::{Scale, catch, check_len, scaled_norm};
-use crate::ode::{Norm, OdeError, Pullback, Start, VectorField};
+use crate::linalg::kernels::{Scale, scaled_norm};
+use crate::ode::{Norm, OdeError, Start};
+use crate::sde::integrator::check_noise;
+use crate::sde::srk::{SdeStages, Srk};
+use crate::sde::{
+    Brownian, BrownianPath, Noise, Sde, SdeBuffers, SdeCounts, SdeIntegrator, SdeMethod, SdeOptions,
+    SdeReport, SdeSink, SdeStep,
+};
 
 /// A differentiable stochastic solve: [`forward`](Self::forward) integrates and records, [`reverse`](Self::reverse) transposes what was done.
 ///
@@ -27,27 +27,23 @@ use crate::ode::{Norm, OdeError, Pullback, Start, VectorField};
 /// the other policies they are read from the path again, bit for bit the same.
 ///
 /// ```
-/// use costate::adjoint::{Bars, Memory};
-/// use costate::ode::FnPullback;
-/// use costate::sde::{Brownian, FnDiffusion, FnDiffusionPullback, Noise, Sde, SdeAdjoint, SdeOptions, SOSRI};
+/// use costate::adjoint::{Bars, Memory, SdeAdjoint};
+/// use costate::diff::{FnMap, Map};
+/// use costate::sde::{Brownian, Noise, Sde, SdeOptions, SOSRI};
 /// // dy = -p0 y dt + p1 y dW, L = y(1): y(1) is linear in y0, so dL/dy0 = y(1) / y0.
-/// let drift = FnPullback::new(
-///     1,
-///     1,
-///     |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0],
+/// let drift = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]).with_vjp(
 ///     |_t, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
 ///         yb[0] -= p[0] * w[0];
 ///         pb[0] -= y[0] * w[0];
 ///     },
 /// );
-/// let noise = FnDiffusionPullback::new(
-///     FnDiffusion::new(1, 1, Noise::Diagonal, |_t, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]),
+/// let noise = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]).with_vjp(
 ///     |_t, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
 ///         yb[0] += p[0] * w[0];
 ///         pb[0] += y[0] * w[0];
 ///     },
 /// );
-/// let (mut sde, p) = (Sde::new(drift, noise)?, [2.0, 0.5]);
+/// let (mut sde, p) = (Sde::new(drift, noise, Noise::Diagonal)?, [2.0, 0.5]);
 /// let options = SdeOptions::tolerances(1e-3, 1e-3);
 /// let mut solver = SdeAdjoint::new(&SOSRI, Noise::Diagonal, 1, 1, &options, Memory::States)?;
 /// solver.forward(&mut sde, (0.0, 1.0), &[3.0], &p, &Brownian::new(1), &mut ())?;
@@ -171,7 +167,7 @@ impl<T: Scalar> SdeAdjoint<T> {
     }
 
     /// Integrates, showing every step to `sinks` and recording it.
-    pub fn forward<F: VectorField<T>, G: Diffusion<T>, S: SdeSink<T>>(
+    pub fn forward<F: Map<T>, G: Map<T>, S: SdeSink<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         span: (T, T),
@@ -194,7 +190,7 @@ impl<T: Scalar> SdeAdjoint<T> {
     /// belong to where it ended. Times of the bars must be ends of steps: save points of the forward pass. Can be called again only
     /// after another forward pass, except under [`Memory::Stages`] and [`Memory::States`].
     /// After an error `y0_bar` is as it was and `p_bar` may hold a part of the sum; a pullback that panics uses up the pass.
-    pub fn reverse<F: Pullback<T>, G: DiffusionPullback<T>>(
+    pub fn reverse<F: Map<T>, G: Map<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         p: &[T],
@@ -204,6 +200,8 @@ impl<T: Scalar> SdeAdjoint<T> {
     ) -> Result<SdeCounts, OdeError> {
         self.tape.check(self.integrator.srk.n(), false)?;
         self.check_equation(sde)?;
+        need(&sde.drift, Offers::VJP, "the reverse sweep of the drift")?;
+        need(&sde.diffusion, Offers::VJP, "the reverse sweep of the diffusion")?;
         let (n, t0) = (self.integrator.srk.n(), self.tape.t[0]);
         check_reverse(&self.tape, (n, sde.n_params()), p, bars, y0_bar, p_bar)?;
         self.check_saves(bars.times)?;
@@ -234,7 +232,7 @@ impl<T: Scalar> SdeAdjoint<T> {
 
     /// Runs the frozen steps of the last forward pass, with the same increments, from another start or with other parameters: the program
     /// whose derivative `reverse` is. Times must be ends of steps.
-    pub fn replay<F: VectorField<T>, G: Diffusion<T>>(
+    pub fn replay<F: Map<T>, G: Map<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         p: &[T],
@@ -248,7 +246,7 @@ impl<T: Scalar> SdeAdjoint<T> {
         catch(|| self.replay_steps(sde, p, y0, times))
     }
 
-    fn replay_steps<F: VectorField<T>, G: Diffusion<T>>(
+    fn replay_steps<F: Map<T>, G: Map<T>>(
         &mut self,
         sde: &mut Sde<F, G>,
         p: &[T],
@@ -278,10 +276,10 @@ impl<T: Scalar> SdeAdjoint<T> {
         out
     }
 
-    fn check_equation<F: VectorField<T>, G: Diffusion<T>>(&self, sde: &Sde<F, G>) -> Result<(), OdeError> {
+    fn check_equation<F: Map<T>, G: Map<T>>(&self, sde: &Sde<F, G>) -> Result<(), OdeError> {
         let srk = &self.integrator.srk;
-        check_len("the drift's state", sde.drift.dim(), srk.dim)?;
-        check_noise(srk.method, srk.noise, &sde.diffusion)
+        check_len("the drift's state", sde.drift.inputs(), srk.dim)?;
+        check_noise(srk.method, srk.noise, sde)
     }
 
     /// Every time must be t0 or the end of a step.
@@ -327,7 +325,7 @@ struct Pass<'a, 'b, T: Scalar, F, G> {
     counts: SdeCounts,
 }
 
-impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Pass<'_, '_, T, F, G> {
+impl<T: Scalar, F: Map<T>, G: Map<T>> Pass<'_, '_, T, F, G> {
     fn step(&mut self, (t, h): (T, T)) {
         let (f, g) = self.srk.step(self.sde, t, h, self.p, &mut self.tr.st);
         self.counts.drift += f;
@@ -336,7 +334,7 @@ impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Pass<'_, '_, T, F, G> {
     }
 }
 
-impl<T: Scalar, F: Pullback<T>, G: DiffusionPullback<T>> Steps<T> for Pass<'_, '_, T, F, G> {
+impl<T: Scalar, F: Map<T>, G: Map<T>> Steps<T> for Pass<'_, '_, T, F, G> {
     fn state(&mut self) -> &mut Vec<T> {
         &mut self.tr.st.y0
     }

@@ -13,12 +13,13 @@
 //!
 //! x1 = I1, x11 = I11/sqrt(h), x2 = I10/h, x3 = I111/h; for matrix noise a product x v stands for the matrix v x'.
 
-use super::field::{DiffusionPullback, Sde};
-use super::srk::{SdeStages, Srk};
-use crate::adjoint::internal::norm_bars;
+use super::reverse::norm_bars;
+use crate::diff::{At, BarsMut, Kept, Map};
+use crate::linalg::Norm;
 use crate::linalg::Scalar;
-use crate::ode::internal::{Scale, add_scaled, scaled_norm};
-use crate::ode::{Norm, Pullback};
+use crate::linalg::kernels::{Scale, add_scaled, scaled_norm};
+use crate::sde::Sde;
+use crate::sde::srk::{SdeStages, Srk};
 
 /// The bars of one step.
 #[derive(Debug, Clone)]
@@ -61,7 +62,7 @@ impl<T: Scalar> SdeTransposed<T> {
 
     /// One step back: `st` holds y0, y1, E2, the noise and all stages. Updates `lambda`, adds to `p_bar`.
     #[allow(clippy::too_many_arguments)]
-    pub fn reverse<F: Pullback<T>, G: DiffusionPullback<T>>(
+    pub fn reverse<F: Map<T>, G: Map<T>>(
         &mut self,
         srk: &Srk<T>,
         sde: &mut Sde<F, G>,
@@ -108,7 +109,7 @@ impl<T: Scalar> SdeTransposed<T> {
     }
 
     /// H0_i_bar += (df/dy)' k_bar and p_bar += (df/dp)' k_bar at st.arg.
-    fn pull_k<F: Pullback<T>, G: DiffusionPullback<T>>(
+    fn pull_k<F: Map<T>, G: Map<T>>(
         &mut self,
         srk: &Srk<T>,
         sde: &mut Sde<F, G>,
@@ -121,17 +122,13 @@ impl<T: Scalar> SdeTransposed<T> {
         let (st, bar) = (&self.st, &mut self.h0_bars[i * n..][..n]);
         let (p, p_bar) = (&p[range.clone()], &mut p_bar[range]);
         let len = st.keep_k.len() / srk.method.stages();
-        if len == 0 {
-            sde.drift.pullback(t, &st.arg, p, &self.k_bar, bar, p_bar);
-        } else {
-            let (k, keep) = (&st.k[i * n..][..n], &st.keep_k[i * len..][..len]);
-            sde.drift.pullback_kept(t, &st.arg, p, k, keep, &self.k_bar, bar, p_bar);
-        }
+        let of = Kept { y: &st.k[i * n..][..n], keep: &st.keep_k[i * len..][..len] };
+        sde.drift.vjp(At::new(t, &st.arg, p), of, &self.k_bar, BarsMut::new(bar, p_bar));
         self.pullbacks += 1;
     }
 
     /// H1_to_bar += (dg/dy)' g_bar and p_bar += (dg/dp)' g_bar at st.arg, the argument of g_i.
-    fn pull_g<F: Pullback<T>, G: DiffusionPullback<T>>(
+    fn pull_g<F: Map<T>, G: Map<T>>(
         &mut self,
         srk: &Srk<T>,
         sde: &mut Sde<F, G>,
@@ -144,12 +141,8 @@ impl<T: Scalar> SdeTransposed<T> {
         let (st, bar) = (&self.st, &mut self.h1_bars[to * n..][..n]);
         let (p, p_bar) = (&p[range.clone()], &mut p_bar[range]);
         let len = st.keep_g.len() / srk.g_stages();
-        if len == 0 {
-            sde.diffusion.pullback(t, &st.arg, p, &self.g_bar, bar, p_bar);
-        } else {
-            let (g, keep) = (&st.g[i * gl..][..gl], &st.keep_g[i * len..][..len]);
-            sde.diffusion.pullback_kept(t, &st.arg, p, g, keep, &self.g_bar, bar, p_bar);
-        }
+        let of = Kept { y: &st.g[i * gl..][..gl], keep: &st.keep_g[i * len..][..len] };
+        sde.diffusion.vjp(At::new(t, &st.arg, p), of, &self.g_bar, BarsMut::new(bar, p_bar));
         self.pullbacks += 1;
     }
 
@@ -158,7 +151,7 @@ impl<T: Scalar> SdeTransposed<T> {
     /// ```text
     /// B_j = (dg/dy)'_j (y1_bar x_j'),   G_bar = y1_bar (I1 - sum_j x_j)' + sqrt(h) [B_0 .. B_(m-1)],   K_0 = h (y1_bar + sum_j B_j)
     /// ```
-    fn reverse_columns<F: Pullback<T>, G: DiffusionPullback<T>>(
+    fn reverse_columns<F: Map<T>, G: Map<T>>(
         &mut self,
         srk: &Srk<T>,
         sde: &mut Sde<F, G>,

@@ -2,18 +2,9 @@
 //!
 //! Column-major: L (unit) below the diagonal, U (unit) above it, the reciprocals of D in one more column. Solves are chains of n steps, each waiting for
 //! the one before, twice; they are kept short: the unknown that comes next is updated first, in a register, the others behind it by
-//! whole groups of four. With a constant n everything unrolls; from [`WIDE`] on the loops run under the widest instruction set of the machine.
+//! whole groups of four. With a constant n everything unrolls; longer loops are run under the widest instruction set of the machine ([`crate::simd`]).
 
-use crate::linalg::Scalar;
-
-/// From this size on, instruction-set dispatch pays.
-const WIDE: usize = 8;
-
-/// Runs `f` with the machine's vector instructions where that pays.
-#[inline(always)]
-pub(crate) fn wide<R>(n: usize, f: impl FnOnce() -> R) -> R {
-    if n < WIDE { f() } else { pulp::Arch::new().dispatch(f) }
-}
+use super::Scalar;
 
 /// Rows of a stored column: n, or n rounded up to whole groups of four where loops run by fours.
 #[inline(always)]

@@ -3,10 +3,8 @@
 //! A block of components at a time, its sums in registers, under the widest instruction set of the machine (pulp); no fused
 //! multiply-add is used, so elementwise results do not depend on it. Sums do not either: they always use eight partial sums.
 
-use crate::linalg::Scalar;
-
-/// From this length on, instruction-set dispatch pays.
-const LONG: usize = 8;
+use super::Scalar;
+use crate::simd::{any_length, vectorized};
 
 /// Sparse rows of weights, in three pieces of storage however many they are: making a method is cheap.
 #[derive(Debug, Clone)]
@@ -58,18 +56,6 @@ impl<T: Scalar> Row<'_, T> {
     pub fn iter(&self) -> impl Iterator<Item = (usize, T)> + '_ {
         self.idx.iter().zip(self.w).map(|(&j, &w)| (j as usize, w))
     }
-}
-
-/// Runs `f` with the machine's vector instructions if the vectors are long.
-#[inline(always)]
-pub(crate) fn vectorized<R>(n: usize, f: impl FnOnce() -> R) -> R {
-    if n < LONG { f() } else { pulp::Arch::new().dispatch(f) }
-}
-
-/// Runs `f` with the machine's vector instructions.
-#[inline(always)]
-pub(crate) fn any_length<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
 }
 
 /// What a combination starts from.
@@ -198,7 +184,7 @@ pub(crate) fn add_scaled<T: Scalar>(y: &mut [T], a: T, x: &[T]) {
 
 /// The scale of a component: atol + rtol max(|y0|, |y1|), with one tolerance or one per component.
 #[derive(Debug, Clone)]
-pub(crate) enum Scale<T> {
+pub enum Scale<T> {
     One { atol: T, rtol: T },
     Each { atol: Vec<T>, rtol: Vec<T> },
 }

@@ -13,7 +13,7 @@
 
 use rayon::prelude::*;
 
-use crate::ode::internal::vectorized;
+use crate::simd::vectorized;
 
 const MASK: u64 = 0xFFFF_FFFF;
 

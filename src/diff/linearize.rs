@@ -1,0 +1,224 @@
+//! Jacobians and time derivatives from what a map offers.
+
+use super::differences::time_difference;
+use super::map::{At, BarsMut, Dots, Map, Offers, Size, Structure, VjpRoom};
+use crate::error::OdeError;
+use crate::linalg::Scalar;
+
+/// What derivatives took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Evaluations of the map, those that a vjp needs before not counted.
+    pub values: u64,
+    /// Vector-Jacobian products.
+    pub vjps: u64,
+    /// Jacobian-vector products, each direction one.
+    pub jvps: u64,
+}
+
+/// Makes dense Jacobians, with storage of its own, from the first of these that the map offers: its Jacobian (of any structure), all its jvps in one call,
+/// n vjps, forward differences ([`Offers::DIFFERENCES`]). dy/dt is the map's, or zero, or a jvp, or one forward difference.
+#[derive(Debug, Clone, Default)]
+pub struct Linearizer<T> {
+    w: Vec<T>,
+    row: Vec<T>,
+    p_bar: Vec<T>,
+    x: Vec<T>,
+    y: Vec<T>,
+    delta: Vec<T>,
+    entries: Vec<T>,
+    keep_dot: Vec<T>,
+    pull: VjpRoom<T>,
+}
+
+impl<T: Scalar> Linearizer<T> {
+    /// Whether a Jacobian can be made, or a sentence that says what to add.
+    pub fn check<M: Map<T> + ?Sized>(map: &M, who: &str) -> Result<(), OdeError> {
+        let offers = map.offers();
+        let some = [Offers::JACOBIAN, Offers::JVP, Offers::VJP, Offers::DIFFERENCES];
+        if some.into_iter().any(|o| offers.has(o)) {
+            return Ok(());
+        }
+        let what = format!(
+            "{who} needs a Jacobian: add `with_jacobian`, `with_jvp` or `with_vjp`, or take differences with `Differences::of`"
+        );
+        Err(OdeError::Mismatch { what })
+    }
+
+    /// jac <- dy/dx, a column-major block for each column of the batch, dt <- dy/dt; `y` is the value at `at`. `h` is the scale of differences: the step
+    /// planned from here, negative backwards.
+    #[inline(always)]
+    pub fn linearize<M: Map<T> + ?Sized>(
+        &mut self,
+        map: &mut M,
+        at: At<'_, T>,
+        h: T,
+        y: &[T],
+        jac: &mut [T],
+        dt: &mut [T],
+    ) -> Work {
+        let offers = map.offers();
+        let mut work = Work::default();
+        if offers.has(Offers::JACOBIAN) {
+            if *map.structure() == Structure::Dense {
+                map.jacobian(at, jac);
+            } else {
+                self.expand(map, at, jac);
+            }
+        } else {
+            work = self.by_products(map, at, h, y, jac);
+        }
+        if offers.has(Offers::AUTONOMOUS) {
+            dt.fill(T::ZERO);
+        } else if offers.has(Offers::DT) {
+            map.time_derivative(at, dt);
+        } else {
+            self.time_derivative(map, at, h, y, dt, &mut work);
+        }
+        work
+    }
+
+    /// From a banded or sparse Jacobian.
+    fn expand<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>, jac: &mut [T]) {
+        let Size { inputs, outputs, .. } = map.size();
+        let len = map.structure().len(outputs, inputs);
+        self.entries.resize(len * (at.x.len() / inputs), T::ZERO);
+        map.jacobian(at, &mut self.entries);
+        jac.fill(T::ZERO);
+        let blocks = jac.chunks_exact_mut(outputs * inputs).zip(self.entries.chunks_exact(len.max(1)));
+        for (block, entries) in blocks {
+            map.structure().entries(outputs, inputs, |i, j, k| block[j * outputs + i] = entries[k]);
+        }
+    }
+
+    fn by_products<M: Map<T> + ?Sized>(
+        &mut self,
+        map: &mut M,
+        at: At<'_, T>,
+        h: T,
+        y: &[T],
+        jac: &mut [T],
+    ) -> Work {
+        let offers = map.offers();
+        if offers.has(Offers::JVP) {
+            self.columns(map, at, jac)
+        } else if offers.has(Offers::VJP) {
+            self.rows(map, at, jac)
+        } else {
+            self.differences(map, at, h, y, jac)
+        }
+    }
+
+    fn columns<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>, jac: &mut [T]) -> Work {
+        let Size { inputs, outputs, .. } = map.size();
+        let batch = at.x.len() / inputs;
+        self.w.clear();
+        self.w.resize(inputs * at.x.len(), T::ZERO);
+        for (j, direction) in self.w.chunks_exact_mut(at.x.len()).enumerate() {
+            direction.iter_mut().skip(j).step_by(inputs).for_each(|v| *v = T::ONE);
+        }
+        self.row.resize(inputs * outputs * batch, T::ZERO);
+        self.keep_dot.resize(inputs * map.keep_len(batch), T::ZERO);
+        let of = self.pull.evaluate(map, at);
+        let dots = Dots { count: inputs, t: &[], x: &self.w, p: &[] };
+        map.jvp(at, of, dots, &mut self.row, &mut self.keep_dot);
+        for (j, columns) in self.row.chunks_exact(outputs * batch).enumerate() {
+            for (column, block) in columns.chunks_exact(outputs).zip(jac.chunks_exact_mut(inputs * outputs)) {
+                block[j * outputs..][..outputs].copy_from_slice(column);
+            }
+        }
+        Work { jvps: inputs as u64, ..Work::default() }
+    }
+
+    fn rows<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>, jac: &mut [T]) -> Work {
+        let Size { inputs, outputs, params } = map.size();
+        let batch = at.x.len() / inputs;
+        self.w.resize(outputs * batch, T::ZERO);
+        self.row.resize(at.x.len(), T::ZERO);
+        self.p_bar.resize(params, T::ZERO);
+        let of = self.pull.evaluate(map, at);
+        for i in 0..outputs {
+            self.w.fill(T::ZERO);
+            self.row.fill(T::ZERO);
+            self.w.iter_mut().skip(i).step_by(outputs).for_each(|w| *w = T::ONE);
+            map.vjp(at, of, &self.w, BarsMut::new(&mut self.row, &mut self.p_bar));
+            for (row, block) in self.row.chunks_exact(inputs).zip(jac.chunks_exact_mut(inputs * outputs)) {
+                row.iter().zip(block.chunks_exact_mut(outputs)).for_each(|(r, column)| column[i] = *r);
+            }
+        }
+        // Only the part of x is wanted; what gathers here must stay finite.
+        self.p_bar.fill(T::ZERO);
+        Work { vjps: outputs as u64, ..Work::default() }
+    }
+
+    /// The increment of x_j is sqrt(eps) max(|x_j|, |h y_j|, 1e-5 max |x|).
+    fn differences<M: Map<T> + ?Sized>(
+        &mut self,
+        map: &mut M,
+        at: At<'_, T>,
+        h: T,
+        y: &[T],
+        jac: &mut [T],
+    ) -> Work {
+        let Size { inputs: n, outputs: m, .. } = map.size();
+        let len = at.x.len();
+        self.x.resize(len, T::ZERO);
+        self.y.resize(y.len(), T::ZERO);
+        self.delta.resize(len, T::ZERO);
+        self.x.copy_from_slice(at.x);
+        let root = T::EPSILON.sqrt();
+        let larger = |a: T, b: T| if b > a { b } else { a };
+        for (c, (x, delta)) in at.x.chunks_exact(n).zip(self.delta.chunks_exact_mut(n)).enumerate() {
+            let most = x.iter().fold(T::ZERO, |m, v| larger(m, v.abs()));
+            for j in 0..n {
+                // Only a field moves x_j by h y_j.
+                let moved = if n == m { (h * y[c * n + j]).abs() } else { T::ZERO };
+                let size = larger(larger(x[j].abs(), moved), T::of(1e-5) * most);
+                delta[j] = root * if size > T::ZERO { size } else { T::ONE };
+            }
+        }
+        for j in 0..n {
+            for k in (j..len).step_by(n) {
+                self.x[k] = at.x[k] + self.delta[k];
+                // What was really added.
+                self.delta[k] = self.x[k] - at.x[k];
+            }
+            map.value(At::new(at.t, &self.x, at.p), &mut self.y);
+            for (b, block) in jac.chunks_exact_mut(n * m).enumerate() {
+                let inverse = T::ONE / self.delta[b * n + j];
+                for i in 0..m {
+                    block[j * m + i] = (self.y[b * m + i] - y[b * m + i]) * inverse;
+                }
+            }
+            for k in (j..len).step_by(n) {
+                self.x[k] = at.x[k];
+            }
+        }
+        Work { values: n as u64, ..Work::default() }
+    }
+
+    #[inline(always)]
+    fn time_derivative<M: Map<T> + ?Sized>(
+        &mut self,
+        map: &mut M,
+        at: At<'_, T>,
+        h: T,
+        y: &[T],
+        dt: &mut [T],
+        work: &mut Work,
+    ) {
+        if map.offers().has(Offers::JVP) {
+            self.keep_dot.resize(map.keep_len(at.x.len() / map.inputs()), T::ZERO);
+            let of = self.pull.evaluate(map, at);
+            map.jvp(at, of, Dots { count: 1, t: &[T::ONE], x: &[], p: &[] }, dt, &mut self.keep_dot);
+            work.jvps += 1;
+            return;
+        }
+        let delta = time_difference(at.t, h);
+        map.value(At::new(at.t + delta, at.x, at.p), dt);
+        work.values += 1;
+        for (d, &y) in dt.iter_mut().zip(y) {
+            *d = (*d - y) / delta;
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The one loop: limits, control, rejections, sinks and events, reports. It knows no family of methods.
+
+use std::ops::ControlFlow;
+
+use super::check::check_problem;
+use super::options::Options;
+use super::pace::{Limits, Pace};
+use super::report::{OdeReport, OdeStop};
+use super::step::{Start, Step, StepSink};
+use super::stepper::{Carrier, Measure, Stepper};
+use crate::diff::Map;
+use crate::error::{OdeError, catch};
+use crate::linalg::Scalar;
+use crate::linalg::kernels::Scale;
+
+/// A method with its storage: made once, used for any number of integrations; no allocation per step. See [`Integrator`](super::Integrator) for explicit methods
+/// and [`StiffIntegrator`](super::StiffIntegrator) for linearly implicit ones.
+#[derive(Debug, Clone)]
+pub struct Driver<T: Scalar, M> {
+    pub(crate) stepper: M,
+    /// The state at the end of a step that an event shortened.
+    y_end: Vec<T>,
+    /// The state that an event changed it to; empty until one does.
+    y_next: Vec<T>,
+    pub(crate) scale: Scale<T>,
+    options: Options,
+    dim: usize,
+    batch: usize,
+}
+
+impl<T: Scalar, M> Driver<T, M> {
+    /// Storage for states of dim x batch; `make` makes the stepper's.
+    pub(crate) fn make(
+        dim: usize,
+        batch: usize,
+        options: &Options,
+        make: impl FnOnce() -> M,
+    ) -> Result<Self, OdeError> {
+        options.check()?;
+        if dim * batch == 0 {
+            let what = format!("a state of {dim} components and a batch of {batch} is empty");
+            return Err(OdeError::Mismatch { what });
+        }
+        let (scale, y_end) = (options.scale(dim, batch)?, vec![T::ZERO; dim * batch]);
+        Ok(Self { stepper: make(), y_end, y_next: vec![], scale, options: options.clone(), dim, batch })
+    }
+    /// The options it was made with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+    pub(super) fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+}
+
+impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
+    /// The final state of the last run.
+    pub fn y(&self) -> &[T] {
+        self.stepper.y()
+    }
+    pub(super) fn limits(&self) -> Limits<T> {
+        Limits::new(&self.options, self.stepper.facts().error_order)
+    }
+    pub(super) fn set_start<K: StepSink<T>>(
+        &mut self,
+        span: (T, T),
+        y0: &[T],
+        sinks: &mut K,
+    ) -> Result<(), OdeError> {
+        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
+        self.stepper.start(y0);
+        Ok(())
+    }
+
+    /// Integrates from (t0, y0) to t1, forwards or backwards; `sinks` see every accepted step.
+    pub fn run<F: Map<T>, K: StepSink<T>>(
+        &mut self,
+        field: &mut F,
+        span: (T, T),
+        y0: &[T],
+        p: &[T],
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError>
+    where
+        M: Stepper<T, F>,
+    {
+        check_problem(field, (self.dim, self.batch), span, y0, p)?;
+        self.stepper.check(field)?;
+        // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
+        catch(|| {
+            self.set_start(span, y0, sinks)?;
+            self.stepper.prepare(field, sinks.wants_keep());
+            Ok(self.drive(field, span, p, sinks))
+        })?
+    }
+
+    fn drive<S, K: StepSink<T>>(&mut self, s: &mut S, span: (T, T), p: &[T], sinks: &mut K) -> OdeReport
+    where
+        M: Stepper<T, S>,
+    {
+        let (stop, mut d) = match self.begin(s, span, p) {
+            Ok(mut d) => (self.steps(s, p, sinks, &mut d), d),
+            Err(report) => return report,
+        };
+        self.end(s, p, stop, &mut d)
+    }
+
+    /// The derivative at the start and the first step, from the start in y().
+    #[allow(clippy::result_large_err)] // Once an integration.
+    pub(super) fn begin<S>(&mut self, s: &mut S, span: (T, T), p: &[T]) -> Result<Pace<T>, OdeReport>
+    where
+        M: Stepper<T, S>,
+    {
+        let mut d = Pace::new(span.0, span.1);
+        match self.stepper.begin(s, span, p, (&self.options, &self.scale), &mut d.counts) {
+            Some(h) => d.h = h,
+            None => return Err(self.report(OdeStop::StartNotFinite, &d)),
+        }
+        Ok(d)
+    }
+
+    /// The report, with the stiffness where the integration failed; the last state is in y().
+    pub(super) fn end<S>(&mut self, s: &mut S, p: &[T], stop: OdeStop, d: &mut Pace<T>) -> OdeReport
+    where
+        M: Stepper<T, S>,
+    {
+        if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow) {
+            d.stiffness = self.stepper.probe(s, (d.t, d.h), p, &mut d.counts);
+        }
+        self.report(stop, d)
+    }
+
+    fn steps<S, K: StepSink<T>>(&mut self, s: &mut S, p: &[T], sinks: &mut K, d: &mut Pace<T>) -> OdeStop
+    where
+        M: Stepper<T, S>,
+    {
+        let lim = self.limits();
+        loop {
+            let (h, last) = match d.plan(&lim) {
+                Ok(plan) => plan,
+                Err(stop) => return stop,
+            };
+            if d.moved {
+                self.stepper.refresh(s, d.t, p, &mut d.counts);
+                d.moved = false;
+            }
+            let by = Measure { norm: self.options.norm, scale: &self.scale };
+            let trial = self.stepper.attempt(s, (d.t, h), p, by, &mut d.counts);
+            d.err = trial.error;
+            let mut good = Pace::passes(&lim, trial.square);
+            if good && !self.stepper.finish(s, (d.t, h), p, &mut d.counts) {
+                (good, d.err) = (false, T::of(f64::NAN));
+            }
+            if !good {
+                match d.reject(&lim, h, d.err.f64()) {
+                    Ok(()) => continue,
+                    Err(stop) => return stop,
+                }
+            }
+            let t_next = d.advance(&lim, h, last, trial.square);
+            if self.accept(s, p, sinks, d, h, t_next).is_break() {
+                return OdeStop::Stopped;
+            }
+            if d.at_end() {
+                return OdeStop::Finished;
+            }
+        }
+    }
+
+    /// Shows the step to the sinks and moves on.
+    #[inline(always)]
+    fn accept<S, K: StepSink<T>>(
+        &mut self,
+        s: &mut S,
+        p: &[T],
+        sinks: &mut K,
+        d: &mut Pace<T>,
+        h: T,
+        t_next: T,
+    ) -> ControlFlow<()>
+    where
+        M: Stepper<T, S>,
+    {
+        let (flow, moved, t_end) = self.show(s, p, sinks, d, h, t_next);
+        d.move_to(t_end);
+        d.moved |= moved;
+        self.stepper.commit(if moved { Some(&mut self.y_end) } else { None });
+        self.stepper.lend(
+            #[inline(always)]
+            |buffers| sinks.retain(buffers),
+        );
+        flow
+    }
+
+    /// Shows an accepted step to the sinks: (flow, whether y_end is where to go on, the end).
+    pub(super) fn show<S, K: StepSink<T>>(
+        &mut self,
+        s: &mut S,
+        p: &[T],
+        sinks: &mut K,
+        d: &mut Pace<T>,
+        h: T,
+        t_next: T,
+    ) -> (ControlFlow<()>, bool, T)
+    where
+        M: Stepper<T, S>,
+    {
+        let stability = self.stepper.facts().stability;
+        let check = stability.is_finite() && d.stiffness_due();
+        let mut body = self.stepper.body(s, p);
+        let room = (&mut self.y_end[..], &mut self.y_next);
+        let mut step = Step::new(&mut body, (d.t, h, t_next), d.err, d.counts.accepted, room, &mut d.counts);
+        let flow = sinks.accepted(&mut step);
+        if check {
+            let estimate = step.stiffness();
+            d.stiff.add(d.t, (estimate * h).abs().f64(), stability);
+        }
+        d.stiffness = step.stiffness.or(d.stiffness);
+        let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
+        drop(body);
+        if changed {
+            self.y_end.copy_from_slice(&self.y_next);
+        }
+        (flow, changed || shortened, t_end)
+    }
+
+    fn report(&self, stop: OdeStop, d: &Pace<T>) -> OdeReport {
+        OdeReport {
+            stop,
+            t: d.t.f64(),
+            h: d.h.f64(),
+            error: d.err.f64(),
+            stiffness: d.stiffness.map(T::f64),
+            stability: self.stepper.facts().stability,
+            stiff_at: d.stiff.at.map(T::f64),
+            counts: d.counts,
+        }
+    }
+}

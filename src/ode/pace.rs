@@ -1,0 +1,232 @@
+//! How fast: the next step, limits, rejections, the end; where an explicit method meets stiffness; the first step.
+
+use super::options::{ControlState, Controller, ObservedOrder, Options};
+use super::report::{OdeCounts, OdeStop};
+use crate::diff::{At, Map};
+use crate::linalg::Scalar;
+use crate::linalg::kernels::{self, Scale};
+
+/// What changes during an integration.
+pub(crate) struct Pace<T> {
+    pub t: T,
+    t1: T,
+    pub h: T,
+    control: ControlState,
+    observed: ObservedOrder,
+    pub counts: OdeCounts,
+    pub err: T,
+    pub stiffness: Option<T>,
+    pub stiff: StiffCheck<T>,
+    /// An event moved the state: what is carried besides it is old.
+    pub moved: bool,
+}
+
+/// The limits of all steps.
+pub(crate) struct Limits<T> {
+    controller: Controller,
+    /// error order + 1.
+    k: f64,
+    fixed: bool,
+    near_rounding: bool,
+    min_step: T,
+    max_step: T,
+    max_steps: u64,
+    stretch: T,
+}
+
+impl<T: Scalar> Limits<T> {
+    pub fn new(o: &Options, error_order: usize) -> Self {
+        let fixed = o.fixed_step.is_some();
+        Self {
+            controller: o.controller,
+            k: (error_order + 1) as f64,
+            fixed,
+            near_rounding: o.near_rounding::<T>(),
+            min_step: T::of(o.min_step),
+            max_step: T::of(o.max_step),
+            max_steps: o.max_steps,
+            // With a fixed step only what rounding leaves of the span is added to the last one.
+            stretch: if fixed { T::ONE + T::EPSILON.sqrt() } else { T::of(1.01) },
+        }
+    }
+}
+
+impl<T: Scalar> Pace<T> {
+    pub fn new(t0: T, t1: T) -> Self {
+        Self {
+            t: t0,
+            t1,
+            h: T::ZERO,
+            control: ControlState::default(),
+            observed: ObservedOrder::default(),
+            counts: OdeCounts::default(),
+            err: T::ZERO,
+            stiffness: None,
+            stiff: StiffCheck::default(),
+            moved: false,
+        }
+    }
+
+    /// The next attempt: its step, and whether it ends at t1.
+    #[inline(always)]
+    pub fn plan(&self, lim: &Limits<T>) -> Result<(T, bool), OdeStop> {
+        let left = self.t1 - self.t;
+        // Stretch a little rather than leave a sliver; the planned step is kept aside.
+        let size = self.h.abs();
+        // Never after a rejection: the attempt must be shorter than the last.
+        let keep = self.control.rejected || size * lim.stretch > lim.max_step;
+        let reach = if keep { size } else { size * lim.stretch };
+        let last = reach >= left.abs();
+        let tiny = T::of(16.0) * T::EPSILON * self.t.abs();
+        if !last && (size < lim.min_step || size <= tiny) {
+            return Err(OdeStop::StepUnderflow);
+        }
+        if self.counts.accepted + self.counts.rejected >= lim.max_steps {
+            return Err(OdeStop::MaxSteps);
+        }
+        Ok((if last { left } else { self.h }, last))
+    }
+
+    /// Whether the attempt is accepted, from the square of its error.
+    #[inline(always)]
+    pub fn passes(lim: &Limits<T>, square: f64) -> bool {
+        square <= 1.0 || (lim.fixed && square.is_finite())
+    }
+
+    /// After a rejected attempt.
+    pub fn reject(&mut self, lim: &Limits<T>, h: T, e: f64) -> Result<(), OdeStop> {
+        self.counts.rejected += 1;
+        self.counts.not_finite += !e.is_finite() as u64;
+        if lim.fixed {
+            return Err(OdeStop::NotFinite);
+        }
+        self.h = h * T::of(self.control.rejected(&lim.controller, lim.k, e));
+        if self.t + self.h == self.t { Err(OdeStop::StepUnderflow) } else { Ok(()) }
+    }
+
+    /// After an accepted attempt with this square of its error: plans the next step and returns the end of this one.
+    #[inline(always)]
+    pub fn advance(&mut self, lim: &Limits<T>, h: T, last: bool, square: f64) -> T {
+        if !lim.fixed {
+            let limit = if self.control.rejected { 1.0 } else { f64::INFINITY };
+            let mut factor = self.control.accepted(&lim.controller, lim.k, square);
+            if lim.near_rounding
+                && let Some(f) = self.observed.factor(&lim.controller, lim.k, h.f64(), square.sqrt())
+            {
+                factor = f.min(limit);
+            }
+            // A last step cut short by t1 must not shrink the plan.
+            let next = h.abs() * T::of(factor);
+            let next = if last && next < self.h.abs() { self.h.abs() } else { next };
+            let next = if next > lim.max_step { lim.max_step } else { next };
+            self.h = if h > T::ZERO { next } else { -next };
+        }
+        if last { self.t1 } else { self.t + h }
+    }
+
+    /// Whether the stiffness of the step just accepted is due.
+    #[inline(always)]
+    pub fn stiffness_due(&self) -> bool {
+        self.stiff.due(self.counts.accepted)
+    }
+
+    /// Moves to the end of a step.
+    #[inline(always)]
+    pub fn move_to(&mut self, t: T) {
+        self.counts.accepted += 1;
+        self.t = t;
+    }
+
+    /// Whether t1 is reached.
+    #[inline(always)]
+    pub fn at_end(&self) -> bool {
+        self.t == self.t1
+    }
+}
+
+/// Every 64th accepted step, and every one while suspicious: |h| S against the stability interval.
+#[derive(Default)]
+pub(crate) struct StiffCheck<T> {
+    hits: u32,
+    misses: u32,
+    first: Option<T>,
+    pub at: Option<T>,
+}
+
+impl<T: Scalar> StiffCheck<T> {
+    fn due(&self, accepted: u64) -> bool {
+        self.at.is_none() && (self.hits > 0 || accepted % 64 == 63)
+    }
+    pub fn add(&mut self, t: T, hs: f64, stability: f64) {
+        if hs > 0.9 * stability {
+            self.first = self.first.or(Some(t));
+            (self.hits, self.misses) = (self.hits + 1, 0);
+            if self.hits == 15 {
+                self.at = self.first;
+            }
+        } else {
+            self.misses += 1;
+            if self.misses >= 6 {
+                *self = Self::default();
+            }
+        }
+    }
+}
+
+/// Hairer, Norsett, Wanner: Solving ODEs I, II.4: h with |h^(p+1) y^(p+1)| about 0.01.
+pub(super) struct FirstStep<'a, T> {
+    pub y0: &'a [T],
+    /// f(t0, y0).
+    pub k0: &'a [T],
+    /// Room for a state and its derivative.
+    pub g: &'a mut [T],
+    pub k1: &'a mut [T],
+}
+
+impl<T: Scalar> FirstStep<'_, T> {
+    #[allow(clippy::too_many_arguments)]
+    pub fn choose<F: Map<T> + ?Sized>(
+        self,
+        field: &mut F,
+        options: &Options,
+        scale: &Scale<T>,
+        error_order: usize,
+        (t0, t1): (T, T),
+        p: &[T],
+        counts: &mut OdeCounts,
+    ) -> T {
+        let span = t1 - t0;
+        let sign = if span > T::ZERO { T::ONE } else { -T::ONE };
+        let cap = span.abs().f64().min(options.max_step);
+        if let Some(h) = options.fixed_step.or(options.first_step) {
+            return sign * T::of(h.min(cap));
+        }
+        let n = self.y0.len();
+        let size = |x: &[T]| kernels::scaled_norm(options.norm, scale, self.y0, self.y0, x).f64();
+        let (d0, d1) = (size(self.y0), size(&self.k0[..n]));
+        // A zero tolerance at a zero of the start makes d0 or d1 infinite or NaN: no scale either.
+        let known = d0 >= 1e-5 && d1 >= 1e-5 && d0.is_finite() && d1.is_finite();
+        let mut h0 = if known { 0.01 * d0 / d1 } else { 1e-6 };
+        // Far from t = 0 a short step would not move t.
+        let resolved = 1024.0 * T::EPSILON.f64() * t0.abs().f64();
+        h0 = h0.max(resolved).min(cap);
+        // One explicit Euler step; k_1 is free.
+        let step = sign * T::of(h0);
+        let k1 = &mut self.k1[..n];
+        for ((g, &y), &k) in self.g.iter_mut().zip(self.y0).zip(self.k0) {
+            *g = y + step * k;
+        }
+        field.value(At::new(t0 + step, self.g, p), k1);
+        counts.evals += 1;
+        for (a, &b) in k1.iter_mut().zip(self.k0) {
+            *a -= b;
+        }
+        let d2 = size(k1) / h0;
+        let m = d1.max(d2);
+        let h1 =
+            if m <= 1e-15 { (h0 * 1e-3).max(1e-6) } else { (0.01 / m).powf(1.0 / (error_order + 1) as f64) };
+        // A derivative whose norm overflows says nothing either.
+        let h = if m.is_finite() && d2.is_finite() { (100.0 * h0).min(h1) } else { 0.1 * h0 };
+        sign * T::of(h.max(resolved).min(cap).max(options.min_step))
+    }
+}

@@ -1,0 +1,90 @@
+//! What a family of methods is to the driver: a new one is a file that implements these two traits.
+
+use super::options::Options;
+use super::report::OdeCounts;
+use super::step::{StepBody, StepBuffers};
+use crate::error::OdeError;
+use crate::linalg::kernels::Scale;
+use crate::linalg::{Norm, Scalar};
+
+/// What the driver knows of a method.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// The error estimate behaves like h^(error_order + 1).
+    pub error_order: usize,
+    /// Size of the stability interval on the negative axis; infinite: no stiffness is looked for.
+    pub stability: f64,
+}
+
+/// How the error of an attempt is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Measure<'a, T> {
+    /// Of the components.
+    pub norm: Norm,
+    /// atol + rtol |y|.
+    pub scale: &'a Scale<T>,
+}
+
+/// An attempted step: E as it is told, E^2 as it is judged. Not finite where a value is not, or a matrix is singular.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial<T> {
+    /// E.
+    pub error: T,
+    /// E^2.
+    pub square: f64,
+}
+
+/// What does not depend on the system: the state that is carried from step to step.
+pub trait Carrier<T: Scalar> {
+    /// Orders and stability.
+    fn facts(&self) -> Facts;
+    /// The state from which the next attempt starts.
+    fn y(&self) -> &[T];
+    /// Before the first step.
+    fn start(&mut self, y0: &[T]);
+    /// Goes to the end of the step just made, or to the state that an event left there, which is swapped in.
+    fn commit(&mut self, moved: Option<&mut Vec<T>>);
+    /// Lends the buffers of the step, which sinks may swap for others, after [`commit`](Self::commit).
+    fn lend(&mut self, take: impl FnOnce(&mut StepBuffers<'_, T>));
+}
+
+/// Steps on systems of kind S (a [`Map`](crate::diff::Map)). A step is a function of (t, h, y0) alone, and of what [`refresh`](Self::refresh) makes there.
+pub trait Stepper<T: Scalar, S: ?Sized>: Carrier<T> {
+    /// What the system must be and offer.
+    fn check(&self, s: &S) -> Result<(), OdeError>;
+    /// Room for what the system keeps for its products, if wanted.
+    fn prepare(&mut self, s: &S, keep: bool) {
+        let _ = (s, keep);
+    }
+    /// The derivative at the start, and the first step (negative backwards); none where it is not finite.
+    fn begin(
+        &mut self,
+        s: &mut S,
+        span: (T, T),
+        p: &[T],
+        by: (&Options, &Scale<T>),
+        counts: &mut OdeCounts,
+    ) -> Option<T>;
+    /// What is carried besides the state, anew: the state was moved by an event.
+    fn refresh(&mut self, s: &mut S, t: T, p: &[T], counts: &mut OdeCounts) {
+        let _ = (s, t, p, counts);
+    }
+    /// The step from (t, y) of length h.
+    fn attempt(
+        &mut self,
+        s: &mut S,
+        th: (T, T),
+        p: &[T],
+        by: Measure<'_, T>,
+        counts: &mut OdeCounts,
+    ) -> Trial<T>;
+    /// What only an accepted step needs; false if it is not finite.
+    fn finish(&mut self, s: &mut S, th: (T, T), p: &[T], counts: &mut OdeCounts) -> bool {
+        let _ = (s, th, p, counts);
+        true
+    }
+    /// The step just made, as sinks see it.
+    fn body<'a>(&'a mut self, s: &'a mut S, p: &'a [T]) -> impl StepBody<T> + 'a;
+    /// The dominant eigenvalue where the integration failed, if it is known.
+    fn probe(&mut self, s: &mut S, th: (T, T), p: &[T], counts: &mut OdeCounts) -> Option<T>;
+}

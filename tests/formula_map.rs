@@ -1,0 +1,99 @@
+//! Recorded formulas as fields: checked derivatives, structures, batches, and gradients of stiff runs with known values.
+
+use costate::adjoint::{Bars, Memory, StiffAdjoint};
+use costate::diff::{At, CheckOptions, Map, Offers, Structure, check_map};
+use costate::expr::{RecordedMap, Sizes, Var, record, record_map};
+use costate::ode::{Options, RODAS5P};
+
+/// y_i' = 10^i (b_i + sum_j V_ji tanh(a_j + sum_k W_kj y_k) - y_i + 0.1 sin((1 + i) t)), p = (W, a, V, b), matrices by rows.
+fn network() -> RecordedMap {
+    let field = record(4, 76, |t, y, p, dy| {
+        let hidden: Vec<Var> =
+            (0..8).map(|j| (0..4).fold(p[32 + j], |sum, k| sum + p[k * 8 + j] * y[k]).tanh()).collect();
+        for (i, dy) in dy.iter_mut().enumerate() {
+            let sum = (0..8).fold(p[72 + i], |sum, j| sum + p[40 + j * 4 + i] * hidden[j]);
+            *dy = 10f64.powi(i as i32) * (sum - y[i] + 0.1 * ((1.0 + i as f64) * t).sin());
+        }
+    });
+    field.unwrap().into_map()
+}
+
+fn params() -> Vec<f64> {
+    (0..76).map(|m| 0.4 * (1.3 * m as f64 + 0.5).sin()).collect()
+}
+
+/// Three cells of a chain, each beside its neighbours only; autonomous.
+fn chain() -> RecordedMap {
+    let f = |_: Var, y: &[Var], p: &[Var], dy: &mut [Var]| {
+        for i in 0..5 {
+            let left = if i > 0 { y[i - 1] } else { p[0] };
+            let right = if i < 4 { y[i + 1] } else { p[1] };
+            dy[i] = (left - 2.0 * y[i] + right) * 3.0 - p[2] * y[i] * y[i] * y[i];
+        }
+    };
+    record(5, 3, f).unwrap().into_map()
+}
+
+#[test]
+fn every_derivative_agrees_with_differences() {
+    let p = params();
+    let x = [1.0, -0.5, 0.3, 0.8, 0.2, 0.4, -0.9, 0.1];
+    let report = check_map(&mut network(), At::new(0.4, &x, &p), &CheckOptions::default());
+    assert!(report.ok() && report.checked.len() >= 4, "{report}");
+    let x = [0.3, -0.2, 0.8, 0.5, -0.7];
+    let report = check_map(&mut chain(), At::new(0.0, &x, &[0.3, -0.4, 1.2]), &CheckOptions::default());
+    assert!(report.ok(), "{report}");
+    // Three inputs, two outputs.
+    let sizes = Sizes { inputs: 3, outputs: 2, params: 1 };
+    let f = record_map(sizes, |t, x, p, y| (y[0], y[1]) = (x[0] * x[2] * p[0] + t, (x[1] * t).exp()));
+    let mut map = f.unwrap().into_map();
+    let x = [0.3, -0.2, 0.8, 0.5, -0.7, 0.6];
+    let report = check_map(&mut map, At::new(0.6, &x, &[1.7]), &CheckOptions::default());
+    assert!(report.ok(), "{report}");
+}
+
+#[test]
+fn structure_and_time_are_recognized() {
+    let (net, chain) = (network(), chain());
+    assert_eq!(*net.structure(), Structure::Dense);
+    assert!(!net.offers().has(Offers::AUTONOMOUS) && chain.offers().has(Offers::AUTONOMOUS));
+    let Structure::Sparse { col_ptr, row_idx } = chain.structure() else { panic!("not sparse") };
+    assert_eq!(col_ptr, &[0, 2, 5, 8, 11, 13]);
+    assert_eq!(row_idx, &[0, 1, 0, 1, 2, 1, 2, 3, 2, 3, 4, 3, 4]);
+}
+
+#[test]
+fn a_batch_is_its_columns_bit_by_bit() {
+    let (mut field, p) = (network(), params());
+    let x = [1.0, -0.5, 0.3, 0.8, 0.2, 0.4, -0.9, 0.1];
+    let mut y = [0.0; 8];
+    field.value(At::new(0.2, &x, &p), &mut y);
+    for c in 0..2 {
+        let mut one = [0.0; 4];
+        field.value_one(At::new(0.2, &x[4 * c..][..4], &p), &mut one);
+        assert_eq!(one, y[4 * c..][..4]);
+    }
+}
+
+#[test]
+fn gradient_of_a_stiff_neural_ode() {
+    let (mut field, p) = (network(), params());
+    let y0 = [1.0, -0.5, 0.3, 0.8];
+    let options = Options::tolerances(1e-9, 1e-9);
+    let mut solver = StiffAdjoint::new(&RODAS5P, 4, 1, &options, Memory::States).unwrap();
+    let times: Vec<f64> = (1..=10).map(|k| 0.3 * f64::from(k)).collect();
+    assert!(solver.forward(&mut field, (0.0, 3.0), &y0, &p, &mut ()).unwrap().ok());
+    let saved = solver.replay(&mut field, &p, &y0, &times).unwrap().saved;
+    let weight = |m: usize| (0.9 * m as f64).cos();
+    let loss: f64 = saved.iter().enumerate().map(|(m, y)| weight(m) * y * y).sum();
+    let saved_bars: Vec<f64> = saved.iter().enumerate().map(|(m, y)| 2.0 * weight(m) * y).collect();
+    let bars = Bars { times: &times, saved: &saved_bars, ..Bars::default() };
+    let (mut y_bar, mut p_bar) = (vec![0.0; 4], vec![0.0; 76]);
+    solver.reverse(&mut field, &p, &bars, &mut y_bar, &mut p_bar).unwrap();
+    let norm = p_bar.iter().map(|g| g * g).sum::<f64>().sqrt();
+    assert!((loss + 0.183685550).abs() <= 1e-7, "{loss}");
+    assert!((norm - 2.32789144).abs() <= 1e-6, "{norm}");
+    for (g, right) in y_bar.iter().zip([0.779004489, 0.0340331503, -0.00263962752, 0.000415439]) {
+        assert!((g - right).abs() <= 1e-6, "{g} {right}");
+    }
+}
