@@ -115,7 +115,7 @@ fn rows_that_cannot_hold_are_named() {
 #[test]
 fn multipliers_come_back() {
     let rows: &[(&[f64], (f64, f64))] =
-        &[(&[2.0, 1.0, 0.0], (3.0, 3.0)), (&[1.0, 1.0, 1.0], (0.0, 1.0)), (&[0.0, 0.0, 4.0], (2.0, INF))];
+        &[(&[2.0, 1.0, 0.0], (3.0, 3.0)), (&[1.0, 1.0, 1.0], (0.0, 1.0)), (&[0.0, 0.0, 4.0], (-INF, -2.0))];
     let (p, mut problem) = reduced(linear(rows, &[FREE, (0.0, 1.0), FREE]));
     let (y, mut z) = ([0.3], [0.0, 0.0]);
     // Any z' that makes the reduced gradient vanish.
