@@ -173,6 +173,23 @@ impl<T: Scalar> Large<T> {
 }
 
 impl<T: Scalar> Matrices<T> {
+    /// Few unknowns have their room from the start; for many it waits for the structure of a field.
+    pub fn new(dim: usize, batch: usize) -> Self {
+        let mut all = Self::default();
+        if dim <= SMALL {
+            all.full(dim, batch);
+        }
+        all
+    }
+
+    fn full(&mut self, dim: usize, batch: usize) {
+        self.large.each.clear();
+        self.jac.resize(batch * dim * dim, T::ZERO);
+        self.lu.resize(batch * lu::size(dim), T::ZERO);
+        self.rows.resize(batch * dim, 0);
+        self.work.resize(lu::work(dim), T::ZERO);
+    }
+
     /// Room for a field's Jacobians, and the choice of their structure; nothing is done where that is as in the run before.
     pub fn prepare<F: Map<T> + ?Sized>(
         &mut self,
@@ -182,11 +199,7 @@ impl<T: Scalar> Matrices<T> {
     ) -> Result<(), OdeError> {
         let structure = Linearizer::<T>::structure(field);
         if dim <= SMALL || (*structure == Structure::Dense && dim <= SMALL_IF_FULL) {
-            self.large.each.clear();
-            self.jac.resize(batch * dim * dim, T::ZERO);
-            self.lu.resize(batch * lu::size(dim), T::ZERO);
-            self.rows.resize(batch * dim, 0);
-            self.work.resize(lu::work(dim), T::ZERO);
+            self.full(dim, batch);
             return Ok(());
         }
         if self.large.each.len() != batch || self.large.structure != *structure {

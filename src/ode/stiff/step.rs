@@ -106,7 +106,7 @@ impl<T: Scalar> Rosenbrock<T> {
             g: zeros(n),
             r: zeros(n),
             dfdt: zeros(n),
-            matrices: Matrices::default(),
+            matrices: Matrices::new(dim, batch),
             error: zeros(n),
             dim,
             lin: Linearizer::default(),
