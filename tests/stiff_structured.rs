@@ -106,7 +106,7 @@ fn sparse_lu_where_there_is_no_band() {
         dy[0] = -y[0];
         for i in 1..n {
             dy[i] = p[0] * (1.0 + i as f64) * (y[0] - y[i]) - y[i] * y[i] * y[i];
-            dy[0] = dy[0] + (y[i] - y[0]) * 0.1;
+            dy[0] += (y[i] - y[0]) * 0.1;
         }
     };
     let field = || costate::expr::record(n, 1, f).unwrap().into_map();
