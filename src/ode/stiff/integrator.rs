@@ -25,8 +25,7 @@ use crate::linsol::factors::Choice;
 /// forcing's scale: with 0.1 the error there is at most 2e-8.
 ///
 /// Jacobians of more than 30 unknowns that are banded or sparse ([`Map::structure`]) are held so, and W = I / (h gamma) - J is factored as a band,
-/// after reordering where that helps, or by sparse LU, whichever costs less; [`StiffIntegrator::structure`] says which. Full ones are
-/// factored by blocks from 129 unknowns on.
+/// after reordering where that helps, or by sparse LU, whichever costs less; [`StiffIntegrator::structure`] says which.
 ///
 /// Storage: 2 stages + 6 times the length of the state, and two to three numbers for each entry of W, fill included. The matrices are made by the first run.
 pub type StiffIntegrator<T> = Driver<T, LinearlyImplicit<T>>;
@@ -54,7 +53,7 @@ impl<T: Scalar> Driver<T, LinearlyImplicit<T>> {
         })
     }
     /// How W = I / (h gamma) - J of the last run is held and factored, as one line when printed (`band 2 + 2, 5 colours`). None before the first
-    /// run, and where it is full and small.
+    /// run, and where the Jacobian is full or small.
     pub fn structure(&self) -> Option<&Choice> {
         self.stepper.st.matrices.choice()
     }

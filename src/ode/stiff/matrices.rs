@@ -1,4 +1,5 @@
-//! The matrices W = I / (h gamma) - J of a step: full ones with own kernels for few unknowns, [`StepMatrix`] in the structure of the Jacobian for many.
+//! The matrices W = I / (h gamma) - J of a step: full ones with own kernels, those of many unknowns in the structure of the Jacobian with
+//! [`StepMatrix`].
 
 use std::fmt;
 
@@ -9,10 +10,9 @@ use crate::linalg::{Pattern, Scalar};
 use crate::linsol::factors::{Choice, ChooseOptions, FactorError, Layout, Mass, StepMatrix};
 use crate::simd::vectorized;
 
-/// Up to so many unknowns every Jacobian is held full and eliminated by own kernels.
+/// Up to so many unknowns every Jacobian is held full and eliminated by own kernels. A full one is so at any size: faer's blocked kernels would be faster on
+/// what is full indeed (three times for 500 unknowns), but own ones pass over zeros, and many a band comes in full storage (seven times slower there).
 const SMALL: usize = 30;
-/// Up to so many a full one is.
-const SMALL_IF_FULL: usize = 128;
 /// |b - W x| / |b| of iterations, where nothing else fits in memory: what the stages can lose without harm to the order.
 const ITERATE_TO: f64 = 1e-12;
 
@@ -59,7 +59,7 @@ impl<T> fmt::Debug for Large<T> {
     }
 }
 
-/// Places of the entries of each row or column; empty for full matrices.
+/// Places of the entries of each row or column.
 #[derive(Default)]
 struct Lines {
     ends: Vec<usize>,
@@ -91,6 +91,13 @@ impl Lines {
 
 fn larger<T: Scalar>(a: T, b: T) -> T {
     if b > a { b } else { a }
+}
+
+/// `len` zeros, unless there are so many numbers.
+fn renew<V: Clone>(v: &mut Vec<V>, len: usize, zero: V) {
+    if v.len() != len {
+        *v = vec![zero; len];
+    }
 }
 
 fn malformed(e: FactorError) -> OdeError {
@@ -137,11 +144,7 @@ impl<T: Scalar> Large<T> {
         each.push(first);
         let tolerance = ITERATE_TO.max(10.0 * T::EPSILON.f64());
         each.iter_mut().for_each(|w| w.set_tolerance(tolerance));
-        let (mut rows, mut columns) = (Lines::default(), Lines::default());
-        if *structure != Structure::Dense {
-            rows = Lines::new(structure, n, |i, _| i);
-            columns = Lines::new(structure, n, |_, j| j);
-        }
+        let (rows, columns) = (Lines::new(structure, n, |i, _| i), Lines::new(structure, n, |_, j| j));
         Ok(Self { structure: structure.clone(), each, len: layout.len(), rows, columns, failed: false })
     }
 
@@ -184,10 +187,10 @@ impl<T: Scalar> Matrices<T> {
 
     fn full(&mut self, dim: usize, batch: usize) {
         self.large.each.clear();
-        self.jac.resize(batch * dim * dim, T::ZERO);
-        self.lu.resize(batch * lu::size(dim), T::ZERO);
-        self.rows.resize(batch * dim, 0);
-        self.work.resize(lu::work(dim), T::ZERO);
+        renew(&mut self.jac, batch * dim * dim, T::ZERO);
+        renew(&mut self.lu, batch * lu::size(dim), T::ZERO);
+        renew(&mut self.rows, batch * dim, 0);
+        renew(&mut self.work, lu::work(dim), T::ZERO);
     }
 
     /// Room for a field's Jacobians, and the choice of their structure; nothing is done where that is as in the run before.
@@ -198,7 +201,7 @@ impl<T: Scalar> Matrices<T> {
         batch: usize,
     ) -> Result<(), OdeError> {
         let structure = Linearizer::<T>::structure(field);
-        if dim <= SMALL || (*structure == Structure::Dense && dim <= SMALL_IF_FULL) {
+        if dim <= SMALL || *structure == Structure::Dense {
             self.full(dim, batch);
             return Ok(());
         }
@@ -209,13 +212,13 @@ impl<T: Scalar> Matrices<T> {
         Ok(())
     }
 
-    /// Whether the matrices are step matrices, and the Jacobians in the field's structure.
+    /// Whether the Jacobians are held in the field's structure.
     #[inline(always)]
     pub fn structured(&self) -> bool {
         !self.large.each.is_empty()
     }
 
-    /// How matrices of many unknowns are held; none where they are full and small.
+    /// How structured matrices are held; none where they are full.
     pub fn choice(&self) -> Option<&Choice> {
         self.large.each.first().map(StepMatrix::choice)
     }
@@ -287,7 +290,7 @@ impl<T: Scalar> Matrices<T> {
 
     /// min(|J|_1, |J|_inf), the largest over the batch: not below the spectral radius.
     pub fn radius(&self, n: usize) -> T {
-        if self.structured() && self.large.structure != Structure::Dense {
+        if self.structured() {
             return self.large.radius(&self.jac);
         }
         self.jac.chunks_exact(n * n).fold(T::ZERO, |most, block| {
