@@ -448,7 +448,10 @@ fn solve_from(
     let mut s = setup.solve(nlp, options, observer);
     s.judge.restart();
     let (verdict, ran) = match evaluate_start(&mut s, &search.first, anew) {
-        Err(bad) => (verdict::at_start(&mut s, bad.function), false),
+        Err(bad) => {
+            let function = bad.describe(s.problem.nlp().meta());
+            (verdict::at_start(&mut s, function), false)
+        }
         Ok(()) => {
             set_header(header, &s, &why);
             let end = match s.watch.start(header) {

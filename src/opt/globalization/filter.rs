@@ -9,6 +9,9 @@ use crate::opt::kkt::REFINED;
 use crate::opt::phase::{Solve, linear};
 use crate::opt::problem::{Bounds, Form};
 
+/// Room for so many pairs from the start.
+const MOST_PAIRS: usize = 64;
+
 /// Pairs (theta, phi), with their margins subtracted.
 #[derive(Debug, Clone, Default)]
 pub(in crate::opt) struct Filter {
@@ -94,7 +97,7 @@ pub(in crate::opt) struct FilterSearch {
 impl FilterSearch {
     pub fn new(form: &Form) -> Self {
         Self {
-            filter: Filter::default(),
+            filter: Filter { pairs: Vec::with_capacity(MOST_PAIRS) },
             theta_min: 0.0,
             theta_max: 0.0,
             mu: 0.0,

@@ -118,7 +118,7 @@ impl Comparison<'_, '_> {
             if x[col] < bounds.lower[col] || x[col] > bounds.upper[col] {
                 return Err(failed("outside the bounds".into()));
             }
-            differences.gradient(p, (x, 1.0, y), out).map_err(|e| failed(e.function))
+            differences.gradient(p, (x, 1.0, y), out).map_err(|e| failed(e.function.into_owned()))
         });
         let (value, error) = (steps.value[row], steps.error[row]);
         (value.is_finite() && error.is_finite()).then_some((value, error))

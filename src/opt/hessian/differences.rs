@@ -74,7 +74,7 @@ impl Differences {
         moved.copy_from_slice(x);
         for group in &*groups {
             if p.stop.check().is_some() {
-                return Err(BadEvaluation { function: "differences of gradients were stopped".into() });
+                return Err(BadEvaluation::of("differences of gradients were stopped"));
             }
             for (sign, side) in [(1.0, &mut *plus), (-1.0, &mut *minus)] {
                 for &j in group {

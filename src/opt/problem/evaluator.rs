@@ -2,6 +2,7 @@
 //!
 //! f~ = s_f f, c~_i = s_i (c_i - w_i s_i - b_i). Their multipliers y~ belong to the original ones by y_i = s_i y~_i / s_f.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -15,18 +16,32 @@ use crate::report::Counts;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::opt) struct BadEvaluation {
     /// The function, in words.
-    pub function: String,
+    pub function: Cow<'static, str>,
+    /// The constraint that is meant.
+    row: Option<usize>,
 }
 
 impl BadEvaluation {
     fn not_finite(function: &str) -> Self {
-        Self { function: format!("{function} (not finite)") }
+        Self::of(format!("{function} (not finite)"))
+    }
+
+    pub fn of(function: impl Into<Cow<'static, str>>) -> Self {
+        Self { function: function.into(), row: None }
+    }
+
+    /// With the name of the constraint, which trial points of a line search do not ask for.
+    pub fn describe(&self, meta: &NlpMeta) -> String {
+        self.row.map_or_else(
+            || self.function.to_string(),
+            |i| format!("constraint {} (not finite)", meta.constraint_name(i)),
+        )
     }
 }
 
 impl From<EvalError> for BadEvaluation {
     fn from(e: EvalError) -> Self {
-        Self { function: e.to_string() }
+        Self::of(e.to_string())
     }
 }
 
@@ -135,7 +150,7 @@ impl<'a> Evaluator<'a> {
         f: impl FnOnce(&mut dyn Nlp, &mut Buffers) -> Result<R, EvalError>,
     ) -> Result<R, BadEvaluation> {
         if let Some(what) = &self.panicked {
-            return Err(BadEvaluation { function: what.clone() });
+            return Err(BadEvaluation::of(what.clone()));
         }
         let start = Instant::now();
         let result = catching(|| f(self.nlp, self.work));
@@ -145,7 +160,7 @@ impl<'a> Evaluator<'a> {
             Err(words) => {
                 let what = format!("{function} panicked: {words}");
                 self.panicked = Some(what.clone());
-                Err(BadEvaluation { function: what })
+                Err(BadEvaluation::of(what))
             }
         }
     }
@@ -161,11 +176,10 @@ impl<'a> Evaluator<'a> {
         })?;
         self.form.subtract_slacks(x, c);
         if !f.is_finite() {
-            return Err(BadEvaluation::not_finite("objective"));
+            return Err(BadEvaluation::of("objective (not finite)"));
         }
         if let Some(i) = c.iter().position(|v| !v.is_finite()) {
-            let name = self.nlp.meta().constraint_name(i);
-            return Err(BadEvaluation::not_finite(&format!("constraint {name}")));
+            return Err(BadEvaluation { function: "a constraint (not finite)".into(), row: Some(i) });
         }
         let scale = &self.form.scale;
         for ((ci, b), s) in c.iter_mut().zip(&self.form.side).zip(&scale.constraints) {
