@@ -256,8 +256,7 @@ fn step_table() {
         let mut w =
             StepMatrix::<f64>::new(layout, Mass::Identity, &ChooseOptions::default()).expect("a matrix");
         let made = start.elapsed().as_secs_f64();
-        let jacobian: Vec<f64> =
-            (0..w.jacobian().len()).map(|k| ((k * 31) % 17) as f64 / 17.0 - 0.5).collect();
+        let jacobian: Vec<f64> = (0..w.layout().len()).map(|k| ((k * 31) % 17) as f64 / 17.0 - 0.5).collect();
         let factor = best(|| {
             w.jacobian_mut().copy_from_slice(&jacobian);
             w.refactor(0.1).expect("a factorization");

@@ -73,7 +73,7 @@ impl<T: Scalar> RosTransposed<T> {
         self.ros.linearize(f, t, h, p, &mut self.st, &mut self.counts);
         // It was regular in the forward pass; a replay may meet another matrix.
         if !self.ros.factor(h, &mut self.st) {
-            self.st.lu.fill(T::of(f64::NAN));
+            self.st.matrices.spoil();
         }
         self.counts.factorizations += 1;
     }
@@ -184,7 +184,7 @@ impl<T: Scalar> RosTransposed<T> {
     fn reverse_stage<F: Map<T>>(&mut self, f: &mut F, i: usize, (t, h): (T, T), p: &[T], p_bar: &mut [T]) {
         let (n, s) = (self.lambda.len(), self.ros.s);
         let (u, r) = (&mut self.u_bars[i * n..][..n], &mut self.r_bars[i * n..][..n]);
-        self.ros.solve_transposed(&self.st, u, r);
+        self.st.matrices.solve_transposed(self.st.dim, u, r);
         let r = &self.r_bars[i * n..][..n];
         add_scaled(&mut self.f_bars[i * n..][..n], T::ONE, r);
         add_scaled(&mut self.tau, h * self.ros.d[i], r);

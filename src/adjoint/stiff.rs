@@ -12,6 +12,7 @@ use crate::diff::{Linearizer, Map, Offers, need};
 use crate::error::{catch, check_len};
 use crate::linalg::Scalar;
 use crate::linalg::kernels::Scale;
+use crate::linsol::factors::Choice;
 use crate::ode::stiff::Rosenbrock;
 use crate::ode::{
     Norm, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau, StepSink, StiffIntegrator,
@@ -19,6 +20,8 @@ use crate::ode::{
 
 /// A differentiable solve of a stiff problem, as [`Adjoint`](super::Adjoint) for the methods of
 /// [`StiffIntegrator`]: [`forward`](Self::forward) integrates and records, [`reverse`](Self::reverse) transposes what was done.
+/// Banded and sparse Jacobians are held as there, and the sweep solves with the transpose of the same factors. Beside them it takes products of the field's
+/// own: a pullback a stage, and one directional derivative of the pullback a stage.
 ///
 /// ```
 /// use costate::adjoint::{Bars, Memory, StiffAdjoint};
@@ -70,6 +73,10 @@ impl<T: Scalar> StiffAdjoint<T> {
     /// The record of the last forward pass.
     pub fn tape(&self) -> &Tape<T> {
         &self.tape
+    }
+    /// As [`StiffIntegrator::structure`]; the reverse sweep solves with the same factors.
+    pub fn structure(&self) -> Option<&Choice> {
+        self.integrator.structure()
     }
     /// The final state of the last forward pass.
     pub fn y(&self) -> &[T] {
@@ -134,6 +141,7 @@ impl<T: Scalar> StiffAdjoint<T> {
         need(field, Offers::VJP, "the reverse sweep")?;
         check_reverse(&self.tape, (n, field.n_params()), p, bars, y0_bar, p_bar)?;
         event.map_or(Ok(()), |e| e.check(n, p.len()))?;
+        self.tr.st.prepare(field)?;
         end_bar(bars, &mut self.tr.lambda);
         self.tr.st.refill();
         self.tr.counts = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };
@@ -159,6 +167,7 @@ impl<T: Scalar> StiffAdjoint<T> {
         self.tape.check(self.tr.st.y0.len(), false)?;
         check_len("the field's state", field.inputs(), self.dim)?;
         check_replay(&self.tape, (self.tr.st.y0.len(), field.n_params()), p, y0, times)?;
+        self.tr.st.prepare(field)?;
         catch(|| self.replay_steps(field, p, y0, times))
     }
 

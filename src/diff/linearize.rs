@@ -1,7 +1,7 @@
 //! Jacobians and time derivatives from what a map offers.
 
 use super::differences::time_difference;
-use super::map::{At, BarsMut, Dots, Map, Offers, Size, Structure, VjpRoom};
+use super::map::{At, BarsMut, DENSE, Dots, Map, Offers, Size, Structure, VjpRoom};
 use crate::error::OdeError;
 use crate::linalg::Scalar;
 
@@ -16,7 +16,7 @@ pub struct Work {
     pub jvps: u64,
 }
 
-/// Makes dense Jacobians, with storage of its own, from the first of these that the map offers: its Jacobian (of any structure), all its jvps in one call,
+/// Makes Jacobians, dense or in the map's structure, with storage of its own, from the first of these that the map offers: its Jacobian (of any structure), all its jvps in one call,
 /// n vjps, forward differences ([`Offers::DIFFERENCES`]). dy/dt is the map's, or zero, or a jvp, or one forward difference.
 #[derive(Debug, Clone, Default)]
 pub struct Linearizer<T> {
@@ -57,25 +57,62 @@ impl<T: Scalar> Linearizer<T> {
         jac: &mut [T],
         dt: &mut [T],
     ) -> Work {
-        let offers = map.offers();
         let mut work = Work::default();
-        if offers.has(Offers::JACOBIAN) {
-            if *map.structure() == Structure::Dense {
-                map.jacobian(at, jac);
-            } else {
-                self.expand(map, at, jac);
-            }
+        if !map.offers().has(Offers::JACOBIAN) {
+            work = self.by_products(map, at, h, y, jac);
+        } else if *map.structure() == Structure::Dense {
+            map.jacobian(at, jac);
+        } else {
+            self.expand(map, at, jac);
+        }
+        self.rate(map, at, h, y, dt, &mut work);
+        work
+    }
+
+    /// The structure of what [`linearize_structured`](Self::linearize_structured) writes: the map's where it offers its Jacobian, else dense.
+    pub fn structure<M: Map<T> + ?Sized>(map: &M) -> &Structure {
+        if map.offers().has(Offers::JACOBIAN) { map.structure() } else { &DENSE }
+    }
+
+    /// As [`linearize`](Self::linearize), with a block of [`structure`](Self::structure) for each column of the batch in `jac`.
+    pub fn linearize_structured<M: Map<T> + ?Sized>(
+        &mut self,
+        map: &mut M,
+        at: At<'_, T>,
+        h: T,
+        y: &[T],
+        jac: &mut [T],
+        dt: &mut [T],
+    ) -> Work {
+        let mut work = Work::default();
+        if map.offers().has(Offers::JACOBIAN) {
+            map.jacobian(at, jac);
         } else {
             work = self.by_products(map, at, h, y, jac);
         }
+        self.rate(map, at, h, y, dt, &mut work);
+        work
+    }
+
+    /// dt <- dy/dt.
+    #[inline(always)]
+    fn rate<M: Map<T> + ?Sized>(
+        &mut self,
+        map: &mut M,
+        at: At<'_, T>,
+        h: T,
+        y: &[T],
+        dt: &mut [T],
+        work: &mut Work,
+    ) {
+        let offers = map.offers();
         if offers.has(Offers::AUTONOMOUS) {
             dt.fill(T::ZERO);
         } else if offers.has(Offers::DT) {
             map.time_derivative(at, dt);
         } else {
-            self.time_derivative(map, at, h, y, dt, &mut work);
+            self.time_derivative(map, at, h, y, dt, work);
         }
-        work
     }
 
     /// From a banded or sparse Jacobian.

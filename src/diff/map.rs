@@ -209,7 +209,7 @@ impl Structure {
     }
 }
 
-static DENSE: Structure = Structure::Dense;
+pub(super) static DENSE: Structure = Structure::Dense;
 
 /// y = A(t, x, p), batched. A map must be a function: integrators call with times and states of attempts that they reject later.
 pub trait Map<T: Scalar> {

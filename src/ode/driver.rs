@@ -89,7 +89,7 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
         catch(|| {
             self.set_start(span, y0, sinks)?;
-            self.stepper.prepare(field, sinks.wants_keep());
+            self.stepper.prepare(field, sinks.wants_keep())?;
             Ok(self.drive(field, span, p, sinks))
         })?
     }

@@ -74,9 +74,10 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for Explicit<T> {
     fn check(&self, field: &F) -> Result<(), OdeError> {
         check_order(self.erk.tab, field)
     }
-    fn prepare(&mut self, field: &F, keep: bool) {
+    fn prepare(&mut self, field: &F, keep: bool) -> Result<(), OdeError> {
         let len = if keep { field.keep_len(self.batch) * self.erk.tab.stages } else { 0 };
         self.st.keep.resize(len, T::ZERO);
+        Ok(())
     }
     fn begin(
         &mut self,

@@ -52,9 +52,10 @@ pub trait Carrier<T: Scalar> {
 pub trait Stepper<T: Scalar, S: ?Sized>: Carrier<T> {
     /// What the system must be and offer.
     fn check(&self, s: &S) -> Result<(), OdeError>;
-    /// Room for what the system keeps for its products, if wanted.
-    fn prepare(&mut self, s: &S, keep: bool) {
+    /// Room for what the system needs: what it keeps for its products, if wanted, and matrices.
+    fn prepare(&mut self, s: &S, keep: bool) -> Result<(), OdeError> {
         let _ = (s, keep);
+        Ok(())
     }
     /// The derivative at the start, and the first step (negative backwards); none where it is not finite.
     fn begin(

@@ -212,7 +212,7 @@ impl<T: Scalar> StepMatrix<T> {
         let mut values = Vec::new();
         refill(NAME, &mut values, held.len(), T::ZERO)?;
         Ok(Self {
-            jacobian: vec![T::ZERO; layout.len()],
+            jacobian: Vec::new(),
             layout,
             choice,
             held: Held { layout: held, values },
@@ -248,24 +248,37 @@ impl<T: Scalar> StepMatrix<T> {
     pub fn set_tolerance(&mut self, relative: f64) {
         self.factors.set_tolerance(relative);
     }
-    /// The values of J.
+    /// The values of J; empty before they are first written.
     pub fn jacobian(&self) -> &[T] {
         &self.jacobian
     }
     /// The values of J, to be written; the factors stay those of the values before until [`StepMatrix::refactor`].
     pub fn jacobian_mut(&mut self) -> &mut [T] {
+        self.jacobian.resize(self.layout.len(), T::ZERO);
         &mut self.jacobian
     }
 
     /// Factors M / (h gamma) - J.
     pub fn refactor(&mut self, h_gamma: T) -> Result<(), FactorError> {
+        self.jacobian_mut();
+        let jacobian = std::mem::take(&mut self.jacobian);
+        let factored = self.refactor_with(&jacobian, h_gamma);
+        self.jacobian = jacobian;
+        factored
+    }
+
+    /// The same with the values of J that the caller holds, in the layout.
+    pub fn refactor_with(&mut self, jacobian: &[T], h_gamma: T) -> Result<(), FactorError> {
         self.h_gamma = None;
-        let Self { held, to, jacobian, mass, .. } = self;
+        if jacobian.len() != self.layout.len() {
+            return Err(FactorError::Malformed { solver: NAME });
+        }
+        let Self { held, to, mass, .. } = self;
         if to.is_empty() {
-            held.values.iter_mut().zip(&*jacobian).for_each(|(w, v)| *w = -*v);
+            held.values.iter_mut().zip(jacobian).for_each(|(w, v)| *w = -*v);
         } else {
             held.values.fill(T::ZERO);
-            for (&p, v) in to.iter().zip(&*jacobian) {
+            for (&p, v) in to.iter().zip(jacobian) {
                 if p != NONE {
                     held.values[p] = -*v;
                 }

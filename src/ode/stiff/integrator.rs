@@ -14,6 +14,7 @@ use crate::diff::{At, Linearizer, Map};
 use crate::error::OdeError;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{self, Scale};
+use crate::linsol::factors::Choice;
 
 /// A Rosenbrock method with its storage: made once, used for any number of integrations; no allocation per step. It takes the same options,
 /// sinks and events as [`Integrator`](crate::ode::Integrator) and answers with the same report.
@@ -23,7 +24,10 @@ use crate::linalg::kernels::{self, Scale};
 /// with an error of 3e-12, but between them it is up to 5e-4. Where save points, events or dense output count, set [`Options::max_step`] to a tenth of the
 /// forcing's scale: with 0.1 the error there is at most 2e-8.
 ///
-/// Storage: (2 stages + 6 + 2 dim) times the length of the state.
+/// Jacobians of more than 30 unknowns that are banded or sparse ([`Map::structure`]) are held so, and W = I / (h gamma) - J is factored as a band,
+/// after reordering where that helps, or by sparse LU, whichever costs less; [`StiffIntegrator::structure`] says which.
+///
+/// Storage: 2 stages + 6 times the length of the state, and two to three numbers for each entry of W, fill included. The matrices are made by the first run.
 pub type StiffIntegrator<T> = Driver<T, LinearlyImplicit<T>>;
 
 /// Steps of Rosenbrock methods. Nothing but y is carried from step to step.
@@ -47,6 +51,11 @@ impl<T: Scalar> Driver<T, LinearlyImplicit<T>> {
             let ros = Rosenbrock::new(method);
             LinearlyImplicit { st: ros.stages(dim, batch), ros, linearized: false }
         })
+    }
+    /// How W = I / (h gamma) - J of the last run is held and factored, as one line when printed (`band 2 + 2, 5 colours`). None before the first
+    /// run, and where the Jacobian is full or small.
+    pub fn structure(&self) -> Option<&Choice> {
+        self.stepper.st.matrices.choice()
     }
     /// The method.
     pub fn method(&self) -> &'static RosenbrockTableau {
@@ -80,6 +89,9 @@ impl<T: Scalar> Carrier<T> for LinearlyImplicit<T> {
 impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
     fn check(&self, field: &F) -> Result<(), OdeError> {
         Linearizer::check(field, self.ros.tab.name)
+    }
+    fn prepare(&mut self, field: &F, _: bool) -> Result<(), OdeError> {
+        self.st.prepare(field)
     }
     fn begin(
         &mut self,
@@ -129,7 +141,7 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
     }
     /// From the last Jacobian.
     fn probe(&mut self, _: &mut F, _: (T, T), _: &[T], _: &mut OdeCounts) -> Option<T> {
-        let radius = self.linearized.then(|| self.ros.radius(&self.st));
+        let radius = self.linearized.then(|| self.st.matrices.radius(self.st.dim));
         radius.filter(|r| r.is_finite() && *r > T::ZERO)
     }
 }

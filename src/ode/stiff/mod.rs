@@ -6,11 +6,15 @@
 //! and, for the transpose, second derivatives of f, which are one directional derivative of the pullback a stage
 //! ([`Map::vjp_tangent`](crate::diff::Map::vjp_tangent), or differences of pullbacks).
 //!
+//! Many unknowns: the matrix of a step takes the structure of the Jacobian ([`Map::structure`](crate::diff::Map::structure)), a band or sparse, with
+//! the factors of [`linsol::factors`](crate::linsol::factors).
+//!
 //! A step is a function of (t, h, y0) alone: nothing is carried over from the step before, so that any step can be computed again from its start.
 
 mod auto;
 mod diffsol;
 mod integrator;
+mod matrices;
 mod step;
 mod tableau;
 

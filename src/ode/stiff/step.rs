@@ -2,13 +2,14 @@
 
 use super::super::report::OdeCounts;
 use super::super::step::StepBody;
+use super::matrices::Matrices;
 use super::tableau::RosenbrockTableau;
 use crate::diff::{At, Linearizer, Map};
+use crate::error::OdeError;
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
 use crate::linalg::kernels;
 use crate::linalg::kernels::Scale;
-use crate::linalg::small_lu as lu;
 use crate::simd::vectorized;
 
 /// A tableau in the precision of the computation.
@@ -44,13 +45,9 @@ pub(crate) struct RosStages<T> {
     pub f: Vec<T>,
     pub g: Vec<T>,
     r: Vec<T>,
-    /// df/dy, a block a column of the batch.
-    pub jac: Vec<T>,
     pub dfdt: Vec<T>,
-    /// Factors of W, their rows, and room for a solve.
-    pub lu: Vec<T>,
-    pub rows: Vec<u32>,
-    work: Vec<T>,
+    /// df/dy and the factors of W.
+    pub matrices: Matrices<T>,
     pub error: Vec<T>,
     pub dim: usize,
     lin: Linearizer<T>,
@@ -59,6 +56,10 @@ pub(crate) struct RosStages<T> {
 }
 
 impl<T: Scalar> RosStages<T> {
+    /// Before a run: room for the field's Jacobians.
+    pub fn prepare<F: Map<T> + ?Sized>(&mut self, field: &F) -> Result<(), OdeError> {
+        self.matrices.prepare(field, self.dim, self.y0.len() / self.dim)
+    }
     /// Before the first step: makes g and r again, which a panic in an earlier step has lost.
     pub fn refill(&mut self) {
         let n = self.y0.len();
@@ -104,11 +105,8 @@ impl<T: Scalar> Rosenbrock<T> {
             f: zeros(self.s * n),
             g: zeros(n),
             r: zeros(n),
-            jac: zeros(n * dim),
             dfdt: zeros(n),
-            lu: zeros(batch * lu::size(dim)),
-            rows: vec![0; n],
-            work: zeros(lu::work(dim)),
+            matrices: Matrices::new(dim, batch),
             error: zeros(n),
             dim,
             lin: Linearizer::default(),
@@ -135,7 +133,13 @@ impl<T: Scalar> Rosenbrock<T> {
         let n = st.y0.len();
         let at = At::new(t, &st.y0, p);
         f.value(at, &mut st.f[..n]);
-        let work = st.lin.linearize(f, at, h, &st.f[..n], &mut st.jac, &mut st.dfdt);
+        let structured = st.matrices.structured();
+        let (y, jac, dt) = (&st.f[..n], &mut st.matrices.jac, &mut st.dfdt);
+        let work = if structured {
+            st.lin.linearize_structured(f, at, h, y, jac, dt)
+        } else {
+            st.lin.linearize(f, at, h, y, jac, dt)
+        };
         counts.evals += 1 + work.values;
         counts.pullbacks += work.vjps;
         counts.jacobians += 1;
@@ -144,35 +148,7 @@ impl<T: Scalar> Rosenbrock<T> {
     /// Factors W = I / (h gamma) - J; false if it is singular or not finite.
     #[inline]
     pub fn factor(&self, h: T, st: &mut RosStages<T>) -> bool {
-        match st.dim {
-            1 => self.factor_n(1, h, st),
-            2 => self.factor_n(2, h, st),
-            3 => self.factor_n(3, h, st),
-            4 => self.factor_n(4, h, st),
-            n => vectorized(
-                n,
-                #[inline(always)]
-                || self.factor_n(n, h, st),
-            ),
-        }
-    }
-
-    #[inline(always)]
-    fn factor_n(&self, n: usize, h: T, st: &mut RosStages<T>) -> bool {
-        let diagonal = T::ONE / (h * self.gamma);
-        let ld = lu::stride(n);
-        let blocks = st.lu.chunks_exact_mut(lu::size(n)).zip(st.jac.chunks_exact(n * n));
-        for ((lu, jac), rows) in blocks.zip(st.rows.chunks_exact_mut(n)) {
-            for (k, (w, j)) in lu.chunks_exact_mut(ld).zip(jac.chunks_exact(n)).enumerate() {
-                w.iter_mut().zip(j).for_each(|(w, j)| *w = -*j);
-                w[n..].fill(T::ZERO);
-                w[k] += diagonal;
-            }
-            if lu::factor(n, lu, rows, &mut st.work).is_err() {
-                return false;
-            }
-        }
-        true
+        st.matrices.factor(st.dim, h * self.gamma)
     }
 
     /// All stages and y1, with f_0, the derivatives and the factors there.
@@ -299,20 +275,7 @@ impl<T: Scalar> Rosenbrock<T> {
         for m in 0..n {
             r[m] += f[m];
         }
-        let blocks = st.lu.chunks_exact(lu::size(dim)).zip(st.rows.chunks_exact(dim));
-        let columns = r.chunks_exact(dim).zip(st.u[i * n..][..n].chunks_exact_mut(dim));
-        for ((lu, rows), (b, u)) in blocks.zip(columns) {
-            lu::solve(dim, lu, rows, b, &mut st.work, u);
-        }
-    }
-
-    /// r <- W^-T b; `b` is used up.
-    pub fn solve_transposed(&self, st: &RosStages<T>, b: &mut [T], r: &mut [T]) {
-        let n = st.dim;
-        let blocks = st.lu.chunks_exact(lu::size(n)).zip(st.rows.chunks_exact(n));
-        for ((lu, rows), (b, r)) in blocks.zip(b.chunks_exact_mut(n).zip(r.chunks_exact_mut(n))) {
-            lu::solve_transposed(n, lu, rows, b, r);
-        }
+        st.matrices.solve(dim, r, &mut st.u[i * n..][..n]);
     }
 
     #[inline(always)]
@@ -364,22 +327,6 @@ impl<T: Scalar> Rosenbrock<T> {
         let den = st.u[(s - 2) * n..][..n].iter().fold(T::ZERO, |sum, u| sum + *u * *u);
         let r = (num / den).sqrt();
         if den > T::ZERO && r.is_finite() { r } else { T::ZERO }
-    }
-
-    /// min(|J|_1, |J|_inf), the largest over the batch: not below the spectral radius.
-    pub fn radius(&self, st: &RosStages<T>) -> T {
-        let n = st.dim;
-        let larger = |a: T, b: T| if b > a { b } else { a };
-        st.jac.chunks_exact(n * n).fold(T::ZERO, |most, block| {
-            let columns = block
-                .chunks_exact(n)
-                .map(|c| c.iter().fold(T::ZERO, |s, v| s + v.abs()))
-                .fold(T::ZERO, larger);
-            let rows = (0..n)
-                .map(|i| block.iter().skip(i).step_by(n).fold(T::ZERO, |s, v| s + v.abs()))
-                .fold(T::ZERO, larger);
-            larger(most, if rows < columns { rows } else { columns })
-        })
     }
 
     /// theta (1 - theta) sum_m q_mj theta^m.
@@ -434,7 +381,7 @@ impl<T: Scalar> StepBody<T> for RosBody<'_, T> {
         self.ros.stiffness(self.st)
     }
     fn radius(&self) -> Option<T> {
-        Some(self.ros.radius(self.st))
+        Some(self.st.matrices.radius(self.st.dim))
     }
     fn degree(&self) -> usize {
         self.ros.degree

@@ -1,0 +1,307 @@
+//! The matrices W = I / (h gamma) - J of a step: full ones with own kernels, those of many unknowns in the structure of the Jacobian with
+//! [`StepMatrix`].
+
+use std::fmt;
+
+use crate::diff::{Linearizer, Map, Structure};
+use crate::error::OdeError;
+use crate::linalg::small_lu as lu;
+use crate::linalg::{Pattern, Scalar};
+use crate::linsol::factors::{Choice, ChooseOptions, FactorError, Layout, Mass, StepMatrix};
+use crate::simd::vectorized;
+
+/// Up to so many unknowns every Jacobian is held full and eliminated by own kernels. A full one is so at any size: faer's blocked kernels would be faster on
+/// what is full indeed (three times for 500 unknowns), but own ones pass over zeros, and many a band comes in full storage (seven times slower there).
+const SMALL: usize = 30;
+/// |b - W x| / |b| of iterations, where nothing else fits in memory: what the stages can lose without harm to the order.
+const ITERATE_TO: f64 = 1e-12;
+
+/// The Jacobians of a step and the factors of W, one for each column of the batch.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Matrices<T> {
+    /// df/dy, a block a column of the batch: full, or in the field's structure.
+    pub jac: Vec<T>,
+    /// Factors of full matrices, their rows, and room for a solve.
+    lu: Vec<T>,
+    rows: Vec<u32>,
+    work: Vec<T>,
+    large: Large<T>,
+}
+
+/// Matrices of many unknowns. A clone is empty until the next run.
+struct Large<T> {
+    structure: Structure,
+    each: Vec<StepMatrix<T>>,
+    /// Numbers of one Jacobian.
+    len: usize,
+    rows: Lines,
+    columns: Lines,
+    /// The last factorization failed.
+    failed: bool,
+}
+
+impl<T> Default for Large<T> {
+    fn default() -> Self {
+        let (rows, columns) = (Lines::default(), Lines::default());
+        Self { structure: Structure::Dense, each: vec![], len: 0, rows, columns, failed: false }
+    }
+}
+
+impl<T> Clone for Large<T> {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<T> fmt::Debug for Large<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Large").field("matrices", &self.each.len()).field("entries", &self.len).finish()
+    }
+}
+
+/// Places of the entries of each row or column.
+#[derive(Default)]
+struct Lines {
+    ends: Vec<usize>,
+    places: Vec<usize>,
+}
+
+impl Lines {
+    /// `line` gives the row or the column of an entry.
+    fn new(structure: &Structure, n: usize, line: impl Fn(usize, usize) -> usize) -> Self {
+        let mut ends = vec![0; n + 1];
+        structure.entries(n, n, |i, j, _| ends[line(i, j) + 1] += 1);
+        for i in 0..n {
+            ends[i + 1] += ends[i];
+        }
+        let (mut next, mut places) = (ends.clone(), vec![0; ends[n]]);
+        structure.entries(n, n, |i, j, k| {
+            let at = &mut next[line(i, j)];
+            places[*at] = k;
+            *at += 1;
+        });
+        Self { ends, places }
+    }
+    /// The largest sum of absolute values.
+    fn norm<T: Scalar>(&self, values: &[T]) -> T {
+        let sum = |w: &[usize]| self.places[w[0]..w[1]].iter().fold(T::ZERO, |s, &k| s + values[k].abs());
+        self.ends.windows(2).map(sum).fold(T::ZERO, larger)
+    }
+}
+
+fn larger<T: Scalar>(a: T, b: T) -> T {
+    if b > a { b } else { a }
+}
+
+/// `len` zeros, unless there are so many numbers.
+fn renew<V: Clone>(v: &mut Vec<V>, len: usize, zero: V) {
+    if v.len() != len {
+        *v = vec![zero; len];
+    }
+}
+
+fn malformed(e: FactorError) -> OdeError {
+    OdeError::Mismatch { what: e.to_string() }
+}
+
+/// The layout of a field's Jacobian, or what is wrong with its structure.
+fn layout(structure: &Structure, n: usize) -> Result<Layout, OdeError> {
+    let Structure::Sparse { col_ptr, row_idx } = structure else {
+        return Ok(match *structure {
+            Structure::Banded { lower, upper } => Layout::Band { n, lower, upper },
+            _ => Layout::Dense { n },
+        });
+    };
+    let columns = col_ptr.len() == n + 1
+        && col_ptr[0] == 0
+        && col_ptr[n] == row_idx.len()
+        && col_ptr.is_sorted()
+        && row_idx.iter().all(|&i| i < n);
+    let entries = || (0..n).flat_map(|j| row_idx[col_ptr[j]..col_ptr[j + 1]].iter().map(move |&i| (i, j)));
+    if columns && let Ok(pattern) = Pattern::new(n, n, entries()) {
+        // Sorted and without repetitions it is as it was.
+        if pattern.col_ptr() == col_ptr && pattern.row_idx() == row_idx {
+            return Ok(Layout::Sparse(pattern));
+        }
+    }
+    let what = format!(
+        "the structure of the field's Jacobian is not that of {n} columns with rows in ascending order"
+    );
+    Err(OdeError::Mismatch { what })
+}
+
+impl<T: Scalar> Large<T> {
+    fn new(structure: &Structure, n: usize, batch: usize) -> Result<Self, OdeError> {
+        // Direct solves as long as they fit in memory.
+        let options = ChooseOptions { iterate_above: f64::INFINITY, ..ChooseOptions::default() };
+        let layout = layout(structure, n)?;
+        let first = StepMatrix::new(layout.clone(), Mass::Identity, &options).map_err(malformed)?;
+        let mut each = Vec::with_capacity(batch);
+        for _ in 1..batch {
+            let choice = first.choice().clone();
+            each.push(StepMatrix::with_choice(layout.clone(), Mass::Identity, choice).map_err(malformed)?);
+        }
+        each.push(first);
+        let tolerance = ITERATE_TO.max(10.0 * T::EPSILON.f64());
+        each.iter_mut().for_each(|w| w.set_tolerance(tolerance));
+        let (rows, columns) = (Lines::new(structure, n, |i, _| i), Lines::new(structure, n, |_, j| j));
+        Ok(Self { structure: structure.clone(), each, len: layout.len(), rows, columns, failed: false })
+    }
+
+    fn factor(&mut self, h_gamma: T, jac: &[T]) -> bool {
+        let len = self.len;
+        let factored =
+            |(k, w): (usize, &mut StepMatrix<T>)| w.refactor_with(&jac[k * len..][..len], h_gamma).is_ok();
+        self.failed = !self.each.iter_mut().enumerate().all(factored);
+        !self.failed
+    }
+
+    /// x <- W^-1 b or W^-T b; NaN where that fails.
+    fn solve(&mut self, dim: usize, b: &[T], x: &mut [T], transposed: bool) {
+        x.copy_from_slice(b);
+        for (w, x) in self.each.iter_mut().zip(x.chunks_exact_mut(dim)) {
+            let done = if transposed { w.solve_t(x) } else { w.solve(x) };
+            if done.is_err() || self.failed {
+                x.fill(T::of(f64::NAN));
+            }
+        }
+    }
+
+    fn radius(&self, jac: &[T]) -> T {
+        (0..self.each.len()).map(|k| &jac[k * self.len..][..self.len]).fold(T::ZERO, |most, values| {
+            let (rows, columns) = (self.rows.norm(values), self.columns.norm(values));
+            larger(most, if rows < columns { rows } else { columns })
+        })
+    }
+}
+
+impl<T: Scalar> Matrices<T> {
+    /// Few unknowns have their room from the start; for many it waits for the structure of a field.
+    pub fn new(dim: usize, batch: usize) -> Self {
+        let mut all = Self::default();
+        if dim <= SMALL {
+            all.full(dim, batch);
+        }
+        all
+    }
+
+    fn full(&mut self, dim: usize, batch: usize) {
+        self.large.each.clear();
+        renew(&mut self.jac, batch * dim * dim, T::ZERO);
+        renew(&mut self.lu, batch * lu::size(dim), T::ZERO);
+        renew(&mut self.rows, batch * dim, 0);
+        renew(&mut self.work, lu::work(dim), T::ZERO);
+    }
+
+    /// Room for a field's Jacobians, and the choice of their structure; nothing is done where that is as in the run before.
+    pub fn prepare<F: Map<T> + ?Sized>(
+        &mut self,
+        field: &F,
+        dim: usize,
+        batch: usize,
+    ) -> Result<(), OdeError> {
+        let structure = Linearizer::<T>::structure(field);
+        if dim <= SMALL || *structure == Structure::Dense {
+            self.full(dim, batch);
+            return Ok(());
+        }
+        if self.large.each.len() != batch || self.large.structure != *structure {
+            *self = Self { large: Large::new(structure, dim, batch)?, ..Self::default() };
+        }
+        self.jac.resize(batch * self.large.len, T::ZERO);
+        Ok(())
+    }
+
+    /// Whether the Jacobians are held in the field's structure.
+    #[inline(always)]
+    pub fn structured(&self) -> bool {
+        !self.large.each.is_empty()
+    }
+
+    /// How structured matrices are held; none where they are full.
+    pub fn choice(&self) -> Option<&Choice> {
+        self.large.each.first().map(StepMatrix::choice)
+    }
+
+    /// Factors W; false if it is singular or not finite.
+    #[inline]
+    pub fn factor(&mut self, dim: usize, h_gamma: T) -> bool {
+        match dim {
+            1 => self.factor_n(1, h_gamma),
+            2 => self.factor_n(2, h_gamma),
+            3 => self.factor_n(3, h_gamma),
+            4 => self.factor_n(4, h_gamma),
+            _ if self.structured() => self.large.factor(h_gamma, &self.jac),
+            n => vectorized(
+                n,
+                #[inline(always)]
+                || self.factor_n(n, h_gamma),
+            ),
+        }
+    }
+
+    #[inline(always)]
+    fn factor_n(&mut self, n: usize, h_gamma: T) -> bool {
+        let diagonal = T::ONE / h_gamma;
+        let ld = lu::stride(n);
+        let blocks = self.lu.chunks_exact_mut(lu::size(n)).zip(self.jac.chunks_exact(n * n));
+        for ((lu, jac), rows) in blocks.zip(self.rows.chunks_exact_mut(n)) {
+            for (k, (w, j)) in lu.chunks_exact_mut(ld).zip(jac.chunks_exact(n)).enumerate() {
+                w.iter_mut().zip(j).for_each(|(w, j)| *w = -*j);
+                w[n..].fill(T::ZERO);
+                w[k] += diagonal;
+            }
+            if lu::factor(n, lu, rows, &mut self.work).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Makes the solves to come NaN: a factorization failed.
+    pub fn spoil(&mut self) {
+        self.large.failed = true;
+        self.lu.fill(T::of(f64::NAN));
+    }
+
+    /// x <- W^-1 b.
+    #[inline(always)]
+    pub fn solve(&mut self, dim: usize, b: &[T], x: &mut [T]) {
+        if dim > SMALL && self.structured() {
+            return self.large.solve(dim, b, x, false);
+        }
+        let blocks = self.lu.chunks_exact(lu::size(dim)).zip(self.rows.chunks_exact(dim));
+        let columns = b.chunks_exact(dim).zip(x.chunks_exact_mut(dim));
+        for ((lu, rows), (b, x)) in blocks.zip(columns) {
+            lu::solve(dim, lu, rows, b, &mut self.work, x);
+        }
+    }
+
+    /// x <- W^-T b; `b` is used up.
+    pub fn solve_transposed(&mut self, n: usize, b: &mut [T], x: &mut [T]) {
+        if self.structured() {
+            return self.large.solve(n, b, x, true);
+        }
+        let blocks = self.lu.chunks_exact(lu::size(n)).zip(self.rows.chunks_exact(n));
+        for ((lu, rows), (b, x)) in blocks.zip(b.chunks_exact_mut(n).zip(x.chunks_exact_mut(n))) {
+            lu::solve_transposed(n, lu, rows, b, x);
+        }
+    }
+
+    /// min(|J|_1, |J|_inf), the largest over the batch: not below the spectral radius.
+    pub fn radius(&self, n: usize) -> T {
+        if self.structured() {
+            return self.large.radius(&self.jac);
+        }
+        self.jac.chunks_exact(n * n).fold(T::ZERO, |most, block| {
+            let columns = block
+                .chunks_exact(n)
+                .map(|c| c.iter().fold(T::ZERO, |s, v| s + v.abs()))
+                .fold(T::ZERO, larger);
+            let rows = (0..n)
+                .map(|i| block.iter().skip(i).step_by(n).fold(T::ZERO, |s, v| s + v.abs()))
+                .fold(T::ZERO, larger);
+            larger(most, if rows < columns { rows } else { columns })
+        })
+    }
+}
