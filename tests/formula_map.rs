@@ -76,6 +76,17 @@ fn a_batch_is_its_columns_bit_by_bit() {
 }
 
 #[test]
+fn a_formula_without_inputs_has_one_column() {
+    let sizes = Sizes { inputs: 0, outputs: 2, params: 1 };
+    let f = record_map(sizes, |t, _, p, y| (y[0], y[1]) = (p[0] * t, t + 1.0));
+    let (mut map, mut y) = (f.unwrap().into_map(), [0.0; 2]);
+    map.value(At::new(3.0, &[], &[2.0]), &mut y);
+    assert_eq!(y, [6.0, 4.0]);
+    let report = check_map(&mut map, At::new(3.0, &[], &[2.0]), &CheckOptions::default());
+    assert!(report.ok(), "{report}");
+}
+
+#[test]
 fn gradient_of_a_stiff_neural_ode() {
     let (mut field, p) = (network(), params());
     let y0 = [1.0, -0.5, 0.3, 0.8];

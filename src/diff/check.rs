@@ -84,8 +84,14 @@ struct Slope {
 /// ```
 pub fn check_map<M: Map<f64> + ?Sized>(map: &mut M, at: At<'_, f64>, options: &CheckOptions) -> MapReport {
     let (size, spec, offers) = (map.size(), map.spec(), map.offers());
-    let mut check =
-        Check { batch: at.x.len() / size.inputs, size, spec, at, options, report: MapReport::default() };
+    let mut check = Check {
+        batch: at.x.len().checked_div(size.inputs).unwrap_or(1),
+        size,
+        spec,
+        at,
+        options,
+        report: MapReport::default(),
+    };
     let (y, keep) = check.forward(map);
     let (x_slopes, p_slopes, t_slopes) = check.slopes(map);
     let kept = Kept { y: &y, keep: &keep };

@@ -80,8 +80,9 @@ impl RecordedMap {
         &self.formula
     }
 
+    /// Without inputs there is one column.
     fn columns(&self, at: &At<'_, f64>) -> usize {
-        at.x.len() / self.formula.sizes().inputs.max(1)
+        at.x.len().checked_div(self.formula.sizes().inputs).unwrap_or(1)
     }
 
     /// Column c of the batch.

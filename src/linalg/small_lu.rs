@@ -6,6 +6,9 @@
 
 use super::Scalar;
 
+/// From this size on columns are subtracted in whole groups of four, which costs a copy.
+const ALIGNED_ABOVE: usize = 20;
+
 /// Rows of a stored column: n, or n rounded up to whole groups of four where loops run by fours.
 #[inline(always)]
 pub(crate) fn stride(n: usize) -> usize {
@@ -73,9 +76,14 @@ pub(crate) fn factor<T: Scalar>(
         let inverse = T::ONE / column[k];
         inverses[k] = inverse;
         column[k + 1..n].iter_mut().for_each(|v| *v *= inverse);
-        if n <= 4 {
+        if n <= ALIGNED_ABOVE {
             let below = &column[k + 1..];
-            right.chunks_exact_mut(ld).for_each(|c| subtract(c[k], below, &mut c[k + 1..]));
+            for c in right.chunks_exact_mut(ld) {
+                let f = c[k];
+                if n <= 4 || f != T::ZERO {
+                    subtract(f, below, &mut c[k + 1..]);
+                }
+            }
             continue;
         }
         // From a whole group of four on, with zeros for the rows that are done.
