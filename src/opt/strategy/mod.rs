@@ -1,10 +1,14 @@
-//! Which methods are tried on which problems, in which order, from which starts: the tables below. A row that gives up hands over to the
+//! Which methods are tried on which problems, in which order, from which starts: the tables of `rows`. A row that gives up hands over to the
 //! next; the best end counts.
 
 mod relaxed;
+mod rows;
 mod starts;
 
 use std::fmt;
+
+pub(super) use rows::Means;
+use rows::{From, INTERIOR, Kind, PLAIN, Row, describe, rows};
 
 use crate::linalg::norm2;
 use crate::opt::budget::Over;
@@ -13,88 +17,13 @@ use crate::opt::iterate::{Point, Residuals};
 use crate::opt::kkt::Regularization;
 use crate::opt::methods::{
     ActiveSet, AugmentedLagrangian, Goal, InteriorPoint, LeastViolation, Method as Iteration, Newton,
-    PredictorCorrector, With, resume, run,
+    PredictorCorrector, resume, run,
 };
 use crate::opt::options::{HessianModel, Method, Options};
 use crate::opt::phase::{Cause, PhaseEnd, Solve, estimate_multipliers, over};
 use crate::opt::problem::{BadEvaluation, FirstPoint, Form, WARM_PUSH};
 use crate::opt::verdict;
 use crate::report::WrongEntry;
-
-/// What minimizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Inexact Newton on the exact augmented Lagrangian; plain Newton without constraints.
-    Newton,
-    Interior,
-    Augmented,
-    /// For linear and convex quadratic programs.
-    Predictor,
-}
-
-/// Where a row starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
-    Given,
-    /// A further start point of the problem's.
-    Problem(usize),
-}
-
-/// A way to solve the problem.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Row {
-    method: Kind,
-    /// The violation is minimized first.
-    violation_first: bool,
-    with: With,
-    from: From,
-    /// Work without progress, in iterations of one factorization, after which another row is tried, if there is one.
-    patience: f64,
-}
-
-const PLAIN: With = With { relative_shift: false, keep_delta: false };
-const RELATIVE_SHIFT: With = With { relative_shift: true, ..PLAIN };
-const KEEP_DELTA: With = With { keep_delta: true, ..PLAIN };
-
-const fn row(method: Kind, violation_first: bool, with: With, patience: f64) -> Row {
-    Row { method, violation_first, with, from: From::Given, patience }
-}
-
-const NEWTON: Row = row(Kind::Newton, false, PLAIN, 100.0);
-const VIOLATION_THEN_NEWTON: Row = row(Kind::Newton, true, PLAIN, 300.0);
-const INTERIOR: Row = row(Kind::Interior, false, PLAIN, 300.0);
-const VIOLATION_THEN_INTERIOR: Row = row(Kind::Interior, true, PLAIN, 300.0);
-const PREDICTOR: Row = row(Kind::Predictor, false, PLAIN, 50.0);
-const AUGMENTED: Row = row(Kind::Augmented, false, KEEP_DELTA, 300.0);
-
-/// No constraints, no bounds.
-const FREE: &[Row] = &[NEWTON, Row { with: RELATIVE_SHIFT, ..NEWTON }];
-/// Bounds only.
-const BOUNDED: &[Row] =
-    &[INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
-/// Equality constraints, not more than unknowns, no bounds.
-const EQUALITIES: &[Row] = &[INTERIOR, NEWTON, VIOLATION_THEN_NEWTON, AUGMENTED];
-/// The same where the linear solver is iterative: the exact augmented Lagrangian needs neither inertia nor accurate steps.
-const EQUALITIES_ITERATIVE: &[Row] = &[NEWTON, INTERIOR, VIOLATION_THEN_NEWTON, AUGMENTED];
-/// The same with learned second derivatives: the gradient of the exact augmented Lagrangian needs the true ones.
-const LEARNED: &[Row] = &[INTERIOR, AUGMENTED];
-const LEARNED_OVERDETERMINED: &[Row] = &[VIOLATION_THEN_INTERIOR, AUGMENTED];
-/// Constraints and bounds, or inequalities.
-const GENERAL: &[Row] =
-    &[INTERIOR, AUGMENTED, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
-/// Linear and quadratic programs with bounds or inequalities; the first row gives up where they are not convex.
-const QUADRATIC: &[Row] = &[
-    PREDICTOR,
-    INTERIOR,
-    AUGMENTED,
-    Row { with: RELATIVE_SHIFT, ..INTERIOR },
-    Row { with: KEEP_DELTA, ..INTERIOR },
-];
-const QUADRATIC_BOUNDED: &[Row] =
-    &[PREDICTOR, INTERIOR, Row { with: RELATIVE_SHIFT, ..INTERIOR }, Row { with: KEEP_DELTA, ..INTERIOR }];
-/// More equations than unknowns begin with their violation.
-const OVERDETERMINED: &[Row] = &[VIOLATION_THEN_NEWTON];
-const OVERDETERMINED_BOUNDED: &[Row] = &[VIOLATION_THEN_INTERIOR];
 
 /// Work of a row in the first round, in iterations of one factorization, and growth of work and patience from round to round. A row that is slow is paused, and gone
 /// on with after the others: the total is at most a few times that of the best row, whichever that is (Luby, Sinclair, Zuckerman 1993).
@@ -106,87 +35,6 @@ const NEARBY: f64 = 1e-6;
 const LARGEST_MULTIPLIER: f64 = 1e3;
 /// Fewer iterations than these are one row's.
 const SHORT_LIMIT: u64 = 600;
-/// What there is to work with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Means {
-    /// Second derivatives are learned.
-    pub learned: bool,
-    /// The linear solver factorizes.
-    pub direct: bool,
-}
-
-impl Means {
-    pub fn of(s: &Solve<'_>) -> Self {
-        Self { learned: s.hessian.is_learned(), direct: s.kkt.is_direct() }
-    }
-}
-
-/// The rows of a problem, but for its other starts.
-fn rows(form: &Form, method: Method, Means { learned, direct }: Means) -> &'static [Row] {
-    let (n, m, bounded) = (form.n, form.m, form.bounds.count() > 0);
-    match method {
-        Method::InteriorPoint if m > n => &[VIOLATION_THEN_INTERIOR],
-        Method::InteriorPoint => &[INTERIOR],
-        Method::AugmentedLagrangian => &[AUGMENTED],
-        Method::PredictorCorrector if m > n => &[VIOLATION_THEN_INTERIOR],
-        Method::PredictorCorrector => &[PREDICTOR, INTERIOR],
-        Method::SketchedNewton if m > n => OVERDETERMINED,
-        Method::SketchedNewton if m > 0 => &[NEWTON, VIOLATION_THEN_NEWTON],
-        _ if form.quadratic && bounded && m <= n && !learned && direct => {
-            if m > 0 {
-                QUADRATIC
-            } else {
-                QUADRATIC_BOUNDED
-            }
-        }
-        _ if m == 0 => {
-            if bounded {
-                BOUNDED
-            } else {
-                FREE
-            }
-        }
-        _ if m > n && bounded => OVERDETERMINED_BOUNDED,
-        _ if learned && !bounded => {
-            if m > n {
-                LEARNED_OVERDETERMINED
-            } else {
-                LEARNED
-            }
-        }
-        _ if m > n => OVERDETERMINED,
-        _ => {
-            if bounded {
-                GENERAL
-            } else if direct {
-                EQUALITIES
-            } else {
-                EQUALITIES_ITERATIVE
-            }
-        }
-    }
-}
-
-fn describe(row: &Row, m: usize) -> &'static str {
-    match (row.method, row.violation_first) {
-        (Kind::Newton, _) if m == 0 && row.with.relative_shift => {
-            "Newton with a shift relative to the curvature"
-        }
-        (Kind::Newton, _) if m == 0 => "Newton with a line search",
-        (Kind::Newton, false) => "inexact Newton on the exact augmented Lagrangian",
-        (Kind::Newton, true) => "least violation, then inexact Newton on the exact augmented Lagrangian",
-        (Kind::Interior, true) => "least violation, then primal-dual interior point",
-        (Kind::Interior, false) if row.with.relative_shift => {
-            "primal-dual interior point with a shift relative to the curvature"
-        }
-        (Kind::Interior, false) if row.with.keep_delta => {
-            "primal-dual interior point, constraints regularized"
-        }
-        (Kind::Interior, false) => "primal-dual interior point with a filter",
-        (Kind::Augmented, _) => "augmented Lagrangian with a barrier",
-        (Kind::Predictor, _) => "predictor-corrector",
-    }
-}
 
 /// What gave the answer.
 #[derive(Debug, Clone, Copy)]
