@@ -192,11 +192,13 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
-fn quiet_prints_nothing() {
+fn quiet_prints_nothing_but_why_it_failed() {
     for (file, code) in [("hs7.SIF", 0), ("nomeet.SIF", 1)] {
         let output = run(&["solve", &problem(file), "--quiet"]);
         assert_eq!(output.status.code(), Some(code));
-        assert!(output.stdout.is_empty() && output.stderr.is_empty());
+        assert!(output.stdout.is_empty());
+        assert_eq!(text(&output.stderr).starts_with("error: "), code != 0);
+        assert!(text(&output.stderr).lines().count() <= 1);
     }
 }
 

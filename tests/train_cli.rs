@@ -286,6 +286,15 @@ fn bad_input_is_one_sentence() {
     let write = |name, task: &str| folder.write(name, &format!("{head}{task}"));
     let moments = write("moments.toml", "kind = \"spiral_sde\"\nmoments = \"absent.csv\"\n");
     assert!(refused(&["train", &moments]).contains("absent.csv: "));
+    for (rows, want) in [
+        ("0 2 0 0 0\n0.1 1.9 0.8 -5 0.01\n", "line 2: a variance (column 4 or 5) is negative"),
+        ("0 2 0 0 0\n0 1.9 0.8 5 0.01\n", "line 2: the times must ascend"),
+        ("0 2 0 0 0\n0.1 1.9 0.8 x5 0.01\n", "line 2: expected five numbers"),
+    ] {
+        folder.write("absent.csv", rows);
+        let text = refused(&["train", &moments]);
+        assert!(text.contains(want), "{text}");
+    }
     let series = write("series.toml", "kind = \"latent_ode\"\nfolder = \"set-a\"\ntrain = 2\ntest = 1\n");
     assert!(refused(&["train", &series]).contains("set-a: "));
     fs::create_dir(folder.file("set-a")).unwrap();
@@ -296,6 +305,75 @@ fn bad_input_is_one_sentence() {
     folder.write("set-a/1.txt", "Time,Parameter,Value\n00:07,HR,73\n01:00,HR,80\n");
     let text = refused(&["train", &series]);
     assert!(text.contains("there are 1"), "{text}");
+}
+
+#[test]
+fn absurd_sizes_are_refused_before_anything_is_allocated() {
+    let folder = Folder::new("absurd");
+    for (k, (task, key)) in [
+        ("spiral_ode", "hidden = 100000000000"),
+        ("spiral_ode", "points = 9000000000000"),
+        ("spiral_sde", "trajectories = 9000000000000"),
+        ("spiral_sde", "paths = 9000000000000"),
+        ("mnist_ode", "train = 9000000000000"),
+        ("mnist_sde", "state = 9223372036854775807"),
+        ("latent_ode", "train = 10\ntest = 9223372036854775807"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let text = format!(
+            "[task]\nkind = \"{task}\"\n{key}\n[train]\nepochs = 1\nrate = 0.1\n[optimizer]\nkind = \"sgd\"\n"
+        );
+        let config = folder.write(&format!("{k}.toml"), &text);
+        let text = refused(&["train", &config, "--out", &folder.file("out")]);
+        assert!(text.contains("GiB of memory, this machine has"), "{text}");
+    }
+    let config =
+        folder.write("threads.toml", &spiral(1, 4, 10).replace("[train]", "[train]\nthreads = 1000000000"));
+    assert!(refused(&["train", &config]).contains("train.threads is 1000000000"));
+    // More steps than there are numbers: it runs until it is stopped, here by its first loss.
+    let text = spiral(1, 4, 10)
+        .replace("epochs = 1", "epochs = 9223372036854775807")
+        .replace("rate = 0.01", "rate = 1e300");
+    let config = folder.write("epochs.toml", &text.replace("\"adam\"", "\"sgd\""));
+    expect(run(&["train", &config, "-q", "--out", &folder.file("epochs")]), 1);
+}
+
+#[test]
+fn a_folder_of_data_may_be_given() {
+    let folder = Folder::new("data");
+    fs::create_dir(folder.file("set-a")).unwrap();
+    for k in 0..3 {
+        folder.write(&format!("set-a/{k}.txt"), &format!("Time,Parameter,Value\n00:07,HR,{}\n", 70 + k));
+    }
+    let text = "[task]\nkind = \"latent_ode\"\ntrain = 2\ntest = 1\n[train]\nepochs = 1\nrate = 0.01\n[optimizer]\nkind = \"adam\"\n";
+    let config = folder.write("c.toml", text);
+    let data = folder.file("set-a");
+    expect(run(&["train", &config, "--data", &data, "--out", &folder.file("out"), "-q"]), 0);
+    expect(run(&["eval", &config, "--data", &data, "--out", &folder.file("out")]), 0);
+    assert!(refused(&["train", &config, "--data", &folder.file("none")]).contains("none: "));
+    let spiral = folder.write("s.toml", &spiral(1, 4, 10));
+    assert!(refused(&["train", &spiral, "--data", &data]).contains("reads no folder"));
+}
+
+/// The examples must run where nothing but the repository is.
+#[test]
+fn examples_need_no_files_outside_the_repository() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/train");
+    for entry in fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let settings = text.lines().filter(|l| !l.starts_with('#'));
+        assert!(settings.clone().count() > 5);
+        for line in settings {
+            assert!(
+                !line.starts_with("folder") && !line.starts_with("moments"),
+                "{}: {line}",
+                path.display()
+            );
+        }
+    }
 }
 
 #[test]
@@ -346,9 +424,15 @@ fn a_loss_that_is_not_finite_says_where_and_what_to_try() {
     let text = spiral(50, 4, 10).replace("\"adam\"", "\"sgd\"").replace("rate = 0.01", "rate = 1e200");
     let config = folder.write("c.toml", &text);
     let out = folder.file("out");
-    let text = expect(run(&["train", &config, "--out", &out]), 1);
-    assert!(text.contains("failed at step ") && text.contains("batch 1"), "{text}");
-    assert!(text.contains("try a smaller learning rate"), "{text}");
+    let output = run(&["train", &config, "--out", &out]);
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(why.contains("error: failed at step ") && why.contains("batch 1"), "{why}");
+    assert!(why.contains("try a smaller learning rate"), "{why}");
+    assert!(expect(output, 1).starts_with("failed\n"));
+    // However quiet.
+    let quiet = run(&["train", &config, "--out", &folder.file("quiet"), "-q"]);
+    assert_eq!(String::from_utf8_lossy(&quiet.stderr), why);
+    assert_eq!(expect(quiet, 1), "");
     let summary: Value =
         serde_json::from_str(&fs::read_to_string(Path::new(&out).join("summary.json")).unwrap()).unwrap();
     assert_eq!((&summary["stop"], &summary["samples"]), (&"failed".into(), &serde_json::json!([0])));
@@ -366,9 +450,11 @@ fn a_finished_run_with_a_loss_that_is_not_finite_says_so() {
          [train]\nepochs = 1\nrate = 1e38\n[optimizer]\nkind = \"sgd\"\n[[variant]]\nname = \"far\"\n",
     );
     let out = folder.file("out");
-    let text = expect(run(&["train", &config, "--out", &out]), 0);
-    assert!(text.contains("finished") && text.contains("the loss on the test data is "), "{text}");
+    let output = run(&["train", &config, "--out", &out]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("warning: the loss on the test data is "), "{text}");
     assert!(text.contains("these weights are of no use"), "{text}");
+    assert!(expect(output, 0).contains("finished"));
     let summary: Value =
         serde_json::from_str(&fs::read_to_string(Path::new(&out).join("summary.json")).unwrap()).unwrap();
     assert!(summary["note"].as_str().unwrap().contains("of no use") && summary["test"]["loss"].is_null());
@@ -386,8 +472,10 @@ fn parameters_that_cannot_be_evaluated_are_kept_and_reported() {
     let variants = "[[variant]]\nname = \"far\"\n";
     let config = folder.write("c.toml", &(text + variants));
     let out = folder.file("out");
-    let text = expect(run(&["train", &config, "--out", &out]), 1);
+    let output = run(&["train", &config, "--out", &out]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("failed at step 1 (epoch 1, batch 1): training is over, but"), "{text}");
+    expect(output, 1);
     let made = |name: &str| Path::new(&out).join(name).exists();
     assert!(made("final.safetensors") && made("summary.json") && made("loss.svg"));
     // A comparison goes on and says so.

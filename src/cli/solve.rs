@@ -200,6 +200,8 @@ fn finish(
     }
     if !args.quiet {
         table::footer(out, meta, report);
+    } else if code == STOPPED {
+        output::error(&table::stopped(report));
     }
     Ok(code)
 }

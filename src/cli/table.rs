@@ -177,12 +177,17 @@ pub fn point_words(point: PointKind) -> &'static str {
     }
 }
 
+/// Why the solver stopped, in a sentence.
+pub fn stopped(report: &Report) -> String {
+    let words = stop_words(&report.stop);
+    let told = report.message.is_empty() || report.message == words;
+    if told { words.to_string() } else { format!("{words}: {}", report.message) }
+}
+
 /// Prints the final block.
 pub fn footer(out: &mut Output, meta: &NlpMeta, report: &Report) {
-    let told = report.message.is_empty() || report.message == stop_words(&report.stop);
-    let message = if told { String::new() } else { format!(": {}", report.message) };
     let (linear, counts, time) = (&report.linear, &report.counts, &report.time);
-    out.line(format_args!("\nStopped      {}{message}", stop_words(&report.stop)));
+    out.line(format_args!("\nStopped      {}", stopped(report)));
     let second_order = match report.second_order {
         Some(SecondOrder::Minimum) => ", a strict local minimum by its second derivatives",
         Some(SecondOrder::Saddle) => ", a saddle or maximum by its second derivatives",

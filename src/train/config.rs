@@ -377,6 +377,8 @@ pub struct TrainConfig {
     pub threads: usize,
 }
 
+const MOST_THREADS: usize = 1024;
+
 fn batch() -> usize {
     512
 }
@@ -424,6 +426,11 @@ impl Config {
             return Err(TrainError::config(format!("solver.steer is {steer}, it must be {most} here")));
         }
         self.task.check()?;
+        super::size::check(self, super::size::main_memory())?;
+        if t.threads > MOST_THREADS {
+            let what = format!("train.threads is {}, it must be at most {MOST_THREADS}", t.threads);
+            return Err(TrainError::config(what));
+        }
         let problem = t.rate.problem("train.rate").or_else(|| self.optimizer.problem());
         let problem = problem.or_else(|| self.penalties.iter().find_map(Penalty::problem));
         if let Some(what) = problem.or_else(|| mixed_scopes(&self.penalties)) {

@@ -42,6 +42,11 @@ pub fn shuffled(n: usize, seed: u64, epoch: u64) -> Vec<usize> {
     order
 }
 
+/// Pixels of a generated image (and of MNIST's): 28 x 28.
+pub const PIXELS: usize = 784;
+/// Digits.
+pub const CLASSES: usize = 10;
+
 /// Grey images with labels.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Images {
@@ -140,7 +145,7 @@ impl Images {
 
     /// Digits of seven segments on 28 x 28 pixels, moved, slanted, of varying size, stroke and brightness, with noise. Sample i depends on seed and i only.
     pub fn generated(count: usize, first: u64, seed: u64) -> Self {
-        let mut images = Self { pixels: 784, data: Vec::with_capacity(784 * count), labels: vec![] };
+        let mut images = Self { pixels: PIXELS, data: Vec::with_capacity(PIXELS * count), labels: vec![] };
         for i in 0..count {
             let mut rng = generator(seed, Stream::Data, first + i as u64);
             let label = rng.random_range(0..10u8);

@@ -31,6 +31,7 @@ mod path;
 mod schedule;
 mod sde_pass;
 pub mod series;
+mod size;
 mod spiral;
 mod spiral_sde;
 mod task;

@@ -111,15 +111,23 @@ fn read(path: &Path) -> Result<(Vec<f64>, Vec<f64>), TrainError> {
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
-        let numbers: Vec<f64> =
-            line.split([' ', ',', '\t']).filter(|w| !w.is_empty()).filter_map(|w| w.parse().ok()).collect();
+        let numbers: Vec<f64> = line
+            .split([' ', ',', '\t'])
+            .filter(|w| !w.is_empty())
+            .map(|w| w.parse().unwrap_or(f64::NAN))
+            .collect();
         let after = times.last().copied();
-        if numbers.len() != 5
-            || numbers.iter().any(|v| !v.is_finite())
-            || after.is_some_and(|t| numbers[0] <= t)
-        {
-            let what =
-                format!("line {}: expected ascending t and mean1 mean2 var1 var2, found {line:?}", i + 1);
+        let wrong = if numbers.len() != 5 || numbers.iter().any(|v| !v.is_finite()) {
+            Some("expected five numbers: t mean1 mean2 var1 var2")
+        } else if after.is_some_and(|t| numbers[0] <= t) {
+            Some("the times must ascend")
+        } else if numbers[3] < 0.0 || numbers[4] < 0.0 {
+            Some("a variance (column 4 or 5) is negative")
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            let what = format!("line {}: {wrong}, found {line:?}", i + 1);
             return Err(TrainError::Data { path: shown, what });
         }
         times.push(numbers[0]);

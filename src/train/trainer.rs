@@ -128,7 +128,7 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
     let n = task.samples();
     let size = config.batch.min(n);
     let per_epoch = n.div_ceil(size) as u64;
-    let total = per_epoch * config.epochs;
+    let total = per_epoch.saturating_mul(config.epochs);
     let mut gradient = vec![T::ZERO; state.params.values().len()];
     let mut order: (u64, Vec<usize>) = (u64::MAX, vec![]);
     if state.step == 0 {

@@ -12,7 +12,7 @@ use costate::train::{Config, TrainStop, checkpoint};
 use super::super::output::{self, Output};
 use super::super::{Failure, Outcome, SOLVED, STOPPED, interrupt};
 use super::run::{Order, Scores, fingerprint};
-use super::{config, slug};
+use super::{config, set_folder, slug};
 
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
@@ -28,6 +28,9 @@ pub struct CompareArgs {
     /// Folder of the runs; runs that are there are kept, unfinished ones go on [default: runs/NAME of the configuration]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Folder of the data files, in place of the configuration's `folder`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Write the table here too (Markdown)
     #[arg(long, value_name = "FILE.md")]
     table: Option<PathBuf>,
@@ -46,7 +49,10 @@ struct Done {
 
 /// Runs the subcommand.
 pub fn run(args: &CompareArgs, out: &mut Output) -> Outcome {
-    let config = config::read(&args.config)?;
+    let mut config = config::read(&args.config)?;
+    if let Some(data) = &args.data {
+        set_folder(&mut config.task, data)?;
+    }
     let names = match &args.variants[..] {
         [] => config.variants.iter().map(|v| v.name.clone()).collect(),
         some => some.to_vec(),
@@ -101,7 +107,9 @@ fn execute(
     let resume = folder.join("checkpoint.safetensors").exists();
     eprintln!("{}", folder.display());
     let order = Order { config, base, folder, resume, quiet: false, flag };
-    if order.execute()?.stop == TrainStop::Interrupted {
+    let ended = order.execute()?;
+    ended.warn();
+    if ended.stop == TrainStop::Interrupted {
         return Ok(None);
     }
     read().map(Some).ok_or_else(|| Failure(format!("{}: cannot be read back", summary.display())))

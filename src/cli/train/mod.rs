@@ -40,6 +40,9 @@ pub struct RunArgs {
     /// With the penalties and STEER of this variant of the configuration
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
+    /// Folder of the data files, in place of the configuration's `folder`
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// In place of the configuration's seed
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -54,6 +57,9 @@ impl RunArgs {
         }
         if let Some(seed) = self.seed {
             config.train.seed = seed;
+        }
+        if let Some(data) = &self.data {
+            set_folder(&mut config.task, data)?;
         }
         Ok(config)
     }
@@ -74,6 +80,19 @@ impl RunArgs {
     }
 }
 
+/// Puts a folder, named from where the command runs, in place of the task's.
+fn set_folder(task: &mut TaskConfig, data: &Path) -> Result<(), super::Failure> {
+    let (TaskConfig::MnistOde { folder, .. }
+    | TaskConfig::MnistSde { folder, .. }
+    | TaskConfig::LatentOde { folder, .. }) = task
+    else {
+        return Err(super::Failure("--data: this task reads no folder of data files".into()));
+    };
+    let found = data.canonicalize().map_err(|e| super::Failure(format!("--data {}: {e}", data.display())))?;
+    *folder = Some(found.display().to_string());
+    Ok(())
+}
+
 /// A name as part of a path.
 fn slug(name: &str) -> String {
     let keep = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
@@ -89,7 +108,7 @@ pub struct TrainArgs {
     /// Go on from the folder's checkpoint
     #[arg(long)]
     resume: bool,
-    /// No progress bar and no summary
+    /// No progress bar and no summary; why a run failed is said on stderr all the same
     #[arg(long, short)]
     quiet: bool,
 }
@@ -107,6 +126,7 @@ pub fn run(args: &TrainArgs, out: &mut Output) -> Outcome {
         flag: &flag,
     };
     let summary = order.execute()?;
+    summary.warn();
     if !args.quiet {
         summary.print(order.folder, out);
     }

@@ -15,7 +15,7 @@ use costate::train::{
 };
 
 use super::super::Failure;
-use super::super::output::Output;
+use super::super::output::{self, Output};
 use super::{in_precision, log, on_threads, plots, task};
 
 /// What is to be done.
@@ -79,20 +79,24 @@ impl Scores {
 }
 
 impl Summary {
+    /// On stderr, however quiet the run is: why it failed, or what is wrong with its result.
+    pub fn warn(&self) {
+        if let TrainStop::Failed { step, epoch, batch, what, .. } = &self.stop {
+            output::error(&format!("failed at step {step} (epoch {epoch}, batch {batch}): {what}"));
+        }
+        if let Some(note) = &self.note {
+            output::warning(note);
+        }
+    }
     /// For people.
     pub fn print(&self, folder: &Path, out: &mut Output) {
         let how = match &self.stop {
-            TrainStop::Finished => "finished".into(),
-            TrainStop::EarlyStop => "stopped early: no better validation loss".into(),
-            TrainStop::Interrupted => "interrupted; go on with --resume".into(),
-            TrainStop::Failed { step, epoch, batch, what, .. } => {
-                format!("failed at step {step} (epoch {epoch}, batch {batch}): {what}")
-            }
+            TrainStop::Finished => "finished",
+            TrainStop::EarlyStop => "stopped early: no better validation loss",
+            TrainStop::Interrupted => "interrupted; go on with --resume",
+            TrainStop::Failed { .. } => "failed",
         };
         out.line(format_args!("{how}"));
-        if let Some(note) = &self.note {
-            out.line(format_args!("{note}"));
-        }
         out.line(format_args!("{} steps in {:.2} s", self.steps, self.train_seconds));
         for (name, scores) in [("train", &self.train), ("test", &self.test)] {
             if let Some(s) = scores {
@@ -256,7 +260,7 @@ fn progress<T: Scalar>(order: &Order<'_>, task: &dyn Task<T>, state: &State<T>) 
     if order.quiet {
         return ProgressBar::hidden();
     }
-    let all = per_epoch(order.config, task) * order.config.train.epochs;
+    let all = per_epoch(order.config, task).saturating_mul(order.config.train.epochs);
     let bar = ProgressBar::new(all).with_position(state.step);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} (left {eta}) {msg}");
     if let Ok(style) = style {
