@@ -4,6 +4,7 @@ use crate::diff::{At, BarsMut, Kept, Map, Offers, VjpRoom};
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{Rows, Scale, add_scaled, combine, combine_zero, scaled_norm};
+use crate::ode::Join;
 use crate::ode::erk::{Erk, Stages};
 
 /// A tableau by columns, and the bars of one step.
@@ -215,23 +216,28 @@ impl<T: Scalar> Transposed<T> {
             }
             *value = scaled_norm(norm, scale, &self.st.y0, &self.st.y1, u);
         }
-        let bars = if self.erk.tab.e.len() == 2 {
-            // E = a^2 / sqrt(d), d = a^2 + b^2 / 100.
-            let (a, b, c) = (values[0], values[1], T::of(0.01));
-            let d = a * a + c * b * b;
-            if d == T::ZERO {
-                [T::ZERO; 2]
-            } else {
-                let root = d.sqrt();
-                let two = T::ONE + T::ONE;
-                [e_bar * (two * a / root - a * a * a / (d * root)), -e_bar * a * a * c * b / (d * root)]
-            }
-        } else {
-            [e_bar, T::ZERO]
-        };
+        let bars = self.join_bars(values, e_bar);
         for (r, &bar) in bars.iter().enumerate().take(self.erk.tab.e.len()) {
             self.reverse_norm(norm, scale, r, values[r], bar);
         }
+    }
+
+    /// Bars of the estimates of both rows from that of E.
+    fn join_bars(&self, [a, b]: [T; 2], e_bar: T) -> [T; 2] {
+        if self.erk.tab.e.len() == 1 {
+            return [e_bar, T::ZERO];
+        }
+        if self.erk.tab.join == Join::Larger {
+            return if b > a { [T::ZERO, e_bar] } else { [e_bar, T::ZERO] };
+        }
+        // E = a^2 / sqrt(d), d = a^2 + b^2 / 100.
+        let c = T::of(0.01);
+        let d = a * a + c * b * b;
+        if d == T::ZERO {
+            return [T::ZERO; 2];
+        }
+        let (root, two) = (d.sqrt(), T::ONE + T::ONE);
+        [e_bar * (two * a / root - a * a * a / (d * root)), -e_bar * a * a * c * b / (d * root)]
     }
 
     /// Through v = |u / sc|: overwrites u (error row r) by its bar, adds to the bars of y1 and y0.

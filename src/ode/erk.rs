@@ -51,7 +51,7 @@ impl<T: Scalar> Erk<T> {
             fill(short::row_mut(&mut a, i), row);
         }
         e.chunks_exact_mut(s).zip(tab.e).for_each(|(to, row)| fill(to, row));
-        let dense = short::Dense { a, e, uses_last: tab.error_uses_last };
+        let dense = short::Dense { a, e, uses_last: tab.error_uses_last, join: tab.join };
         Self {
             tab,
             dense,
@@ -203,7 +203,7 @@ impl<T: Scalar> Erk<T> {
         self.error_square(norm, scale, h, st).sqrt()
     }
 
-    /// E^2: the control of the step does not wait for the root. With two rows e5, e3 (Dormand-Prince 8): E5^4 / (E5^2 + 0.01 E3^2).
+    /// E^2: the control of the step does not wait for the root. Two rows are joined as [`Join`](super::Join) says.
     #[inline]
     fn error_square(&self, norm: Norm, scale: &Scale<T>, h: T, st: &mut Stages<T>) -> T {
         if let Some(ny) = &self.nystrom {
@@ -212,8 +212,8 @@ impl<T: Scalar> Erk<T> {
             return e * e;
         }
         let of = |row| kernels::error_square(norm, scale, &st.y0, &st.y1, h, row, &st.k);
-        let e5 = of(self.error_row(0));
-        if self.tab.e.len() == 1 { e5 } else { short::combined(e5, of(self.error_row(1))) }
+        let first = of(self.error_row(0));
+        if self.tab.e.len() == 1 { first } else { short::joined(self.tab.join, first, of(self.error_row(1))) }
     }
 
     /// Shampine's estimate of the dominant eigenvalue, |k_(s-1) - k_(s-2)| / |y1 - g_(s-2)|; both stages are at t + h

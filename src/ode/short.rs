@@ -1,6 +1,7 @@
 //! The same step for short states, everything in registers: a kernel for each length and number of stages, for one trajectory or several in lanes.
 
 use super::lanes::Lane;
+use super::tableau::Join;
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{Scale, square};
@@ -14,6 +15,7 @@ pub(crate) struct Dense<T> {
     pub a: Vec<T>,
     pub e: Vec<T>,
     pub uses_last: bool,
+    pub join: Join,
 }
 
 /// Row i of the a of [`Dense`].
@@ -103,17 +105,21 @@ pub(crate) fn attempt<T: Scalar, E: Lane<T>, const N: usize, const S: usize>(
         )* };
     }
     stages!(1 2 3 4 5 6 7 8 9 10 11 12 13);
-    let e5 = error::<T, E, N, S>(m, 0, norm, scale, th.1, y0, &y1, k);
+    let first = error::<T, E, N, S>(m, 0, norm, scale, th.1, y0, &y1, k);
     if m.e.len() == S {
-        return (y1, e5);
+        return (y1, first);
     }
-    let e3 = error::<T, E, N, S>(m, 1, norm, scale, th.1, y0, &y1, k);
-    (y1, combined(e5, e3))
+    let second = error::<T, E, N, S>(m, 1, norm, scale, th.1, y0, &y1, k);
+    (y1, joined(m.join, first, second))
 }
 
-/// Two estimates: E^2 = E5^4 / (E5^2 + 0.01 E3^2) from the squares of E5 and E3; zero where both are.
+/// E^2 from the squares of two estimates: the larger one, or E5^4 / (E5^2 + 0.01 E3^2), zero where both are. NaN if one is.
 #[inline(always)]
-pub(crate) fn combined<T: Scalar, E: Lane<T>>(e5: E, e3: E) -> E {
+pub(crate) fn joined<T: Scalar, E: Lane<T>>(join: Join, e5: E, e3: E) -> E {
+    if join == Join::Larger {
+        // A NaN would be lost in the maximum.
+        return e5.larger(e3) + E::splat(T::ZERO) * (e5 + e3);
+    }
     // A zero denominator belongs to a zero numerator. The quotient is at most one: no overflow.
     let d = (e5 + E::of(0.01) * e3).map(|d| if d == T::ZERO { T::ONE } else { d });
     e5 * (e5 / d)
@@ -209,7 +215,7 @@ pub(crate) fn attempt_any<T: Scalar, E: Lane<T>>(
             Norm::Max => (big + bad).map(square),
         }
     };
-    if m.e.len() == s { of(0) } else { combined(of(0), of(1)) }
+    if m.e.len() == s { of(0) } else { joined(m.join, of(0), of(1)) }
 }
 
 /// start + sum_j (h w_j) k_j, component r of n.

@@ -45,8 +45,10 @@ pub struct Tableau {
     pub c: &'static [f64],
     /// Row i holds a_i0..; trailing zeros may be missing. Row s-1 is b.
     pub a: &'static [&'static [f64]],
-    /// One row of e, or two (Dormand-Prince 8(5,3): e5, e3; see [`crate::ode`]).
+    /// One row of e, or two, joined as `join` says.
     pub e: &'static [&'static [f64]],
+    /// What E is where there are two rows.
+    pub join: Join,
     /// Row i: coefficients of q_i, ascending powers of theta.
     pub q: &'static [&'static [f64]],
     /// The real interval [-x, 0] in which |R(z)| <= 1: what h times the stiffness estimate is compared with. For a Nystrom method the largest h w up to which
@@ -54,6 +56,15 @@ pub struct Tableau {
     pub stability: f64,
     /// The velocities' part of a Nystrom method.
     pub velocity: Option<Velocity>,
+}
+
+/// How two error estimates become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// E = max(E1, E2): Bogacki and Shampine's two estimates of the same order, of which the first does not see what happens in the last quarter of a step.
+    Larger,
+    /// E = E5^2 / sqrt(E5^2 + 0.01 E3^2): Dormand-Prince 8(5,3).
+    Quotient,
 }
 
 /// Weights of the velocities in a Nystrom method.

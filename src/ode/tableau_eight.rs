@@ -1,6 +1,6 @@
 //! The coefficients of the methods of order 8. Checked as the others are, in `tests/ode_tableaus.rs`.
 
-use super::Tableau;
+use super::tableau::{Join, Tableau};
 
 /// Dormand-Prince 8(5,3).
 pub static DOP853: Tableau = Tableau {
@@ -185,6 +185,7 @@ pub static DOP853: Tableau = Tableau {
             0.022651792198360825,
         ],
     ],
+    join: Join::Quotient,
     q: &[
         &[
             0.9457062658834312,
@@ -469,6 +470,7 @@ pub static VERN87: Tableau = Tableau {
         -0.2361324633071542,
         0.36016794372897754,
     ]],
+    join: Join::Larger,
     q: &[
         &[
             0.9557201058099205,

@@ -1,6 +1,6 @@
 //! Coefficients of Nystrom methods, rounded from the published closed forms in sqrt(8581).
 
-use super::tableau::{Tableau, Velocity};
+use super::tableau::{Join, Tableau, Velocity};
 
 /// Dormand-Prince Nystrom 6(4): order 6 with five evaluations of the acceleration, its interpolant free: of order 6 in the positions, of which the
 /// velocities are the derivative.
@@ -28,6 +28,7 @@ pub static DPRKN64: Tableau = Tableau {
         0.12242553717457041,
         0.011172560192168035,
     ]],
+    join: Join::Larger,
     q: &[
         &[
             -0.07811016144349478,
