@@ -130,7 +130,11 @@ fn dual_program(tab: &Tableau, steps: &[(f64, f64)], w: &Weights, dir: &[f64], o
             .collect();
         let err = match norms[..] {
             [a, b] if tab.join == Join::Larger => {
-                if b.re > a.re { b } else { a }
+                if b.re > a.re {
+                    b
+                } else {
+                    a
+                }
             }
             [a, b] => a * a / (a * a + b * b * 0.01).sqrt(),
             _ => norms[0],

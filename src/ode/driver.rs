@@ -159,7 +159,7 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
             }
             let t_next = d.advance(&lim, h, last, trial.square);
             if self.accept(s, p, sinks, d, h, t_next).is_break() {
-                return OdeStop::Stopped;
+                return d.reason;
             }
             if d.at_end() {
                 return OdeStop::Finished;
@@ -216,6 +216,7 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
             d.stiff.add(d.t, (estimate * h).abs().f64(), stability);
         }
         d.stiffness = step.stiffness.or(d.stiffness);
+        d.reason = step.reason;
         let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
         drop(body);
         if changed {

@@ -19,6 +19,8 @@ pub(crate) struct Pace<T> {
     pub stiff: StiffCheck<T>,
     /// An event moved the state: what is carried besides it is old.
     pub moved: bool,
+    /// Why a sink ended the integration.
+    pub reason: OdeStop,
 }
 
 /// The limits of all steps.
@@ -64,6 +66,7 @@ impl<T: Scalar> Pace<T> {
             stiffness: None,
             stiff: StiffCheck::default(),
             moved: false,
+            reason: OdeStop::Stopped,
         }
     }
 

@@ -3,13 +3,18 @@
 use serde::Serialize;
 
 /// Why an integration ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OdeStop {
     /// It reached t1.
     Finished,
     /// A sink (an event, an observer) ended it.
     Stopped,
+    /// The times of an event, as the impacts of a ball that comes to rest, have a limit: the solution goes on there in another way (at rest, sliding).
+    EventsAccumulate {
+        /// The limit.
+        at: f64,
+    },
     /// The limit on attempted steps.
     MaxSteps,
     /// The step fell below the smallest one.
@@ -38,6 +43,9 @@ impl OdeStop {
         match self {
             OdeStop::Finished => Err(format!("finished at {at} after {steps}")),
             OdeStop::Stopped => Err(format!("stopped by {who} at {at} after {steps}")),
+            OdeStop::EventsAccumulate { at: limit } => Err(format!(
+                "events accumulate at t = {limit:.9e}: stopped at {at} after {steps}; go on from there with what holds then, at rest or sliding"
+            )),
             OdeStop::StartNotFinite => {
                 Err(format!("{field} not finite at the start, {at}: check the start and the parameters"))
             }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::erk::{Erk, Stages};
-use super::report::OdeCounts;
+use super::report::{OdeCounts, OdeStop};
 use crate::diff::Map;
 use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
@@ -213,6 +213,10 @@ pub struct Step<'a, T: Scalar> {
     /// The state an event changed it to.
     pub(crate) y_next: &'a mut Vec<T>,
     pub(crate) changed: bool,
+    /// Why the integration ends if a sink ends it here.
+    pub(crate) reason: OdeStop,
+    /// Events that fired in this step: (theta, number).
+    marks: Vec<(T, usize)>,
     pub(crate) counts: &'a mut OdeCounts,
 }
 
@@ -228,7 +232,23 @@ impl<'a, T: Scalar> Step<'a, T> {
     ) -> Self {
         let (y_end, y_next) = room;
         let (theta_end, stiffness, changed) = (T::ONE, None, false);
-        Self { body, t, h, t_next, theta_end, err, index, stiffness, y_end, y_next, changed, counts }
+        let (reason, marks) = (OdeStop::Stopped, vec![]);
+        Self {
+            body,
+            t,
+            h,
+            t_next,
+            theta_end,
+            err,
+            index,
+            stiffness,
+            y_end,
+            y_next,
+            changed,
+            reason,
+            marks,
+            counts,
+        }
     }
 }
 
@@ -325,6 +345,14 @@ impl<T: Scalar> Step<'_, T> {
         self.interpolate(theta, scratch);
         self.y_end.copy_from_slice(scratch);
         self.theta_end = theta;
+    }
+    /// Notes that an event fired at theta.
+    pub(crate) fn mark(&mut self, theta: T, event: usize) {
+        self.marks.push((theta, event));
+    }
+    /// The events that fired in this step: (theta, number of the event), in their order.
+    pub fn events(&self) -> &[(T, usize)] {
+        &self.marks
     }
     /// Replaces the state from which the integration goes on.
     pub fn set_state(&mut self, y: &[T]) -> Result<(), OdeError> {
