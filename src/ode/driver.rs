@@ -154,19 +154,18 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         self.report(stop, d)
     }
 
-    /// A jump of the field near the end: along the line through the ends of the last step, or in time.
+    /// A jump of the field near the end: along y + theta h f, or in time.
     #[cold]
     fn find_jump<S>(&mut self, s: &mut S, p: &[T], d: &mut Pace<T>) -> Option<Jump>
     where
         M: Stepper<T, S>,
     {
-        let (t, h, counts) = (d.t, d.h, &mut d.counts);
-        let other = self.stepper.end_mut().to_vec();
-        let stepper = &self.stepper;
+        let (t, h, counts, stepper) = (d.t, d.h, &mut d.counts, &self.stepper);
         let y = stepper.y();
-        let mut at = y.to_vec();
+        let (mut f, mut at) = (y.to_vec(), y.to_vec());
+        stepper.derivative(s, At::new(t, y, p), &mut f, counts);
         let along = |theta: T, out: &mut [T]| {
-            at.iter_mut().zip(y).zip(&other).for_each(|((a, y), o)| *a = *y + theta * (*o - *y));
+            at.iter_mut().zip(y).zip(&f).for_each(|((a, y), f)| *a = *y + theta * h * *f);
             stepper.derivative(s, At::new(t, &at, p), out, counts);
         };
         if let Some((component, [a, b])) = jump(along, y.len()) {

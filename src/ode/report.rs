@@ -201,7 +201,7 @@ impl OdeReport {
                 format!("component {component} of dy/dt is not finite there")
             }
             Diagnosis::Resolution => format!(
-                "the step is below what time resolves there, {:.1e} between neighbouring numbers: shift the origin of time, loosen the tolerances, or look for a singularity",
+                "the step is below what time resolves there, {:.1e} between neighbouring numbers: shift the origin of time, loosen the tolerances, or look for a singularity (then end before it with an event)",
                 (self.t * f64::EPSILON).abs().max(f64::MIN_POSITIVE)
             ),
         }
