@@ -84,14 +84,25 @@ pub struct OdeCounts {
     pub factorizations: u64,
     /// Calls of the pullback (by adjoints, and for Jacobians made from it).
     pub pullbacks: u64,
+    /// Jacobian-vector products, each direction one: for Jacobians made of them, df/dt, and in iterations.
+    pub jvps: u64,
     /// Steps computed again (adjoint only).
     pub recomputed: u64,
 }
 
 impl std::ops::AddAssign for OdeCounts {
     fn add_assign(&mut self, other: Self) {
-        let Self { evals, accepted, rejected, not_finite, jacobians, factorizations, pullbacks, recomputed } =
-            other;
+        let Self {
+            evals,
+            accepted,
+            rejected,
+            not_finite,
+            jacobians,
+            factorizations,
+            pullbacks,
+            jvps,
+            recomputed,
+        } = other;
         self.evals += evals;
         self.accepted += accepted;
         self.rejected += rejected;
@@ -99,6 +110,7 @@ impl std::ops::AddAssign for OdeCounts {
         self.jacobians += jacobians;
         self.factorizations += factorizations;
         self.pullbacks += pullbacks;
+        self.jvps += jvps;
         self.recomputed += recomputed;
     }
 }
