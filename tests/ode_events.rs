@@ -274,3 +274,39 @@ fn short_states_have_the_same_bits_by_every_way() {
         assert_eq!(errors, all.3, "{}", tab.name);
     }
 }
+
+/// A fall with drag, v' = -10 + 0.01 v^2, from 1000 to the ground: y = 1000 - 100 ln cosh(t sqrt(0.1)), at 0 where cosh = e^10.
+#[test]
+fn event_points_are_among_the_saved_ones() {
+    let mut fall = FnMap::new(2, 0, |_, y: &[f64], _: &[f64], dy: &mut [f64]| {
+        (dy[0], dy[1]) = (y[1], -10.0 + 0.01 * y[1] * y[1]);
+    });
+    let ground = 10f64.exp().acosh() / 0.1f64.sqrt();
+    assert!((ground - 33.8147004443477).abs() < 1e-10);
+    let half = 5f64.exp().acosh() / 0.1f64.sqrt();
+    let times: Vec<f64> = (0..100).map(|i| 40.0 * i as f64 / 99.0).collect();
+    for action in [AtEvent::Record, AtEvent::Stop] {
+        let mut events = Events::new().when(Crossing::Any, action, |_, y: &[f64]| y[0]).when(
+            Crossing::Falling,
+            AtEvent::Record,
+            |_, y: &[f64]| y[0] - 500.0,
+        );
+        let mut saved = SaveAt::new(&times).with_events();
+        let mut it = Integrator::new(&TSIT54, 2, 1, &Options::tolerances(1e-9, 1e-9)).unwrap();
+        // Twice: the second run begins with the times asked for.
+        for _ in 0..2 {
+            let r = it.run(&mut fall, (0.0, 40.0), &[1000.0, 0.0], &[], &mut (&mut events, &mut saved));
+            assert!(r.unwrap().ok());
+        }
+        assert_eq!(saved.times().len(), 102);
+        let marked: Vec<(usize, usize)> =
+            (0..saved.len()).filter_map(|i| Some((i, saved.event(i)?))).collect();
+        assert_eq!(marked.iter().map(|m| m.1).collect::<Vec<_>>(), [1, 0]);
+        for (&(i, event), (t, y)) in marked.iter().zip([(half, 500.0), (ground, 0.0)]) {
+            assert!((saved.times()[i] - t).abs() < 1e-7 && (saved.state(i)[0] - y).abs() < 1e-6, "{event}");
+            assert!(saved.times()[i - 1] < t && (i + 1 == saved.len() || saved.times()[i + 1] > t));
+        }
+        let reached = if action == AtEvent::Stop { marked[1].0 + 1 } else { 102 };
+        assert_eq!(saved.len(), reached);
+    }
+}

@@ -29,12 +29,24 @@ pub struct SaveAt<T> {
     states: Vec<T>,
     next: usize,
     n: usize,
+    /// With events: the times asked for, and which of the points are events.
+    marked: Option<(Vec<T>, Vec<(usize, usize)>)>,
 }
 
 impl<T: Scalar> SaveAt<T> {
     /// At these times, in the order of integration.
     pub fn new(times: &[T]) -> Self {
-        Self { times: times.to_vec(), states: Vec::new(), next: 0, n: 0 }
+        Self { times: times.to_vec(), states: Vec::new(), next: 0, n: 0, marked: None }
+    }
+    /// The points at which events fire become save points, too, in their places: with the state before any change. [`event`](Self::event) tells which they are.
+    pub fn with_events(mut self) -> Self {
+        self.marked = Some((self.times.clone(), vec![]));
+        self
+    }
+    /// The number of the event that fired at save point i; none if the time was asked for.
+    pub fn event(&self, i: usize) -> Option<usize> {
+        let (_, marks) = self.marked.as_ref()?;
+        marks.iter().find(|m| m.0 == i).map(|m| m.1)
     }
     /// The times.
     pub fn times(&self) -> &[T] {
@@ -74,6 +86,10 @@ impl<T: Scalar> SaveAt<T> {
     }
     /// Before the first step.
     pub(crate) fn begin(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        if let Some((asked, marks)) = &mut self.marked {
+            self.times.clone_from(asked);
+            marks.clear();
+        }
         check_save_points(&self.times, start.t0, start.t1)?;
         self.n = start.y0.len();
         self.next = 0;
@@ -89,12 +105,38 @@ impl<T: Scalar> StepSink<T> for SaveAt<T> {
         self.begin(start)
     }
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
+        for k in 0..if self.marked.is_some() { step.events().len() } else { 0 } {
+            let (theta, event) = step.events()[k];
+            self.save_to(step, theta);
+            self.insert_event(step, theta, event);
+        }
+        self.save_to(step, T::ONE);
+        GO
+    }
+}
+
+impl<T: Scalar> SaveAt<T> {
+    /// The points of the step up to theta.
+    #[inline(always)]
+    fn save_to(&mut self, step: &mut Step<'_, T>, end: T) {
         while self.next < self.times.len() && step.contains(self.times[self.next]) {
             let theta = step.theta(self.times[self.next]);
+            if theta > end {
+                break;
+            }
             step.interpolate(theta, &mut self.states[self.next * self.n..][..self.n]);
             self.next += 1;
         }
-        GO
+    }
+    fn insert_event(&mut self, step: &mut Step<'_, T>, theta: T, event: usize) {
+        let Some((_, marks)) = &mut self.marked else { return };
+        let (i, n) = (self.next, self.n);
+        let t = if theta == step.theta_end { step.t1() } else { step.t0() + theta * step.h() };
+        marks.push((i, event));
+        self.times.insert(i, t);
+        self.states.splice(i * n..i * n, step.y0().iter().copied());
+        step.interpolate(theta, &mut self.states[i * n..][..n]);
+        self.next += 1;
     }
 }
 
