@@ -220,3 +220,21 @@ impl<T: Scalar, M: Map<T>> Map<T> for Autonomous<M> {
         dt.fill(T::ZERO);
     }
 }
+
+/// See [`Map::with_structure`].
+#[derive(Debug, Clone)]
+pub struct WithStructure<M> {
+    pub(super) map: M,
+    pub(super) structure: Structure,
+}
+
+impl<T: Scalar, M: Map<T>> Map<T> for WithStructure<M> {
+    forward_map!(map: size value spec forward vjp jvp tangent time_derivative);
+    #[inline(always)]
+    fn offers(&self) -> Offers {
+        self.map.offers().without(Offers::JACOBIAN)
+    }
+    fn structure(&self) -> &Structure {
+        &self.structure
+    }
+}

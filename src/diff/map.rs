@@ -2,8 +2,9 @@
 
 use std::ops::BitOr;
 
-use super::closure::{Autonomous, WithJacobian, WithJvp, WithTimeDerivative, WithVjp};
+use super::closure::{Autonomous, WithJacobian, WithJvp, WithStructure, WithTimeDerivative, WithVjp};
 use super::combine::{Product, Stack, Sum};
+use super::detect::{EVALUATIONS, detect};
 use super::scale::Scaled;
 use super::{Chain, On, Spec};
 use crate::error::OdeError;
@@ -279,7 +280,7 @@ pub trait Map<T: Scalar> {
     fn vjp_each(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
         each_column(self, at, of, w, bars);
     }
-    /// Where the Jacobian has entries.
+    /// Where the Jacobian has entries; for a map without a Jacobian of its own, where those made of products or differences have.
     fn structure(&self) -> &Structure {
         &DENSE
     }
@@ -341,6 +342,23 @@ pub trait Map<T: Scalar> {
         G: FnMut(T, &[T], &[T], &mut [T]),
     {
         WithJacobian { map: self, jacobian, structure }
+    }
+    /// With entries of the Jacobian nowhere but here: it is made of as many products or differences as this structure has colours
+    /// ([`colour`](super::colour)), in place of one an input. A Jacobian of the map's own is no longer offered.
+    fn with_structure(self, structure: Structure) -> WithStructure<Self>
+    where
+        Self: Sized,
+    {
+        WithStructure { map: self, structure }
+    }
+    /// With the structure that [`detect`](super::detect::detect) finds by giving NaN to the map at the first column of `at`, or a sentence that says why it
+    /// finds none. Some 2 log2(n) evaluations a colour.
+    fn with_detected_structure(mut self, at: At<'_, T>) -> Result<WithStructure<Self>, OdeError>
+    where
+        Self: Sized,
+    {
+        let structure = detected(&mut self, at)?;
+        Ok(self.with_structure(structure))
     }
     /// With dy/dt by a closure `|t, x, p, dt|` on ONE column that writes every entry.
     fn with_time_derivative<G>(self, dt: G) -> WithTimeDerivative<Self, G>
@@ -406,6 +424,23 @@ pub trait Map<T: Scalar> {
     {
         On::new(self, reads, writes, n)
     }
+}
+
+fn detected<T: Scalar, M: Map<T>>(map: &mut M, at: At<'_, T>) -> Result<Structure, OdeError> {
+    let Size { inputs, outputs, params } = map.size();
+    if at.x.len() < inputs || at.p.len() != params {
+        let what = format!(
+            "looking for a structure needs {inputs} inputs and {params} parameters, not {} and {}",
+            at.x.len(),
+            at.p.len()
+        );
+        return Err(OdeError::Mismatch { what });
+    }
+    let mut f = |x: &[T], y: &mut [T]| map.value(At { x, ..at }, y);
+    let found = detect(&mut f, &at.x[..inputs], outputs, EVALUATIONS);
+    let found = found.map_err(|e| OdeError::Mismatch { what: e.to_string() })?;
+    let (col_ptr, row_idx) = (found.pattern.col_ptr().to_vec(), found.pattern.row_idx().to_vec());
+    Ok(Structure::Sparse { col_ptr, row_idx })
 }
 
 /// Reached only by calls that did not ask.

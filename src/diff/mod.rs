@@ -7,6 +7,7 @@
 //! |---|---|
 //! | a closure | [`FnMap`], then [`Map::with_vjp`], [`Map::with_jvp`], [`Map::with_jacobian`], [`Map::with_time_derivative`], [`Map::autonomous`] |
 //! | a closure, derivatives by differences | [`Differences::of`] |
+//! | where the Jacobian has entries | [`Map::with_structure`], [`Map::with_detected_structure`] |
 //! | other maps | [`Map::plus`], [`Map::plus_shared`], [`Map::times`], [`Map::then`], [`Map::stack`], [`Map::scaled`], [`Map::on`], [`Scale`] |
 //! | networks | [`crate::nn`] |
 //!
@@ -16,6 +17,7 @@ mod chain;
 mod check;
 mod closure;
 pub mod colour;
+mod coloured;
 mod combine;
 pub mod detect;
 mod differences;
@@ -29,11 +31,11 @@ mod spec;
 
 pub use chain::Chain;
 pub use check::{CheckOptions, MapReport, Wrong, check_map};
-pub use closure::{Autonomous, FnMap, WithJacobian, WithJvp, WithTimeDerivative, WithVjp};
+pub use closure::{Autonomous, FnMap, WithJacobian, WithJvp, WithStructure, WithTimeDerivative, WithVjp};
 pub use combine::{Product, Stack, Sum};
 pub use differences::Differences;
 pub(crate) use differences::tangent_differences;
-pub use linearize::{Linearizer, Work};
+pub use linearize::{Linearizer, Source, Work};
 pub(crate) use map::VjpRoom;
 pub use map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure, need};
 pub use scale::{Scale, Scaled};

@@ -88,6 +88,8 @@ pub struct OdeCounts {
     pub factorizations: u64,
     /// Calls of the pullback (by adjoints, and for Jacobians made from it).
     pub pullbacks: u64,
+    /// Jacobian-vector products, each direction one: for Jacobians made of them, and df/dt.
+    pub jvps: u64,
     /// Steps computed again (adjoint only).
     pub recomputed: u64,
 }
@@ -103,6 +105,7 @@ impl std::ops::AddAssign for OdeCounts {
             jacobians,
             factorizations,
             pullbacks,
+            jvps,
             recomputed,
         } = other;
         self.evals += evals;
@@ -113,6 +116,7 @@ impl std::ops::AddAssign for OdeCounts {
         self.jacobians += jacobians;
         self.factorizations += factorizations;
         self.pullbacks += pullbacks;
+        self.jvps += jvps;
         self.recomputed += recomputed;
     }
 }

@@ -10,7 +10,7 @@ use super::super::step::{StepBody, StepBuffers};
 use super::super::stepper::{Carrier, Facts, Measure, Stepper, Trial};
 use super::step::{RosBody, RosStages, Rosenbrock};
 use super::tableau::RosenbrockTableau;
-use crate::diff::{At, Linearizer, Map};
+use crate::diff::{At, Linearizer, Map, Source};
 use crate::error::OdeError;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{self, Scale};
@@ -24,7 +24,8 @@ use crate::linsol::factors::Choice;
 /// with an error of 3e-12, but between them it is up to 5e-4. Where save points, events or dense output count, set [`Options::max_step`] to a tenth of the
 /// forcing's scale: with 0.1 the error there is at most 2e-8.
 ///
-/// Jacobians of more than 30 unknowns that are banded or sparse ([`Map::structure`]) are held so, and W = I / (h gamma) - J is factored as a band,
+/// Jacobians of more than 30 unknowns that are banded or sparse ([`Map::structure`]; [`Map::with_structure`] and [`Map::with_detected_structure`] where the
+/// field has only products or differences, one for each colour) are held so, and W = I / (h gamma) - J is factored as a band,
 /// after reordering where that helps, or by sparse LU, whichever costs less; [`StiffIntegrator::structure`] says which.
 ///
 /// Storage: 2 stages + 6 times the length of the state, and two to three numbers for each entry of W, fill included. The matrices are made by the first run.
@@ -56,6 +57,10 @@ impl<T: Scalar> Driver<T, LinearlyImplicit<T>> {
     /// run, and where the Jacobian is full or small.
     pub fn structure(&self) -> Option<&Choice> {
         self.stepper.st.matrices.choice()
+    }
+    /// What the Jacobians of the last run were made of (`4 Jacobian-vector products`). None before the first run.
+    pub fn jacobian(&self) -> Option<Source> {
+        self.stepper.st.source
     }
     /// The method.
     pub fn method(&self) -> &'static RosenbrockTableau {

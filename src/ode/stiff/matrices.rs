@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::diff::{Linearizer, Map, Structure};
+use crate::diff::{Map, Offers, Structure};
 use crate::error::OdeError;
 use crate::linalg::small_lu as lu;
 use crate::linalg::{Pattern, Scalar};
@@ -200,8 +200,12 @@ impl<T: Scalar> Matrices<T> {
         dim: usize,
         batch: usize,
     ) -> Result<(), OdeError> {
-        let structure = Linearizer::<T>::structure(field);
+        let structure = field.structure();
         if dim <= SMALL || *structure == Structure::Dense {
+            // A structure that is only given is coloured, and so must be well formed.
+            if !field.offers().has(Offers::JACOBIAN) {
+                layout(structure, dim)?;
+            }
             self.full(dim, batch);
             return Ok(());
         }

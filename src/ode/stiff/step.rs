@@ -4,7 +4,7 @@ use super::super::report::OdeCounts;
 use super::super::step::StepBody;
 use super::matrices::Matrices;
 use super::tableau::RosenbrockTableau;
-use crate::diff::{At, Linearizer, Map};
+use crate::diff::{At, Linearizer, Map, Source};
 use crate::error::OdeError;
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
@@ -51,6 +51,8 @@ pub(crate) struct RosStages<T> {
     pub error: Vec<T>,
     pub dim: usize,
     lin: Linearizer<T>,
+    /// What the Jacobians of the field last prepared for are made of.
+    pub source: Option<Source>,
     /// What `forward` would keep; nothing here.
     pub keep: Vec<T>,
 }
@@ -58,7 +60,10 @@ pub(crate) struct RosStages<T> {
 impl<T: Scalar> RosStages<T> {
     /// Before a run: room for the field's Jacobians.
     pub fn prepare<F: Map<T> + ?Sized>(&mut self, field: &F) -> Result<(), OdeError> {
-        self.matrices.prepare(field, self.dim, self.y0.len() / self.dim)
+        self.matrices.prepare(field, self.dim, self.y0.len() / self.dim)?;
+        self.lin.prepare(field);
+        self.source = Some(self.lin.source(field));
+        Ok(())
     }
     /// Before the first step: makes g and r again, which a panic in an earlier step has lost.
     pub fn refill(&mut self) {
@@ -110,6 +115,7 @@ impl<T: Scalar> Rosenbrock<T> {
             error: zeros(n),
             dim,
             lin: Linearizer::default(),
+            source: None,
             keep: vec![],
         }
     }
@@ -142,6 +148,7 @@ impl<T: Scalar> Rosenbrock<T> {
         };
         counts.evals += 1 + work.values;
         counts.pullbacks += work.vjps;
+        counts.jvps += work.jvps;
         counts.jacobians += 1;
     }
 
