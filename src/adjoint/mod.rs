@@ -44,6 +44,11 @@
 //! are right to about twelve digits. In place of U_i and R_i the untransformed increments K_i = sum_j (Gamma^-1)_ij U_j and
 //! sum_i gamma_ij R_i are used, whose sum is the same without its cancellation.
 //!
+//! # The automatic choice
+//!
+//! [`Adjoint::new`] with a pair of tableaus integrates as [`Auto`](crate::ode::Auto); each step is transposed by the method that made it ([`Tape::method`]). A change of
+//! method begins anew: k_0 of the first explicit step after it is an evaluation of its own, and transposed as one.
+//!
 //! # Terminal events
 //!
 //! A pass that an event g(t, y, p) = 0 ended at t_e, theta of the last step, has the results y_e = y(t_e) and t_e. With v = dy/dt of the
@@ -71,20 +76,21 @@
 //! Times, indices and headers of buffers take at most 600 bytes a step more, measured (`tests/tape_memory.rs`). Whatever the policy, the sweep works with
 //! the stages of one step and what the field keeps for them; a stochastic path has the increments of a step, or its tree ([`crate::sde::Brownian`]).
 
+mod auto;
 mod gradient;
 mod heuristics;
 mod nystrom;
 mod reverse;
 mod rosenbrock;
 mod srk;
-mod stiff;
 mod stochastic;
 mod sweep;
 mod tape;
+mod transpose;
 
-pub use gradient::{Adjoint, Bars, Replay};
+pub use gradient::{Adjoint, Bars, Replay, StiffAdjoint};
 pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
-pub use stiff::StiffAdjoint;
 pub use stochastic::SdeAdjoint;
 pub use sweep::EventBars;
 pub use tape::{Memory, Tape};
+pub use transpose::{AdjointMethod, Backward, Integrate, Redo, Reverse, StepBars, Stored, Transpose};

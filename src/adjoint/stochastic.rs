@@ -180,10 +180,9 @@ impl<T: Scalar> SdeAdjoint<T> {
         self.tape.clear();
         let mut recorder = Recorder(&mut self.tape, &mut self.record);
         let report = self.integrator.run(sde, span, y0, p, brownian, &mut (sinks, &mut recorder));
-        if report.is_err() {
-            self.tape.clear();
-        }
-        report
+        let report = report.inspect_err(|_| self.tape.clear())?;
+        self.tape.finish(p, &[]);
+        Ok(report)
     }
 
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then
@@ -204,6 +203,7 @@ impl<T: Scalar> SdeAdjoint<T> {
         need(&sde.diffusion, Offers::VJP, "the reverse sweep of the diffusion")?;
         let (n, t0) = (self.integrator.srk.n(), self.tape.t[0]);
         check_reverse(&self.tape, (n, sde.n_params()), p, bars, y0_bar, p_bar)?;
+        self.tape.check_parameters(p)?;
         self.check_saves(bars.times)?;
         self.integrator.srk.resize_keep(sde, true, &mut self.tr.st);
         end_bar(bars, &mut self.tr.lambda);

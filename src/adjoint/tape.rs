@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::transpose::Stored;
 use crate::linalg::Scalar;
 use crate::ode::{OdeError, Start, Step, StepBuffers, StepSink};
 
@@ -18,13 +19,6 @@ pub enum Memory {
     Checkpoints(usize),
 }
 
-/// The stages of one step.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct StoredStages<T> {
-    pub k: Vec<T>,
-    pub keep: Vec<T>,
-}
-
 /// Times, steps and checkpoints of a forward pass; a sink. Buffers are kept for the next pass.
 #[derive(Debug, Clone)]
 pub struct Tape<T> {
@@ -39,9 +33,16 @@ pub struct Tape<T> {
     pub(crate) held: Vec<(usize, usize)>,
     pub(crate) slots: Vec<Vec<T>>,
     pub(crate) free: Vec<usize>,
-    pub(crate) stages: Vec<StoredStages<T>>,
+    pub(crate) stages: Vec<Stored<T>>,
+    /// Under Memory::Stages: the end of the last step, and those of whole steps that events shortened.
+    pub(crate) last_end: Vec<T>,
+    cut_ends: Vec<(usize, Vec<T>)>,
+    /// First steps of the parts that one method made, and its number.
+    parts: Vec<(usize, u8)>,
     stride: usize,
     pub(crate) n: usize,
+    /// Of the parameters of the pass.
+    print: Option<Fingerprint>,
     /// Share of the last step that counts: one, unless an event ended it.
     theta_end: T,
     broken: bool,
@@ -64,8 +65,12 @@ impl<T: Scalar> Tape<T> {
             slots: vec![],
             free: vec![],
             stages: vec![],
+            last_end: vec![],
+            cut_ends: vec![],
+            parts: vec![],
             stride: 1,
             n: 0,
+            print: None,
             theta_end: T::ONE,
             broken: false,
             peak_slots: 0,
@@ -98,8 +103,8 @@ impl<T: Scalar> Tape<T> {
         let times = self.t.capacity() + self.h.capacity() + self.t_next.capacity();
         let indices =
             self.held.capacity() * size_of::<(usize, usize)>() + self.free.capacity() * size_of::<usize>();
-        let headers = self.slots.capacity() * size_of::<Vec<T>>()
-            + self.stages.capacity() * size_of::<StoredStages<T>>();
+        let headers =
+            self.slots.capacity() * size_of::<Vec<T>>() + self.stages.capacity() * size_of::<Stored<T>>();
         (states + stages + times) * size_of::<T>() + indices + headers
     }
     /// Whether the steps can be transposed or run again; with `event`, through the terminal event that ended the pass.
@@ -142,6 +147,41 @@ impl<T: Scalar> Tape<T> {
     pub(crate) fn end_of(&self, j: usize) -> T {
         if j + 1 == self.len() { self.theta_end } else { T::ONE }
     }
+    /// The method that made step j; zero where the integration has one only, or the first of several.
+    pub fn method(&self, j: usize) -> u8 {
+        let after = self.parts.partition_point(|&(first, _)| first <= j);
+        after.checked_sub(1).map_or(0, |i| self.parts[i].1)
+    }
+    /// Whether step j took nothing over from the one before.
+    pub(crate) fn is_fresh(&self, j: usize) -> bool {
+        j == 0 || self.parts.binary_search_by_key(&j, |&(first, _)| first).is_ok()
+    }
+    /// The buffers of step j and the end of the whole step, which is the start of the next one unless an event shortened it.
+    pub(crate) fn stored(&mut self, j: usize) -> (&mut Stored<T>, &mut Vec<T>) {
+        let cut = self.cut_ends.binary_search_by_key(&j, |&(step, _)| step);
+        let end = match (cut, self.held.get(j + 1)) {
+            (Ok(i), _) => &mut self.cut_ends[i].1,
+            (_, Some(&(_, slot))) => &mut self.slots[slot],
+            _ => &mut self.last_end,
+        };
+        (&mut self.stages[j], end)
+    }
+    /// After the pass: its parameters, and its last state for a family that wants the ends of steps.
+    pub(crate) fn finish(&mut self, p: &[T], y: &[T]) {
+        self.print = Some(Fingerprint::of(p));
+        self.last_end.clear();
+        if self.memory == Memory::Stages {
+            self.last_end.extend_from_slice(y);
+        }
+    }
+    /// The parameters must be those of the pass.
+    pub(crate) fn check_parameters(&self, p: &[T]) -> Result<(), OdeError> {
+        if self.print == Some(Fingerprint::of(p)) {
+            return Ok(());
+        }
+        let what = "the parameters are not those of the forward pass: reverse transposes the steps made with them, so run forward again";
+        Err(OdeError::Mismatch { what: what.to_string() })
+    }
     /// First and last time.
     pub(crate) fn span(&self) -> (T, T) {
         (self.t[0], self.t_next[self.len() - 1])
@@ -176,6 +216,8 @@ impl<T: Scalar> Tape<T> {
         self.h.clear();
         self.t_next.clear();
         self.held.clear();
+        self.cut_ends.clear();
+        self.parts.clear();
         if self.n != n {
             self.n = n;
             self.slots.clear();
@@ -216,6 +258,13 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
         self.broken |= self.theta_end != T::ONE || step.is_changed();
         self.theta_end = step.theta_end;
+        let j = self.h.len();
+        if self.parts.last().map_or(0, |part| part.1) != step.method {
+            self.parts.push((j, step.method));
+        }
+        if self.memory == Memory::Stages && self.theta_end != T::ONE {
+            self.cut_ends.push((j, step.body.y1().to_vec()));
+        }
         self.record(step.t0(), step.h(), step.t1(), step.y0());
         ControlFlow::Continue(())
     }
@@ -226,7 +275,7 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
         }
         let j = self.h.len() - 1;
         if self.stages.len() == j {
-            self.stages.push(StoredStages::default());
+            self.stages.push(Stored::default());
         }
         let stored = &mut self.stages[j];
         stored.k.resize(buffers.k.len(), T::ZERO);
@@ -237,6 +286,27 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
 
     fn wants_keep(&self) -> bool {
         self.memory == Memory::Stages
+    }
+}
+
+/// 128 bits of all bits of a vector and of its length: different ones have the same only by rare chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fingerprint([u64; 2]);
+
+impl Fingerprint {
+    fn of<T: Scalar>(x: &[T]) -> Self {
+        // Two chains of multiply and fold, with the constants of wyhash.
+        let fold = |a: u64, b: u64| {
+            let m = a as u128 * b as u128;
+            m as u64 ^ (m >> 64) as u64
+        };
+        let (mut a, mut b) = (0xa076_1d64_78bd_642f ^ x.len() as u64, 0xe703_7ed1_a0b4_28db_u64);
+        for v in x {
+            let bits = v.f64().to_bits();
+            a = fold(a ^ bits, 0x8ebc_6af0_9c88_c6e3).wrapping_add(bits);
+            b = fold(b.wrapping_add(bits), 0x5899_65cc_7537_4cc3) ^ bits.rotate_left(32);
+        }
+        Self([a, b])
     }
 }
 

@@ -112,7 +112,7 @@ mod second_order;
 mod short;
 pub(crate) mod sinks;
 mod step;
-mod stepper;
+pub(crate) mod stepper;
 pub(crate) mod stiff;
 mod tableau;
 mod tableau_data;
