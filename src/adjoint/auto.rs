@@ -116,6 +116,9 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for AutoTransposed<T> {
     fn rate(&mut self, f: &mut F, step: (T, T), p: &[T], theta: T, out: &mut [T]) {
         chosen!(self, steps => steps.rate(f, step, p, theta, out));
     }
+    fn slope(&mut self, f: &mut F, t: T, y: &[T], p: &[T], out: &mut [T]) {
+        chosen!(self, steps => steps.slope(f, t, y, p, out));
+    }
     fn reverse(
         &mut self,
         f: &mut F,

@@ -1,5 +1,6 @@
 //! Forward pass, tape and reverse sweep together.
 
+use super::jumps::{Crossed, Jumps};
 use super::sweep::{
     AtEvent, EventBars, Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar,
     sweep,
@@ -134,6 +135,41 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     where
         I: Integrate<T, S>,
     {
+        self.tape.with_jumps = false;
+        self.record(system, span, y0, p, sinks)
+    }
+
+    /// As [`forward`](Self::forward) with events whose derivatives are known, which [`reverse_jumps`](Self::reverse_jumps) goes through. A save point at the time of an event, to the bit, takes the
+    /// state before it.
+    pub fn forward_jumps<S, K: StepSink<T>>(
+        &mut self,
+        system: &mut S,
+        span: (T, T),
+        y0: &[T],
+        p: &[T],
+        jumps: &Jumps<'_, T>,
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError>
+    where
+        I: Integrate<T, S>,
+    {
+        self.tape.clear();
+        jumps.check(self.n, p.len())?;
+        self.tape.with_jumps = true;
+        self.record(system, span, y0, p, &mut (&mut jumps.events(p), sinks))
+    }
+
+    fn record<S, K: StepSink<T>>(
+        &mut self,
+        system: &mut S,
+        span: (T, T),
+        y0: &[T],
+        p: &[T],
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError>
+    where
+        I: Integrate<T, S>,
+    {
         // After an error there is nothing to transpose, not even an earlier pass.
         self.tape.clear();
         let report = self.integrator.run(system, span, y0, p, &mut (sinks, &mut self.tape));
@@ -156,7 +192,8 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     where
         I::Back: Reverse<T, S>,
     {
-        self.reverse_to(system, p, bars, None, y0_bar, p_bar)
+        self.tape.check(self.n, false)?;
+        self.reverse_to(system, p, bars, Through::Nothing, y0_bar, p_bar)
     }
 
     /// As [`reverse`](Self::reverse) after a forward pass that a terminal event ([`AtEvent::Stop`](crate::ode::AtEvent::Stop)) ended: `bars.y1` belongs to the state at the event,
@@ -173,7 +210,35 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     where
         I::Back: Reverse<T, S>,
     {
-        self.reverse_to(system, p, bars, Some(event), y0_bar, p_bar)
+        self.tape.check(self.n, true)?;
+        event.check(self.n, p.len())?;
+        self.reverse_to(system, p, bars, Through::End(AtEvent::new(event, self.n)), y0_bar, p_bar)
+    }
+
+    /// As [`reverse`](Self::reverse) after [`forward_jumps`](Self::forward_jumps) with the same jumps. Where one of them ended the integration, `t_bar` is dL/dt of its time and `bars.y1`
+    /// belongs to the state there. The step behind an event begins at a time that moves, which counts with dy/dt there: gradients are right to the method's error.
+    #[allow(clippy::too_many_arguments)]
+    pub fn reverse_jumps<S>(
+        &mut self,
+        system: &mut S,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        jumps: &Jumps<'_, T>,
+        t_bar: T,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> Result<OdeCounts, OdeError>
+    where
+        I::Back: Reverse<T, S>,
+    {
+        self.tape.check_size(self.n)?;
+        if !self.tape.with_jumps {
+            self.tape.check(self.n, false)?;
+        }
+        jumps.check(self.n, p.len())?;
+        let crossed = Crossed::new(jumps, t_bar, (self.n, p.len()));
+        crossed.check(&self.tape.happened, self.tape.len())?;
+        self.reverse_to(system, p, bars, Through::Jumps(crossed), y0_bar, p_bar)
     }
 
     fn reverse_to<S>(
@@ -181,18 +246,16 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         system: &mut S,
         p: &[T],
         bars: &Bars<'_, T>,
-        event: Option<&EventBars<'_, T>>,
+        through: Through<'_, '_, T>,
         y0_bar: &mut [T],
         p_bar: &mut [T],
     ) -> Result<OdeCounts, OdeError>
     where
         I::Back: Reverse<T, S>,
     {
-        self.tape.check(self.n, event.is_some())?;
         let sizes = (self.n, self.back.check(system)?);
         check_reverse(&self.tape, sizes, p, bars, y0_bar, p_bar)?;
         self.tape.check_parameters(p)?;
-        event.map_or(Ok(()), |e| e.check(self.n, p.len()))?;
         self.back.prepare(system)?;
         end_bar(bars, self.back.lambda());
         *self.back.counts() = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };
@@ -204,11 +267,11 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             system,
             p,
             bars,
-            event: event.map(|e| AtEvent::new(e, self.n)),
+            through,
             p_bar,
         };
         let swept = catch(|| sweep(&mut self.tape, &mut pass));
-        let swept = swept.and_then(|()| pass.event.as_ref().map_or(Ok(()), AtEvent::finish));
+        let swept = swept.and_then(|()| pass.through.finish());
         swept.inspect_err(|_| self.tape.clear())?;
         start_bar(bars, t0, self.back.lambda(), y0_bar);
         Ok(*self.back.counts())
@@ -257,19 +320,36 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     }
 }
 
+/// The events that a sweep goes through.
+enum Through<'a, 'm, T> {
+    Nothing,
+    End(AtEvent<'a, T>),
+    Jumps(Crossed<'a, 'm, T>),
+}
+
+impl<T: Scalar> Through<'_, '_, T> {
+    fn finish(&self) -> Result<(), OdeError> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::End(event) => event.finish(),
+            Self::Jumps(crossed) => crossed.finish(),
+        }
+    }
+}
+
 /// One reverse sweep.
-struct Pass<'a, 'b, T, B, S> {
+struct Pass<'a, 'b, 'm, T, B, S> {
     back: &'a mut B,
     by: Measure<'a, T>,
     saves: &'a mut Vec<(T, usize)>,
     system: &'a mut S,
     p: &'a [T],
     bars: &'a Bars<'b, T>,
-    event: Option<AtEvent<'a, T>>,
+    through: Through<'a, 'm, T>,
     p_bar: &'a mut [T],
 }
 
-impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, T, B, S> {
+impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
     fn state(&mut self) -> &mut Vec<T> {
         self.back.start()
     }
@@ -279,6 +359,9 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, T, B, S> {
             let fresh = j == a || tape.is_fresh(j);
             self.back.redo(self.system, tape.step(j), self.p, Redo::Advance { fresh });
             self.back.go_on();
+            if let Some(event) = tape.event(j) {
+                self.back.start().copy_from_slice(&event.after);
+            }
         }
         self.back.counts().recomputed += (b - a) as u64;
     }
@@ -296,11 +379,21 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, T, B, S> {
             self.back.counts().recomputed += 1;
         }
         find_saves(tape, self.bars.times, j, self.saves);
+        let (back, theta) = (&mut *self.back, tape.end_of(j));
         let mut end = None;
-        if let Some(event) = self.event.as_mut().filter(|_| j + 1 == tape.len()) {
-            let theta = tape.end_of(j);
-            self.back.rate(self.system, step, self.p, theta, event.rate());
-            end = Some((theta, event.fix_time(self.back.lambda(), self.p_bar)));
+        match (&mut self.through, tape.event(j)) {
+            (Through::End(event), _) if j + 1 == tape.len() => {
+                back.rate(self.system, step, self.p, theta, event.rate());
+                end = Some((theta, event.fix_time(back.lambda(), self.p_bar)));
+            }
+            (Through::Jumps(crossed), Some(at)) => {
+                back.rate(self.system, step, self.p, theta, crossed.rate());
+                if crossed.goes_on(at) {
+                    back.slope(self.system, at.t, &at.after, self.p, &mut crossed.slope);
+                }
+                end = Some((theta, crossed.transpose(at, self.p, back.lambda(), self.p_bar)));
+            }
+            _ => {}
         }
         let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
         self.back.reverse(self.system, step, self.p, self.by, &bars, self.p_bar);

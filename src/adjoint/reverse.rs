@@ -336,6 +336,10 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for Transposed<T> {
         self.erk.prepare_dense(f, t, h, p, &mut self.st);
         self.erk.rate(theta, h, &self.st, out);
     }
+    fn slope(&mut self, f: &mut F, t: T, y: &[T], p: &[T], out: &mut [T]) {
+        f.value(At::new(t, y, p), out);
+        self.counts.evals += 1;
+    }
     fn reverse(
         &mut self,
         f: &mut F,

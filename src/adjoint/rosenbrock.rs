@@ -294,6 +294,10 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for RosTransposed<T> {
     fn rate(&mut self, _: &mut F, (_, h): (T, T), _: &[T], theta: T, out: &mut [T]) {
         self.ros.rate(theta, h, &self.st, out);
     }
+    fn slope(&mut self, f: &mut F, t: T, y: &[T], p: &[T], out: &mut [T]) {
+        f.value(At::new(t, y, p), out);
+        self.counts.evals += 1;
+    }
     /// `st` holds y0, y1, U_i, the derivatives and the factors, and, where S has a bar, the last two f_i.
     fn reverse(
         &mut self,

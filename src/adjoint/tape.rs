@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::jumps::Happened;
 use super::transpose::Stored;
 use crate::linalg::Scalar;
 use crate::ode::{OdeError, Start, Step, StepBuffers, StepSink};
@@ -34,18 +35,18 @@ pub struct Tape<T> {
     pub(crate) slots: Vec<Vec<T>>,
     pub(crate) free: Vec<usize>,
     pub(crate) stages: Vec<Stored<T>>,
-    /// Under Memory::Stages: the end of the last step, and those of whole steps that events shortened.
-    pub(crate) last_end: Vec<T>,
-    cut_ends: Vec<(usize, Vec<T>)>,
+    /// Under Memory::Stages: the end of the last step.
+    last_end: Vec<T>,
+    /// Events that ended steps or changed the state.
+    pub(super) happened: Vec<Happened<T>>,
+    /// Whether all events of the pass are [`Jumps`](super::Jumps).
+    pub(super) with_jumps: bool,
     /// First steps of the parts that one method made, and its number.
     parts: Vec<(usize, u8)>,
     stride: usize,
     pub(crate) n: usize,
     /// Of the parameters of the pass.
     print: Option<Fingerprint>,
-    /// Share of the last step that counts: one, unless an event ended it.
-    theta_end: T,
-    broken: bool,
     peak_slots: usize,
 }
 
@@ -66,13 +67,12 @@ impl<T: Scalar> Tape<T> {
             free: vec![],
             stages: vec![],
             last_end: vec![],
-            cut_ends: vec![],
+            happened: vec![],
+            with_jumps: false,
             parts: vec![],
             stride: 1,
             n: 0,
             print: None,
-            theta_end: T::ONE,
-            broken: false,
             peak_slots: 0,
         })
     }
@@ -103,17 +103,34 @@ impl<T: Scalar> Tape<T> {
         let times = self.t.capacity() + self.h.capacity() + self.t_next.capacity();
         let indices =
             self.held.capacity() * size_of::<(usize, usize)>() + self.free.capacity() * size_of::<usize>();
+        let events: usize =
+            self.happened.iter().map(|h| h.before.len() + h.after.len() + h.whole.len()).sum();
         let headers =
             self.slots.capacity() * size_of::<Vec<T>>() + self.stages.capacity() * size_of::<Stored<T>>();
-        (states + stages + times) * size_of::<T>() + indices + headers
+        (states + stages + times + events + self.last_end.capacity()) * size_of::<T>() + indices + headers
     }
-    /// Whether the steps can be transposed or run again; with `event`, through the terminal event that ended the pass.
+    /// Whether the steps can be transposed without the jumps or run again; with `event`, through the terminal event that ended the pass.
     pub(crate) fn check(&self, n: usize, event: bool) -> Result<(), OdeError> {
-        let what = if self.broken {
-            "an event changed the state or ended a step before the last: the discrete adjoint goes through terminal events only, so integrate the parts between events one by one"
-        } else if !self.is_empty() && !event && self.theta_end != T::ONE {
-            "a terminal event ended the last step, and its time depends on the start and the parameters: give its derivatives to reverse_event"
-        } else if self.is_empty() {
+        self.check_size(n)?;
+        let last = self.len() - 1;
+        let Some(at) = self.happened.iter().find(|h| h.step < last || h.changed || !event) else {
+            return Ok(());
+        };
+        let (which, t) = (at.events.iter().map(|e| format!(" {e}")).collect::<String>(), at.t.f64());
+        let what = if at.step < last || at.changed {
+            format!(
+                "event{which} at t = {t} changed the state or ended a step before the last, and its derivatives are not known: `reverse` goes through terminal events only, so give it as one of `Jumps` to forward_jumps and reverse_jumps"
+            )
+        } else {
+            format!(
+                "a terminal event{which} ended the last step at t = {t}, and its time depends on the start and the parameters: give its derivatives to reverse_event, or run with it as one of `Jumps`"
+            )
+        };
+        Err(OdeError::Mismatch { what })
+    }
+    /// Whether there is something to transpose.
+    pub(crate) fn check_size(&self, n: usize) -> Result<(), OdeError> {
+        let what = if self.is_empty() {
             "the tape has no step: run the forward pass with it first, and once for every reverse sweep"
         } else if self.n != n {
             "the tape belongs to a problem of another size"
@@ -145,7 +162,7 @@ impl<T: Scalar> Tape<T> {
     }
     /// Share of step j that counts.
     pub(crate) fn end_of(&self, j: usize) -> T {
-        if j + 1 == self.len() { self.theta_end } else { T::ONE }
+        self.event(j).map_or(T::ONE, |h| h.theta)
     }
     /// The method that made step j; zero where the integration has one only, or the first of several.
     pub fn method(&self, j: usize) -> u8 {
@@ -154,13 +171,21 @@ impl<T: Scalar> Tape<T> {
     }
     /// Whether step j took nothing over from the one before.
     pub(crate) fn is_fresh(&self, j: usize) -> bool {
-        j == 0 || self.parts.binary_search_by_key(&j, |&(first, _)| first).is_ok()
+        j == 0
+            || self.parts.binary_search_by_key(&j, |&(first, _)| first).is_ok()
+            || self.event(j - 1).is_some()
+    }
+    fn find_event(&self, j: usize) -> Option<usize> {
+        self.happened.binary_search_by_key(&j, |h| h.step).ok()
+    }
+    /// The event that ended step j or changed the state there.
+    pub(super) fn event(&self, j: usize) -> Option<&Happened<T>> {
+        self.find_event(j).map(|i| &self.happened[i])
     }
     /// The buffers of step j and the end of the whole step, which is the start of the next one unless an event shortened it.
     pub(crate) fn stored(&mut self, j: usize) -> (&mut Stored<T>, &mut Vec<T>) {
-        let cut = self.cut_ends.binary_search_by_key(&j, |&(step, _)| step);
-        let end = match (cut, self.held.get(j + 1)) {
-            (Ok(i), _) => &mut self.cut_ends[i].1,
+        let end = match (self.find_event(j), self.held.get(j + 1)) {
+            (Some(i), _) => &mut self.happened[i].whole,
             (_, Some(&(_, slot))) => &mut self.slots[slot],
             _ => &mut self.last_end,
         };
@@ -216,7 +241,7 @@ impl<T: Scalar> Tape<T> {
         self.h.clear();
         self.t_next.clear();
         self.held.clear();
-        self.cut_ends.clear();
+        self.happened.clear();
         self.parts.clear();
         if self.n != n {
             self.n = n;
@@ -226,7 +251,6 @@ impl<T: Scalar> Tape<T> {
         self.free.clear();
         self.free.extend((0..self.slots.len()).rev());
         self.stride = if let Memory::Every(k) = self.memory { k } else { 1 };
-        (self.theta_end, self.broken) = (T::ONE, false);
         self.peak_slots = 0;
     }
 
@@ -256,14 +280,13 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
     }
 
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
-        self.broken |= self.theta_end != T::ONE || step.is_changed();
-        self.theta_end = step.theta_end;
         let j = self.h.len();
         if self.parts.last().map_or(0, |part| part.1) != step.method {
             self.parts.push((j, step.method));
         }
-        if self.memory == Memory::Stages && self.theta_end != T::ONE {
-            self.cut_ends.push((j, step.body.y1().to_vec()));
+        if step.is_shortened() || step.is_changed() || (self.with_jumps && !step.events().is_empty()) {
+            let whole = if self.memory == Memory::Stages { step.body.y1().to_vec() } else { vec![] };
+            self.happened.push(Happened::of(step, j, whole));
         }
         self.record(step.t0(), step.h(), step.t1(), step.y0());
         ControlFlow::Continue(())

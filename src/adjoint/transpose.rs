@@ -119,6 +119,8 @@ pub trait Reverse<T: Scalar, S: ?Sized>: Backward<T> {
     fn interpolate(&mut self, s: &mut S, step: (T, T), p: &[T], theta: T, out: &mut [T]);
     /// dy/dt of the interpolant at theta.
     fn rate(&mut self, s: &mut S, step: (T, T), p: &[T], theta: T, out: &mut [T]);
+    /// dy/dt of the system at (t, y).
+    fn slope(&mut self, s: &mut S, t: T, y: &[T], p: &[T], out: &mut [T]);
     /// One step back: lambda from the bar of its end to that of its start; ADDS to `p_bar`.
     fn reverse(
         &mut self,
