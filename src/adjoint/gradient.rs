@@ -2,8 +2,8 @@
 
 use super::jumps::{Crossed, Jumps};
 use super::sweep::{
-    AtEvent, EventBars, Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar,
-    sweep,
+    AtEvent, EventBars, Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars,
+    find_saves, start_bar, sweep,
 };
 use super::tape::{Memory, Tape};
 use super::transpose::{AdjointMethod, Backward, Integrate, Redo, Reverse, StepBars, Transpose};
@@ -103,6 +103,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         options: &Options,
         memory: Memory,
     ) -> Result<Self, OdeError> {
+        check_options(options)?;
         let integrator = method.integrator(dim, batch, options)?;
         Ok(Self {
             tape: Tape::new(memory)?,
@@ -255,7 +256,6 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     {
         let sizes = (self.n, self.back.check(system)?);
         check_reverse(&self.tape, sizes, p, bars, y0_bar, p_bar)?;
-        self.tape.check_parameters(p)?;
         self.back.prepare(system)?;
         end_bar(bars, self.back.lambda());
         *self.back.counts() = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };

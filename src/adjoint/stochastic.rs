@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::srk::SdeTransposed;
 use super::sweep::{
-    Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
+    Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
 };
 use super::{Bars, Memory, Replay, Tape};
 use crate::diff::{Map, Offers, need};
@@ -140,6 +140,7 @@ impl<T: Scalar> SdeAdjoint<T> {
         memory: Memory,
     ) -> Result<Self, OdeError> {
         let integrator = SdeIntegrator::new(method, noise, dim, batch, options)?;
+        check_options(&integrator.options)?;
         Ok(Self {
             tape: Tape::new(memory)?,
             record: Record { with_area: method.needs_area(), ..Record::default() },
@@ -203,7 +204,6 @@ impl<T: Scalar> SdeAdjoint<T> {
         need(&sde.diffusion, Offers::VJP, "the reverse sweep of the diffusion")?;
         let (n, t0) = (self.integrator.srk.n(), self.tape.t[0]);
         check_reverse(&self.tape, (n, sde.n_params()), p, bars, y0_bar, p_bar)?;
-        self.tape.check_parameters(p)?;
         self.check_saves(bars.times)?;
         self.integrator.srk.resize_keep(sde, true, &mut self.tr.st);
         end_bar(bars, &mut self.tr.lambda);

@@ -30,6 +30,8 @@ pub struct Tape<T> {
     pub(crate) h: Vec<T>,
     /// End of each step as the integrator used it.
     pub(crate) t_next: Vec<T>,
+    /// Of the parameters of the pass.
+    params: u128,
     /// (step, slot) of the states held, ascending.
     pub(crate) held: Vec<(usize, usize)>,
     pub(crate) slots: Vec<Vec<T>>,
@@ -45,8 +47,6 @@ pub struct Tape<T> {
     parts: Vec<(usize, u8)>,
     stride: usize,
     pub(crate) n: usize,
-    /// Of the parameters of the pass.
-    print: Option<Fingerprint>,
     peak_slots: usize,
 }
 
@@ -62,6 +62,7 @@ impl<T: Scalar> Tape<T> {
             t: vec![],
             h: vec![],
             t_next: vec![],
+            params: 0,
             held: vec![],
             slots: vec![],
             free: vec![],
@@ -72,7 +73,6 @@ impl<T: Scalar> Tape<T> {
             parts: vec![],
             stride: 1,
             n: 0,
-            print: None,
             peak_slots: 0,
         })
     }
@@ -174,6 +174,7 @@ impl<T: Scalar> Tape<T> {
         j == 0
             || self.parts.binary_search_by_key(&j, |&(first, _)| first).is_ok()
             || self.event(j - 1).is_some()
+            || self.restarts(j)
     }
     fn find_event(&self, j: usize) -> Option<usize> {
         self.happened.binary_search_by_key(&j, |h| h.step).ok()
@@ -193,19 +194,23 @@ impl<T: Scalar> Tape<T> {
     }
     /// After the pass: its parameters, and its last state for a family that wants the ends of steps.
     pub(crate) fn finish(&mut self, p: &[T], y: &[T]) {
-        self.print = Some(Fingerprint::of(p));
+        self.params = fingerprint(p);
         self.last_end.clear();
         if self.memory == Memory::Stages {
             self.last_end.extend_from_slice(y);
         }
     }
-    /// The parameters must be those of the pass.
-    pub(crate) fn check_parameters(&self, p: &[T]) -> Result<(), OdeError> {
-        if self.print == Some(Fingerprint::of(p)) {
+    /// The steps belong to the parameters of the forward pass.
+    pub(crate) fn check_params(&self, p: &[T]) -> Result<(), OdeError> {
+        if self.params == fingerprint(p) {
             return Ok(());
         }
-        let what = "the parameters are not those of the forward pass: reverse transposes the steps made with them, so run forward again";
+        let what = "the parameters are not those of the forward pass: the reverse sweep transposes its steps, so run it again with these first";
         Err(OdeError::Mismatch { what: what.to_string() })
+    }
+    /// Whether step j begins anew, behind a stop: k_0 is none of the step before.
+    pub(crate) fn restarts(&self, j: usize) -> bool {
+        j > 0 && self.t[j] != self.t_next[j - 1]
     }
     /// First and last time.
     pub(crate) fn span(&self) -> (T, T) {
@@ -312,25 +317,12 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
     }
 }
 
-/// 128 bits of all bits of a vector and of its length: different ones have the same only by rare chance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Fingerprint([u64; 2]);
-
-impl Fingerprint {
-    fn of<T: Scalar>(x: &[T]) -> Self {
-        // Two chains of multiply and fold, with the constants of wyhash.
-        let fold = |a: u64, b: u64| {
-            let m = a as u128 * b as u128;
-            m as u64 ^ (m >> 64) as u64
-        };
-        let (mut a, mut b) = (0xa076_1d64_78bd_642f ^ x.len() as u64, 0xe703_7ed1_a0b4_28db_u64);
-        for v in x {
-            let bits = v.f64().to_bits();
-            a = fold(a ^ bits, 0x8ebc_6af0_9c88_c6e3).wrapping_add(bits);
-            b = fold(b.wrapping_add(bits), 0x5899_65cc_7537_4cc3) ^ bits.rotate_left(32);
-        }
-        Self([a, b])
-    }
+/// FNV-1a of 128 bits over the numbers.
+fn fingerprint<T: Scalar>(p: &[T]) -> u128 {
+    let prime = (1u128 << 88) + 0x13b;
+    p.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash: u128, v| {
+        (hash ^ v.f64().to_bits() as u128).wrapping_mul(prime)
+    })
 }
 
 /// C(s + r, s), saturating: the longest chain that s checkpoints reverse when no step is advanced more than r times.
