@@ -1,17 +1,18 @@
 //! Forward pass, tape and reverse sweep together.
 
-use super::reverse::{StepBars, Transposed};
+use super::jumps::{Crossed, Jumps};
 use super::sweep::{
     AtEvent, EventBars, Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars,
     find_saves, start_bar, sweep,
 };
 use super::tape::{Memory, Tape};
-use crate::diff::{Map, Offers, need};
-use crate::error::{catch, check_len};
-use crate::linalg::Scalar;
+use super::transpose::{AdjointMethod, Backward, Integrate, Redo, Reverse, StepBars, Transpose};
+use crate::error::catch;
 use crate::linalg::kernels::Scale;
-use crate::ode::erk::Erk;
-use crate::ode::{Integrator, Norm, OdeCounts, OdeError, OdeReport, Options, StepSink, Tableau};
+use crate::linalg::{Norm, Scalar};
+use crate::linsol::factors::Choice;
+use crate::ode::stepper::Measure;
+use crate::ode::{Integrator, OdeCounts, OdeError, OdeReport, Options, StepSink, StiffIntegrator};
 
 /// Derivatives of the loss with respect to what the solver returned; empty slices are zeros.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,6 +51,8 @@ impl<T: Scalar> Replay<T> {
 }
 
 /// A differentiable solve: [`forward`](Self::forward) integrates and records, [`reverse`](Self::reverse) transposes what was done.
+/// The method is a [`Tableau`](crate::ode::Tableau) (explicit, or Nystrom's), a [`RosenbrockTableau`](crate::ode::RosenbrockTableau) for stiff problems, or
+/// a pair of them for the automatic choice ([`Auto`](crate::ode::Auto)).
 ///
 /// ```
 /// use costate::adjoint::{Adjoint, Bars, Memory};
@@ -70,39 +73,46 @@ impl<T: Scalar> Replay<T> {
 /// # Ok::<(), costate::ode::OdeError>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Adjoint<T: Scalar> {
-    integrator: Integrator<T>,
+pub struct Adjoint<T: Scalar, I: Transpose<T> = Integrator<T>> {
+    integrator: I,
     tape: Tape<T>,
-    tr: Transposed<T>,
+    back: I::Back,
+    norm: Norm,
     scale: Scale<T>,
-    dim: usize,
-    batch: usize,
+    n: usize,
     saves: Vec<(T, usize)>,
-    y_start: Vec<T>,
-    /// A copy of the final state, for Memory::Stages.
-    y_final: Vec<T>,
 }
 
-impl<T: Scalar> Adjoint<T> {
+/// A differentiable solve of a stiff problem by a Rosenbrock method. Banded and sparse Jacobians are held as by [`StiffIntegrator`], and the sweep solves with the
+/// transpose of the same factors. Beside them it takes products of the field's own: a pullback a stage, and one directional derivative of the pullback a stage.
+pub type StiffAdjoint<T> = Adjoint<T, StiffIntegrator<T>>;
+
+impl<T: Scalar> StiffAdjoint<T> {
+    /// As [`StiffIntegrator::structure`]; the reverse sweep solves with the same factors.
+    pub fn structure(&self) -> Option<&Choice> {
+        self.integrator.structure()
+    }
+}
+
+impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     /// Storage for states of dim x batch.
-    pub fn new(
-        method: &'static Tableau,
+    pub fn new<D: AdjointMethod<T, Integrator = I>>(
+        method: D,
         dim: usize,
         batch: usize,
         options: &Options,
         memory: Memory,
     ) -> Result<Self, OdeError> {
         check_options(options)?;
+        let integrator = method.integrator(dim, batch, options)?;
         Ok(Self {
-            integrator: Integrator::new(method, dim, batch, options)?,
             tape: Tape::new(memory)?,
-            tr: Transposed::new(Erk::new(method, dim), dim * batch),
+            back: integrator.back(dim, batch),
+            integrator,
+            norm: options.norm,
             scale: options.scale(dim, batch)?,
-            dim,
-            batch,
+            n: dim * batch,
             saves: vec![],
-            y_start: vec![T::ZERO; dim * batch],
-            y_final: vec![],
         })
     }
     /// The record of the last forward pass.
@@ -115,220 +125,284 @@ impl<T: Scalar> Adjoint<T> {
     }
 
     /// Integrates, showing every step to `sinks` and recording it.
-    pub fn forward<F: Map<T>, S: StepSink<T>>(
+    pub fn forward<S, K: StepSink<T>>(
         &mut self,
-        field: &mut F,
+        system: &mut S,
         span: (T, T),
         y0: &[T],
         p: &[T],
-        sinks: &mut S,
-    ) -> Result<OdeReport, OdeError> {
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError>
+    where
+        I: Integrate<T, S>,
+    {
+        self.tape.with_jumps = false;
+        self.record(system, span, y0, p, sinks)
+    }
+
+    /// As [`forward`](Self::forward) with events whose derivatives are known, which [`reverse_jumps`](Self::reverse_jumps) goes through. A save point at the time of an event, to the bit, takes the
+    /// state before it.
+    pub fn forward_jumps<S, K: StepSink<T>>(
+        &mut self,
+        system: &mut S,
+        span: (T, T),
+        y0: &[T],
+        p: &[T],
+        jumps: &Jumps<'_, T>,
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError>
+    where
+        I: Integrate<T, S>,
+    {
+        self.tape.clear();
+        jumps.check(self.n, p.len())?;
+        self.tape.with_jumps = true;
+        self.record(system, span, y0, p, &mut (&mut jumps.events(p), sinks))
+    }
+
+    fn record<S, K: StepSink<T>>(
+        &mut self,
+        system: &mut S,
+        span: (T, T),
+        y0: &[T],
+        p: &[T],
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError>
+    where
+        I: Integrate<T, S>,
+    {
         // After an error there is nothing to transpose, not even an earlier pass.
         self.tape.clear();
-        let report = self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape));
+        let report = self.integrator.run(system, span, y0, p, &mut (sinks, &mut self.tape));
         let report = report.inspect_err(|_| self.tape.clear())?;
-        self.tape.set_params(p);
-        self.y_start.copy_from_slice(y0);
-        if self.tape.memory() == Memory::Stages && !self.tape.is_empty() {
-            // The end of the whole step where an event ended it.
-            let whole = self.tape.end_of(self.tape.len() - 1) == T::ONE;
-            let y = if whole { self.integrator.y() } else { &self.integrator.stepper.st.y1 };
-            self.y_final.clear();
-            self.y_final.extend_from_slice(y);
-        }
+        self.tape.finish(p, if I::Back::TAKES_END { self.integrator.y() } else { &[] });
         Ok(report)
     }
 
-    /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then
-    /// belong to where it ended. Can be called again only after another forward pass, except under [`Memory::Stages`] and [`Memory::States`].
+    /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass, whose parameters `p` must be. The pass may have ended
+    /// early; the bars then belong to where it ended. Can be called again only after another forward pass, except under [`Memory::Stages`] and [`Memory::States`].
     /// After an error `y0_bar` is as it was and `p_bar` may hold a part of the sum; a pullback that panics uses up the pass.
-    pub fn reverse<F: Map<T>>(
+    pub fn reverse<S>(
         &mut self,
-        field: &mut F,
+        system: &mut S,
         p: &[T],
         bars: &Bars<'_, T>,
         y0_bar: &mut [T],
         p_bar: &mut [T],
-    ) -> Result<OdeCounts, OdeError> {
-        self.reverse_to(field, p, bars, None, y0_bar, p_bar)
+    ) -> Result<OdeCounts, OdeError>
+    where
+        I::Back: Reverse<T, S>,
+    {
+        self.tape.check(self.n, false)?;
+        self.reverse_to(system, p, bars, Through::Nothing, y0_bar, p_bar)
     }
 
     /// As [`reverse`](Self::reverse) after a forward pass that a terminal event ([`AtEvent::Stop`](crate::ode::AtEvent::Stop)) ended: `bars.y1` belongs to the state at the event,
     /// whose time t_e moves with the start and the parameters as the event's function demands, on the interpolant of the last step. Save points stay where they are.
-    pub fn reverse_event<F: Map<T>>(
+    pub fn reverse_event<S>(
         &mut self,
-        field: &mut F,
+        system: &mut S,
         p: &[T],
         bars: &Bars<'_, T>,
         event: &EventBars<'_, T>,
         y0_bar: &mut [T],
         p_bar: &mut [T],
-    ) -> Result<OdeCounts, OdeError> {
-        self.reverse_to(field, p, bars, Some(event), y0_bar, p_bar)
+    ) -> Result<OdeCounts, OdeError>
+    where
+        I::Back: Reverse<T, S>,
+    {
+        self.tape.check(self.n, true)?;
+        event.check(self.n, p.len())?;
+        self.reverse_to(system, p, bars, Through::End(AtEvent::new(event, self.n)), y0_bar, p_bar)
     }
 
-    fn reverse_to<F: Map<T>>(
+    /// As [`reverse`](Self::reverse) after [`forward_jumps`](Self::forward_jumps) with the same jumps. Where one of them ended the integration, `t_bar` is dL/dt of its time and `bars.y1`
+    /// belongs to the state there. The step behind an event begins at a time that moves, which counts with dy/dt there: gradients are right to the method's error.
+    #[allow(clippy::too_many_arguments)]
+    pub fn reverse_jumps<S>(
         &mut self,
-        field: &mut F,
+        system: &mut S,
         p: &[T],
         bars: &Bars<'_, T>,
-        event: Option<&EventBars<'_, T>>,
+        jumps: &Jumps<'_, T>,
+        t_bar: T,
         y0_bar: &mut [T],
         p_bar: &mut [T],
-    ) -> Result<OdeCounts, OdeError> {
-        self.tape.check(self.tr.st.y0.len(), event.is_some())?;
-        check_len("the field's state", field.inputs(), self.dim)?;
-        need(field, Offers::VJP, "the reverse sweep")?;
-        let (n, steps) = (self.tr.st.y0.len(), self.tape.len());
-        check_reverse(&self.tape, (n, field.n_params()), p, bars, y0_bar, p_bar)?;
-        event.map_or(Ok(()), |e| e.check(n, p.len()))?;
-        self.tr.st.keep.resize(field.keep_len(self.batch) * self.tr.erk.tab.stages, T::ZERO);
-        end_bar(bars, &mut self.tr.lambda);
-        self.tr.has_handed = false;
-        (self.tr.pullbacks, self.tr.evals) = (0, 0);
+    ) -> Result<OdeCounts, OdeError>
+    where
+        I::Back: Reverse<T, S>,
+    {
+        self.tape.check_size(self.n)?;
+        if !self.tape.with_jumps {
+            self.tape.check(self.n, false)?;
+        }
+        jumps.check(self.n, p.len())?;
+        let crossed = Crossed::new(jumps, t_bar, (self.n, p.len()));
+        crossed.check(&self.tape.happened, self.tape.len())?;
+        self.reverse_to(system, p, bars, Through::Jumps(crossed), y0_bar, p_bar)
+    }
+
+    fn reverse_to<S>(
+        &mut self,
+        system: &mut S,
+        p: &[T],
+        bars: &Bars<'_, T>,
+        through: Through<'_, '_, T>,
+        y0_bar: &mut [T],
+        p_bar: &mut [T],
+    ) -> Result<OdeCounts, OdeError>
+    where
+        I::Back: Reverse<T, S>,
+    {
+        let sizes = (self.n, self.back.check(system)?);
+        check_reverse(&self.tape, sizes, p, bars, y0_bar, p_bar)?;
+        self.back.prepare(system)?;
+        end_bar(bars, self.back.lambda());
+        *self.back.counts() = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };
         let t0 = self.tape.t[0];
         let mut pass = Pass {
-            tr: &mut self.tr,
-            y_final: &mut self.y_final,
-            scale: &self.scale,
+            back: &mut self.back,
+            by: Measure { norm: self.norm, scale: &self.scale },
             saves: &mut self.saves,
-            norm: self.integrator.options().norm,
-            field,
+            system,
             p,
             bars,
-            event: event.map(|e| AtEvent::new(e, n)),
+            through,
             p_bar,
-            recomputed: 0,
         };
-        let swept = catch(|| {
-            sweep(&mut self.tape, &mut pass);
-            pass.tr.st.y0.copy_from_slice(&self.y_start);
-            pass.tr.close(pass.field, t0, p, pass.p_bar);
-        });
-        let recomputed = pass.recomputed;
-        let swept = swept.and_then(|()| pass.event.as_ref().map_or(Ok(()), AtEvent::finish));
+        let swept = catch(|| sweep(&mut self.tape, &mut pass));
+        let swept = swept.and_then(|()| pass.through.finish());
         swept.inspect_err(|_| self.tape.clear())?;
-        start_bar(bars, t0, &self.tr.lambda, y0_bar);
-        Ok(OdeCounts {
-            evals: self.tr.evals,
-            pullbacks: self.tr.pullbacks,
-            recomputed,
-            accepted: steps as u64,
-            ..OdeCounts::default()
-        })
+        start_bar(bars, t0, self.back.lambda(), y0_bar);
+        Ok(*self.back.counts())
     }
 
     /// Runs the frozen steps of the last forward pass from another start or with other parameters: the program whose derivative `reverse` is.
-    pub fn replay<F: Map<T>>(
-        &mut self,
-        field: &mut F,
-        p: &[T],
-        y0: &[T],
-        times: &[T],
-    ) -> Result<Replay<T>, OdeError> {
-        self.tape.check(self.tr.st.y0.len(), false)?;
-        check_len("the field's state", field.inputs(), self.dim)?;
-        check_replay(&self.tape, (self.tr.st.y0.len(), field.n_params()), p, y0, times)?;
-        catch(|| self.replay_steps(field, p, y0, times))
+    pub fn replay<S>(&mut self, system: &mut S, p: &[T], y0: &[T], times: &[T]) -> Result<Replay<T>, OdeError>
+    where
+        I::Back: Reverse<T, S>,
+    {
+        self.tape.check(self.n, false)?;
+        let sizes = (self.n, self.back.check(system)?);
+        check_replay(&self.tape, sizes, p, y0, times)?;
+        self.back.prepare(system)?;
+        catch(|| self.replay_steps(system, p, y0, times))
     }
 
-    fn replay_steps<F: Map<T>>(&mut self, field: &mut F, p: &[T], y0: &[T], times: &[T]) -> Replay<T> {
-        let n = y0.len();
+    fn replay_steps<S>(&mut self, system: &mut S, p: &[T], y0: &[T], times: &[T]) -> Replay<T>
+    where
+        I::Back: Reverse<T, S>,
+    {
+        let (n, back) = (y0.len(), &mut self.back);
         let mut out = Replay::begin(&self.tape, y0, times);
-        self.tr.st.keep.clear();
-        self.tr.st.y0.copy_from_slice(y0);
-        let norm = self.integrator.options().norm;
+        back.select(self.tape.method(0));
+        back.start().copy_from_slice(y0);
         for j in 0..self.tape.len() {
-            let (t, h) = self.tape.step(j);
-            self.tr.run(field, (t, h), p, true);
-            let (erk, st) = (&self.tr.erk, &mut self.tr.st);
-            out.error.push(erk.error(norm, &self.scale, h, st));
-            out.stiffness.push(erk.stiffness(h, st));
+            let step = self.tape.step(j);
+            back.select(self.tape.method(j));
+            back.redo(system, step, p, Redo::Advance { fresh: true });
+            let (error, stiffness) = back.estimates(Measure { norm: self.norm, scale: &self.scale }, step.1);
+            out.error.push(error);
+            out.stiffness.push(stiffness);
             find_saves(&self.tape, times, j, &mut self.saves);
             for &(theta, i) in &self.saves {
                 let to = &mut out.saved[i * n..][..n];
                 if theta == T::ONE {
-                    to.copy_from_slice(&st.y1);
+                    to.copy_from_slice(back.end());
                 } else {
-                    erk.prepare_dense(field, t, h, p, st);
-                    erk.interpolate(theta, h, st, to);
+                    back.interpolate(system, step, p, theta, to);
                 }
             }
-            std::mem::swap(&mut st.y0, &mut st.y1);
+            back.go_on();
         }
-        out.y1 = self.tr.st.y0.clone();
+        out.y1 = back.start().clone();
         out
     }
 }
 
+/// The events that a sweep goes through.
+enum Through<'a, 'm, T> {
+    Nothing,
+    End(AtEvent<'a, T>),
+    Jumps(Crossed<'a, 'm, T>),
+}
+
+impl<T: Scalar> Through<'_, '_, T> {
+    fn finish(&self) -> Result<(), OdeError> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::End(event) => event.finish(),
+            Self::Jumps(crossed) => crossed.finish(),
+        }
+    }
+}
+
 /// One reverse sweep.
-struct Pass<'a, 'b, T, F> {
-    tr: &'a mut Transposed<T>,
-    /// Under Memory::Stages: the end of the last step.
-    y_final: &'a mut Vec<T>,
-    scale: &'a Scale<T>,
+struct Pass<'a, 'b, 'm, T, B, S> {
+    back: &'a mut B,
+    by: Measure<'a, T>,
     saves: &'a mut Vec<(T, usize)>,
-    norm: Norm,
-    field: &'a mut F,
+    system: &'a mut S,
     p: &'a [T],
     bars: &'a Bars<'b, T>,
-    event: Option<AtEvent<'a, T>>,
+    through: Through<'a, 'm, T>,
     p_bar: &'a mut [T],
-    recomputed: u64,
 }
 
-impl<T: Scalar, F: Map<T>> Pass<'_, '_, T, F> {
-    /// Exchanges stages and end of step j with what is stored; the end is the start of the next step, or the final state.
-    fn swap_stored(&mut self, tape: &mut Tape<T>, j: usize) {
-        let st = &mut self.tr.st;
-        std::mem::swap(&mut st.k, &mut tape.stages[j].k);
-        std::mem::swap(&mut st.keep, &mut tape.stages[j].keep);
-        let end = match tape.held.get(j + 1) {
-            Some(&(_, slot)) => &mut tape.slots[slot],
-            None => &mut *self.y_final,
-        };
-        std::mem::swap(&mut st.y1, end);
-        st.dense = false;
-    }
-}
-
-impl<T: Scalar, F: Map<T>> Steps<T> for Pass<'_, '_, T, F> {
+impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
     fn state(&mut self) -> &mut Vec<T> {
-        &mut self.tr.st.y0
+        self.back.start()
     }
     fn advance(&mut self, tape: &Tape<T>, a: usize, b: usize) {
-        let keep = std::mem::take(&mut self.tr.st.keep);
         for j in a..b {
-            self.tr.run(self.field, tape.step(j), self.p, j == a || tape.restarts(j));
-            std::mem::swap(&mut self.tr.st.y0, &mut self.tr.st.y1);
+            self.back.select(tape.method(j));
+            let fresh = j == a || tape.is_fresh(j);
+            self.back.redo(self.system, tape.step(j), self.p, Redo::Advance { fresh });
+            self.back.go_on();
+            if let Some(event) = tape.event(j) {
+                self.back.start().copy_from_slice(&event.after);
+            }
         }
-        self.tr.st.keep = keep;
-        self.recomputed += (b - a) as u64;
+        self.back.counts().recomputed += (b - a) as u64;
     }
     fn reverse(&mut self, tape: &mut Tape<T>, j: usize) {
-        let at = tape.step(j);
+        let step = tape.step(j);
+        self.back.select(tape.method(j));
+        let (error, stiffness) = estimate_bars(self.bars, j);
         let stored = tape.memory() == Memory::Stages;
         if stored {
-            self.swap_stored(tape, j);
+            let (buffers, end) = tape.stored(j);
+            self.back.exchange(buffers, end);
+            self.back.restore(self.system, step, self.p, stiffness != T::ZERO);
         } else {
-            self.tr.run(self.field, at, self.p, true);
-            self.recomputed += 1;
+            self.back.redo(self.system, step, self.p, Redo::Transpose);
+            self.back.counts().recomputed += 1;
         }
         find_saves(tape, self.bars.times, j, self.saves);
+        let (back, theta) = (&mut *self.back, tape.end_of(j));
         let mut end = None;
-        if let Some(event) = self.event.as_mut().filter(|_| j + 1 == tape.len()) {
-            let (theta, Transposed { erk, st, lambda, .. }) = (tape.end_of(j), &mut *self.tr);
-            erk.prepare_dense(self.field, at.0, at.1, self.p, st);
-            end = Some((theta, event.fix_time(|v| erk.rate(theta, at.1, st, v), lambda, self.p_bar)));
+        match (&mut self.through, tape.event(j)) {
+            (Through::End(event), _) if j + 1 == tape.len() => {
+                back.rate(self.system, step, self.p, theta, event.rate());
+                end = Some((theta, event.fix_time(back.lambda(), self.p_bar)));
+            }
+            (Through::Jumps(crossed), Some(at)) => {
+                back.rate(self.system, step, self.p, theta, crossed.rate());
+                if crossed.goes_on(at) {
+                    back.slope(self.system, at.t, &at.after, self.p, &mut crossed.slope);
+                }
+                end = Some((theta, crossed.transpose(at, self.p, back.lambda(), self.p_bar)));
+            }
+            _ => {}
         }
-        let (error, stiffness) = estimate_bars(self.bars, j);
         let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
-        self.tr.reverse(self.field, at, self.p, self.norm, self.scale, &bars, self.p_bar);
-        if tape.restarts(j) {
-            self.tr.close(self.field, at.0, self.p, self.p_bar);
-        }
+        self.back.reverse(self.system, step, self.p, self.by, &bars, self.p_bar);
         if stored {
-            self.swap_stored(tape, j);
+            let (buffers, end) = tape.stored(j);
+            self.back.exchange(buffers, end);
+        }
+        if tape.is_fresh(j) {
+            self.back.close(self.system, step.0, self.p, self.p_bar);
         }
     }
 }

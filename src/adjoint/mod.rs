@@ -44,6 +44,11 @@
 //! are right to about twelve digits. In place of U_i and R_i the untransformed increments K_i = sum_j (Gamma^-1)_ij U_j and
 //! sum_i gamma_ij R_i are used, whose sum is the same without its cancellation.
 //!
+//! # The automatic choice
+//!
+//! [`Adjoint::new`] with a pair of tableaus integrates as [`Auto`](crate::ode::Auto); each step is transposed by the method that made it ([`Tape::method`]). A change of
+//! method begins anew: k_0 of the first explicit step after it is an evaluation of its own, and transposed as one.
+//!
 //! # Terminal events
 //!
 //! A pass that an event g(t, y, p) = 0 ended at t_e, theta of the last step, has the results y_e = y(t_e) and t_e. With v = dy/dt of the
@@ -53,8 +58,20 @@
 //! a = (y_e_bar' v + t_e_bar) / (g_t + g_y' v),   bar of the state at theta: y_e_bar - a g_y,   p_bar -= a g_p
 //! ```
 //!
-//! ([`EventBars`], [`Adjoint::reverse_event`]); then the last step is transposed as one with a save point at theta. Events that change the state or end a step before
-//! the last are refused: the steps behind them begin at a time that moves, and the derivative with respect to that is not one of the frozen steps.
+//! ([`EventBars`], [`Adjoint::reverse_event`]); then the last step is transposed as one with a save point at theta.
+//!
+//! # Events that change the state
+//!
+//! Events given as [`Jumps`], with y+ = H(t, y, p) at g(t, y, p) = 0, are gone through by the saltation of l+, the bar of y+ (Hiskens, Pai, IEEE Trans. Circuits Syst. I 47, 2000). With v-
+//! the interpolant's rate before the event and f+ = f(t_e, y+, p) behind it,
+//!
+//! ```text
+//! a = [ l+' (H_y v- + H_t - f+) + t_bar ] / (g_t + g_y' v-),   bar of the state at theta: H_y' l+ - a g_y,   p_bar += H_p' l+ - a g_p
+//! ```
+//!
+//! and the cut step is transposed as above. A terminal event is the case H = identity, f+ = 0, where t_bar is dL/dt_e; elsewhere t_bar = 0. The steps behind an event begin at a time
+//! that moves: this counts with f+, not as a change of the frozen steps, so gradients across jumps are right to the method's error and not to rounding. A save point at the time of an event takes
+//! the state before it, one within its rounding that of the side it lies on, forwards and backwards alike. A handler without derivatives is refused, and so are two events at one time.
 //!
 //! # Memory
 //!
@@ -71,20 +88,23 @@
 //! Times, indices and headers of buffers take at most 600 bytes a step more, measured (`tests/tape_memory.rs`). Whatever the policy, the sweep works with
 //! the stages of one step and what the field keeps for them; a stochastic path has the increments of a step, or its tree ([`crate::sde::Brownian`]).
 
+mod auto;
 mod gradient;
 mod heuristics;
+mod jumps;
 mod nystrom;
 mod reverse;
 mod rosenbrock;
 mod srk;
-mod stiff;
 mod stochastic;
 mod sweep;
 mod tape;
+mod transpose;
 
-pub use gradient::{Adjoint, Bars, Replay};
+pub use gradient::{Adjoint, Bars, Replay, StiffAdjoint};
 pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
-pub use stiff::StiffAdjoint;
+pub use jumps::Jumps;
 pub use stochastic::SdeAdjoint;
 pub use sweep::EventBars;
 pub use tape::{Memory, Tape};
+pub use transpose::{AdjointMethod, Backward, Integrate, Redo, Reverse, StepBars, Stored, Transpose};

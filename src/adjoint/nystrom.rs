@@ -9,7 +9,8 @@
 //!
 //! K_i and G_l are kept in vectors of the state's length, K_i in the velocities' half, G_l in the positions'.
 
-use super::reverse::{StepBars, Transposed};
+use super::reverse::Transposed;
+use super::transpose::StepBars;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{Base, Part, add_scaled, combine_part};
 

@@ -1,17 +1,23 @@
-//! The transpose of one step.
+//! The transpose of one step of an explicit method.
 
-use crate::diff::{At, BarsMut, Kept, Map, Offers, VjpRoom};
+use std::mem::{swap, take};
+
+use super::transpose::{AdjointMethod, Backward, Redo, Reverse, StepBars, Stored, Transpose};
+use crate::diff::{At, BarsMut, Kept, Map, Offers, VjpRoom, need};
+use crate::error::check_len;
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{Rows, Scale, add_scaled, combine, combine_zero, scaled_norm};
-use crate::ode::Join;
 use crate::ode::erk::{Erk, Stages};
+use crate::ode::stepper::Measure;
+use crate::ode::{Integrator, Join, OdeCounts, OdeError, Options, Tableau};
 
 /// A tableau by columns, and the bars of one step.
 #[derive(Debug, Clone)]
-pub(crate) struct Transposed<T> {
-    pub erk: Erk<T>,
-    pub st: Stages<T>,
+pub struct Transposed<T> {
+    pub(super) erk: Erk<T>,
+    st: Stages<T>,
+    batch: usize,
     /// Column i: (l, a_li) over the stages l of the step; then the same with the error rows as further "stages".
     pub(super) columns: Rows<T>,
     pub(super) columns_e: Rows<T>,
@@ -24,38 +30,19 @@ pub(crate) struct Transposed<T> {
     direct: Vec<bool>,
     pub(super) k_bar: Vec<T>,
     /// Bar of y1 on entry, of y0 on return.
-    pub lambda: Vec<T>,
+    pub(super) lambda: Vec<T>,
     /// Bar of k_(s-1) handed back by the step after; of k_0 on return.
-    pub handed: Vec<T>,
-    pub has_handed: bool,
+    handed: Vec<T>,
+    has_handed: bool,
     y0_direct: Vec<T>,
     /// For pullbacks of the interpolant's own stages, of which nothing is kept.
     room: VjpRoom<T>,
-    pub pullbacks: u64,
-    pub evals: u64,
-}
-
-/// Bars on one step.
-pub(crate) struct StepBars<'a, T> {
-    pub error: T,
-    pub stiffness: T,
-    /// Save points inside the step: (theta, index of the bar's column).
-    pub saves: &'a [(T, usize)],
-    pub save_bars: &'a [T],
-    /// In a step that an event ended: its theta and the bar of the state there.
-    pub end: Option<(T, &'a [T])>,
-}
-
-impl<'a, T: Scalar> StepBars<'a, T> {
-    /// (theta, bar of the state there), states of length n.
-    pub fn states(&self, n: usize) -> impl Iterator<Item = (T, &'a [T])> + use<'a, T> {
-        let bars = self.save_bars;
-        self.saves.iter().map(move |&(theta, i)| (theta, &bars[i * n..][..n])).chain(self.end)
-    }
+    counts: OdeCounts,
 }
 
 impl<T: Scalar> Transposed<T> {
-    pub fn new(erk: Erk<T>, n: usize) -> Self {
+    fn new(erk: Erk<T>, dim: usize, batch: usize) -> Self {
+        let n = dim * batch;
         let (s, all, errs) = (erk.tab.stages, erk.c.len(), erk.tab.e.len());
         let column = |i: usize, with_error: bool| {
             let mut dense = vec![0.0; all + errs];
@@ -84,15 +71,15 @@ impl<T: Scalar> Transposed<T> {
             has_handed: false,
             y0_direct: vec![T::ZERO; n],
             room: VjpRoom::default(),
-            pullbacks: 0,
-            evals: 0,
+            counts: OdeCounts::default(),
+            batch,
             st: erk.stages(n, 0),
             erk,
         }
     }
 
     /// All stages of a step from st.y0; unless `first`, the last stage of the step before is k_0.
-    pub fn run<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], first: bool) {
+    fn run<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], first: bool) {
         let (erk, st) = (&self.erk, &mut self.st);
         let (n, s) = (st.y0.len(), erk.tab.stages);
         if first {
@@ -102,71 +89,7 @@ impl<T: Scalar> Transposed<T> {
         }
         erk.step(f, t, h, p, st);
         erk.finish(f, t, h, p, st);
-        self.evals += (s - 1 + first as usize) as u64;
-    }
-
-    /// One step back: `st` holds y0, y1 and all stages of the step. Updates `lambda` and `handed`, adds to `p_bar`.
-    #[allow(clippy::too_many_arguments)]
-    pub fn reverse<F: Map<T>>(
-        &mut self,
-        f: &mut F,
-        (t, h): (T, T),
-        p: &[T],
-        norm: Norm,
-        scale: &Scale<T>,
-        bars: &StepBars<'_, T>,
-        p_bar: &mut [T],
-    ) {
-        let (n, s) = (self.lambda.len(), self.erk.tab.stages);
-        self.direct.fill(false);
-        self.y0_direct.fill(T::ZERO);
-        if self.has_handed {
-            self.k_direct[(s - 1) * n..][..n].copy_from_slice(&self.handed);
-            self.direct[s - 1] = true;
-        }
-        let with_error = bars.error != T::ZERO;
-        if with_error {
-            self.reverse_error(norm, scale, h, bars.error);
-        }
-        let stiff = bars.stiffness != T::ZERO && self.reverse_stiffness(h, bars.stiffness);
-        if bars.states(n).next().is_some() {
-            self.reverse_saves(f, (t, h), p, bars, p_bar);
-        }
-        for i in (1..s).rev() {
-            self.gather(i, h, with_error);
-            // The bar of this stage's argument; for the last stage, of y1.
-            if i + 1 == s {
-                self.g_bars[i * n..][..n].copy_from_slice(&self.lambda);
-            } else {
-                if !(stiff && i + 2 == s) {
-                    self.g_bars[i * n..][..n].fill(T::ZERO);
-                }
-                self.erk.argument(i, h, &mut self.st);
-            }
-            self.pull(f, i, t, h, p, p_bar);
-        }
-        self.gather(0, h, with_error);
-        self.handed.copy_from_slice(&self.k_bar);
-        self.has_handed = true;
-        combine(&mut self.lambda, &self.y0_direct, T::ONE, self.ones.row(0), &self.g_bars);
-        self.nystrom_start(h);
-    }
-
-    /// At the very start, and behind a stop, k_0 = f(t0, y0) is of no step before. The stages are no longer needed: k_0 and what it keeps go there.
-    pub fn close<F: Map<T>>(&mut self, f: &mut F, t0: T, p: &[T], p_bar: &mut [T]) {
-        let at = At::new(t0, &self.st.y0, p);
-        let k0 = &mut self.st.k[..self.lambda.len()];
-        let len = self.st.keep.len() / self.erk.tab.stages;
-        let keep = &mut self.st.keep[..len];
-        let of = if f.offers().has(Offers::ALONE) {
-            Kept::NONE
-        } else {
-            f.forward(at, k0, keep);
-            Kept { y: k0, keep }
-        };
-        f.vjp(at, of, &self.handed, BarsMut::new(&mut self.lambda, p_bar));
-        self.pullbacks += 1;
-        self.has_handed = false;
+        self.counts.evals += (s - 1 + first as usize) as u64;
     }
 
     /// k_bar <- K_i.
@@ -199,11 +122,11 @@ impl<T: Scalar> Transposed<T> {
         } else {
             self.room.add(f, at, &self.k_bar, bars);
         }
-        self.pullbacks += 1;
+        self.counts.pullbacks += 1;
     }
 
     /// Bars of u (one for each error row), of y1 and of y0 from E_bar.
-    fn reverse_error(&mut self, norm: Norm, scale: &Scale<T>, h: T, e_bar: T) {
+    fn reverse_error(&mut self, by: Measure<'_, T>, h: T, e_bar: T) {
         let (n, all) = (self.lambda.len(), self.erk.c.len());
         let mut values = [T::ZERO; 2];
         for (r, value) in values.iter_mut().enumerate().take(self.erk.tab.e.len()) {
@@ -214,11 +137,11 @@ impl<T: Scalar> Transposed<T> {
             } else {
                 combine_zero(u, h, self.erk.error_row(r), &self.st.k);
             }
-            *value = scaled_norm(norm, scale, &self.st.y0, &self.st.y1, u);
+            *value = scaled_norm(by.norm, by.scale, &self.st.y0, &self.st.y1, u);
         }
         let bars = self.join_bars(values, e_bar);
         for (r, &bar) in bars.iter().enumerate().take(self.erk.tab.e.len()) {
-            self.reverse_norm(norm, scale, r, values[r], bar);
+            self.reverse_norm(by, r, values[r], bar);
         }
     }
 
@@ -241,11 +164,11 @@ impl<T: Scalar> Transposed<T> {
     }
 
     /// Through v = |u / sc|: overwrites u (error row r) by its bar, adds to the bars of y1 and y0.
-    fn reverse_norm(&mut self, norm: Norm, scale: &Scale<T>, r: usize, value: T, bar: T) {
+    fn reverse_norm(&mut self, by: Measure<'_, T>, r: usize, value: T, bar: T) {
         let (n, all) = (self.lambda.len(), self.erk.c.len());
         let u = &mut self.g_bars[(all + r) * n..][..n];
         let ends = (&self.st.y0[..], &self.st.y1[..]);
-        norm_bars(norm, scale, ends, u, (value, bar), &mut self.y0_direct, &mut self.lambda);
+        norm_bars(by, ends, u, (value, bar), &mut self.y0_direct, &mut self.lambda);
     }
 
     /// Bars of k_(s-1), k_(s-2), y1 and g_(s-2) from S_bar. False where S was guarded to zero.
@@ -293,7 +216,7 @@ impl<T: Scalar> Transposed<T> {
         let (n, s, all) = (self.lambda.len(), self.erk.tab.stages, self.erk.c.len());
         let inside = bars.states(n).any(|(theta, _)| theta != T::ONE);
         if inside && !self.st.dense {
-            self.evals += (all - s) as u64;
+            self.counts.evals += (all - s) as u64;
             self.erk.prepare_dense(f, t, h, p, &mut self.st);
         }
         if inside {
@@ -337,10 +260,150 @@ impl<T: Scalar> Transposed<T> {
     }
 }
 
+impl<T: Scalar> AdjointMethod<T> for &'static Tableau {
+    type Integrator = Integrator<T>;
+    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Integrator<T>, OdeError> {
+        Integrator::new(self, dim, batch, options)
+    }
+}
+
+impl<T: Scalar> Transpose<T> for Integrator<T> {
+    type Back = Transposed<T>;
+    fn back(&self, dim: usize, batch: usize) -> Transposed<T> {
+        Transposed::new(Erk::new(self.method(), dim), dim, batch)
+    }
+    fn y(&self) -> &[T] {
+        Integrator::y(self)
+    }
+}
+
+impl<T: Scalar> Backward<T> for Transposed<T> {
+    const TAKES_END: bool = true;
+    fn start(&mut self) -> &mut Vec<T> {
+        &mut self.st.y0
+    }
+    fn end(&self) -> &[T] {
+        &self.st.y1
+    }
+    fn go_on(&mut self) {
+        swap(&mut self.st.y0, &mut self.st.y1);
+    }
+    fn lambda(&mut self) -> &mut Vec<T> {
+        &mut self.lambda
+    }
+    fn counts(&mut self) -> &mut OdeCounts {
+        &mut self.counts
+    }
+    fn exchange(&mut self, stored: &mut Stored<T>, end: &mut Vec<T>) {
+        swap(&mut self.st.k, &mut stored.k);
+        swap(&mut self.st.keep, &mut stored.keep);
+        swap(&mut self.st.y1, end);
+        self.st.dense = false;
+    }
+    fn estimates(&mut self, by: Measure<'_, T>, h: T) -> (T, T) {
+        (self.erk.error(by.norm, by.scale, h, &mut self.st), self.erk.stiffness(h, &mut self.st))
+    }
+}
+
+impl<T: Scalar, F: Map<T>> Reverse<T, F> for Transposed<T> {
+    fn check(&self, f: &F) -> Result<usize, OdeError> {
+        check_len("the field's state", f.inputs(), self.lambda.len() / self.batch)?;
+        need(f, Offers::VJP, "the reverse sweep")?;
+        Ok(f.n_params())
+    }
+    fn prepare(&mut self, f: &F) -> Result<(), OdeError> {
+        self.st.keep.resize(f.keep_len(self.batch) * self.erk.tab.stages, T::ZERO);
+        self.has_handed = false;
+        Ok(())
+    }
+    fn redo(&mut self, f: &mut F, step: (T, T), p: &[T], what: Redo) {
+        match what {
+            Redo::Transpose => self.run(f, step, p, true),
+            Redo::Advance { fresh } => {
+                let keep = take(&mut self.st.keep);
+                self.run(f, step, p, fresh);
+                self.st.keep = keep;
+            }
+        }
+    }
+    /// All is stored.
+    fn restore(&mut self, _: &mut F, _: (T, T), _: &[T], _: bool) {}
+    fn interpolate(&mut self, f: &mut F, (t, h): (T, T), p: &[T], theta: T, out: &mut [T]) {
+        self.erk.prepare_dense(f, t, h, p, &mut self.st);
+        self.erk.interpolate(theta, h, &self.st, out);
+    }
+    fn rate(&mut self, f: &mut F, (t, h): (T, T), p: &[T], theta: T, out: &mut [T]) {
+        self.erk.prepare_dense(f, t, h, p, &mut self.st);
+        self.erk.rate(theta, h, &self.st, out);
+    }
+    fn slope(&mut self, f: &mut F, t: T, y: &[T], p: &[T], out: &mut [T]) {
+        f.value(At::new(t, y, p), out);
+        self.counts.evals += 1;
+    }
+    fn reverse(
+        &mut self,
+        f: &mut F,
+        (t, h): (T, T),
+        p: &[T],
+        by: Measure<'_, T>,
+        bars: &StepBars<'_, T>,
+        p_bar: &mut [T],
+    ) {
+        let (n, s) = (self.lambda.len(), self.erk.tab.stages);
+        self.direct.fill(false);
+        self.y0_direct.fill(T::ZERO);
+        if self.has_handed {
+            self.k_direct[(s - 1) * n..][..n].copy_from_slice(&self.handed);
+            self.direct[s - 1] = true;
+        }
+        let with_error = bars.error != T::ZERO;
+        if with_error {
+            self.reverse_error(by, h, bars.error);
+        }
+        let stiff = bars.stiffness != T::ZERO && self.reverse_stiffness(h, bars.stiffness);
+        if bars.states(n).next().is_some() {
+            self.reverse_saves(f, (t, h), p, bars, p_bar);
+        }
+        for i in (1..s).rev() {
+            self.gather(i, h, with_error);
+            // The bar of this stage's argument; for the last stage, of y1.
+            if i + 1 == s {
+                self.g_bars[i * n..][..n].copy_from_slice(&self.lambda);
+            } else {
+                if !(stiff && i + 2 == s) {
+                    self.g_bars[i * n..][..n].fill(T::ZERO);
+                }
+                self.erk.argument(i, h, &mut self.st);
+            }
+            self.pull(f, i, t, h, p, p_bar);
+        }
+        self.gather(0, h, with_error);
+        self.handed.copy_from_slice(&self.k_bar);
+        self.has_handed = true;
+        combine(&mut self.lambda, &self.y0_direct, T::ONE, self.ones.row(0), &self.g_bars);
+        self.nystrom_start(h);
+    }
+    /// k_0 = f(t, y0) has no step before it. The stages are no longer needed: k_0 and what it keeps go there.
+    fn close(&mut self, f: &mut F, t: T, p: &[T], p_bar: &mut [T]) {
+        let at = At::new(t, &self.st.y0, p);
+        let k0 = &mut self.st.k[..self.lambda.len()];
+        let len = self.st.keep.len() / self.erk.tab.stages;
+        let keep = &mut self.st.keep[..len];
+        let of = if f.offers().has(Offers::ALONE) {
+            Kept::NONE
+        } else {
+            f.forward(at, k0, keep);
+            Kept { y: k0, keep }
+        };
+        f.vjp(at, of, &self.handed, BarsMut::new(&mut self.lambda, p_bar));
+        self.counts.pullbacks += 1;
+        self.has_handed = false;
+    }
+}
+
 /// Through v = |u / sc|, sc = atol + rtol max(|y0|, |y1|): overwrites u by its bar, adds to the bars of y0 and y1.
 pub(crate) fn norm_bars<T: Scalar>(
-    norm: Norm,
-    scale: &Scale<T>,
+    by: Measure<'_, T>,
     (y0, y1): (&[T], &[T]),
     u: &mut [T],
     (value, bar): (T, T),
@@ -352,7 +415,7 @@ pub(crate) fn norm_bars<T: Scalar>(
     }
     // sc, rtol and whether |y0| is the larger.
     let at = |i: usize| {
-        let (atol, rtol) = match scale {
+        let (atol, rtol) = match by.scale {
             Scale::One { atol, rtol } => (*atol, *rtol),
             Scale::Each { atol, rtol } => (atol[i], rtol[i]),
         };
@@ -362,7 +425,7 @@ pub(crate) fn norm_bars<T: Scalar>(
     let count = T::of(u.len() as f64);
     // Where the norm is a maximum: the first of the largest.
     let mut top = (T::ZERO, 0);
-    if norm == Norm::Max {
+    if by.norm == Norm::Max {
         for (i, u) in u.iter().enumerate() {
             let v = (*u / at(i).0).abs();
             top = if v > top.0 { (v, i) } else { top };
@@ -372,7 +435,7 @@ pub(crate) fn norm_bars<T: Scalar>(
         let (sc, rtol, from_y0) = at(i);
         let v = *u / sc;
         // dE/dv.
-        let dv = match norm {
+        let dv = match by.norm {
             Norm::Rms => v / (count * value),
             Norm::Max if i != top.1 => T::ZERO,
             Norm::Max if v > T::ZERO => T::ONE,

@@ -1,17 +1,22 @@
 //! The transpose of one Rosenbrock step.
 
-use super::reverse::{StepBars, norm_bars};
-use crate::diff::{At, BarsMut, Dots, Kept, Map, Offers, VjpRoom, tangent_differences};
+use std::mem::swap;
+
+use super::reverse::norm_bars;
+use super::transpose::{AdjointMethod, Backward, Redo, Reverse, StepBars, Stored, Transpose};
+use crate::diff::{At, BarsMut, Dots, Kept, Linearizer, Map, Offers, VjpRoom, need, tangent_differences};
+use crate::error::check_len;
 use crate::linalg::Scalar;
-use crate::linalg::kernels::{Scale, add_scaled, scaled_norm};
+use crate::linalg::kernels::{add_scaled, scaled_norm};
+use crate::ode::stepper::Measure;
 use crate::ode::stiff::{RosStages, Rosenbrock};
-use crate::ode::{Norm, OdeCounts};
+use crate::ode::{OdeCounts, OdeError, Options, RosenbrockTableau, StiffIntegrator};
 
 /// A method and the bars of one step.
 #[derive(Debug, Clone)]
-pub(crate) struct RosTransposed<T: Scalar> {
-    pub ros: Rosenbrock<T>,
-    pub st: RosStages<T>,
+pub struct RosTransposed<T: Scalar> {
+    ros: Rosenbrock<T>,
+    st: RosStages<T>,
     /// Bars of U_i at i n.
     u_bars: Vec<T>,
     /// W^-T times them.
@@ -35,13 +40,13 @@ pub(crate) struct RosTransposed<T: Scalar> {
     tau: Vec<T>,
     work: Vec<T>,
     /// Bar of y1 on entry, of y0 on return.
-    pub lambda: Vec<T>,
+    lambda: Vec<T>,
     y0_bar: Vec<T>,
-    pub counts: OdeCounts,
+    counts: OdeCounts,
 }
 
 impl<T: Scalar> RosTransposed<T> {
-    pub fn new(ros: Rosenbrock<T>, dim: usize, batch: usize) -> Self {
+    fn new(ros: Rosenbrock<T>, dim: usize, batch: usize) -> Self {
         let (n, s) = (dim * batch, ros.s);
         let zeros = |len: usize| vec![T::ZERO; len];
         let (gamma, gamma_inverse) = gammas(&ros);
@@ -69,76 +74,13 @@ impl<T: Scalar> RosTransposed<T> {
     }
 
     /// The derivatives and factors of a step that starts at st.y0.
-    pub fn prepare<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T]) {
+    fn linearize<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T]) {
         self.ros.linearize(f, t, h, p, &mut self.st, &mut self.counts);
         // It was regular in the forward pass; a replay may meet another matrix.
         if !self.ros.factor(h, &mut self.st) {
             self.st.matrices.spoil();
         }
         self.counts.factorizations += 1;
-    }
-
-    /// All of a step again.
-    pub fn step<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T]) {
-        self.prepare(f, (t, h), p);
-        self.ros.step(f, t, h, p, &mut self.st);
-        self.counts.evals += self.ros.evals();
-    }
-
-    /// What `step` computes besides the U_i, from stored ones.
-    pub fn restore<F: Map<T>>(&mut self, f: &mut F, (t, h): (T, T), p: &[T], evaluations: bool) {
-        let (n, s) = (self.st.y0.len(), self.ros.s);
-        self.prepare(f, (t, h), p);
-        if evaluations {
-            for i in [s - 2, s - 1] {
-                self.ros.argument(i, &mut self.st);
-                let ti = t + self.ros.alpha[i] * h;
-                f.value(At::new(ti, &self.st.g, p), &mut self.st.f[i * n..][..n]);
-                self.counts.evals += 1;
-            }
-        }
-        self.ros.argument(s - 1, &mut self.st);
-        let u = &self.st.u[(s - 1) * n..][..n];
-        for ((y, &g), &u) in self.st.y1.iter_mut().zip(&self.st.g).zip(u) {
-            *y = g + u;
-        }
-    }
-
-    /// One step back: `st` holds y0, y1, U_i, the derivatives and the factors, and, where S has a bar, the last two f_i. Updates `lambda`, adds to
-    /// `p_bar`.
-    #[allow(clippy::too_many_arguments)]
-    pub fn reverse<F: Map<T>>(
-        &mut self,
-        f: &mut F,
-        (t, h): (T, T),
-        p: &[T],
-        norm: Norm,
-        scale: &Scale<T>,
-        bars: &StepBars<'_, T>,
-        p_bar: &mut [T],
-    ) {
-        let (n, s) = (self.lambda.len(), self.ros.s);
-        for bar in [&mut self.u_bars, &mut self.f_bars, &mut self.tau, &mut self.y0_bar] {
-            bar.fill(T::ZERO);
-        }
-        if bars.error != T::ZERO {
-            self.reverse_error(norm, scale, bars.error);
-        }
-        if bars.stiffness != T::ZERO {
-            self.reverse_stiffness(bars.stiffness);
-        }
-        self.reverse_saves(bars);
-        // y1 = y0 + sum_j m_j U_j.
-        add_scaled(&mut self.y0_bar, T::ONE, &self.lambda);
-        for (j, bar) in self.u_bars.chunks_exact_mut(n).enumerate() {
-            add_scaled(bar, T::of(self.ros.tab.m(j)), &self.lambda);
-        }
-        for i in (0..s).rev() {
-            self.reverse_stage(f, i, (t, h), p, p_bar);
-        }
-        self.untransform();
-        self.second_order(f, (t, h), p, p_bar);
-        self.lambda.copy_from_slice(&self.y0_bar);
     }
 
     /// ADDS the derivatives of `sum_i k_bar_i' (df/dy) k_i + tau' df/dt` with respect to y0 and p: the tangent of the pullback along the k_i, and along time.
@@ -214,7 +156,7 @@ impl<T: Scalar> RosTransposed<T> {
     }
 
     /// Bars of the U_i, of y1 and of y0 from E_bar.
-    fn reverse_error(&mut self, norm: Norm, scale: &Scale<T>, bar: T) {
+    fn reverse_error(&mut self, by: Measure<'_, T>, bar: T) {
         let n = self.lambda.len();
         let u = &mut self.g_bar;
         u.fill(T::ZERO);
@@ -224,8 +166,8 @@ impl<T: Scalar> RosTransposed<T> {
             }
         }
         let ends = (&self.st.y0[..], &self.st.y1[..]);
-        let value = scaled_norm(norm, scale, ends.0, ends.1, u);
-        norm_bars(norm, scale, ends, u, (value, bar), &mut self.y0_bar, &mut self.lambda);
+        let value = scaled_norm(by.norm, by.scale, ends.0, ends.1, u);
+        norm_bars(by, ends, u, (value, bar), &mut self.y0_bar, &mut self.lambda);
         for (e, x) in self.ros.e.iter().zip(self.u_bars.chunks_exact_mut(n)) {
             if *e != T::ZERO {
                 add_scaled(x, *e, u);
@@ -266,6 +208,128 @@ impl<T: Scalar> RosTransposed<T> {
                 add_scaled(bar, self.ros.dense_weight(j, theta), v);
             }
         }
+    }
+}
+
+impl<T: Scalar> AdjointMethod<T> for &'static RosenbrockTableau {
+    type Integrator = StiffIntegrator<T>;
+    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<StiffIntegrator<T>, OdeError> {
+        StiffIntegrator::new(self, dim, batch, options)
+    }
+}
+
+impl<T: Scalar> Transpose<T> for StiffIntegrator<T> {
+    type Back = RosTransposed<T>;
+    fn back(&self, dim: usize, batch: usize) -> RosTransposed<T> {
+        RosTransposed::new(Rosenbrock::new(self.method()), dim, batch)
+    }
+    fn y(&self) -> &[T] {
+        StiffIntegrator::y(self)
+    }
+}
+
+impl<T: Scalar> Backward<T> for RosTransposed<T> {
+    const TAKES_END: bool = false;
+    fn start(&mut self) -> &mut Vec<T> {
+        &mut self.st.y0
+    }
+    fn end(&self) -> &[T] {
+        &self.st.y1
+    }
+    fn go_on(&mut self) {
+        swap(&mut self.st.y0, &mut self.st.y1);
+    }
+    fn lambda(&mut self) -> &mut Vec<T> {
+        &mut self.lambda
+    }
+    fn counts(&mut self) -> &mut OdeCounts {
+        &mut self.counts
+    }
+    /// The end is computed from the stages.
+    fn exchange(&mut self, stored: &mut Stored<T>, _: &mut Vec<T>) {
+        swap(&mut self.st.u, &mut stored.k);
+    }
+    fn estimates(&mut self, by: Measure<'_, T>, _: T) -> (T, T) {
+        (self.ros.error(by.norm, by.scale, &mut self.st), self.ros.stiffness(&self.st))
+    }
+}
+
+impl<T: Scalar, F: Map<T>> Reverse<T, F> for RosTransposed<T> {
+    fn check(&self, f: &F) -> Result<usize, OdeError> {
+        check_len("the field's state", f.inputs(), self.st.dim)?;
+        Linearizer::check(f, self.ros.tab.name)?;
+        need(f, Offers::VJP, "the reverse sweep")?;
+        Ok(f.n_params())
+    }
+    fn prepare(&mut self, f: &F) -> Result<(), OdeError> {
+        self.st.prepare(f)?;
+        self.st.refill();
+        Ok(())
+    }
+    fn redo(&mut self, f: &mut F, (t, h): (T, T), p: &[T], _: Redo) {
+        self.linearize(f, (t, h), p);
+        self.ros.step(f, t, h, p, &mut self.st);
+        self.counts.evals += self.ros.evals();
+    }
+    fn restore(&mut self, f: &mut F, (t, h): (T, T), p: &[T], stiffness: bool) {
+        let (n, s) = (self.st.y0.len(), self.ros.s);
+        self.linearize(f, (t, h), p);
+        if stiffness {
+            for i in [s - 2, s - 1] {
+                self.ros.argument(i, &mut self.st);
+                let ti = t + self.ros.alpha[i] * h;
+                f.value(At::new(ti, &self.st.g, p), &mut self.st.f[i * n..][..n]);
+                self.counts.evals += 1;
+            }
+        }
+        self.ros.argument(s - 1, &mut self.st);
+        let u = &self.st.u[(s - 1) * n..][..n];
+        for ((y, &g), &u) in self.st.y1.iter_mut().zip(&self.st.g).zip(u) {
+            *y = g + u;
+        }
+    }
+    fn interpolate(&mut self, _: &mut F, _: (T, T), _: &[T], theta: T, out: &mut [T]) {
+        self.ros.interpolate(theta, &self.st, out);
+    }
+    fn rate(&mut self, _: &mut F, (_, h): (T, T), _: &[T], theta: T, out: &mut [T]) {
+        self.ros.rate(theta, h, &self.st, out);
+    }
+    fn slope(&mut self, f: &mut F, t: T, y: &[T], p: &[T], out: &mut [T]) {
+        f.value(At::new(t, y, p), out);
+        self.counts.evals += 1;
+    }
+    /// `st` holds y0, y1, U_i, the derivatives and the factors, and, where S has a bar, the last two f_i.
+    fn reverse(
+        &mut self,
+        f: &mut F,
+        (t, h): (T, T),
+        p: &[T],
+        by: Measure<'_, T>,
+        bars: &StepBars<'_, T>,
+        p_bar: &mut [T],
+    ) {
+        let (n, s) = (self.lambda.len(), self.ros.s);
+        for bar in [&mut self.u_bars, &mut self.f_bars, &mut self.tau, &mut self.y0_bar] {
+            bar.fill(T::ZERO);
+        }
+        if bars.error != T::ZERO {
+            self.reverse_error(by, bars.error);
+        }
+        if bars.stiffness != T::ZERO {
+            self.reverse_stiffness(bars.stiffness);
+        }
+        self.reverse_saves(bars);
+        // y1 = y0 + sum_j m_j U_j.
+        add_scaled(&mut self.y0_bar, T::ONE, &self.lambda);
+        for (j, bar) in self.u_bars.chunks_exact_mut(n).enumerate() {
+            add_scaled(bar, T::of(self.ros.tab.m(j)), &self.lambda);
+        }
+        for i in (0..s).rev() {
+            self.reverse_stage(f, i, (t, h), p, p_bar);
+        }
+        self.untransform();
+        self.second_order(f, (t, h), p, p_bar);
+        self.lambda.copy_from_slice(&self.y0_bar);
     }
 }
 

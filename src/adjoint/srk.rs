@@ -18,6 +18,7 @@ use crate::diff::{At, BarsMut, Kept, Map};
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{Scale, add_scaled, scaled_norm};
+use crate::ode::stepper::Measure;
 use crate::sde::Sde;
 use crate::sde::srk::{SdeStages, Srk};
 
@@ -239,7 +240,14 @@ impl<T: Scalar> SdeTransposed<T> {
         self.u.copy_from_slice(&self.st.arg);
         let y = (&self.st.y0[..], &self.st.y1[..]);
         let value = scaled_norm(norm, scale, y.0, y.1, &self.u);
-        norm_bars(norm, scale, y, &mut self.u, (value, e_bar), &mut self.y0_direct, &mut self.lambda);
+        norm_bars(
+            Measure { norm, scale },
+            y,
+            &mut self.u,
+            (value, e_bar),
+            &mut self.y0_direct,
+            &mut self.lambda,
+        );
     }
 
     /// Bars of the two stages of S. False where S was guarded to zero.

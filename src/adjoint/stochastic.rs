@@ -181,8 +181,9 @@ impl<T: Scalar> SdeAdjoint<T> {
         self.tape.clear();
         let mut recorder = Recorder(&mut self.tape, &mut self.record);
         let report = self.integrator.run(sde, span, y0, p, brownian, &mut (sinks, &mut recorder));
-        self.tape.set_params(p);
-        report.inspect_err(|_| self.tape.clear())
+        let report = report.inspect_err(|_| self.tape.clear())?;
+        self.tape.finish(p, &[]);
+        Ok(report)
     }
 
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then

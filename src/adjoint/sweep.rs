@@ -172,10 +172,13 @@ impl<'a, T: Scalar> AtEvent<'a, T> {
     pub fn new(event: &'a EventBars<'a, T>, n: usize) -> Self {
         Self { event, rate: vec![T::ZERO; n], bar: vec![T::ZERO; n], has_time: true }
     }
-    /// Takes the bar of y(t_e) out of `lambda` and returns that of the state at fixed time; `rate` writes dy/dt there. See [`crate::adjoint`].
-    pub fn fix_time(&mut self, rate: impl FnOnce(&mut [T]), lambda: &mut [T], p_bar: &mut [T]) -> &[T] {
+    /// Where dy/dt at t_e goes before [`fix_time`](Self::fix_time).
+    pub fn rate(&mut self) -> &mut [T] {
+        &mut self.rate
+    }
+    /// Takes the bar of y(t_e) out of `lambda` and returns that of the state at fixed time. See [`crate::adjoint`].
+    pub fn fix_time(&mut self, lambda: &mut [T], p_bar: &mut [T]) -> &[T] {
         let Self { event, rate: v, bar, has_time } = self;
-        rate(v);
         bar.copy_from_slice(lambda);
         lambda.fill(T::ZERO);
         let dot = |a: &[T], b: &[T]| a.iter().zip(b).fold(T::ZERO, |s, (a, b)| s + *a * *b);

@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use super::jumps::Happened;
+use super::transpose::Stored;
 use crate::linalg::Scalar;
 use crate::ode::{OdeError, Start, Step, StepBuffers, StepSink};
 
@@ -16,13 +18,6 @@ pub enum Memory {
     Every(usize),
     /// At most this many states at any time.
     Checkpoints(usize),
-}
-
-/// The stages of one step.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct StoredStages<T> {
-    pub k: Vec<T>,
-    pub keep: Vec<T>,
 }
 
 /// Times, steps and checkpoints of a forward pass; a sink. Buffers are kept for the next pass.
@@ -41,12 +36,17 @@ pub struct Tape<T> {
     pub(crate) held: Vec<(usize, usize)>,
     pub(crate) slots: Vec<Vec<T>>,
     pub(crate) free: Vec<usize>,
-    pub(crate) stages: Vec<StoredStages<T>>,
+    pub(crate) stages: Vec<Stored<T>>,
+    /// Under Memory::Stages: the end of the last step.
+    last_end: Vec<T>,
+    /// Events that ended steps or changed the state.
+    pub(super) happened: Vec<Happened<T>>,
+    /// Whether all events of the pass are [`Jumps`](super::Jumps).
+    pub(super) with_jumps: bool,
+    /// First steps of the parts that one method made, and its number.
+    parts: Vec<(usize, u8)>,
     stride: usize,
     pub(crate) n: usize,
-    /// Share of the last step that counts: one, unless an event ended it.
-    theta_end: T,
-    broken: bool,
     peak_slots: usize,
 }
 
@@ -67,10 +67,12 @@ impl<T: Scalar> Tape<T> {
             slots: vec![],
             free: vec![],
             stages: vec![],
+            last_end: vec![],
+            happened: vec![],
+            with_jumps: false,
+            parts: vec![],
             stride: 1,
             n: 0,
-            theta_end: T::ONE,
-            broken: false,
             peak_slots: 0,
         })
     }
@@ -101,17 +103,34 @@ impl<T: Scalar> Tape<T> {
         let times = self.t.capacity() + self.h.capacity() + self.t_next.capacity();
         let indices =
             self.held.capacity() * size_of::<(usize, usize)>() + self.free.capacity() * size_of::<usize>();
-        let headers = self.slots.capacity() * size_of::<Vec<T>>()
-            + self.stages.capacity() * size_of::<StoredStages<T>>();
-        (states + stages + times) * size_of::<T>() + indices + headers
+        let events: usize =
+            self.happened.iter().map(|h| h.before.len() + h.after.len() + h.whole.len()).sum();
+        let headers =
+            self.slots.capacity() * size_of::<Vec<T>>() + self.stages.capacity() * size_of::<Stored<T>>();
+        (states + stages + times + events + self.last_end.capacity()) * size_of::<T>() + indices + headers
     }
-    /// Whether the steps can be transposed or run again; with `event`, through the terminal event that ended the pass.
+    /// Whether the steps can be transposed without the jumps or run again; with `event`, through the terminal event that ended the pass.
     pub(crate) fn check(&self, n: usize, event: bool) -> Result<(), OdeError> {
-        let what = if self.broken {
-            "an event changed the state or ended a step before the last: the discrete adjoint goes through terminal events only, so integrate the parts between events one by one"
-        } else if !self.is_empty() && !event && self.theta_end != T::ONE {
-            "a terminal event ended the last step, and its time depends on the start and the parameters: give its derivatives to reverse_event"
-        } else if self.is_empty() {
+        self.check_size(n)?;
+        let last = self.len() - 1;
+        let Some(at) = self.happened.iter().find(|h| h.step < last || h.changed || !event) else {
+            return Ok(());
+        };
+        let (which, t) = (at.events.iter().map(|e| format!(" {e}")).collect::<String>(), at.t.f64());
+        let what = if at.step < last || at.changed {
+            format!(
+                "event{which} at t = {t} changed the state or ended a step before the last, and its derivatives are not known: `reverse` goes through terminal events only, so give it as one of `Jumps` to forward_jumps and reverse_jumps"
+            )
+        } else {
+            format!(
+                "a terminal event{which} ended the last step at t = {t}, and its time depends on the start and the parameters: give its derivatives to reverse_event, or run with it as one of `Jumps`"
+            )
+        };
+        Err(OdeError::Mismatch { what })
+    }
+    /// Whether there is something to transpose.
+    pub(crate) fn check_size(&self, n: usize) -> Result<(), OdeError> {
+        let what = if self.is_empty() {
             "the tape has no step: run the forward pass with it first, and once for every reverse sweep"
         } else if self.n != n {
             "the tape belongs to a problem of another size"
@@ -143,11 +162,43 @@ impl<T: Scalar> Tape<T> {
     }
     /// Share of step j that counts.
     pub(crate) fn end_of(&self, j: usize) -> T {
-        if j + 1 == self.len() { self.theta_end } else { T::ONE }
+        self.event(j).map_or(T::ONE, |h| h.theta)
     }
-    /// After a pass with these parameters.
-    pub(crate) fn set_params(&mut self, p: &[T]) {
+    /// The method that made step j; zero where the integration has one only, or the first of several.
+    pub fn method(&self, j: usize) -> u8 {
+        let after = self.parts.partition_point(|&(first, _)| first <= j);
+        after.checked_sub(1).map_or(0, |i| self.parts[i].1)
+    }
+    /// Whether step j took nothing over from the one before.
+    pub(crate) fn is_fresh(&self, j: usize) -> bool {
+        j == 0
+            || self.parts.binary_search_by_key(&j, |&(first, _)| first).is_ok()
+            || self.event(j - 1).is_some()
+            || self.restarts(j)
+    }
+    fn find_event(&self, j: usize) -> Option<usize> {
+        self.happened.binary_search_by_key(&j, |h| h.step).ok()
+    }
+    /// The event that ended step j or changed the state there.
+    pub(super) fn event(&self, j: usize) -> Option<&Happened<T>> {
+        self.find_event(j).map(|i| &self.happened[i])
+    }
+    /// The buffers of step j and the end of the whole step, which is the start of the next one unless an event shortened it.
+    pub(crate) fn stored(&mut self, j: usize) -> (&mut Stored<T>, &mut Vec<T>) {
+        let end = match (self.find_event(j), self.held.get(j + 1)) {
+            (Some(i), _) => &mut self.happened[i].whole,
+            (_, Some(&(_, slot))) => &mut self.slots[slot],
+            _ => &mut self.last_end,
+        };
+        (&mut self.stages[j], end)
+    }
+    /// After the pass: its parameters, and its last state for a family that wants the ends of steps.
+    pub(crate) fn finish(&mut self, p: &[T], y: &[T]) {
         self.params = fingerprint(p);
+        self.last_end.clear();
+        if self.memory == Memory::Stages {
+            self.last_end.extend_from_slice(y);
+        }
     }
     /// The steps belong to the parameters of the forward pass.
     pub(crate) fn check_params(&self, p: &[T]) -> Result<(), OdeError> {
@@ -195,6 +246,8 @@ impl<T: Scalar> Tape<T> {
         self.h.clear();
         self.t_next.clear();
         self.held.clear();
+        self.happened.clear();
+        self.parts.clear();
         if self.n != n {
             self.n = n;
             self.slots.clear();
@@ -203,7 +256,6 @@ impl<T: Scalar> Tape<T> {
         self.free.clear();
         self.free.extend((0..self.slots.len()).rev());
         self.stride = if let Memory::Every(k) = self.memory { k } else { 1 };
-        (self.theta_end, self.broken) = (T::ONE, false);
         self.peak_slots = 0;
     }
 
@@ -233,8 +285,14 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
     }
 
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
-        self.broken |= self.theta_end != T::ONE || step.is_changed();
-        self.theta_end = step.theta_end;
+        let j = self.h.len();
+        if self.parts.last().map_or(0, |part| part.1) != step.method {
+            self.parts.push((j, step.method));
+        }
+        if step.is_shortened() || step.is_changed() || (self.with_jumps && !step.events().is_empty()) {
+            let whole = if self.memory == Memory::Stages { step.body.y1().to_vec() } else { vec![] };
+            self.happened.push(Happened::of(step, j, whole));
+        }
         self.record(step.t0(), step.h(), step.t1(), step.y0());
         ControlFlow::Continue(())
     }
@@ -245,7 +303,7 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
         }
         let j = self.h.len() - 1;
         if self.stages.len() == j {
-            self.stages.push(StoredStages::default());
+            self.stages.push(Stored::default());
         }
         let stored = &mut self.stages[j];
         stored.k.resize(buffers.k.len(), T::ZERO);

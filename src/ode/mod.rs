@@ -21,7 +21,7 @@
 //! | as above, rtol below 1e-12, or dense output below 1e-11 | [`DOP853`] | 8 | 12; 15 with dense output | [`Adjoint`] | small weights: less rounding |
 //! | stiff ([`OdeReport::stiff_at`] is set, or the message says so), up to about a hundred unknowns, rtol 1e-3 to 1e-8 | [`RODAS5P`] | 5 | 8; a Jacobian, a factorization | [`StiffAdjoint`] | [`StiffIntegrator`] for sinks |
 //! | as above, rtol above 1e-4, or costly evaluations | [`RODAS4`], [`RODAS3P`] | 4, 3 | 6, or 3; a Jacobian, a factorization | [`StiffAdjoint`] | |
-//! | stiff in parts, or not known | [`Auto`] | its two methods' | theirs | none | explicit until S h stays at the stability limit, and back |
+//! | stiff in parts, or not known | [`Auto`] | its two methods' | theirs | [`Adjoint`] with both | explicit until S h stays at the stability limit, and back |
 //! | stiff and large, rtol below 1e-8 | [`Diffsol`] with [`DiffsolMethod::Bdf`] | 1 to 5 | few factorizations | none | |
 //! | noise, diagonal or scalar | [`SOSRI`] | strong 1.5 | 4 + 4 | [`SdeAdjoint`] | [`SRIW1`] has half the evaluations of f, [`SOSRI2`] estimates S |
 //! | noise, additive, any shape | [`SOSRA`] | strong 1.5 | 3 + 3 | [`SdeAdjoint`] | [`SRA1`] is cheaper, [`SOSRA2`] estimates S |
@@ -114,7 +114,7 @@ mod second_order;
 mod short;
 pub(crate) mod sinks;
 mod step;
-mod stepper;
+pub(crate) mod stepper;
 pub(crate) mod stiff;
 mod tableau;
 mod tableau_data;

@@ -210,6 +210,8 @@ pub struct Step<'a, T: Scalar> {
     pub(crate) err: T,
     pub(crate) index: u64,
     pub(crate) stiffness: Option<T>,
+    /// Which of several methods made it.
+    pub(crate) method: u8,
     /// The state at the end of a shortened step.
     pub(crate) y_end: &'a mut [T],
     /// The state an event changed it to.
@@ -245,6 +247,7 @@ impl<'a, T: Scalar> Step<'a, T> {
             err,
             index,
             stiffness,
+            method: 0,
             y_end,
             y_next,
             changed,

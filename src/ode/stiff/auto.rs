@@ -37,7 +37,7 @@ pub struct Switch {
 /// by the implicit method, too.
 ///
 /// Options, sinks and report are those of both; [`OdeReport::stiff_at`] is the first change, [`switches`](Self::switches) has all. Sinks see
-/// one integration. The discrete adjoint is not defined across changes: use one method for it.
+/// one integration. Its discrete adjoint is [`Adjoint`](crate::adjoint::Adjoint) with the pair of tableaus: each step is transposed by the method that made it.
 ///
 /// ```
 /// use costate::diff::{FnMap, Map};
@@ -90,6 +90,10 @@ impl<T: Scalar> Auto<T> {
     /// The final state of the last run.
     pub fn y(&self) -> &[T] {
         &self.y
+    }
+    /// Its two integrators.
+    pub(crate) fn parts(&self) -> (&Integrator<T>, &StiffIntegrator<T>) {
+        (&self.explicit, &self.stiff)
     }
     /// Where the last run changed its method, in order.
     pub fn switches(&self) -> &[Switch] {
@@ -208,6 +212,7 @@ impl<T: Scalar, S: StepSink<T>> StepSink<T> for Watch<'_, T, S> {
     }
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
         step.index += self.index;
+        step.method = self.stiff as u8;
         self.ended = self.sinks.accepted(step).is_break();
         self.judge(step);
         if self.ended || self.switch { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -1,0 +1,136 @@
+//! The steps of the automatic choice backwards: each by the method that made it.
+
+use super::reverse::Transposed;
+use super::rosenbrock::RosTransposed;
+use super::transpose::{AdjointMethod, Backward, Integrate, Redo, Reverse, StepBars, Stored, Transpose};
+use crate::diff::Map;
+use crate::linalg::Scalar;
+use crate::ode::stepper::Measure;
+use crate::ode::{Auto, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau, StepSink, Tableau};
+
+/// Explicit and Rosenbrock steps, of which one makes the next step and holds the state.
+#[derive(Debug, Clone)]
+pub struct AutoTransposed<T: Scalar> {
+    explicit: Transposed<T>,
+    stiff: RosTransposed<T>,
+    is_stiff: bool,
+}
+
+/// Calls the one that is chosen.
+macro_rules! chosen {
+    ($self:ident, $steps:ident => $call:expr) => {
+        if $self.is_stiff {
+            let $steps = &mut $self.stiff;
+            $call
+        } else {
+            let $steps = &mut $self.explicit;
+            $call
+        }
+    };
+}
+
+impl<T: Scalar> AdjointMethod<T> for (&'static Tableau, &'static RosenbrockTableau) {
+    type Integrator = Auto<T>;
+    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Auto<T>, OdeError> {
+        Auto::new(self.0, self.1, dim, batch, options)
+    }
+}
+
+impl<T: Scalar> Transpose<T> for Auto<T> {
+    type Back = AutoTransposed<T>;
+    fn back(&self, dim: usize, batch: usize) -> AutoTransposed<T> {
+        let (explicit, stiff) = self.parts();
+        AutoTransposed { explicit: explicit.back(dim, batch), stiff: stiff.back(dim, batch), is_stiff: false }
+    }
+    fn y(&self) -> &[T] {
+        Auto::y(self)
+    }
+}
+
+impl<T: Scalar, F: Map<T>> Integrate<T, F> for Auto<T> {
+    fn run<K: StepSink<T>>(
+        &mut self,
+        f: &mut F,
+        span: (T, T),
+        y0: &[T],
+        p: &[T],
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError> {
+        Auto::run(self, f, span, y0, p, sinks)
+    }
+}
+
+impl<T: Scalar> Backward<T> for AutoTransposed<T> {
+    const TAKES_END: bool = true;
+    /// State, bar and counts go along.
+    fn select(&mut self, method: u8) {
+        if (method != 0) == self.is_stiff {
+            return;
+        }
+        std::mem::swap(self.explicit.start(), self.stiff.start());
+        std::mem::swap(self.explicit.lambda(), self.stiff.lambda());
+        std::mem::swap(self.explicit.counts(), self.stiff.counts());
+        self.is_stiff = method != 0;
+    }
+    fn start(&mut self) -> &mut Vec<T> {
+        chosen!(self, steps => steps.start())
+    }
+    fn end(&self) -> &[T] {
+        if self.is_stiff { self.stiff.end() } else { self.explicit.end() }
+    }
+    fn go_on(&mut self) {
+        chosen!(self, steps => steps.go_on());
+    }
+    fn lambda(&mut self) -> &mut Vec<T> {
+        chosen!(self, steps => steps.lambda())
+    }
+    fn counts(&mut self) -> &mut OdeCounts {
+        chosen!(self, steps => steps.counts())
+    }
+    fn exchange(&mut self, stored: &mut Stored<T>, end: &mut Vec<T>) {
+        chosen!(self, steps => steps.exchange(stored, end));
+    }
+    fn estimates(&mut self, by: Measure<'_, T>, h: T) -> (T, T) {
+        chosen!(self, steps => steps.estimates(by, h))
+    }
+}
+
+impl<T: Scalar, F: Map<T>> Reverse<T, F> for AutoTransposed<T> {
+    fn check(&self, f: &F) -> Result<usize, OdeError> {
+        self.explicit.check(f)?;
+        self.stiff.check(f)
+    }
+    fn prepare(&mut self, f: &F) -> Result<(), OdeError> {
+        self.explicit.prepare(f)?;
+        self.stiff.prepare(f)
+    }
+    fn redo(&mut self, f: &mut F, step: (T, T), p: &[T], what: Redo) {
+        chosen!(self, steps => steps.redo(f, step, p, what));
+    }
+    fn restore(&mut self, f: &mut F, step: (T, T), p: &[T], stiffness: bool) {
+        chosen!(self, steps => steps.restore(f, step, p, stiffness));
+    }
+    fn interpolate(&mut self, f: &mut F, step: (T, T), p: &[T], theta: T, out: &mut [T]) {
+        chosen!(self, steps => steps.interpolate(f, step, p, theta, out));
+    }
+    fn rate(&mut self, f: &mut F, step: (T, T), p: &[T], theta: T, out: &mut [T]) {
+        chosen!(self, steps => steps.rate(f, step, p, theta, out));
+    }
+    fn slope(&mut self, f: &mut F, t: T, y: &[T], p: &[T], out: &mut [T]) {
+        chosen!(self, steps => steps.slope(f, t, y, p, out));
+    }
+    fn reverse(
+        &mut self,
+        f: &mut F,
+        step: (T, T),
+        p: &[T],
+        by: Measure<'_, T>,
+        bars: &StepBars<'_, T>,
+        p_bar: &mut [T],
+    ) {
+        chosen!(self, steps => steps.reverse(f, step, p, by, bars, p_bar));
+    }
+    fn close(&mut self, f: &mut F, t: T, p: &[T], p_bar: &mut [T]) {
+        chosen!(self, steps => steps.close(f, t, p, p_bar));
+    }
+}

@@ -1,0 +1,156 @@
+//! What a family of methods is to the adjoint: its integrator, and its steps made again and transposed.
+
+use std::fmt::Debug;
+
+use crate::linalg::Scalar;
+use crate::ode::stepper::{Measure, Stepper};
+use crate::ode::{Driver, OdeCounts, OdeError, OdeReport, Options, StepSink};
+
+/// The choice of a method: a tableau, or a pair of them for the automatic choice.
+pub trait AdjointMethod<T: Scalar>: Copy {
+    /// What integrates with it.
+    type Integrator: Transpose<T>;
+    /// Storage for states of dim x batch.
+    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Self::Integrator, OdeError>;
+}
+
+/// An integrator whose steps have a transpose.
+pub trait Transpose<T: Scalar>: Clone + Debug {
+    /// Its steps backwards.
+    type Back: Backward<T>;
+    /// Storage for them, for states of dim x batch.
+    fn back(&self, dim: usize, batch: usize) -> Self::Back;
+    /// The final state of the last run.
+    fn y(&self) -> &[T];
+}
+
+/// A [`Transpose`] that integrates systems of kind S.
+pub trait Integrate<T: Scalar, S>: Transpose<T> {
+    /// As [`Driver::run`].
+    fn run<K: StepSink<T>>(
+        &mut self,
+        s: &mut S,
+        span: (T, T),
+        y0: &[T],
+        p: &[T],
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError>;
+}
+
+/// Buffers of one step of the forward pass.
+#[derive(Debug, Clone, Default)]
+pub struct Stored<T> {
+    /// What the method calls its stages.
+    pub k: Vec<T>,
+    /// What the system kept at them.
+    pub keep: Vec<T>,
+}
+
+/// What a step is computed again for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redo {
+    /// Its end. `fresh`: nothing is taken over from the step before, which is not the one just made.
+    Advance {
+        /// See above.
+        fresh: bool,
+    },
+    /// Its transpose, which follows.
+    Transpose,
+}
+
+/// Bars on one step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepBars<'a, T> {
+    /// Of E.
+    pub error: T,
+    /// Of S.
+    pub stiffness: T,
+    /// Save points inside the step: (theta, index of the bar's column).
+    pub saves: &'a [(T, usize)],
+    /// The bars of all saved states.
+    pub save_bars: &'a [T],
+    /// In a step that an event ended: its theta and the bar of the state there.
+    pub end: Option<(T, &'a [T])>,
+}
+
+impl<'a, T: Scalar> StepBars<'a, T> {
+    /// (theta, bar of the state there), states of length n.
+    pub fn states(&self, n: usize) -> impl Iterator<Item = (T, &'a [T])> + use<'a, T> {
+        let bars = self.save_bars;
+        self.saves.iter().map(move |&(theta, i)| (theta, &bars[i * n..][..n])).chain(self.end)
+    }
+}
+
+/// Steps that are made again and transposed, with their storage: what no system enters.
+pub trait Backward<T: Scalar>: Clone + Debug {
+    /// Whether [`exchange`](Self::exchange) takes the end of a step.
+    const TAKES_END: bool;
+    /// The method of the next step, where an integration has several ([`Tape`](super::Tape) says which).
+    fn select(&mut self, method: u8) {
+        let _ = method;
+    }
+    /// The state from which the next step is made.
+    fn start(&mut self) -> &mut Vec<T>;
+    /// The end of the step just made or restored.
+    fn end(&self) -> &[T];
+    /// The end becomes the start.
+    fn go_on(&mut self);
+    /// Bar of the end of a step before it is transposed, of its start after.
+    fn lambda(&mut self) -> &mut Vec<T>;
+    /// Work of this sweep.
+    fn counts(&mut self) -> &mut OdeCounts;
+    /// Exchanges what is stored of a step, and its end, for the buffers here; once before its transpose and once after.
+    fn exchange(&mut self, stored: &mut Stored<T>, end: &mut Vec<T>);
+    /// (E, S) of the step just made, of length h.
+    fn estimates(&mut self, by: Measure<'_, T>, h: T) -> (T, T);
+}
+
+/// [`Backward`] steps on systems of kind S. A step is (t, h).
+pub trait Reverse<T: Scalar, S: ?Sized>: Backward<T> {
+    /// Number of parameters; an error where the system does not fit, or does not offer what the reverse sweep needs.
+    fn check(&self, s: &S) -> Result<usize, OdeError>;
+    /// Room for what the system needs, before a sweep or a replay; forgets what an earlier one left.
+    fn prepare(&mut self, s: &S) -> Result<(), OdeError>;
+    /// All of a step again, from its start.
+    fn redo(&mut self, s: &mut S, step: (T, T), p: &[T], what: Redo);
+    /// After [`exchange`](Backward::exchange): what is not stored; for the bar of S only with `stiffness`.
+    fn restore(&mut self, s: &mut S, step: (T, T), p: &[T], stiffness: bool);
+    /// The state at theta of the step.
+    fn interpolate(&mut self, s: &mut S, step: (T, T), p: &[T], theta: T, out: &mut [T]);
+    /// dy/dt of the interpolant at theta.
+    fn rate(&mut self, s: &mut S, step: (T, T), p: &[T], theta: T, out: &mut [T]);
+    /// dy/dt of the system at (t, y).
+    fn slope(&mut self, s: &mut S, t: T, y: &[T], p: &[T], out: &mut [T]);
+    /// One step back: lambda from the bar of its end to that of its start; ADDS to `p_bar`.
+    fn reverse(
+        &mut self,
+        s: &mut S,
+        step: (T, T),
+        p: &[T],
+        by: Measure<'_, T>,
+        bars: &StepBars<'_, T>,
+        p_bar: &mut [T],
+    );
+    /// What the step just transposed, which begins at t, hands to a step before, where there is none.
+    fn close(&mut self, s: &mut S, t: T, p: &[T], p_bar: &mut [T]) {
+        let _ = (s, t, p, p_bar);
+    }
+}
+
+impl<T: Scalar, S, M> Integrate<T, S> for Driver<T, M>
+where
+    S: crate::diff::Map<T>,
+    M: Stepper<T, S>,
+    Self: Transpose<T>,
+{
+    fn run<K: StepSink<T>>(
+        &mut self,
+        s: &mut S,
+        span: (T, T),
+        y0: &[T],
+        p: &[T],
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError> {
+        Driver::run(self, s, span, y0, p, sinks)
+    }
+}
