@@ -2,8 +2,8 @@
 
 use super::reverse::{StepBars, Transposed};
 use super::sweep::{
-    AtEvent, EventBars, Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar,
-    sweep,
+    AtEvent, EventBars, Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars,
+    find_saves, start_bar, sweep,
 };
 use super::tape::{Memory, Tape};
 use crate::diff::{Map, Offers, need};
@@ -92,6 +92,7 @@ impl<T: Scalar> Adjoint<T> {
         options: &Options,
         memory: Memory,
     ) -> Result<Self, OdeError> {
+        check_options(options)?;
         Ok(Self {
             integrator: Integrator::new(method, dim, batch, options)?,
             tape: Tape::new(memory)?,
@@ -126,6 +127,7 @@ impl<T: Scalar> Adjoint<T> {
         self.tape.clear();
         let report = self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape));
         let report = report.inspect_err(|_| self.tape.clear())?;
+        self.tape.set_params(p);
         self.y_start.copy_from_slice(y0);
         if self.tape.memory() == Memory::Stages && !self.tape.is_empty() {
             // The end of the whole step where an event ended it.
@@ -200,7 +202,8 @@ impl<T: Scalar> Adjoint<T> {
         };
         let swept = catch(|| {
             sweep(&mut self.tape, &mut pass);
-            pass.tr.finish(pass.field, t0, &self.y_start, p, pass.p_bar);
+            pass.tr.st.y0.copy_from_slice(&self.y_start);
+            pass.tr.close(pass.field, t0, p, pass.p_bar);
         });
         let recomputed = pass.recomputed;
         let swept = swept.and_then(|()| pass.event.as_ref().map_or(Ok(()), AtEvent::finish));
@@ -296,7 +299,7 @@ impl<T: Scalar, F: Map<T>> Steps<T> for Pass<'_, '_, T, F> {
     fn advance(&mut self, tape: &Tape<T>, a: usize, b: usize) {
         let keep = std::mem::take(&mut self.tr.st.keep);
         for j in a..b {
-            self.tr.run(self.field, tape.step(j), self.p, j == a);
+            self.tr.run(self.field, tape.step(j), self.p, j == a || tape.restarts(j));
             std::mem::swap(&mut self.tr.st.y0, &mut self.tr.st.y1);
         }
         self.tr.st.keep = keep;
@@ -321,6 +324,9 @@ impl<T: Scalar, F: Map<T>> Steps<T> for Pass<'_, '_, T, F> {
         let (error, stiffness) = estimate_bars(self.bars, j);
         let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
         self.tr.reverse(self.field, at, self.p, self.norm, self.scale, &bars, self.p_bar);
+        if tape.restarts(j) {
+            self.tr.close(self.field, at.0, self.p, self.p_bar);
+        }
         if stored {
             self.swap_stored(tape, j);
         }

@@ -152,10 +152,10 @@ impl<T: Scalar> Transposed<T> {
         self.nystrom_start(h);
     }
 
-    /// At the very start k_0 = f(t0, y0) has no step before it. The stages are no longer needed: k_0 and what it keeps go there.
-    pub fn finish<F: Map<T>>(&mut self, f: &mut F, t0: T, y0: &[T], p: &[T], p_bar: &mut [T]) {
-        let at = At::new(t0, y0, p);
-        let k0 = &mut self.st.k[..y0.len()];
+    /// At the very start, and behind a stop, k_0 = f(t0, y0) is of no step before. The stages are no longer needed: k_0 and what it keeps go there.
+    pub fn close<F: Map<T>>(&mut self, f: &mut F, t0: T, p: &[T], p_bar: &mut [T]) {
+        let at = At::new(t0, &self.st.y0, p);
+        let k0 = &mut self.st.k[..self.lambda.len()];
         let len = self.st.keep.len() / self.erk.tab.stages;
         let keep = &mut self.st.keep[..len];
         let of = if f.offers().has(Offers::ALONE) {

@@ -4,8 +4,8 @@ use super::gradient::{Bars, Replay};
 use super::reverse::StepBars;
 use super::rosenbrock::RosTransposed;
 use super::sweep::{
-    AtEvent, EventBars, Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar,
-    sweep,
+    AtEvent, EventBars, Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars,
+    find_saves, start_bar, sweep,
 };
 use super::tape::{Memory, Tape};
 use crate::diff::{Linearizer, Map, Offers, need};
@@ -61,6 +61,7 @@ impl<T: Scalar> StiffAdjoint<T> {
         options: &Options,
         memory: Memory,
     ) -> Result<Self, OdeError> {
+        check_options(options)?;
         Ok(Self {
             integrator: StiffIntegrator::new(method, dim, batch, options)?,
             tape: Tape::new(memory)?,
@@ -95,6 +96,7 @@ impl<T: Scalar> StiffAdjoint<T> {
         // After an error there is nothing to transpose, not even an earlier pass.
         self.tape.clear();
         let report = self.integrator.run(field, span, y0, p, &mut (sinks, &mut self.tape));
+        self.tape.set_params(p);
         report.inspect_err(|_| self.tape.clear())
     }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::srk::SdeTransposed;
 use super::sweep::{
-    Steps, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
+    Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars, find_saves, start_bar, sweep,
 };
 use super::{Bars, Memory, Replay, Tape};
 use crate::diff::{Map, Offers, need};
@@ -140,6 +140,7 @@ impl<T: Scalar> SdeAdjoint<T> {
         memory: Memory,
     ) -> Result<Self, OdeError> {
         let integrator = SdeIntegrator::new(method, noise, dim, batch, options)?;
+        check_options(&integrator.options)?;
         Ok(Self {
             tape: Tape::new(memory)?,
             record: Record { with_area: method.needs_area(), ..Record::default() },
@@ -180,10 +181,8 @@ impl<T: Scalar> SdeAdjoint<T> {
         self.tape.clear();
         let mut recorder = Recorder(&mut self.tape, &mut self.record);
         let report = self.integrator.run(sde, span, y0, p, brownian, &mut (sinks, &mut recorder));
-        if report.is_err() {
-            self.tape.clear();
-        }
-        report
+        self.tape.set_params(p);
+        report.inspect_err(|_| self.tape.clear())
     }
 
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass. The pass may have ended early; the bars then

@@ -4,8 +4,8 @@ use super::gradient::Bars;
 use super::tape::{Tape, split};
 use crate::error::check_len;
 use crate::linalg::Scalar;
-use crate::ode::OdeError;
 use crate::ode::sinks::check_save_points;
+use crate::ode::{OdeError, Options};
 
 /// Steps that can be computed again from their start and transposed.
 pub(crate) trait Steps<T: Scalar> {
@@ -61,7 +61,9 @@ pub(crate) fn find_saves<T: Scalar>(tape: &Tape<T>, times: &[T], j: usize, saves
     let ((t, h), end) = (tape.step(j), tape.t_next[j]);
     saves.clear();
     let forward = h > T::ZERO;
-    let first = times.partition_point(|&x| if forward { x <= t } else { x >= t });
+    // Behind a stop the step begins a little after the end of the one before.
+    let from = if j == 0 { t } else { tape.t_next[j - 1] };
+    let first = times.partition_point(|&x| if forward { x <= from } else { x >= from });
     for (i, &x) in times.iter().enumerate().skip(first) {
         if (forward && x > end) || (!forward && x < end) {
             break;
@@ -80,6 +82,7 @@ pub(crate) fn check_reverse<T: Scalar>(
     p_bar: &[T],
 ) -> Result<(), OdeError> {
     check_len("the parameter vector", p.len(), n_params)?;
+    tape.check_params(p)?;
     check_len("p_bar", p_bar.len(), p.len())?;
     check_len("y0_bar", y0_bar.len(), n)?;
     let steps = tape.len();
@@ -95,6 +98,15 @@ pub(crate) fn check_reverse<T: Scalar>(
     check_len("the bar of the saved states", bars.saved.len(), n * bars.times.len())?;
     let (t0, t1) = tape.span();
     check_save_points(bars.times, t0, t1)
+}
+
+/// What has no derivative is refused before the forward pass.
+pub(crate) fn check_options(options: &Options) -> Result<(), OdeError> {
+    if options.non_negative.is_empty() {
+        return Ok(());
+    }
+    let what = "non_negative has no adjoint: what it adds to a component is no step of the method; leave it out, or bound the components by the domain";
+    Err(OdeError::Mismatch { what: what.to_string() })
 }
 
 /// What must hold before the steps are run again from y0, besides [`Tape::check`].

@@ -35,6 +35,8 @@ pub struct Tape<T> {
     pub(crate) h: Vec<T>,
     /// End of each step as the integrator used it.
     pub(crate) t_next: Vec<T>,
+    /// Of the parameters of the pass.
+    params: u128,
     /// (step, slot) of the states held, ascending.
     pub(crate) held: Vec<(usize, usize)>,
     pub(crate) slots: Vec<Vec<T>>,
@@ -60,6 +62,7 @@ impl<T: Scalar> Tape<T> {
             t: vec![],
             h: vec![],
             t_next: vec![],
+            params: 0,
             held: vec![],
             slots: vec![],
             free: vec![],
@@ -141,6 +144,22 @@ impl<T: Scalar> Tape<T> {
     /// Share of step j that counts.
     pub(crate) fn end_of(&self, j: usize) -> T {
         if j + 1 == self.len() { self.theta_end } else { T::ONE }
+    }
+    /// After a pass with these parameters.
+    pub(crate) fn set_params(&mut self, p: &[T]) {
+        self.params = fingerprint(p);
+    }
+    /// The steps belong to the parameters of the forward pass.
+    pub(crate) fn check_params(&self, p: &[T]) -> Result<(), OdeError> {
+        if self.params == fingerprint(p) {
+            return Ok(());
+        }
+        let what = "the parameters are not those of the forward pass: the reverse sweep transposes its steps, so run it again with these first";
+        Err(OdeError::Mismatch { what: what.to_string() })
+    }
+    /// Whether step j begins anew, behind a stop: k_0 is none of the step before.
+    pub(crate) fn restarts(&self, j: usize) -> bool {
+        j > 0 && self.t[j] != self.t_next[j - 1]
     }
     /// First and last time.
     pub(crate) fn span(&self) -> (T, T) {
@@ -238,6 +257,14 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
     fn wants_keep(&self) -> bool {
         self.memory == Memory::Stages
     }
+}
+
+/// FNV-1a of 128 bits over the numbers.
+fn fingerprint<T: Scalar>(p: &[T]) -> u128 {
+    let prime = (1u128 << 88) + 0x13b;
+    p.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash: u128, v| {
+        (hash ^ v.f64().to_bits() as u128).wrapping_mul(prime)
+    })
 }
 
 /// C(s + r, s), saturating: the longest chain that s checkpoints reverse when no step is advanced more than r times.

@@ -3,12 +3,14 @@
 use std::ops::ControlFlow;
 
 use super::check::check_problem;
+use super::diagnosis::{Diagnosis, Evidence, Jump, jump};
+use super::domain::{Domain, Place};
 use super::options::Options;
 use super::pace::{Limits, Pace};
 use super::report::{OdeReport, OdeStop};
 use super::step::{Start, Step, StepSink};
 use super::stepper::{Carrier, Measure, Stepper};
-use crate::diff::Map;
+use crate::diff::{At, Map};
 use crate::error::{OdeError, catch};
 use crate::linalg::Scalar;
 use crate::linalg::kernels::Scale;
@@ -23,6 +25,7 @@ pub struct Driver<T: Scalar, M> {
     /// The state that an event changed it to; empty until one does.
     y_next: Vec<T>,
     pub(crate) scale: Scale<T>,
+    domain: Domain<T>,
     options: Options,
     dim: usize,
     batch: usize,
@@ -42,7 +45,17 @@ impl<T: Scalar, M> Driver<T, M> {
             return Err(OdeError::Mismatch { what });
         }
         let (scale, y_end) = (options.scale(dim, batch)?, vec![T::ZERO; dim * batch]);
-        Ok(Self { stepper: make(), y_end, y_next: vec![], scale, options: options.clone(), dim, batch })
+        let domain = Domain::new(options, dim)?;
+        Ok(Self {
+            stepper: make(),
+            y_end,
+            y_next: vec![],
+            scale,
+            domain,
+            options: options.clone(),
+            dim,
+            batch,
+        })
     }
     /// The options it was made with.
     pub fn options(&self) -> &Options {
@@ -111,10 +124,15 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
     where
         M: Stepper<T, S>,
     {
-        let mut d = Pace::new(span.0, span.1);
+        let mut d = Pace::new(span, &self.options.stops);
         match self.stepper.begin(s, span, p, (&self.options, &self.scale), &mut d.counts) {
             Some(h) => d.h = h,
-            None => return Err(self.report(OdeStop::StartNotFinite, &d)),
+            None => {
+                let report = self.report(OdeStop::StartNotFinite, &d);
+                let component = self.stepper.slope().iter().position(|k| !k.is_finite());
+                let diagnosis = component.map(|component| Diagnosis::NotFinite { component });
+                return Err(OdeReport { diagnosis, ..report });
+            }
         }
         Ok(d)
     }
@@ -127,7 +145,36 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow) {
             d.stiffness = self.stepper.probe(s, (d.t, d.h), p, &mut d.counts);
         }
+        if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow)
+            || d.stiff.at.is_some()
+            || d.rough.many(&d.counts)
+        {
+            d.jump = self.find_jump(s, p, d);
+        }
         self.report(stop, d)
+    }
+
+    /// A jump of the field near the end: along y + theta h f, or in time.
+    #[cold]
+    fn find_jump<S>(&mut self, s: &mut S, p: &[T], d: &mut Pace<T>) -> Option<Jump>
+    where
+        M: Stepper<T, S>,
+    {
+        let (t, h, counts, stepper) = (d.t, d.h, &mut d.counts, &self.stepper);
+        let y = stepper.y();
+        let (mut f, mut at) = (y.to_vec(), y.to_vec());
+        stepper.derivative(s, At::new(t, y, p), &mut f, counts);
+        let along = |theta: T, out: &mut [T]| {
+            at.iter_mut().zip(y).zip(&f).for_each(|((a, y), f)| *a = *y + theta * h * *f);
+            stepper.derivative(s, At::new(t, &at, p), out, counts);
+        };
+        if let Some((component, [a, b])) = jump(along, y.len()) {
+            return Some(Jump { component, points_back: a * b < T::ZERO });
+        }
+        let in_time = |theta: T, out: &mut [T]| {
+            stepper.derivative(s, At::new(t + T::of(16.0) * theta * h, y, p), out, counts);
+        };
+        jump(in_time, y.len()).map(|(component, _)| Jump { component, points_back: false })
     }
 
     fn steps<S, K: StepSink<T>>(&mut self, s: &mut S, p: &[T], sinks: &mut K, d: &mut Pace<T>) -> OdeStop
@@ -151,7 +198,11 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
             if good && !self.stepper.finish(s, (d.t, h), p, &mut d.counts) {
                 (good, d.err) = (false, T::of(f64::NAN));
             }
+            if good && !self.domain.is_everything() {
+                good = self.stays(d);
+            }
             if !good {
+                d.rough.add(d.t.f64(), h.f64(), d.err.f64());
                 match d.reject(&lim, h, d.err.f64()) {
                     Ok(()) => continue,
                     Err(stop) => return stop,
@@ -165,6 +216,20 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
                 return OdeStop::Finished;
             }
         }
+    }
+
+    /// Whether the step ends inside the domain, or may end outside.
+    #[cold]
+    fn stays(&mut self, d: &mut Pace<T>) -> bool {
+        let place = self.domain.place(self.stepper.end_mut());
+        d.moved |= place == Place::Clipped;
+        d.counts.outside += (place == Place::Outside) as u64;
+        let stays = place != Place::Outside || self.options.fixed_step.is_some();
+        if !stays {
+            // No error of the method, so a finite one: the next attempt is as short as the controller allows.
+            d.err = T::of(f32::MAX as f64);
+        }
+        stays
     }
 
     /// Shows the step to the sinks and moves on.
@@ -182,8 +247,8 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         M: Stepper<T, S>,
     {
         let (flow, moved, t_end) = self.show(s, p, sinks, d, h, t_next);
-        d.move_to(t_end);
         d.moved |= moved;
+        d.move_to(t_end);
         self.stepper.commit(if moved { Some(&mut self.y_end) } else { None });
         self.stepper.lend(
             #[inline(always)]
@@ -209,7 +274,8 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         let check = stability.is_finite() && d.stiffness_due();
         let mut body = self.stepper.body(s, p);
         let room = (&mut self.y_end[..], &mut self.y_next);
-        let mut step = Step::new(&mut body, (d.t, h, t_next), d.err, d.counts.accepted, room, &mut d.counts);
+        let mut step =
+            Step::new(&mut body, (d.from, d.t, h, t_next), d.err, d.counts.accepted, room, &mut d.counts);
         let flow = sinks.accepted(&mut step);
         if check {
             let estimate = step.stiffness();
@@ -226,14 +292,24 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
     }
 
     fn report(&self, stop: OdeStop, d: &Pace<T>) -> OdeReport {
+        let stability = self.stepper.facts().stability;
+        let stiff = d.stiffness.map(|s| (s * d.h).abs().f64() / stability);
+        let (t, h, error, epsilon) = (d.t.f64(), d.h.f64(), d.err.f64(), T::EPSILON.f64());
+        let (span, counts, rough) = (d.span().f64(), &d.counts, &d.rough);
+        let (stiff_from, jump) = (d.stiff.at.map(T::f64), d.jump);
+        let evidence = Evidence { stop, t, h, error, span, epsilon, stiff, stiff_from, counts, rough, jump };
+        let diagnosis = evidence.diagnosis();
+        let chatters = matches!(diagnosis, Some(Diagnosis::Chattering { .. }));
         OdeReport {
             stop,
             t: d.t.f64(),
             h: d.h.f64(),
             error: d.err.f64(),
             stiffness: d.stiffness.map(T::f64),
-            stability: self.stepper.facts().stability,
-            stiff_at: d.stiff.at.map(T::f64),
+            stability,
+            // Crossing a jump looks like a large eigenvalue.
+            stiff_at: d.stiff.at.filter(|_| !chatters).map(T::f64),
+            diagnosis,
             counts: d.counts,
         }
     }

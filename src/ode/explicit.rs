@@ -8,7 +8,7 @@ use super::report::OdeCounts;
 use super::step::{ErkBody, StepBody, StepBuffers};
 use super::stepper::{Carrier, Facts, Measure, Stepper, Trial};
 use super::tableau::Tableau;
-use crate::diff::{Map, Offers};
+use crate::diff::{At, Map, Offers};
 use crate::error::OdeError;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{self, Scale};
@@ -52,6 +52,12 @@ impl<T: Scalar> Carrier<T> for Explicit<T> {
     }
     fn y(&self) -> &[T] {
         &self.st.y0
+    }
+    fn slope(&self) -> &[T] {
+        &self.st.k[..self.st.y0.len()]
+    }
+    fn end_mut(&mut self) -> &mut [T] {
+        &mut self.st.y1
     }
     fn start(&mut self, y0: &[T]) {
         self.st.y0.copy_from_slice(y0);
@@ -119,6 +125,10 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for Explicit<T> {
     fn finish(&mut self, field: &mut F, (t, h): (T, T), p: &[T], counts: &mut OdeCounts) -> bool {
         counts.evals += !self.erk.tab.error_uses_last as u64;
         self.erk.finish(field, t, h, p, &mut self.st)
+    }
+    fn derivative(&self, field: &mut F, at: At<'_, T>, out: &mut [T], counts: &mut OdeCounts) {
+        field.value(at, out);
+        counts.evals += 1;
     }
     #[inline(always)]
     fn body<'a>(&'a mut self, field: &'a mut F, p: &'a [T]) -> impl StepBody<T> + 'a {

@@ -97,6 +97,8 @@
 //! ```
 
 pub(crate) mod check;
+mod diagnosis;
+pub(crate) mod domain;
 mod driver;
 pub(crate) mod ensemble;
 pub(crate) mod erk;
@@ -120,6 +122,8 @@ mod tableau_nystrom;
 
 pub use crate::error::OdeError;
 pub use crate::linalg::Norm;
+pub use diagnosis::Diagnosis;
+pub use domain::Bound;
 pub use driver::Driver;
 pub use ensemble::{Ensemble, Params, solve_ensemble, solve_stiff_ensemble};
 pub use events::{AtEvent, Crossing, Events, Occurrence};

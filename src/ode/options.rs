@@ -1,5 +1,6 @@
 //! Tolerances, limits and the step-size controller, all of it data.
 
+use super::domain::Bound;
 use crate::error::{OdeError, check_len};
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
@@ -103,6 +104,17 @@ pub struct Options {
     pub max_step: f64,
     /// Give up after this many attempts.
     pub max_steps: u64,
+    /// Times at which the integration ends a step and begins anew: where the field jumps or has a kink. In any order; those outside the span are passed over.
+    ///
+    /// The step before is evaluated only before the stop and the one after it only behind it, each by four units in the last place: whatever the field says
+    /// at the stop itself. The controller forgets the steps before.
+    pub stops: Vec<f64>,
+    /// Where the state may be. A step whose end is outside is refused and a shorter one tried; with a fixed step it is accepted and counted
+    /// ([`OdeCounts::outside`](super::OdeCounts::outside)).
+    pub domain: Vec<Bound>,
+    /// Components that stay non-negative (concentrations): a step that ends below minus the absolute tolerance is refused, one between that and zero ends at zero.
+    /// Not for adjoints.
+    pub non_negative: Vec<usize>,
     /// A fixed step: no error control (the error is still estimated). The last step is shortened to end at t1; a step beyond `max_step` or the span is
     /// cut to that.
     pub fixed_step: Option<f64>,
@@ -119,6 +131,9 @@ impl Default for Options {
             min_step: 0.0,
             max_step: f64::INFINITY,
             max_steps: 100_000,
+            stops: Vec::new(),
+            domain: Vec::new(),
+            non_negative: Vec::new(),
             fixed_step: None,
         }
     }
@@ -192,6 +207,9 @@ impl Options {
                 "zero with a fixed step",
             ),
         ];
+        if let Some(&value) = self.stops.iter().find(|t| !t.is_finite()) {
+            return Err(OdeError::Option { option: "stops", value, must: "finite" });
+        }
         for (option, value, ok, must) in rules {
             if !ok {
                 return Err(OdeError::Option { option, value, must });

@@ -1,5 +1,6 @@
 //! How fast: the next step, limits, rejections, the end; where an explicit method meets stiffness; the first step.
 
+use super::diagnosis::{Jump, Rough};
 use super::options::{ControlState, Controller, ObservedOrder, Options};
 use super::report::{OdeCounts, OdeStop};
 use crate::diff::{At, Map};
@@ -9,7 +10,17 @@ use crate::linalg::kernels::{self, Scale};
 /// What changes during an integration.
 pub(crate) struct Pace<T> {
     pub t: T,
+    /// Where the step begins in name: a stop, of which t is a little behind.
+    pub from: T,
+    t0: T,
     t1: T,
+    /// The end of this stretch: the next stop, or t1.
+    end: T,
+    /// Up to where it may be evaluated: a little before a stop.
+    goal: T,
+    /// Stops to come, the next one last; and how far evaluations stay away from them, in the direction of integration.
+    stops: Vec<T>,
+    gap: T,
     pub h: T,
     control: ControlState,
     observed: ObservedOrder,
@@ -19,6 +30,10 @@ pub(crate) struct Pace<T> {
     pub stiff: StiffCheck<T>,
     /// An event moved the state: what is carried besides it is old.
     pub moved: bool,
+    /// Rejected attempts at places that are not smooth.
+    pub rough: Rough,
+    /// A jump of the field near the end, where one was looked for.
+    pub jump: Option<Jump>,
     /// Why a sink ended the integration.
     pub reason: OdeStop,
 }
@@ -54,10 +69,30 @@ impl<T: Scalar> Limits<T> {
 }
 
 impl<T: Scalar> Pace<T> {
-    pub fn new(t0: T, t1: T) -> Self {
-        Self {
+    /// From t0 to t1 with these stops.
+    pub fn new((t0, t1): (T, T), stops: &[f64]) -> Self {
+        let forward = t1 > t0;
+        let size = if t0.abs() > t1.abs() { t0.abs() } else { t1.abs() };
+        let room = T::of(4.0) * T::EPSILON * size;
+        let gap = if forward { room } else { -room };
+        let inside =
+            |t: &T| (*t - t0).abs() > room + room && (t1 - *t).abs() > room + room && (*t > t0) == forward;
+        let mut stops: Vec<T> =
+            stops.iter().map(|&t| T::of(t)).filter(inside).filter(|t| (*t < t1) == forward).collect();
+        stops.sort_by(|a, b| b.f64().total_cmp(&a.f64()));
+        if !forward {
+            stops.reverse();
+        }
+        stops.dedup_by(|a, b| (*a - *b).abs() <= room + room);
+        let mut pace = Self {
             t: t0,
+            from: t0,
+            t0,
             t1,
+            end: t1,
+            goal: t1,
+            stops,
+            gap,
             h: T::ZERO,
             control: ControlState::default(),
             observed: ObservedOrder::default(),
@@ -66,14 +101,26 @@ impl<T: Scalar> Pace<T> {
             stiffness: None,
             stiff: StiffCheck::default(),
             moved: false,
+            rough: Rough::default(),
+            jump: None,
             reason: OdeStop::Stopped,
+        };
+        pace.next_stretch();
+        pace
+    }
+
+    /// To the next stop, or to t1.
+    fn next_stretch(&mut self) {
+        match self.stops.pop() {
+            Some(stop) => (self.end, self.goal) = (stop, stop - self.gap),
+            None => (self.end, self.goal) = (self.t1, self.t1),
         }
     }
 
-    /// The next attempt: its step, and whether it ends at t1.
+    /// The next attempt: its step, and whether it ends at t1 or at a stop.
     #[inline(always)]
     pub fn plan(&self, lim: &Limits<T>) -> Result<(T, bool), OdeStop> {
-        let left = self.t1 - self.t;
+        let left = self.goal - self.t;
         // Stretch a little rather than leave a sliver; the planned step is kept aside.
         let size = self.h.abs();
         // Never after a rejection: the attempt must be shorter than the last.
@@ -124,7 +171,7 @@ impl<T: Scalar> Pace<T> {
             let next = if next > lim.max_step { lim.max_step } else { next };
             self.h = if h > T::ZERO { next } else { -next };
         }
-        if last { self.t1 } else { self.t + h }
+        if last { self.end } else { self.t + h }
     }
 
     /// Whether the stiffness of the step just accepted is due.
@@ -137,7 +184,24 @@ impl<T: Scalar> Pace<T> {
     #[inline(always)]
     pub fn move_to(&mut self, t: T) {
         self.counts.accepted += 1;
-        self.t = t;
+        (self.t, self.from) = (t, t);
+        if t == self.end && t != self.t1 {
+            self.pass_stop();
+        }
+    }
+
+    /// Goes on behind a stop as from a start.
+    #[cold]
+    fn pass_stop(&mut self) {
+        self.t = self.end + self.gap;
+        self.moved = true;
+        (self.control, self.observed) = (ControlState::default(), ObservedOrder::default());
+        self.next_stretch();
+    }
+
+    /// t1 - t0.
+    pub fn span(&self) -> T {
+        self.t1 - self.t0
     }
 
     /// Whether t1 is reached.

@@ -12,6 +12,7 @@ use super::pace::{Limits, Pace};
 use super::report::{OdeReport, OdeStop};
 use super::short;
 use super::sinks::SaveAt;
+use super::stepper::Stepper;
 use super::tableau::Tableau;
 use crate::diff::{Formula, Lanes, Number, Size, Values, WIDTH};
 use crate::error::{OdeError, catch};
@@ -188,6 +189,7 @@ impl<T: Real> Pack<T> {
                 self.k[m] = Lanes::blend(&accepted, self.k[last + m], self.k[m]);
             }
             for l in 0..WIDTH {
+                self.restart(task, l);
                 if self.tracks[l].as_ref().is_some_and(|t| t.drive.at_end()) {
                     self.finish(task, l, OdeStop::Finished);
                 }
@@ -223,6 +225,19 @@ impl<T: Real> Pack<T> {
         }
         self.tracks[l] = None;
         Ok(())
+    }
+
+    /// Behind a stop the derivative is made anew.
+    #[inline(always)]
+    fn restart<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize) {
+        let Some(track) = self.tracks[l].as_mut().filter(|t| t.drive.moved) else { return };
+        let d = &mut track.drive;
+        d.moved = false;
+        let st = &mut self.one.stepper.st;
+        st.y0.iter_mut().zip(&self.y).for_each(|(to, y)| *to = y.0[l]);
+        let (field, p) = (&mut OneLane(task.field), task.p(track.trajectory));
+        Stepper::refresh(&mut self.one.stepper, field, d.t, p, &mut d.counts);
+        self.k.iter_mut().zip(&self.one.stepper.st.k).take(self.n).for_each(|(to, &k)| to.0[l] = k);
     }
 
     fn copy_lane(&mut self, from: usize, to: usize) {

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::diagnosis::Diagnosis;
+
 /// Why an integration ended.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,6 +80,8 @@ pub struct OdeCounts {
     pub rejected: u64,
     /// Attempts whose error was not finite.
     pub not_finite: u64,
+    /// Attempts that ended outside the domain ([`Options::domain`](super::Options::domain)): refused, with a fixed step accepted.
+    pub outside: u64,
     /// Jacobians made (implicit methods only).
     pub jacobians: u64,
     /// Matrices factored (implicit methods only).
@@ -90,12 +94,22 @@ pub struct OdeCounts {
 
 impl std::ops::AddAssign for OdeCounts {
     fn add_assign(&mut self, other: Self) {
-        let Self { evals, accepted, rejected, not_finite, jacobians, factorizations, pullbacks, recomputed } =
-            other;
+        let Self {
+            evals,
+            accepted,
+            rejected,
+            not_finite,
+            outside,
+            jacobians,
+            factorizations,
+            pullbacks,
+            recomputed,
+        } = other;
         self.evals += evals;
         self.accepted += accepted;
         self.rejected += rejected;
         self.not_finite += not_finite;
+        self.outside += outside;
         self.jacobians += jacobians;
         self.factorizations += factorizations;
         self.pullbacks += pullbacks;
@@ -120,6 +134,8 @@ pub struct OdeReport {
     pub stability: f64,
     /// First time at which h times the stiffness estimate stayed at the stability limit for 15 checked steps.
     pub stiff_at: Option<f64>,
+    /// What made it fail, or cost much.
+    pub diagnosis: Option<Diagnosis>,
     /// Evaluations and steps.
     pub counts: OdeCounts,
 }
@@ -135,6 +151,7 @@ impl OdeReport {
             stiffness: None,
             stability,
             stiff_at: None,
+            diagnosis: None,
             counts: OdeCounts::default(),
         }
     }
@@ -144,29 +161,68 @@ impl OdeReport {
         matches!(self.stop, OdeStop::Finished | OdeStop::Stopped)
     }
 
-    /// One or two sentences for people: where, how stiff, what to try.
+    /// One or two sentences for people: where, why, what to try.
     pub fn message(&self) -> String {
-        let OdeCounts { accepted, rejected, not_finite, .. } = self.counts;
+        let OdeCounts { accepted, rejected, .. } = self.counts;
         let names = ("the field is", "an event or a sink");
-        let head = match self.stop.opening(names, (self.t, self.h), (accepted, rejected)) {
-            Ok(head) => head,
-            Err(all) => return all,
-        };
+        match self.stop.opening(names, (self.t, self.h), (accepted, rejected)) {
+            Ok(head) => format!("{head}; {}", self.advice()),
+            Err(all) => match self.diagnosis {
+                Some(d @ (Diagnosis::Chattering { .. } | Diagnosis::NotFinite { .. })) => {
+                    format!("{all}; {}", self.explain(d))
+                }
+                _ => all,
+            },
+        }
+    }
+
+    fn explain(&self, diagnosis: Diagnosis) -> String {
+        let hs = self.stiffness.map_or(f64::NAN, |s| s * self.h.abs());
+        match diagnosis {
+            Diagnosis::Stiff => format!(
+                "the dominant eigenvalue is about {:.3e}, and h times it is {hs:.2} where the method is stable up to {:.2}: the problem is stiff here; use a stiff method, or loosen the tolerances",
+                self.stiffness.unwrap_or(f64::NAN),
+                self.stability
+            ),
+            Diagnosis::Discontinuity { component, t } => format!(
+                "component {component} of the field jumps near t = {t:.9e}, or has a singularity there: declare the time as a stop, or handle the place by an event"
+            ),
+            Diagnosis::Chattering { component, from, to } => format!(
+                "component {component} of the field jumps and points back from both sides, from t = {from:.9e} to {to:.9e}: the solution slides along the jump and the steps cross it again and again; end there by an event and go on with the sliding equation, or smooth the jump"
+            ),
+            Diagnosis::LeavesDomain => {
+                let OdeCounts { not_finite, outside, .. } = self.counts;
+                format!(
+                    "the field is not finite, or the bounds are left, in {} of the attempts: the solution leaves its domain near this point or blows up, or a zero tolerance meets a zero of the solution; check the field, or stop before with an event",
+                    not_finite + outside
+                )
+            }
+            Diagnosis::NotFinite { component } => {
+                format!("component {component} of dy/dt is not finite there")
+            }
+            Diagnosis::Resolution => format!(
+                "the step is below what time resolves there, {:.1e} between neighbouring numbers: shift the origin of time, loosen the tolerances, or look for a singularity (then end before it with an event)",
+                (self.t * f64::EPSILON).abs().max(f64::MIN_POSITIVE)
+            ),
+        }
+    }
+
+    fn advice(&self) -> String {
+        if let Some(diagnosis) = self.diagnosis {
+            return self.explain(diagnosis);
+        }
         let limit = self.stability;
-        let more = if self.stop == OdeStop::StepUnderflow { "lower min_step" } else { "raise max_steps" };
-        let advice = match self.stiffness {
-            _ if self.error.is_nan() || self.error.is_infinite() => format!(
-                "the field is not finite near this point ({not_finite} attempts): the solution may leave its domain or blow up, or a zero tolerance meets a zero of the solution; check the field, or stop before with an event"
-            ),
-            Some(s) if s * self.h.abs() > 0.5 * limit => format!(
-                "the dominant eigenvalue is about {s:.3e}, and h times it is {:.2} where the method is stable up to {limit:.2}: the problem is stiff here; use a stiff method, or loosen the tolerances",
-                s * self.h.abs()
-            ),
+        // A limit of zero that the step fell below is no option to lower.
+        let more = match self.stop {
+            OdeStop::StepUnderflow => "lower min_step if it is set",
+            _ => "raise max_steps",
+        };
+        match self.stiffness {
             Some(s) => format!(
                 "the dominant eigenvalue is about {s:.3e} (h times it {:.2e}, stable up to {limit:.2}), so stability does not limit the step: loosen the tolerances, look for a discontinuity or a singularity (then an event), or {more}",
                 s * self.h.abs()
             ),
-            None if accepted == 0 => {
+            None if self.counts.accepted == 0 => {
                 "no step was accepted: loosen the tolerances or give a first_step".to_string()
             }
             // Stiff methods.
@@ -174,7 +230,6 @@ impl OdeReport {
                 format!("stability does not limit the steps of this method: loosen the tolerances, or {more}")
             }
             None => format!("the problem does not look stiff: loosen the tolerances, or {more}"),
-        };
-        format!("{head}; {advice}")
+        }
     }
 }

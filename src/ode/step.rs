@@ -199,6 +199,8 @@ impl<T: Scalar, F: Map<T> + ?Sized> StepBody<T> for ErkBody<'_, T, F> {
 /// An accepted step, lent to sinks.
 pub struct Step<'a, T: Scalar> {
     pub(crate) body: &'a mut dyn StepBody<T>,
+    /// The end of the step before: t, or the stop a little before it.
+    from: T,
     pub(crate) t: T,
     pub(crate) h: T,
     /// End of the step as the integrator will use it (t1 exactly in the last one).
@@ -221,10 +223,10 @@ pub struct Step<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> Step<'a, T> {
-    /// A step from t to t_next, of length h, that no sink has seen yet; in `room` go the states that events make.
+    /// A step from t (in name `from`) to t_next, of length h, that no sink has seen yet; in `room` go the states that events make.
     pub(crate) fn new(
         body: &'a mut dyn StepBody<T>,
-        (t, h, t_next): (T, T, T),
+        (from, t, h, t_next): (T, T, T, T),
         err: T,
         index: u64,
         room: (&'a mut [T], &'a mut Vec<T>),
@@ -235,6 +237,7 @@ impl<'a, T: Scalar> Step<'a, T> {
         let (reason, marks) = (OdeStop::Stopped, vec![]);
         Self {
             body,
+            from,
             t,
             h,
             t_next,
@@ -310,7 +313,7 @@ impl<T: Scalar> Step<'_, T> {
     }
     /// Whether t is after the start and not after the (shortened) end.
     pub fn contains(&self, t: T) -> bool {
-        let (a, b) = (self.t, self.t1());
+        let (a, b) = (self.from, self.t1());
         if self.h > T::ZERO { a < t && t <= b } else { b <= t && t < a }
     }
     /// out <- y(t0 + theta h) from the interpolant; exact at both ends.

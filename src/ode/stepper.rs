@@ -3,6 +3,7 @@
 use super::options::Options;
 use super::report::OdeCounts;
 use super::step::{StepBody, StepBuffers};
+use crate::diff::At;
 use crate::error::OdeError;
 use crate::linalg::kernels::Scale;
 use crate::linalg::{Norm, Scalar};
@@ -40,6 +41,10 @@ pub trait Carrier<T: Scalar> {
     fn facts(&self) -> Facts;
     /// The state from which the next attempt starts.
     fn y(&self) -> &[T];
+    /// dy/dt at the start of the step just attempted.
+    fn slope(&self) -> &[T];
+    /// The end of the step just attempted.
+    fn end_mut(&mut self) -> &mut [T];
     /// Before the first step.
     fn start(&mut self, y0: &[T]);
     /// Goes to the end of the step just made, or to the state that an event left there, which is swapped in.
@@ -79,6 +84,8 @@ pub trait Stepper<T: Scalar, S: ?Sized>: Carrier<T> {
         by: Measure<'_, T>,
         counts: &mut OdeCounts,
     ) -> Trial<T>;
+    /// out <- dy/dt at (t, y).
+    fn derivative(&self, s: &mut S, at: At<'_, T>, out: &mut [T], counts: &mut OdeCounts);
     /// What only an accepted step needs; false if it is not finite.
     fn finish(&mut self, s: &mut S, th: (T, T), p: &[T], counts: &mut OdeCounts) -> bool {
         let _ = (s, th, p, counts);

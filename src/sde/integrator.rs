@@ -14,6 +14,7 @@ use crate::error::{catch, check_len};
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{Scale, all_finite, scaled_norm};
 use crate::ode::check::check_finite;
+use crate::ode::domain::{Domain, Place};
 use crate::ode::options::ControlState;
 use crate::ode::{OdeError, OdeStop, Options, Start};
 
@@ -25,6 +26,7 @@ pub struct SdeIntegrator<T: Scalar> {
     pub(crate) path: BrownianPath,
     pub(crate) scale: Scale<T>,
     pub(crate) options: Options,
+    domain: Domain<T>,
 }
 
 /// What changes during an integration. Time is kept in double precision: the path's ticks must not depend on T.
@@ -34,6 +36,9 @@ struct Drive {
     t0: f64,
     t1: f64,
     h: f64,
+    /// How far the evaluations stay away from declared stops, and from t: behind one.
+    gap: f64,
+    behind: f64,
     /// Steps of the fixed grid behind.
     grid: u64,
     control: ControlState,
@@ -75,6 +80,7 @@ impl<T: Scalar> SdeIntegrator<T> {
             st: srk.stages(),
             path: BrownianPath::new(&Brownian::new(0), (0.0, 1.0), noise.width(dim), batch)?,
             scale: checked.scale(dim, batch)?,
+            domain: Domain::new(&checked, dim)?,
             options: checked,
             srk,
         })
@@ -168,6 +174,8 @@ impl<T: Scalar> SdeIntegrator<T> {
             t0,
             t1,
             h: 0.0,
+            gap: 4.0 * T::EPSILON.f64() * t0.abs().max(t1.abs()),
+            behind: 0.0,
             grid: 0,
             control: ControlState::default(),
             counts: SdeCounts::default(),
@@ -268,15 +276,23 @@ impl<T: Scalar> SdeIntegrator<T> {
             if d.counts.accepted + d.counts.rejected >= self.options.max_steps {
                 return OdeStop::MaxSteps;
             }
-            let stop = sinks.next_stop(T::of(d.t)).map_or(d.t1, |s| s.f64().min(d.t1));
+            let declared = self.next_declared(d);
+            let stop = sinks.next_stop(T::of(d.t)).map_or(d.t1, |s| s.f64().min(d.t1)).min(declared);
             let Some(target) = self.target(stop, d) else { return OdeStop::StepUnderflow };
-            let (t, h) = (T::of(d.t), target.t - d.t);
+            let before = if target.t == declared { d.gap } else { 0.0 };
+            let (t, h) = (T::of(d.t + d.behind), target.t - before - d.t - d.behind);
             let step = T::of(h);
             let (w, area) = self.path.look(target.tick);
             self.srk.set_noise(step, w, area, &mut self.st);
             let (f, g) = self.srk.step(sde, t, step, p, &mut self.st);
             (d.counts.drift, d.counts.diffusion) = (d.counts.drift + f, d.counts.diffusion + g);
-            let err = self.error(step);
+            let mut err = self.error(step);
+            if (err.f64() <= 1.0 || fixed) && !self.domain.is_everything() {
+                let outside = self.domain.place(&mut self.st.y1) == Place::Outside;
+                d.counts.outside += outside as u64;
+                // No error of the method, so a finite one.
+                err = if outside && !fixed { T::of(f32::MAX as f64) } else { err };
+            }
             d.err = err.f64();
             if !(d.err <= 1.0 || (fixed && d.err.is_finite())) {
                 d.counts.rejected += 1;
@@ -295,6 +311,7 @@ impl<T: Scalar> SdeIntegrator<T> {
                 let next = if target.clipped { next.max(d.h) } else { next };
                 d.h = next.min(self.options.max_step);
             }
+            d.behind = if target.t == declared { d.gap } else { 0.0 };
             if self.accept(sinks, d, &target, (t, step), err).is_break() {
                 return OdeStop::Stopped;
             }
@@ -302,6 +319,12 @@ impl<T: Scalar> SdeIntegrator<T> {
                 return OdeStop::Finished;
             }
         }
+    }
+
+    /// The next declared stop; infinite if there is none.
+    fn next_declared(&self, d: &Drive) -> f64 {
+        let ahead = self.options.stops.iter().filter(|s| **s > d.t + 2.0 * d.gap && **s < d.t1 - 2.0 * d.gap);
+        ahead.fold(f64::INFINITY, |a, b| a.min(*b))
     }
 
     /// E of the step in `st`.

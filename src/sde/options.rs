@@ -1,6 +1,6 @@
 //! Tolerances, limits and the step-size controller of stochastic integrations.
 
-use crate::ode::{Controller, Norm, OdeError, Options, Tolerance};
+use crate::ode::{Bound, Controller, Norm, OdeError, Options, Tolerance};
 
 /// What the integrator may be told. `SdeOptions::default()` is rtol = 1e-2, atol = 1e-2.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,13 @@ pub struct SdeOptions {
     pub max_step: f64,
     /// Give up after this many attempts.
     pub max_steps: u64,
+    /// Times at which a step ends and the next one begins behind: as [`Options::stops`]. Methods whose stages reach beyond the step (`SOSRI`) look
+    /// over a stop all the same: where the drift jumps in time, take `SRIW1` or `SOSRI2`.
+    pub stops: Vec<f64>,
+    /// Where the state may be: as [`Options::domain`]. A refused step keeps its Brownian path.
+    pub domain: Vec<Bound>,
+    /// As [`Options::non_negative`].
+    pub non_negative: Vec<usize>,
     /// A fixed step: steps end at t0 + j h, at save points and at t1; no error control.
     pub fixed_step: Option<f64>,
 }
@@ -42,6 +49,9 @@ impl Default for SdeOptions {
             min_step,
             max_step,
             max_steps,
+            stops: vec![],
+            domain: vec![],
+            non_negative: vec![],
             fixed_step,
         }
     }
@@ -69,6 +79,9 @@ impl SdeOptions {
             min_step: self.min_step,
             max_step: self.max_step,
             max_steps: self.max_steps,
+            stops: self.stops.clone(),
+            domain: self.domain.clone(),
+            non_negative: self.non_negative.clone(),
             fixed_step: self.fixed_step,
         };
         options.check()?;

@@ -17,6 +17,8 @@ pub struct SdeCounts {
     pub rejected: u64,
     /// Attempts whose error was not finite.
     pub not_finite: u64,
+    /// Attempts that ended outside the domain ([`SdeOptions::domain`](super::SdeOptions::domain)): refused, with a fixed step accepted.
+    pub outside: u64,
     /// Calls of the two pullbacks (adjoint only).
     pub pullbacks: u64,
     /// Steps computed again (adjoint only).
@@ -25,12 +27,13 @@ pub struct SdeCounts {
 
 impl std::ops::AddAssign for SdeCounts {
     fn add_assign(&mut self, other: Self) {
-        let Self { drift, diffusion, accepted, rejected, not_finite, pullbacks, recomputed } = other;
+        let Self { drift, diffusion, accepted, rejected, not_finite, outside, pullbacks, recomputed } = other;
         self.drift += drift;
         self.diffusion += diffusion;
         self.accepted += accepted;
         self.rejected += rejected;
         self.not_finite += not_finite;
+        self.outside += outside;
         self.pullbacks += pullbacks;
         self.recomputed += recomputed;
     }
@@ -69,7 +72,7 @@ impl SdeReport {
 
     /// One or two sentences for people: where, how stiff, what to try.
     pub fn message(&self) -> String {
-        let SdeCounts { accepted, rejected, not_finite, .. } = self.counts;
+        let SdeCounts { accepted, rejected, not_finite, outside, .. } = self.counts;
         let names = ("drift or diffusion is", "a sink");
         let head = match self.stop.opening(names, (self.t, self.h), (accepted, rejected)) {
             Ok(head) => head,
@@ -78,6 +81,10 @@ impl SdeReport {
         let advice = if !self.error.is_finite() {
             format!(
                 "drift or diffusion is not finite near this point ({not_finite} attempts): the solution may leave its domain or blow up; use a shorter step, or check the equation"
+            )
+        } else if 5 * outside > 2 * (accepted + rejected) {
+            format!(
+                "{outside} attempts left the domain: the solution seems to leave it here; look at the bounds"
             )
         } else if self.stiffness.is_some_and(|s| s > 0.5 * self.stability) {
             format!(

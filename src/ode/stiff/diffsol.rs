@@ -248,7 +248,7 @@ impl<F: Map<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
                 },
             };
             let room = (&mut y_end[..], &mut y_next);
-            let mut step = Step::new(&mut body, (t, h, t_next), 0.0, accepted, room, &mut counts);
+            let mut step = Step::new(&mut body, (t, t, h, t_next), 0.0, accepted, room, &mut counts);
             let flow = sinks.accepted(&mut step);
             let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
             let moved = changed || shortened;
@@ -298,7 +298,7 @@ fn failure(e: &DiffsolError) -> OdeStop {
 
 fn report(stop: OdeStop, t: f64, h: f64, counts: OdeCounts) -> OdeReport {
     let stability = f64::INFINITY;
-    OdeReport { stop, t, h, error: 0.0, stiffness: None, stability, stiff_at: None, counts }
+    OdeReport { stop, t, h, error: 0.0, stiffness: None, stability, stiff_at: None, diagnosis: None, counts }
 }
 
 /// A step of diffsol as sinks see it.

@@ -71,6 +71,12 @@ impl<T: Scalar> Carrier<T> for LinearlyImplicit<T> {
     fn y(&self) -> &[T] {
         &self.st.y0
     }
+    fn slope(&self) -> &[T] {
+        &self.st.f[..self.st.y0.len()]
+    }
+    fn end_mut(&mut self) -> &mut [T] {
+        &mut self.st.y1
+    }
     fn start(&mut self, y0: &[T]) {
         self.st.y0.copy_from_slice(y0);
         self.st.refill();
@@ -134,6 +140,10 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
         };
         let e = error.f64();
         Trial { error, square: e * e }
+    }
+    fn derivative(&self, field: &mut F, at: At<'_, T>, out: &mut [T], counts: &mut OdeCounts) {
+        field.value(at, out);
+        counts.evals += 1;
     }
     #[inline(always)]
     fn body<'a>(&'a mut self, _: &'a mut F, _: &'a [T]) -> impl StepBody<T> + 'a {
