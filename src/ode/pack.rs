@@ -229,13 +229,13 @@ impl<T: Real> Pack<T> {
 
     /// Behind a stop the derivative is made anew.
     #[inline(always)]
-    fn restart<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize) {
+    fn restart<F: Formula<T>>(&mut self, task: &Task<'_, T, F>, l: usize) {
         let Some(track) = self.tracks[l].as_mut().filter(|t| t.drive.moved) else { return };
         let d = &mut track.drive;
         d.moved = false;
         let st = &mut self.one.stepper.st;
         st.y0.iter_mut().zip(&self.y).for_each(|(to, y)| *to = y.0[l]);
-        let (field, p) = (&mut OneLane(task.field), task.p(track.trajectory));
+        let (field, p) = (&mut Values(task.field), task.p(track.trajectory));
         Stepper::refresh(&mut self.one.stepper, field, d.t, p, &mut d.counts);
         self.k.iter_mut().zip(&self.one.stepper.st.k).take(self.n).for_each(|(to, &k)| to.0[l] = k);
     }
