@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use costate::adjoint::{Adjoint, Bars, Memory};
-use costate::diff::{FnMap, Map};
+use costate::diff::{FnMap, Formula, Map, Number, Size};
 use costate::nn::{Activation, Chain, Mlp, Power};
 use costate::ode::*;
 use criterion::Criterion;
@@ -294,15 +294,12 @@ fn lorenz_starts() -> Vec<f64> {
 
 struct Lorenz;
 
-impl LaneField<f64> for Lorenz {
-    fn dim(&self) -> usize {
-        3
-    }
-    fn n_params(&self) -> usize {
-        3
+impl Formula<f64> for Lorenz {
+    fn size(&self) -> Size {
+        Size::field(3, 3)
     }
     #[inline(always)]
-    fn eval<E: Lane<f64>>(&self, _: E, y: &[E], p: &[E], dy: &mut [E]) {
+    fn eval<E: Number<f64>>(&self, _: E, y: &[E], p: &[E], dy: &mut [E]) {
         dy[0] = p[0] * (y[1] - y[0]);
         dy[1] = y[0] * (p[1] - y[2]) - y[1];
         dy[2] = y[0] * y[1] - p[2] * y[2];

@@ -1,18 +1,18 @@
 //! The four parameters of Lotka-Volterra from noisy observations: exact gradients of the discretized problem by the adjoint, descent with
-//! a line search. The closure is written once, in dual numbers; nobody derives it by hand.
+//! a line search. The closure is written once and recorded; nobody derives it by hand.
 //!
 //!     cargo run --example fit_parameters --release
 
 use costate::adjoint::{Adjoint, Bars, Memory};
-use costate::nn::{Dual, DualField};
+use costate::expr::record;
 use costate::ode::{OdeError, Options, SaveAt, TSIT54, solve};
 
-fn main() -> Result<(), OdeError> {
-    let mut field =
-        DualField::new(2, 4, |_t: f64, y: &[Dual<f64>], p: &[Dual<f64>], dy: &mut [Dual<f64>]| {
-            dy[0] = p[0] * y[0] - p[1] * y[0] * y[1];
-            dy[1] = p[3] * y[0] * y[1] - p[2] * y[1];
-        });
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut field = record(2, 4, |_t, y, p, dy| {
+        dy[0] = p[0] * y[0] - p[1] * y[0] * y[1];
+        dy[1] = p[3] * y[0] * y[1] - p[2] * y[1];
+    })?
+    .into_map();
     let truth = [1.5, 1.0, 3.0, 1.0];
     let options = Options::tolerances(1e-7, 1e-7);
     let (span, y0) = ((0.0, 6.0), [1.0, 1.0]);

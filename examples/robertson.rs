@@ -4,7 +4,8 @@
 //!     cargo run --example robertson --release -- robertson.svg
 
 use costate::adjoint::{Bars, Memory, StiffAdjoint};
-use costate::nn::{DualNum, Formula, FormulaField};
+use costate::diff::{Formula, Number, Size};
+use costate::expr::formula;
 use costate::ode::{Auto, DenseSolution, EveryStep, Options, RODAS5P, StiffIntegrator, TSIT54};
 use plotters::prelude::*;
 
@@ -12,13 +13,10 @@ use plotters::prelude::*;
 struct Reactions;
 
 impl Formula<f64> for Reactions {
-    fn dim(&self) -> usize {
-        3
+    fn size(&self) -> Size {
+        Size::field(3, 3)
     }
-    fn n_params(&self) -> usize {
-        3
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, _t: D, y: &[D], p: &[D], dy: &mut [D]) {
+    fn eval<D: Number<f64>>(&self, _t: D, y: &[D], p: &[D], dy: &mut [D]) {
         let (a, b, c) = (p[0] * y[0], p[1] * y[1] * y[2], p[2] * y[1] * y[1]);
         (dy[0], dy[1], dy[2]) = (b - a, a - b - c, c);
     }
@@ -30,7 +28,7 @@ const P: [f64; 3] = [0.04, 1e4, 3e7];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "robertson.svg".to_string());
-    let mut field = FormulaField::new(Reactions);
+    let mut field = formula(Reactions)?;
     let options = Options::tolerances(1e-6, 1e-10);
 
     let (mut dense, mut steps) = (DenseSolution::new(), EveryStep::new());

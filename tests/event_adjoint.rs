@@ -7,21 +7,18 @@ use std::ops::ControlFlow;
 
 use adjoint::central;
 use costate::adjoint::*;
-use costate::diff::{FnMap, Map};
-use costate::nn::{DualNum, Formula, FormulaField};
+use costate::diff::{FnMap, Formula, Map, Number, Size};
+use costate::expr::formula;
 use costate::ode::*;
 
 /// y0' = p0 y1 + p2 sin(t), y1' = -p1 sin y0 + p2 y1 cos(t).
 struct Pendulum;
 
 impl Formula<f64> for Pendulum {
-    fn dim(&self) -> usize {
-        2
+    fn size(&self) -> Size {
+        Size::field(2, 3)
     }
-    fn n_params(&self) -> usize {
-        3
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, t: D, y: &[D], p: &[D], dy: &mut [D]) {
+    fn eval<D: Number<f64>>(&self, t: D, y: &[D], p: &[D], dy: &mut [D]) {
         dy[0] = p[0] * y[1] + p[2] * t.sin();
         dy[1] = -p[1] * y[0].sin() + p[2] * y[1] * t.cos();
     }
@@ -101,13 +98,13 @@ const POLICIES: [Memory; 4] = [Memory::Stages, Memory::States, Memory::Every(3),
 /// Adjoint and integrator of explicit and of Rosenbrock steps have the same shape.
 macro_rules! check_gradients {
     ($tableau:ident, $integrator:ident, $adjoint:ident) => {{
-        let mut field = FormulaField::new(Pendulum);
+        let mut field = formula(Pendulum).unwrap();
         for tab in $tableau::all() {
             let value = |x: &[f64]| {
                 value(x, |y0, p, sinks| {
                     let mut it = $integrator::new(tab, 2, 2, &options()).unwrap();
                     let report =
-                        it.run(&mut FormulaField::new(Pendulum), (0.0, 5.0), y0, p, &mut { sinks }).unwrap();
+                        it.run(&mut formula(Pendulum).unwrap(), (0.0, 5.0), y0, p, &mut { sinks }).unwrap();
                     (report, it.y().to_vec())
                 })
             };
@@ -177,7 +174,7 @@ fn a_falling_stone_hits_the_ground_when_it_should() {
 
 #[test]
 fn what_is_not_defined_is_refused_with_one_sentence() {
-    let mut field = FormulaField::new(Pendulum);
+    let mut field = formula(Pendulum).unwrap();
     let p = [X[4], X[5], X[6]];
     let mut a = Adjoint::new(&TSIT54, 2, 2, &options(), Memory::States).unwrap();
     let (mut yb, mut pb) = ([0.0; 4], [0.0; 3]);

@@ -1,8 +1,10 @@
 //! Recorded formulas as fields: checked derivatives, structures, batches, and gradients of stiff runs with known values.
 
 use costate::adjoint::{Bars, Memory, StiffAdjoint};
-use costate::diff::{At, CheckOptions, Map, Offers, Structure, check_map};
-use costate::expr::{RecordedMap, Sizes, Var, record, record_map};
+use costate::diff::{
+    At, BarsMut, CheckOptions, Dots, Formula, Kept, Left, Map, Number, Offers, Size, Structure, check_map,
+};
+use costate::expr::{RecordError, RecordedMap, Sizes, Var, formula, record, record_map};
 use costate::ode::{Options, RODAS5P};
 
 /// y_i' = 10^i (b_i + sum_j V_ji tanh(a_j + sum_k W_kj y_k) - y_i + 0.1 sin((1 + i) t)), p = (W, a, V, b), matrices by rows.
@@ -107,4 +109,126 @@ fn gradient_of_a_stiff_neural_ode() {
     for (g, right) in y_bar.iter().zip([0.779004489, 0.0340331503, -0.00263962752, 0.000415439]) {
         assert!((g - right).abs() <= 1e-6, "{g} {right}");
     }
+}
+
+/// 1 + i.
+const RATES: [f64; 4] = [1.0, 2.0, 3.0, 4.0];
+
+/// The network as a formula for any kind of number.
+struct Network;
+
+impl Formula<f64> for Network {
+    fn size(&self) -> Size {
+        Size::field(4, 76)
+    }
+    #[inline(always)]
+    fn eval<N: Number<f64>>(&self, t: N, y: &[N], p: &[N], dy: &mut [N])
+    where
+        f64: Left<N>,
+    {
+        let mut hidden = [t; 8];
+        for (j, h) in hidden.iter_mut().enumerate() {
+            *h = (0..4).fold(p[32 + j], |sum, k| sum + p[k * 8 + j] * y[k]).tanh();
+        }
+        for (i, dy) in dy.iter_mut().enumerate() {
+            let sum = (0..8).fold(p[72 + i], |sum, j| sum + p[40 + j * 4 + i] * hidden[j]);
+            *dy = 10f64.powi(i as i32) * (sum - y[i] + 0.1 * (RATES[i] * t).sin());
+        }
+    }
+}
+
+/// All functions of numbers, some with kinks; two inputs, three outputs.
+struct Functions;
+
+impl<T: costate::linalg::Scalar> Formula<T> for Functions {
+    fn size(&self) -> Size {
+        Size { inputs: 2, outputs: 3, params: 1 }
+    }
+    fn eval<N: Number<T>>(&self, t: N, x: &[N], p: &[N], y: &mut [N]) {
+        let (a, b) = (x[0], x[1]);
+        y[0] = a.sin() * b.cos() + (a * N::of(0.3)).tan() - a.asin() + b.acos() * (a * b).atan();
+        y[0] += a.atan2(b) + a.sinh() / b.cosh() - (t * a).tanh();
+        y[1] = a.max(b) * p[0] + a.min(b).powi(3) + (a - b).abs().sqrt();
+        y[1] *= (b - a).select(a * a, b.exp());
+        y[2] = (a.exp() + N::of(1.0)).ln() * b.powf(p[0]);
+        y[2] -= x.iter().copied().sum::<N>() / N::of(3.0);
+    }
+}
+
+#[test]
+fn a_formula_has_every_derivative() {
+    let p = params();
+    let x = [1.0, -0.5, 0.3, 0.8, 0.2, 0.4, -0.9, 0.1];
+    let mut field = formula(Network).unwrap();
+    let report = check_map(&mut field, At::new(0.4, &x, &p), &CheckOptions::default());
+    assert!(report.ok() && report.checked.len() >= 4, "{report}");
+    let (mut y, mut z) = ([0.0; 8], [0.0; 8]);
+    field.value(At::new(0.4, &x, &p), &mut y);
+    network().value(At::new(0.4, &x, &p), &mut z);
+    y.iter().zip(&z).for_each(|(a, b)| assert!((a - b).abs() <= 1e-13 * b.abs(), "{a} {b}"));
+    for x in [[0.3, 0.7, 0.6, 0.2], [0.8, 0.1, 0.05, 0.4]] {
+        let mut map = formula::<f64, _>(Functions).unwrap();
+        let report = check_map(&mut map, At::new(0.6, &x, &[1.7]), &CheckOptions::default());
+        assert!(report.ok(), "{report}");
+    }
+}
+
+#[test]
+fn single_precision_is_double_precision_rounded() {
+    let (mut single, mut double) =
+        (formula::<f32, _>(Functions).unwrap(), formula::<f64, _>(Functions).unwrap());
+    let (x, p, w) = ([0.25f32, 0.75, 0.5, 0.125], [1.75f32], [0.5f32, -0.25, 1.0, 0.125, 2.0, -1.0]);
+    let wide = |v: &[f32]| v.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+    let (x64, p64, w64) = (wide(&x), wide(&p), wide(&w));
+    let (at, at64) = (At::new(0.5f32, &x, &p), At::new(0.5, &x64, &p64));
+    let near = |a: &[f32], b: &[f64]| {
+        a.iter()
+            .zip(b)
+            .for_each(|(&a, &b)| assert!((f64::from(a) - b).abs() <= 1e-6 * (1.0 + b.abs()), "{a} {b}"));
+    };
+    let (mut y, mut y64) = ([0.0f32; 6], [0.0; 6]);
+    single.value(at, &mut y);
+    double.value(at64, &mut y64);
+    near(&y, &y64);
+    let (mut xb, mut pb, mut xb64, mut pb64) = ([1.0f32; 4], [2.0f32], [1.0; 4], [2.0]);
+    single.vjp(at, Kept::NONE, &w, BarsMut::new(&mut xb, &mut pb));
+    double.vjp(at64, Kept::NONE, &w64, BarsMut::new(&mut xb64, &mut pb64));
+    near(&xb, &xb64);
+    near(&pb, &pb64);
+    let (dots, dots64) =
+        (Dots { count: 1, t: &[0.5f32], x: &x, p: &p }, Dots { count: 1, t: &[0.5], x: &x64, p: &p64 });
+    single.jvp(at, Kept::NONE, dots, &mut y, &mut []);
+    double.jvp(at64, Kept::NONE, dots64, &mut y64, &mut []);
+    near(&y, &y64);
+    single.vjp_tangent(at, Kept::NONE, dots, Kept::NONE, &w, &w, BarsMut::new(&mut xb, &mut pb));
+    double.vjp_tangent(at64, Kept::NONE, dots64, Kept::NONE, &w64, &w64, BarsMut::new(&mut xb64, &mut pb64));
+    near(&xb, &xb64);
+    near(&pb, &pb64);
+    let (mut jac, mut jac64) = ([0.0f32; 12], [0.0; 12]);
+    single.jacobian(at, &mut jac);
+    double.jacobian(at64, &mut jac64);
+    near(&jac, &jac64);
+}
+
+#[test]
+fn a_formula_that_leaves_an_output_out_is_refused() {
+    #[derive(Debug)]
+    struct Half;
+    impl Formula<f64> for Half {
+        fn size(&self) -> Size {
+            Size::field(2, 0)
+        }
+        fn eval<N: Number<f64>>(&self, _: N, y: &[N], _: &[N], dy: &mut [N]) {
+            dy[0] = y[1];
+        }
+    }
+    assert_eq!(formula(Half).unwrap_err(), RecordError::Unset { output: 1 });
+}
+
+#[test]
+fn lanes_take_fields_only() {
+    use costate::ode::{Params, TSIT54, solve_lanes};
+    let o = Options::default();
+    let e = solve_lanes(&TSIT54, &o, &Functions, (0.0, 1.0), &[0.1; 2], Params::Shared(&[1.0]), &[]);
+    assert_eq!(e.unwrap_err().to_string(), "a formula with 2 inputs and 3 outputs is no field");
 }

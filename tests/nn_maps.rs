@@ -4,6 +4,7 @@ mod common;
 
 use costate::adjoint::{Adjoint, Bars, Memory};
 use costate::diff::{At, BarsMut, FnMap, Kept, Map};
+use costate::expr::{Var, record};
 use costate::nn::*;
 use costate::ode::{Options, SaveAt, TSIT54};
 
@@ -166,12 +167,12 @@ fn values_with_and_without_keeping_agree_to_the_bit() {
 }
 
 #[test]
-fn a_dual_closure_is_its_own_pullback() {
-    let f = |t: f64, y: &[Dual<f64>], p: &[Dual<f64>], dy: &mut [Dual<f64>]| {
+fn a_recorded_closure_is_its_own_pullback() {
+    let f = |t: Var, y: &[Var], p: &[Var], dy: &mut [Var]| {
         dy[0] = p[0] * y[1] + y[0] * t.sin();
         dy[1] = (y[0] * p[1]).tanh() - y[1] * y[1];
     };
-    let mut field = DualField::new(2, 2, f);
+    let mut field = record(2, 2, f).unwrap().into_map();
     let (y, p, w) = (noise(6, 1), noise(2, 2), noise(6, 3));
     let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 2]);
     field.vjp(At::new(0.4, &y, &p), Kept::NONE, &w, BarsMut::new(&mut yb, &mut pb));

@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use adjoint::{Weights, central, dot, noise};
 use alloc::allocations;
 use costate::adjoint::{Adjoint, Bars, EventBars, Memory};
-use costate::diff::{At, BarsMut, Differences, FnMap, Kept, Map};
+use costate::diff::{At, BarsMut, Differences, FnMap, Formula, Kept, Map, Number, Size};
 use costate::ode::*;
 use rooted::{Tree, trees};
 
@@ -400,14 +400,11 @@ fn single_precision_and_ensembles() {
 
 struct Decay;
 
-impl LaneField<f64> for Decay {
-    fn dim(&self) -> usize {
-        2
+impl Formula<f64> for Decay {
+    fn size(&self) -> Size {
+        Size::field(2, 0)
     }
-    fn n_params(&self) -> usize {
-        0
-    }
-    fn eval<E: Lane<f64>>(&self, _: E, y: &[E], _: &[E], dy: &mut [E]) {
+    fn eval<E: Number<f64>>(&self, _: E, y: &[E], _: &[E], dy: &mut [E]) {
         (dy[0], dy[1]) = (-y[0], -y[1]);
     }
 }

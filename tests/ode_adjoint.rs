@@ -11,13 +11,12 @@ use std::ops::ControlFlow;
 use adjoint::{Weights, central, noise};
 use alloc::allocations;
 use costate::adjoint::{Adjoint, Bars, Memory};
-use costate::diff::{At, BarsMut, FnMap, Kept, Map};
+use costate::diff::{At, BarsMut, Dual, FnMap, Kept, Map, Number};
 use costate::ode::*;
-use num_dual::{Dual64, DualNum};
 
 /// y0' = p0 y1 + p2 sin(t) y0 y1, y1' = -p1 sin y0 + p2 cos(t) y1^2.
-fn rhs<D: DualNum<Primitive = f64> + Copy>(t: f64, y: &[D], p: &[D]) -> [D; 2] {
-    let (s, c) = (D::from(t.sin()), D::from(t.cos()));
+fn rhs<D: Number<f64>>(t: f64, y: &[D], p: &[D]) -> [D; 2] {
+    let (s, c) = (D::of(t.sin()), D::of(t.cos()));
     [p[0] * y[1] + p[2] * s * y[0] * y[1], -p[1] * y[0].sin() + p[2] * c * y[1] * y[1]]
 }
 
@@ -96,18 +95,18 @@ fn finite_differences_of_the_frozen_step_program() {
 
 /// The frozen-step program in dual numbers, written again from the tableau: directional derivative of the weighted results.
 fn dual_program(tab: &Tableau, steps: &[(f64, f64)], w: &Weights, dir: &[f64], o: &Options) -> f64 {
-    let p: Vec<Dual64> = (0..3).map(|i| Dual64::new(P[i], dir[6 + i])).collect();
-    let mut y: Vec<Dual64> = (0..6).map(|i| Dual64::new(Y0[i], dir[i])).collect();
-    let zero = Dual64::from(0.0);
+    let p: Vec<Dual<f64>> = (0..3).map(|i| Dual::new(P[i], dir[6 + i])).collect();
+    let mut y: Vec<Dual<f64>> = (0..6).map(|i| Dual::new(Y0[i], dir[i])).collect();
+    let zero = Dual::splat(0.0);
     let mut loss = zero;
-    let mut add = |w: &[f64], v: &[Dual64]| w.iter().zip(v).for_each(|(a, b)| loss += *b * *a);
+    let mut add = |w: &[f64], v: &[Dual<f64>]| w.iter().zip(v).for_each(|(a, b)| loss += *b * *a);
     add(&w.saved[..6], &y);
     let (Tolerance::Each(rtol), Tolerance::One(atol)) = (&o.rtol, &o.atol) else { panic!() };
     for (j, &(t, h)) in steps.iter().enumerate() {
-        let mut k: Vec<Vec<Dual64>> = vec![];
-        let mut g: Vec<Vec<Dual64>> = vec![];
+        let mut k: Vec<Vec<Dual<f64>>> = vec![];
+        let mut g: Vec<Vec<Dual<f64>>> = vec![];
         for i in 0..tab.c.len() {
-            let gi: Vec<Dual64> = (0..6)
+            let gi: Vec<Dual<f64>> = (0..6)
                 .map(|m| y[m] + (0..i).map(|l| k[l][m] * (h * tab.a(i, l))).fold(zero, |a, b| a + b))
                 .collect();
             k.push(gi.chunks(2).flat_map(|y| rhs(t + tab.c[i] * h, y, &p)).collect());
@@ -115,7 +114,7 @@ fn dual_program(tab: &Tableau, steps: &[(f64, f64)], w: &Weights, dir: &[f64], o
         }
         let s = tab.stages;
         let y1 = g[s - 1].clone();
-        let norms: Vec<Dual64> = tab
+        let norms: Vec<Dual<f64>> = tab
             .e
             .iter()
             .map(|e| {
@@ -140,14 +139,14 @@ fn dual_program(tab: &Tableau, steps: &[(f64, f64)], w: &Weights, dir: &[f64], o
             _ => norms[0],
         };
         add(&w.error[j..=j], &[err]);
-        let d2 = |a: &[Dual64], b: &[Dual64]| {
+        let d2 = |a: &[Dual<f64>], b: &[Dual<f64>]| {
             (0..6).map(|m| (a[m] - b[m]) * (a[m] - b[m])).fold(zero, |a, b| a + b)
         };
         add(&w.stiffness[j..=j], &[(d2(&k[s - 1], &k[s - 2]) / d2(&y1, &g[s - 2])).sqrt()]);
         for (i, &ts) in TIMES.iter().enumerate().filter(|(_, ts)| t < **ts && **ts <= t + h * (1.0 + 1e-12)) {
             let th = (ts - t) / h;
             let q = |i: usize| tab.q[i].iter().rev().fold(0.0, |s, c| s * th + c);
-            let v: Vec<Dual64> = (0..6)
+            let v: Vec<Dual<f64>> = (0..6)
                 .map(|m| {
                     let sum = (0..k.len()).fold(zero, |a, i| a + k[i][m] * (h * th * (1.0 - th) * q(i)));
                     y[m] * (1.0 - th) + y1[m] * th + sum

@@ -4,19 +4,18 @@
 mod alloc;
 
 use alloc::allocations;
+use costate::diff::{Formula, Number, Size};
+use costate::expr::formula;
 use costate::linalg::Scalar;
 use costate::ode::*;
 
 struct Lorenz;
-impl<T: Scalar> LaneField<T> for Lorenz {
-    fn dim(&self) -> usize {
-        3
-    }
-    fn n_params(&self) -> usize {
-        3
+impl<T: Scalar> Formula<T> for Lorenz {
+    fn size(&self) -> Size {
+        Size::field(3, 3)
     }
     #[inline(always)]
-    fn eval<E: Lane<T>>(&self, _: E, y: &[E], p: &[E], dy: &mut [E]) {
+    fn eval<E: Number<T>>(&self, _: E, y: &[E], p: &[E], dy: &mut [E]) {
         dy[0] = p[0] * (y[1] - y[0]);
         dy[1] = y[0] * (p[1] - y[2]) - y[1];
         dy[2] = y[0] * y[1] - p[2] * y[2];
@@ -25,18 +24,15 @@ impl<T: Scalar> LaneField<T> for Lorenz {
 
 /// A chain of n pendulums, driven in time: y_i' = sin y_(i+1) - p y_i |y_i| + e^-t / (1 + y_i^2).
 struct Chain(usize);
-impl LaneField<f64> for Chain {
-    fn dim(&self) -> usize {
-        self.0
-    }
-    fn n_params(&self) -> usize {
-        1
+impl Formula<f64> for Chain {
+    fn size(&self) -> Size {
+        Size::field(self.0, 1)
     }
     #[inline(always)]
-    fn eval<E: Lane<f64>>(&self, t: E, y: &[E], p: &[E], dy: &mut [E]) {
+    fn eval<E: Number<f64>>(&self, t: E, y: &[E], p: &[E], dy: &mut [E]) {
         let n = self.0;
         for i in 0..n {
-            let next = y[(i + 1) % n].map(f64::sin);
+            let next = y[(i + 1) % n].sin();
             dy[i] = next - p[0] * y[i] * y[i].abs() + (-t).exp() / (E::of(1.0) + y[i].powi(2));
         }
     }
@@ -44,21 +40,18 @@ impl LaneField<f64> for Chain {
 
 /// y' = p y^2: some blow up, some start beyond what is finite, some do not move.
 struct Square;
-impl LaneField<f64> for Square {
-    fn dim(&self) -> usize {
-        1
-    }
-    fn n_params(&self) -> usize {
-        1
+impl Formula<f64> for Square {
+    fn size(&self) -> Size {
+        Size::field(1, 1)
     }
     #[inline(always)]
-    fn eval<E: Lane<f64>>(&self, _: E, y: &[E], p: &[E], dy: &mut [E]) {
+    fn eval<E: Number<f64>>(&self, _: E, y: &[E], p: &[E], dy: &mut [E]) {
         dy[0] = p[0] * y[0] * y[0];
     }
 }
 
 /// Against `solve` on each trajectory, bit by bit, reports included.
-fn compare<F: LaneField<f64>>(
+fn compare<F: Formula<f64>>(
     field: &F,
     tab: &'static Tableau,
     o: &Options,
@@ -67,11 +60,11 @@ fn compare<F: LaneField<f64>>(
     p: &[f64],
     save: &[f64],
 ) {
-    let (n, np) = (field.dim(), field.n_params());
+    let Size { inputs: n, params: np, .. } = field.size();
     let e = solve_lanes(tab, o, field, span, y0, Params::Each(p), save).unwrap();
     assert_eq!(e.y1.len(), y0.len());
     for (i, y0) in y0.chunks(n).enumerate() {
-        let s = solve(&mut OneLane(field), tab, o, span, y0, &p[np * i..][..np], save).unwrap();
+        let s = solve(&mut formula(field).unwrap(), tab, o, span, y0, &p[np * i..][..np], save).unwrap();
         let bits = |x: &[f64]| x.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(
             bits(&s.y1),
@@ -144,8 +137,15 @@ fn threads_and_neighbours_do_not_matter() {
     // Others in front: other lanes, other tasks.
     let shifted = go(2, &y0[3 * 77..]);
     assert_eq!(one.y1[3 * 77..], shifted.y1);
-    let scalar =
-        solve_ensemble(&VERN76, &o, || OneLane(&Lorenz), (0.0, 5.0), &y0, Params::Shared(&p), &[1.0, 5.0]);
+    let scalar = solve_ensemble(
+        &VERN76,
+        &o,
+        || formula(&Lorenz).unwrap(),
+        (0.0, 5.0),
+        &y0,
+        Params::Shared(&p),
+        &[1.0, 5.0],
+    );
     let scalar = scalar.unwrap();
     assert_eq!((&one.y1, &one.saved, &one.reports), (&scalar.y1, &scalar.saved, &scalar.reports));
     assert_eq!(one.counts(), scalar.counts());
@@ -158,7 +158,8 @@ fn single_precision() {
     let o = Options::tolerances(1e-4, 1e-4);
     let a = solve_lanes(&TSIT54, &o, &Lorenz, (0.0, 1.0), &y0, Params::Shared(&p), &[]).unwrap();
     let b =
-        solve_ensemble(&TSIT54, &o, || OneLane(&Lorenz), (0.0, 1.0), &y0, Params::Shared(&p), &[]).unwrap();
+        solve_ensemble(&TSIT54, &o, || formula(&Lorenz).unwrap(), (0.0, 1.0), &y0, Params::Shared(&p), &[])
+            .unwrap();
     assert_eq!((a.y1, a.reports), (b.y1, b.reports));
 }
 
@@ -187,8 +188,9 @@ fn bad_input_is_one_clear_error_each() {
     let o = Options::default();
     let go = |span, y0: &[f64], p: Params<'_, f64>, save: &[f64]| {
         let lanes = solve_lanes(&TSIT54, &o, &Chain(2), span, y0, p, save).map(|_| ()).unwrap_err();
-        let plain =
-            solve_ensemble(&TSIT54, &o, || OneLane(&Chain(2)), span, y0, p, save).map(|_| ()).unwrap_err();
+        let plain = solve_ensemble(&TSIT54, &o, || formula(&Chain(2)).unwrap(), span, y0, p, save)
+            .map(|_| ())
+            .unwrap_err();
         assert_eq!(lanes.to_string(), plain.to_string());
         lanes.to_string()
     };
@@ -213,15 +215,13 @@ fn bad_input_is_one_clear_error_each() {
     );
 
     struct Panics;
-    impl LaneField<f64> for Panics {
-        fn dim(&self) -> usize {
-            1
+    impl Formula<f64> for Panics {
+        fn size(&self) -> Size {
+            Size::field(1, 0)
         }
-        fn n_params(&self) -> usize {
-            0
-        }
-        fn eval<E: Lane<f64>>(&self, t: E, _: &[E], _: &[E], dy: &mut [E]) {
-            dy[0] = t.map(|t| if t < 0.3 { 1.0 } else { panic!("no data after 0.3") });
+        fn eval<E: Number<f64>>(&self, t: E, _: &[E], _: &[E], dy: &mut [E]) {
+            t.inspect(|t| assert!(t < 0.3, "no data after 0.3"));
+            dy[0] = E::of(1.0);
         }
     }
     let e = solve_lanes(&TSIT54, &o, &Panics, (0.0, 1.0), &[0.0; 20], Params::Shared(&[]), &[]).unwrap();

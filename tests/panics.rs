@@ -1,7 +1,7 @@
 //! Functions of the user's that panic: one error, no harm to the solver, none to the other trajectories of an ensemble.
 
 use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint, StiffAdjoint};
-use costate::diff::{At, BarsMut, Differences, FnMap, Kept, Map, Offers, Size};
+use costate::diff::{At, BarsMut, Differences, FnMap, Formula, Kept, Map, Number, Offers, Size};
 use costate::nn::Parallel;
 use costate::ode::*;
 use costate::sde::*;
@@ -417,18 +417,12 @@ impl Map<f64> for Edge {
     }
 }
 
-impl LaneField<f64> for Edge {
-    fn dim(&self) -> usize {
-        1
+impl Formula<f64> for Edge {
+    fn size(&self) -> Size {
+        Size::field(1, 1)
     }
-    fn n_params(&self) -> usize {
-        1
-    }
-    fn eval<E: Lane<f64>>(&self, _: E, y: &[E], p: &[E], dy: &mut [E]) {
-        let _ = y[0].map(|y| {
-            assert!(y <= 1.0, "no data beyond 1");
-            y
-        });
+    fn eval<E: Number<f64>>(&self, _: E, y: &[E], p: &[E], dy: &mut [E]) {
+        y[0].inspect(|y| assert!(y <= 1.0, "no data beyond 1"));
         dy[0] = p[0];
     }
 }

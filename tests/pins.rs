@@ -13,9 +13,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint, StiffAdjoint};
-use costate::diff::{Differences, FnMap, Map};
+use costate::diff::{Differences, FnMap, Formula, Map, Number, Size};
+use costate::expr::formula;
 use costate::linalg::Scalar;
-use costate::nn::{Activation, Chain, DualNum, Formula, FormulaField, Mlp, Parallel, Power};
+use costate::nn::{Activation, Chain, Mlp, Parallel, Power};
 use costate::ode::*;
 use costate::sde::*;
 use costate::train::config::{Config, TaskConfig};
@@ -162,13 +163,10 @@ fn events(pins: &mut Pins) {
 struct Robertson;
 
 impl Formula<f64> for Robertson {
-    fn dim(&self) -> usize {
-        3
+    fn size(&self) -> Size {
+        Size::field(3, 3)
     }
-    fn n_params(&self) -> usize {
-        3
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, _t: D, y: &[D], p: &[D], dy: &mut [D]) {
+    fn eval<D: Number<f64>>(&self, _t: D, y: &[D], p: &[D], dy: &mut [D]) {
         let (a, b, c) = (p[0] * y[0], p[1] * y[1] * y[2], p[2] * y[1] * y[1]);
         (dy[0], dy[1], dy[2]) = (b - a, a - b - c, c);
     }
@@ -198,7 +196,7 @@ fn stiff_runs(pins: &mut Pins) {
     let s = solve_stiff(&mut f, &RODAS4, &o, (0.0, 5.0), &[1.0; 4], &LV, &times(5.0)).unwrap();
     pins.add("lotka-volterra x 2 rows", of(&s.report.counts), &[&s.y1, s.states()]);
     let (y0, p) = ([1.0, 0.0, 0.0], [0.04, 1e4, 3e7]);
-    let s = solve_stiff(&mut FormulaField::new(Robertson), &RODAS3P, &o, (0.0, 1e4), &y0, &p, &[]).unwrap();
+    let s = solve_stiff(&mut formula(Robertson).unwrap(), &RODAS3P, &o, (0.0, 1e4), &y0, &p, &[]).unwrap();
     pins.add("robertson formula", of(&s.report.counts), &[&s.y1]);
     let pr = stiff::Stiff::by_name("vdp 1e3");
     let mut f = FnMap::new(2, 1, pr.f).with_jacobian(pr.jac).autonomous();
@@ -218,15 +216,12 @@ fn stiff_runs(pins: &mut Pins) {
 
 struct LorenzLanes;
 
-impl LaneField<f64> for LorenzLanes {
-    fn dim(&self) -> usize {
-        3
-    }
-    fn n_params(&self) -> usize {
-        3
+impl Formula<f64> for LorenzLanes {
+    fn size(&self) -> Size {
+        Size::field(3, 3)
     }
     #[inline(always)]
-    fn eval<E: Lane<f64>>(&self, _t: E, y: &[E], p: &[E], dy: &mut [E]) {
+    fn eval<E: Number<f64>>(&self, _t: E, y: &[E], p: &[E], dy: &mut [E]) {
         dy[0] = p[0] * (y[1] - y[0]);
         dy[1] = y[0] * (p[1] - y[2]) - y[1];
         dy[2] = y[0] * y[1] - p[2] * y[2];
@@ -409,7 +404,7 @@ fn stiff_gradient<F: Map<f64>>(
 fn stiff_gradients(pins: &mut Pins) {
     let p = [0.04, 1e4, 3e7];
     for memory in [Memory::Stages, Memory::States] {
-        let mut f = FormulaField::new(Robertson);
+        let mut f = formula(Robertson).unwrap();
         stiff_gradient(pins, "robertson formula", &mut f, (&RODAS5P, memory), (&[1.0, 0.0, 0.0], &p, 100.0));
     }
     let pull = || FnMap::new(2, 4, lotka_volterra::<f64>).with_vjp(lotka_volterra_pullback);

@@ -8,27 +8,19 @@ mod alloc;
 use adjoint::{Weights, central, dot, noise};
 use alloc::allocations;
 use costate::adjoint::{Bars, Memory, SdeAdjoint};
-use costate::diff::{FnMap, Map};
+use costate::diff::{Dual, FnMap, Map, Number};
 use costate::nn::{Activation, Chain, Mlp, Power};
 use costate::ode::*;
 use costate::sde::*;
-use num_dual::{Dual64, DualNum};
 
 /// y0' = p0 y1 + p2 sin(t) y0 y1, y1' = -p1 sin y0 + p2 cos(t) y1^2.
-fn drift<D: DualNum<Primitive = f64> + Copy>(t: f64, y: &[D], p: &[D]) -> [D; 2] {
-    let (s, c) = (D::from(t.sin()), D::from(t.cos()));
+fn drift<D: Number<f64>>(t: f64, y: &[D], p: &[D]) -> [D; 2] {
+    let (s, c) = (D::of(t.sin()), D::of(t.cos()));
     [p[0] * y[1] + p[2] * s * y[0] * y[1], -p[1] * y[0].sin() + p[2] * c * y[1] * y[1]]
 }
 
 /// g_ik = p0 (1 + 0.3 k) sin(y_i + 0.3 t) + p1 (0.5 + y_(1-i)), or p0 (1 + 0.3 k) cos(t + i) + p1 (0.5 + i).
-fn diffusion<D: DualNum<Primitive = f64> + Copy>(
-    additive: bool,
-    t: f64,
-    y: &[D],
-    p: &[D],
-    i: usize,
-    k: usize,
-) -> D {
+fn diffusion<D: Number<f64>>(additive: bool, t: f64, y: &[D], p: &[D], i: usize, k: usize) -> D {
     let c = p[0] * (1.0 + 0.3 * k as f64);
     if additive {
         c * (t + i as f64).cos() + p[1] * (0.5 + i as f64)
@@ -151,11 +143,11 @@ fn dual_program(
     dir: &[f64],
     o: &SdeOptions,
 ) -> f64 {
-    let zero = Dual64::from(0.0);
-    let p: Vec<Dual64> = (0..5).map(|i| Dual64::new(P[i], dir[6 + i])).collect();
-    let mut y: Vec<Dual64> = (0..6).map(|i| Dual64::new(Y0[i], dir[i])).collect();
+    let zero = Dual::splat(0.0);
+    let p: Vec<Dual<f64>> = (0..5).map(|i| Dual::new(P[i], dir[6 + i])).collect();
+    let mut y: Vec<Dual<f64>> = (0..6).map(|i| Dual::new(Y0[i], dir[i])).collect();
     let mut loss = zero;
-    let mut add = |w: &[f64], v: &[Dual64]| w.iter().zip(v).for_each(|(a, b)| loss += *b * *a);
+    let mut add = |w: &[f64], v: &[Dual<f64>]| w.iter().zip(v).for_each(|(a, b)| loss += *b * *a);
     let width = shape.width(2);
     let mut path = BrownianPath::new(&brownian(), SPAN, width, 3).unwrap();
     add(&w.saved[..6], &y);
@@ -170,7 +162,7 @@ fn dual_program(
             dw.iter().map(|w| (w * w * w - 3.0 * h * w) / 6.0 / h).collect(),
         ];
         // sum_k g_ik x_k for component c of the batch.
-        let product = |g: &[Vec<Dual64>], x: &[f64], c: usize| {
+        let product = |g: &[Vec<Dual<f64>>], x: &[f64], c: usize| {
             let (b, i) = (c / 2, c % 2);
             match shape {
                 Noise::Diagonal => g[0][c] * x[c],
@@ -178,10 +170,10 @@ fn dual_program(
                 Noise::Matrix(m) => (0..m).fold(zero, |s, k| s + g[k][2 * b + i] * x[b * m + k]),
             }
         };
-        let (mut ks, mut h0s): (Vec<Vec<Dual64>>, Vec<Vec<Dual64>>) = Default::default();
-        let mut gs: Vec<Vec<Vec<Dual64>>> = vec![];
+        let (mut ks, mut h0s): (Vec<Vec<Dual<f64>>>, Vec<Vec<Dual<f64>>>) = Default::default();
+        let mut gs: Vec<Vec<Vec<Dual<f64>>>> = vec![];
         for i in 0..m.stages() {
-            let arg = |a: &[&[f64]], noise: &dyn Fn(usize, usize) -> Dual64| -> Vec<Dual64> {
+            let arg = |a: &[&[f64]], noise: &dyn Fn(usize, usize) -> Dual<f64>| -> Vec<Dual<f64>> {
                 (0..6)
                     .map(|c| (0..i).fold(y[c], |s, l| s + ks[l][c] * (h * at(a[i], l)) + noise(l, c)))
                     .collect()
@@ -208,8 +200,8 @@ fn dual_program(
                 (0..s).fold(sum, |sum, i| sum + product(&gs[i], &x[q], c) * at(m.beta[q], i))
             })
         };
-        let e2: Vec<Dual64> = (0..6).map(|c| part(2..4, c)).collect();
-        let y1: Vec<Dual64> = (0..6)
+        let e2: Vec<Dual<f64>> = (0..6).map(|c| part(2..4, c)).collect();
+        let y1: Vec<Dual<f64>> = (0..6)
             .map(|c| (0..s).fold(y[c], |a, i| a + ks[i][c] * (h * at(m.alpha, i))) + part(0..2, c) + e2[c])
             .collect();
         if m.is_adaptive() {
@@ -221,7 +213,7 @@ fn dual_program(
             add(&w.error[j..=j], &[((0..6).map(|c| v(c) * v(c)).fold(zero, |a, b| a + b) / 6.0).sqrt()]);
         }
         if let Some((a, b)) = m.stiffness {
-            let d2 = |u: &[Dual64], v: &[Dual64]| {
+            let d2 = |u: &[Dual<f64>], v: &[Dual<f64>]| {
                 (0..6).map(|c| (u[c] - v[c]) * (u[c] - v[c])).fold(zero, |a, b| a + b)
             };
             add(&w.stiffness[j..=j], &[(d2(&ks[b], &ks[a]) / d2(&h0s[b], &h0s[a])).sqrt()]);

@@ -8,10 +8,9 @@ mod alloc;
 use adjoint::{Weights, central, noise};
 use alloc::allocations;
 use costate::adjoint::{Adjoint, Bars, Memory, StiffAdjoint};
-use costate::diff::Map;
-use costate::nn::{DualNum, Formula, FormulaField};
+use costate::diff::{Dual, Formula, Map, Number, Size};
+use costate::expr::{Formulated, formula};
 use costate::ode::*;
-use num_dual::Dual64;
 
 /// y0' = -40 p0 (y0 - y1 cos t) + p1 y1^2, y1' = -p2 y0 y1 + sin t - y1^2 y0.
 struct Forced;
@@ -20,18 +19,15 @@ struct Forced;
 struct Frozen;
 
 impl Formula<f64> for Frozen {
-    fn dim(&self) -> usize {
-        2
+    fn size(&self) -> Size {
+        Size::field(2, 3)
     }
-    fn n_params(&self) -> usize {
-        3
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, _: D, y: &[D], p: &[D], dy: &mut [D]) {
-        dy.copy_from_slice(&rhs(D::from(0.7), y, p));
+    fn eval<D: Number<f64>>(&self, _: D, y: &[D], p: &[D], dy: &mut [D]) {
+        dy.copy_from_slice(&rhs(D::of(0.7), y, p));
     }
 }
 
-fn rhs<D: DualNum<Primitive = f64> + Copy>(t: D, y: &[D], p: &[D]) -> [D; 2] {
+fn rhs<D: Number<f64>>(t: D, y: &[D], p: &[D]) -> [D; 2] {
     [
         -(p[0] * 40.0) * (y[0] - y[1] * t.cos()) + p[1] * y[1] * y[1],
         -p[2] * y[0] * y[1] + t.sin() - y[1] * y[1] * y[0],
@@ -39,24 +35,21 @@ fn rhs<D: DualNum<Primitive = f64> + Copy>(t: D, y: &[D], p: &[D]) -> [D; 2] {
 }
 
 impl Formula<f64> for Forced {
-    fn dim(&self) -> usize {
-        2
+    fn size(&self) -> Size {
+        Size::field(2, 3)
     }
-    fn n_params(&self) -> usize {
-        3
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, t: D, y: &[D], p: &[D], dy: &mut [D]) {
+    fn eval<D: Number<f64>>(&self, t: D, y: &[D], p: &[D], dy: &mut [D]) {
         dy.copy_from_slice(&rhs(t, y, p));
     }
 }
 
 /// Columns of df/dy, then df/dt, by hand.
-fn derivatives<D: DualNum<Primitive = f64> + Copy>(t: f64, y: &[D], p: &[D]) -> [[D; 2]; 3] {
+fn derivatives<D: Number<f64>>(t: f64, y: &[D], p: &[D]) -> [[D; 2]; 3] {
     let (s, c) = t.sin_cos();
     [
         [-(p[0] * 40.0), -p[2] * y[1] - y[1] * y[1]],
         [p[0] * (40.0 * c) + p[1] * y[1] * 2.0, -p[2] * y[0] - y[1] * y[0] * 2.0],
-        [-(p[0] * 40.0) * y[1] * s, D::from(c)],
+        [-(p[0] * 40.0) * y[1] * s, D::of(c)],
     ]
 }
 
@@ -93,7 +86,7 @@ fn gradient<F: Map<f64>>(
 
 #[test]
 fn finite_differences_of_the_frozen_step_program() {
-    let mut field = FormulaField::new(Forced);
+    let mut field = formula(Forced).unwrap();
     for tab in RosenbrockTableau::all() {
         for norm in [Norm::Rms, Norm::Max] {
             let (mut solver, yb, pb, _) = gradient(&mut field, tab, &options(norm), Memory::States);
@@ -135,7 +128,7 @@ fn far(a: &[f64], b: &[f64]) -> f64 {
 #[test]
 fn second_derivatives_by_differences_agree_with_dual_numbers() {
     for tab in RosenbrockTableau::all() {
-        let frozen = || FormulaField::new(Frozen);
+        let frozen = || formula(Frozen).unwrap();
         let jac = |_: f64, y: &[f64], p: &[f64], j: &mut [f64]| jacobian(0.7, y, p, j);
         let exact = gradients(frozen(), tab);
         let pullback = gradients(frozen().autonomous(), tab);
@@ -151,11 +144,11 @@ fn second_derivatives_by_differences_agree_with_dual_numbers() {
 
 /// The frozen-step program in dual numbers, written again from the tableau: directional derivative of the weighted results.
 fn dual_program(tab: &RosenbrockTableau, steps: &[(f64, f64)], w: &Weights, dir: &[f64], o: &Options) -> f64 {
-    let p: Vec<Dual64> = (0..3).map(|i| Dual64::new(P[i], dir[6 + i])).collect();
-    let mut y: Vec<Dual64> = (0..6).map(|i| Dual64::new(Y0[i], dir[i])).collect();
-    let zero = Dual64::from(0.0);
+    let p: Vec<Dual<f64>> = (0..3).map(|i| Dual::new(P[i], dir[6 + i])).collect();
+    let mut y: Vec<Dual<f64>> = (0..6).map(|i| Dual::new(Y0[i], dir[i])).collect();
+    let zero = Dual::splat(0.0);
     let mut loss = zero;
-    let mut add = |w: &[f64], v: &[Dual64]| w.iter().zip(v).for_each(|(a, b)| loss += *b * *a);
+    let mut add = |w: &[f64], v: &[Dual<f64>]| w.iter().zip(v).for_each(|(a, b)| loss += *b * *a);
     add(&w.saved[..6], &y);
     let (Tolerance::Each(rtol), Tolerance::One(atol)) = (&o.rtol, &o.atol) else { panic!() };
     let s = tab.stages();
@@ -165,14 +158,14 @@ fn dual_program(tab: &RosenbrockTableau, steps: &[(f64, f64)], w: &Weights, dir:
             let sum = |w: &dyn Fn(usize) -> f64, m: usize| {
                 (0..i)
                     .map(|l: usize| {
-                        let u: &Vec<Dual64> = &u[l];
+                        let u: &Vec<Dual<f64>> = &u[l];
                         u[m] * w(l)
                     })
                     .fold(zero, |a, b| a + b)
             };
-            let gi: Vec<Dual64> = (0..6).map(|m| y[m] + sum(&|l| tab.a(i, l), m)).collect();
-            let fi: Vec<Dual64> =
-                gi.chunks(2).flat_map(|y| rhs(Dual64::from(t + tab.alpha[i] * h), y, &p)).collect();
+            let gi: Vec<Dual<f64>> = (0..6).map(|m| y[m] + sum(&|l| tab.a(i, l), m)).collect();
+            let fi: Vec<Dual<f64>> =
+                gi.chunks(2).flat_map(|y| rhs(Dual::splat(t + tab.alpha[i] * h), y, &p)).collect();
             let mut ui = vec![];
             for b in 0..3 {
                 let d = derivatives(t, &y[2 * b..2 * b + 2], &p);
@@ -190,7 +183,7 @@ fn dual_program(tab: &RosenbrockTableau, steps: &[(f64, f64)], w: &Weights, dir:
             f.push(fi);
             g.push(gi);
         }
-        let y1: Vec<Dual64> = (0..6).map(|m| g[s - 1][m] + u[s - 1][m]).collect();
+        let y1: Vec<Dual<f64>> = (0..6).map(|m| g[s - 1][m] + u[s - 1][m]).collect();
         let v = |m: usize| {
             let u = tab.e.iter().enumerate().fold(zero, |a, (i, e)| a + u[i][m] * *e);
             let larger = if y[m].re.abs() > y1[m].re.abs() { y[m] } else { y1[m] };
@@ -198,7 +191,7 @@ fn dual_program(tab: &RosenbrockTableau, steps: &[(f64, f64)], w: &Weights, dir:
         };
         add(&w.error[j..=j], &[((0..6).map(|m| v(m) * v(m)).fold(zero, |a, b| a + b) / 6.0).sqrt()]);
         if tab.has_stiffness() {
-            let d2 = |a: &[Dual64], b: &[Dual64]| {
+            let d2 = |a: &[Dual<f64>], b: &[Dual<f64>]| {
                 (0..6).map(|m| (a[m] - b[m]) * (a[m] - b[m])).fold(zero, |a, b| a + b)
             };
             add(&w.stiffness[j..=j], &[(d2(&f[s - 1], &f[s - 2]) / d2(&g[s - 1], &g[s - 2])).sqrt()]);
@@ -207,7 +200,7 @@ fn dual_program(tab: &RosenbrockTableau, steps: &[(f64, f64)], w: &Weights, dir:
             let th = (ts - t) / h;
             let q =
                 |l: usize| tab.q.iter().rev().fold(0.0, |s, row| s * th + row.get(l).copied().unwrap_or(0.0));
-            let v: Vec<Dual64> = (0..6)
+            let v: Vec<Dual<f64>> = (0..6)
                 .map(|m| {
                     let z = (0..s).fold(zero, |a, l| a + u[l][m] * (th * (1.0 - th) * q(l)));
                     y[m] * (1.0 - th) + y1[m] * th + z
@@ -227,7 +220,7 @@ fn dual_numbers_agree_to_rounding() {
     // for more: with and without it.
     for tab in RosenbrockTableau::all() {
         let o = options(Norm::Rms);
-        let mut f = FormulaField::new(Forced);
+        let mut f = formula(Forced).unwrap();
         let (mut solver, ..) = gradient(&mut f, tab, &o, Memory::States);
         let steps: Vec<_> = (0..solver.tape().len()).map(|j| solver.tape().step(j)).collect();
         for (with_stiffness, limit) in [(false, 1e-11), (true, 1e-9)] {
@@ -252,8 +245,8 @@ fn dual_numbers_agree_to_rounding() {
 #[test]
 fn a_difference_for_the_time_derivative_leaves_six_digits() {
     for tab in RosenbrockTableau::all() {
-        let exact = gradients(FormulaField::new(Forced), tab);
-        let difference = gradients(FormulaField::new(Forced).with_jacobian(jacobian), tab);
+        let exact = gradients(formula(Forced).unwrap(), tab);
+        let difference = gradients(formula(Forced).unwrap().with_jacobian(jacobian), tab);
         println!("{} {:.1e}", tab.name, far(&exact[0], &difference[0]));
         assert!(far(&exact[0], &difference[0]) <= 1e-6, "{}", tab.name);
     }
@@ -264,7 +257,7 @@ fn every_memory_policy_gives_the_same_bits() {
     for tab in RosenbrockTableau::all() {
         let o = Options { max_step: 0.04, ..options(Norm::Rms) };
         // df/dt is a difference whose increment depends on the step: rejections must not matter.
-        let mut f = FormulaField::new(Forced);
+        let mut f = formula(Forced).unwrap();
         let (all, yb, pb, base) = gradient(&mut f, tab, &o, Memory::States);
         let n = all.tape().len();
         assert!(n >= 50);
@@ -291,13 +284,10 @@ fn every_memory_policy_gives_the_same_bits() {
 struct Robertson;
 
 impl Formula<f64> for Robertson {
-    fn dim(&self) -> usize {
-        3
+    fn size(&self) -> Size {
+        Size::field(3, 3)
     }
-    fn n_params(&self) -> usize {
-        3
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, _: D, y: &[D], p: &[D], dy: &mut [D]) {
+    fn eval<D: Number<f64>>(&self, _: D, y: &[D], p: &[D], dy: &mut [D]) {
         let (a, b, c) = (p[0].exp() * y[0], p[1].exp() * y[1] * y[2], p[2].exp() * y[1] * y[1]);
         (dy[0], dy[1], dy[2]) = (b - a, a - b - c, c);
     }
@@ -317,8 +307,8 @@ fn robertson<F: Map<f64>>(mut f: F, tol: f64) -> (Vec<f64>, Vec<f64>, StiffAdjoi
 
 #[test]
 fn second_derivatives_by_differences_are_good_to_ten_digits_on_a_stiff_problem() {
-    let (ya, pa, _) = robertson(FormulaField::new(Robertson), 1e-6);
-    let (yb, pb, _) = robertson(FormulaField::new(Robertson).autonomous(), 1e-6);
+    let (ya, pa, _) = robertson(formula(Robertson).unwrap(), 1e-6);
+    let (yb, pb, _) = robertson(formula(Robertson).unwrap().autonomous(), 1e-6);
     for (a, b) in ya.iter().zip(&yb).chain(pa.iter().zip(&pb)) {
         println!("{a} {b} {:.1e}", ((a - b) / a).abs());
         assert!((a - b).abs() <= 1e-9 * a.abs(), "{a} {b}");
@@ -333,7 +323,7 @@ fn the_discrete_adjoint_converges_to_the_true_sensitivities_of_robertsons_proble
         let mut p = p;
         p[i] += d;
         let o = Options::tolerances(1e-11, 1e-15);
-        solve_stiff(&mut FormulaField::new(Robertson), &RODAS5P, &o, (0.0, 1e4), &[1.0, 0.0, 0.0], &p, &[])
+        solve_stiff(&mut formula(Robertson).unwrap(), &RODAS5P, &o, (0.0, 1e4), &[1.0, 0.0, 0.0], &p, &[])
             .unwrap()
             .y1[2]
     };
@@ -343,7 +333,7 @@ fn the_discrete_adjoint_converges_to_the_true_sensitivities_of_robertsons_proble
         .collect();
     let mut last = f64::INFINITY;
     for (tol, want) in [(1e-4, 1e-2), (1e-6, 1e-4), (1e-8, 1e-6)] {
-        let (_, pb, _) = robertson(FormulaField::new(Robertson), tol);
+        let (_, pb, _) = robertson(formula(Robertson).unwrap(), tol);
         let error = pb.iter().zip(&exact).map(|(a, b)| ((a - b) / b).abs()).fold(0.0, f64::max);
         println!("tol {tol:.0e}: {error:.1e}");
         assert!(error < want && error < last, "tol {tol:.0e}: {pb:?} {exact:?}");
@@ -353,7 +343,7 @@ fn the_discrete_adjoint_converges_to_the_true_sensitivities_of_robertsons_proble
 
 #[test]
 fn agrees_with_the_explicit_adjoint_where_both_converge() {
-    let mut f = FormulaField::new(Forced);
+    let mut f = formula(Forced).unwrap();
     let o = Options::tolerances(1e-11, 1e-11);
     let w = noise(6, 5);
     let bars = Bars { y1: &w, ..Bars::default() };
@@ -373,13 +363,13 @@ fn agrees_with_the_explicit_adjoint_where_both_converge() {
 #[test]
 fn rejected_steps_leave_no_trace() {
     // The accepted steps of an adaptive pass with rejections, given one by one to fixed-step passes.
-    let mut f = FormulaField::new(Robertson);
-    let (ya, pa, solver) = robertson(FormulaField::new(Robertson), 1e-3);
+    let mut f = formula(Robertson).unwrap();
+    let (ya, pa, solver) = robertson(formula(Robertson).unwrap(), 1e-3);
     let n = solver.tape().len();
     let p = [0.04f64.ln(), 1e4f64.ln(), 3e7f64.ln()];
     let mut states = vec![vec![1.0, 0.0, 0.0]];
     let steps: Vec<(f64, f64)> = (0..n).map(|j| solver.tape().step(j)).collect();
-    let one = |j: usize, y: &[f64], f: &mut FormulaField<Robertson, f64>| {
+    let one = |j: usize, y: &[f64], f: &mut Formulated<Robertson, f64>| {
         let (t, h) = steps[j];
         let mut s = StiffAdjoint::new(&RODAS5P, 3, 1, &Options::fixed(h), Memory::States).unwrap();
         s.forward(f, (t, t + h), y, &p, &mut ()).unwrap();
@@ -404,7 +394,7 @@ fn rejected_steps_leave_no_trace() {
 
 #[test]
 fn backwards_in_time_and_single_precision() {
-    let mut f = FormulaField::new(Forced);
+    let mut f = formula(Forced).unwrap();
     let mut s = StiffAdjoint::new(&RODAS4, 2, 1, &Options::tolerances(1e-6, 1e-6), Memory::Stages).unwrap();
     // Backwards the fast component grows: a short way.
     let r = s.forward(&mut f, (0.2, 0.1), &[0.9, 0.8], &P, &mut ()).unwrap();
@@ -421,17 +411,14 @@ fn backwards_in_time_and_single_precision() {
 
     struct Decay;
     impl Formula<f32> for Decay {
-        fn dim(&self) -> usize {
-            1
+        fn size(&self) -> Size {
+            Size::field(1, 1)
         }
-        fn n_params(&self) -> usize {
-            1
-        }
-        fn eval<D: DualNum<Primitive = f32> + Copy>(&self, _: D, y: &[D], p: &[D], dy: &mut [D]) {
+        fn eval<D: Number<f32>>(&self, _: D, y: &[D], p: &[D], dy: &mut [D]) {
             dy[0] = -p[0] * y[0];
         }
     }
-    let mut f = FormulaField::new(Decay);
+    let mut f = formula(Decay).unwrap();
     let mut s =
         StiffAdjoint::<f32>::new(&RODAS5P, 1, 1, &Options::tolerances(1e-5, 1e-6), Memory::States).unwrap();
     s.forward(&mut f, (0.0, 1.0), &[1.0], &[2.0], &mut ()).unwrap();
@@ -443,7 +430,7 @@ fn backwards_in_time_and_single_precision() {
 #[test]
 fn no_allocation_in_later_passes() {
     for memory in [Memory::Stages, Memory::States, Memory::Every(4), Memory::Checkpoints(5)] {
-        let mut f = FormulaField::new(Forced);
+        let mut f = formula(Forced).unwrap();
         let mut s = StiffAdjoint::new(&RODAS5P, 2, 3, &options(Norm::Rms), memory).unwrap();
         let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; 3]);
         let w = noise(6, 1);
@@ -460,7 +447,7 @@ fn no_allocation_in_later_passes() {
 
 #[test]
 fn bad_input_is_an_error() {
-    let mut f = FormulaField::new(Forced);
+    let mut f = formula(Forced).unwrap();
     let mut s = StiffAdjoint::new(&RODAS5P, 2, 1, &Options::default(), Memory::States).unwrap();
     let (mut yb, mut pb) = ([0.0; 2], [0.0; 3]);
     let none = s.reverse(&mut f, &P, &Bars::default(), &mut yb, &mut pb);

@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 
 use alloc::allocations;
 use common::reference;
-use costate::diff::{At, Differences, FnMap, Linearizer, Map, Work};
-use costate::nn::{DualNum, Formula, FormulaField};
+use costate::diff::{At, Differences, FnMap, Formula, Linearizer, Map, Number, Size, Work};
+use costate::expr::formula;
 use costate::ode::*;
 use problems::{Stiff, relative_error};
 
@@ -28,13 +28,10 @@ fn tolerances(tol: f64) -> Options {
 struct Growth;
 
 impl Formula<f64> for Growth {
-    fn dim(&self) -> usize {
-        2
+    fn size(&self) -> Size {
+        Size::field(2, 0)
     }
-    fn n_params(&self) -> usize {
-        0
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, t: D, y: &[D], _: &[D], dy: &mut [D]) {
+    fn eval<D: Number<f64>>(&self, t: D, y: &[D], _: &[D], dy: &mut [D]) {
         dy[0] = y[0] * t.cos();
         dy[1] = -y[0] * y[1] * t.sin() / t.sin().exp();
     }
@@ -65,8 +62,8 @@ fn order(mut error: impl FnMut(usize) -> f64, first: usize) -> f64 {
 #[test]
 fn convergence_orders() {
     for (tab, first) in [(&RODAS3P, 80), (&RODAS4, 40), (&RODAS5P, 20)] {
-        let p = order(|n| errors(tab, FormulaField::new(Growth), n).0, first);
-        let dense = order(|n| errors(tab, FormulaField::new(Growth), n).1, first);
+        let p = order(|n| errors(tab, formula(Growth).unwrap(), n).0, first);
+        let dense = order(|n| errors(tab, formula(Growth).unwrap(), n).1, first);
         println!("{} {p:.3} {dense:.3}", tab.name);
         assert!((p - tab.order as f64).abs() < 0.1, "{}: order {p}", tab.name);
         // The interpolant's local error is h^(dense_order + 1).
@@ -248,7 +245,7 @@ fn save_points_dense_output_and_events_compose() {
 
 #[test]
 fn backwards_and_forwards_return() {
-    let (mut f, o) = (FormulaField::new(Growth), Options::tolerances(1e-10, 1e-12));
+    let (mut f, o) = (formula(Growth).unwrap(), Options::tolerances(1e-10, 1e-12));
     for tab in [&RODAS4, &RODAS5P] {
         let y0 = [1.0, 1f64.exp()];
         let there = solve_stiff(&mut f, tab, &o, (0.0, 2.0), &y0, &[], &[]).unwrap();

@@ -8,8 +8,9 @@ mod alloc;
 use adjoint::noise;
 use alloc::{allocations, peak_bytes};
 use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint, StiffAdjoint};
-use costate::diff::{FnMap, Map};
-use costate::nn::{Activation, Chain, DualNum, Formula, FormulaField, Mlp, Power};
+use costate::diff::{FnMap, Formula, Map, Number, Size};
+use costate::expr::formula;
+use costate::nn::{Activation, Chain, Mlp, Power};
 use costate::ode::*;
 use costate::sde::*;
 
@@ -226,13 +227,10 @@ fn networks_do_not_allocate_in_later_passes() {
 struct Ring;
 
 impl Formula<f64> for Ring {
-    fn dim(&self) -> usize {
-        4
+    fn size(&self) -> Size {
+        Size::field(4, 4)
     }
-    fn n_params(&self) -> usize {
-        4
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, t: D, y: &[D], p: &[D], dy: &mut [D]) {
+    fn eval<D: Number<f64>>(&self, t: D, y: &[D], p: &[D], dy: &mut [D]) {
         for i in 0..4 {
             dy[i] = -p[i] * 10.0 * (y[i] - y[(i + 1) % 4] * t.cos());
         }
@@ -265,7 +263,7 @@ fn stiff_pass<F: Map<f64>>(what: &str, mut f: F, batch: usize) {
 fn stiff_sweeps_do_not_allocate_in_later_passes() {
     for batch in [1, 7] {
         stiff_pass("mlp", net(), batch);
-        stiff_pass("formula", FormulaField::new(Ring), batch);
+        stiff_pass("formula", formula(Ring).unwrap(), batch);
     }
 }
 

@@ -21,6 +21,13 @@ pub struct Size {
     pub params: usize,
 }
 
+impl Size {
+    /// Of a field of n components: as many outputs as inputs.
+    pub const fn field(n: usize, params: usize) -> Self {
+        Self { inputs: n, outputs: n, params }
+    }
+}
+
 /// Where a map is evaluated.
 #[derive(Debug, Clone, Copy)]
 pub struct At<'a, T> {

@@ -5,6 +5,8 @@
 //!
 //! | from | by |
 //! |---|---|
+//! | a closure, derivatives by recording it | [`crate::expr::record`] |
+//! | a [`Formula`] for any kind of [`Number`], derivatives by recording it | [`crate::expr::formula`] |
 //! | a closure | [`FnMap`], then [`Map::with_vjp`], [`Map::with_jvp`], [`Map::with_jacobian`], [`Map::with_time_derivative`], [`Map::autonomous`] |
 //! | a closure, derivatives by differences | [`Differences::of`] |
 //! | where the Jacobian has entries | [`Map::with_structure`], [`Map::with_detected_structure`] |
@@ -21,9 +23,12 @@ mod coloured;
 mod combine;
 pub mod detect;
 mod differences;
-mod forward;
+mod dual;
+pub(crate) mod forward;
+mod lanes;
 mod linearize;
 mod map;
+pub(crate) mod number;
 mod operand;
 mod scale;
 mod select;
@@ -35,9 +40,14 @@ pub use closure::{Autonomous, FnMap, WithJacobian, WithJvp, WithStructure, WithT
 pub use combine::{Product, Stack, Sum};
 pub use differences::Differences;
 pub(crate) use differences::tangent_differences;
+pub use dual::Dual;
+pub use lanes::Lanes;
+pub(crate) use lanes::{Lane, WIDTH};
 pub use linearize::{Linearizer, Source, Work};
 pub(crate) use map::VjpRoom;
 pub use map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure, need};
+pub(crate) use number::Values;
+pub use number::{Formula, Left, Number};
 pub use scale::{Scale, Scaled};
 pub use select::On;
 pub use spec::{Entry, Init, Spec};

@@ -3,7 +3,8 @@
 //! Two ways in. A model file gives `Parts`: functions of element and group types with their derivatives, and where they are
 //! used; `Evaluator` sorts equal types into batches, finds sparsity patterns and computes values, gradients, Jacobians and
 //! Hessians, block by block. A formula written once in Rust is recorded ([`record`](fn@record)); [`Recorded`] has its values, products with its first and
-//! second derivatives, and its sparse Jacobian, and [`Recorded::into_map`] makes a field or layer of it. Derivatives are nodes of the same graph.
+//! second derivatives, and its sparse Jacobian, and [`Recorded::into_map`] makes a field or layer of it. [`formula`](fn@formula)
+//! does the same for one that is generic in its number, and takes its values from the compiler. Derivatives are nodes of the same graph.
 //!
 //! ```
 //! use costate::expr::{Point, record};
@@ -37,9 +38,11 @@ mod program;
 mod record;
 mod shapes;
 pub(crate) mod structure;
+mod traced;
 
 pub(crate) use external::External;
 pub use formula::{Directions, Point, Recorded, Sizes};
 pub use map::RecordedMap;
 pub use parts::Ragged;
 pub use record::{RecordError, Var, record, record_map};
+pub use traced::{Formulated, Real, Traced, formula};

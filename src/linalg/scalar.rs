@@ -52,12 +52,38 @@ pub trait Scalar:
     fn ln(self) -> Self;
     /// x^n.
     fn powi(self, n: i32) -> Self;
+    /// Sine.
+    fn sin(self) -> Self;
+    /// Cosine.
+    fn cos(self) -> Self;
+    /// Tangent.
+    fn tan(self) -> Self;
+    /// Arc sine.
+    fn asin(self) -> Self;
+    /// Arc cosine.
+    fn acos(self) -> Self;
+    /// Arc tangent.
+    fn atan(self) -> Self;
+    /// Hyperbolic sine.
+    fn sinh(self) -> Self;
+    /// Hyperbolic cosine.
+    fn cosh(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// The angle of the point (other, self).
+    fn atan2(self, other: Self) -> Self;
+    /// x^y.
+    fn powf(self, exponent: Self) -> Self;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
     /// Not a number.
     fn is_nan(self) -> bool;
     /// The nearest integer and 2 to its power for |x| within the exponent's range: (r, 2^r). Branch-free.
     fn round_exp2(self) -> (Self, Self);
+    /// The same slice, if the numbers are `f64`.
+    fn as_f64s(v: &[Self]) -> Option<&[f64]>;
+    /// The same slice, if the numbers are `f64`.
+    fn as_f64s_mut(v: &mut [Self]) -> Option<&mut [f64]>;
     /// C <- alpha A B, or C <- C + alpha A B with `add`; C is column-major. One thread if `threads` is 1, rayon's pool otherwise.
     fn gemm(alpha: Self, a: Dense<'_, Self>, b: Dense<'_, Self>, add: bool, c: &mut [Self], threads: usize);
 }
@@ -91,7 +117,7 @@ impl<'a, T> Dense<'a, T> {
 }
 
 macro_rules! scalar {
-    ($t:ty, $bits:ty, $mantissa:expr, $bias:expr, $magic:expr) => {
+    ($t:ty, $bits:ty, $mantissa:expr, $bias:expr, $magic:expr, $same:expr) => {
         impl Scalar for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -125,6 +151,50 @@ macro_rules! scalar {
                 self.powi(n)
             }
             #[inline(always)]
+            fn sin(self) -> Self {
+                self.sin()
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                self.cos()
+            }
+            #[inline(always)]
+            fn tan(self) -> Self {
+                self.tan()
+            }
+            #[inline(always)]
+            fn asin(self) -> Self {
+                self.asin()
+            }
+            #[inline(always)]
+            fn acos(self) -> Self {
+                self.acos()
+            }
+            #[inline(always)]
+            fn atan(self) -> Self {
+                self.atan()
+            }
+            #[inline(always)]
+            fn sinh(self) -> Self {
+                self.sinh()
+            }
+            #[inline(always)]
+            fn cosh(self) -> Self {
+                self.cosh()
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                self.tanh()
+            }
+            #[inline(always)]
+            fn atan2(self, other: Self) -> Self {
+                self.atan2(other)
+            }
+            #[inline(always)]
+            fn powf(self, other: Self) -> Self {
+                self.powf(other)
+            }
+            #[inline(always)]
             fn is_finite(self) -> bool {
                 self.is_finite()
             }
@@ -139,6 +209,14 @@ macro_rules! scalar {
                 let r = shifted - $magic;
                 let low = shifted.to_bits().wrapping_sub(<$t>::to_bits($magic));
                 (r, <$t>::from_bits(low.wrapping_add($bias) << $mantissa))
+            }
+            #[inline(always)]
+            fn as_f64s(v: &[Self]) -> Option<&[f64]> {
+                $same(v)
+            }
+            #[inline(always)]
+            fn as_f64s_mut(v: &mut [Self]) -> Option<&mut [f64]> {
+                $same(v)
             }
             fn gemm(
                 alpha: Self,
@@ -162,8 +240,8 @@ macro_rules! scalar {
         }
     };
 }
-scalar!(f32, u32, 23, 127, 12582912.0);
-scalar!(f64, u64, 52, 1023, 6755399441055744.0);
+scalar!(f32, u32, 23, 127, 12582912.0, |_| None);
+scalar!(f64, u64, 52, 1023, 6755399441055744.0, Some);
 
 #[cfg(test)]
 mod tests {

@@ -13,14 +13,11 @@
 //! | [`Chain`] | B(A(x)) |
 //! | [`Gru`] | gated recurrent unit, [x; h] -> h' |
 //! | [`Parallel`] | any map, the batch cut into pieces for rayon, same bits for any number of threads |
-//! | [`DualField`] | any closure on dual numbers, pullback by forward mode (for small systems) |
 //!
 //! Losses with their derivatives: [`softmax_cross_entropy`], [`gaussian_nll`], [`kl_standard_normal`], [`squared_error`].
 //! [`Params`] names, initializes, saves and loads parameters; [`Jets`] propagates Taylor coefficients and transposes that.
 
 mod activation;
-mod dual;
-mod formula;
 mod gru;
 mod jets;
 mod loss;
@@ -36,13 +33,10 @@ pub(crate) use params::{Array, ArrayFile, write_arrays, write_atomically};
 
 pub use crate::diff::{Chain, Entry, Init, Map};
 pub use activation::Activation;
-pub use dual::DualField;
-pub use formula::{Formula, FormulaField};
 pub use gru::Gru;
 pub use jets::{Jet, JetBars, JetPass, Jets, MAX_ORDERS, factorial};
 pub use loss::{gaussian_nll, kl_standard_normal, softmax_cross_entropy, squared_error};
 pub use mlp::{Layer, Mlp};
-pub use num_dual::{Dual, DualNum};
 pub use parallel::Parallel;
 pub use params::{Params, ParamsError};
 pub use poly::{Elementwise, Polynomial, Power};

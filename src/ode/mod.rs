@@ -33,7 +33,7 @@
 //!
 //! | derivatives | from |
 //! |---|---|
-//! | one generic formula | [`FormulaField`](crate::nn::FormulaField): exact, and exact second derivatives for the adjoint |
+//! | a closure that is recorded ([`record`](fn@crate::expr::record)) or a generic formula ([`formula`](fn@crate::expr::formula)) | exact, sparse where they are, and exact second derivatives for the adjoint |
 //! | the Jacobian by hand | [`Map::with_jacobian`] |
 //! | a pullback by hand ([`Map::with_vjp`]) or of a network | n pullbacks a Jacobian |
 //! | nothing | [`Differences`](crate::diff::Differences): n evaluations a Jacobian |
@@ -68,7 +68,7 @@
 //! The stages of stiff methods are in [`RosenbrockTableau`]; their error, control, limits, sinks and report are the same.
 //!
 //! Batches share one step: y is n x batch, column-major, and E is one number. For a step per trajectory use [`solve_ensemble`] or
-//! [`solve_stiff_ensemble`], or [`solve_lanes`] for a field written as a [`LaneField`]: several times faster for cheap fields, the same bits.
+//! [`solve_stiff_ensemble`], or [`solve_lanes`] for a field written as a [`Formula`](crate::diff::Formula): several times faster for cheap fields, the same bits.
 //! A panic of the field's is an [`OdeError`] of a single integration and ends one trajectory of an ensemble ([`Ensemble::panics`]).
 //!
 //! [`Adjoint`]: crate::adjoint::Adjoint
@@ -104,7 +104,6 @@ pub(crate) mod ensemble;
 pub(crate) mod erk;
 mod events;
 mod explicit;
-mod lanes;
 mod nystrom;
 pub(crate) mod options;
 mod pace;
@@ -129,7 +128,6 @@ pub use driver::Driver;
 pub use ensemble::{Ensemble, Params, solve_ensemble, solve_stiff_ensemble};
 pub use events::{AtEvent, Crossing, Events, Occurrence};
 pub use explicit::{Explicit, Integrator};
-pub use lanes::{Lane, LaneField, Lanes, OneLane};
 pub use options::{Controller, Options, Tolerance};
 pub use pack::solve_lanes;
 pub use report::{OdeCounts, OdeReport, OdeStop};

@@ -7,7 +7,6 @@ use rayon::prelude::*;
 
 use super::ensemble::{Ensemble, Params, check_ensemble, one_by_one};
 use super::explicit::{Integrator, check_order};
-use super::lanes::{Lane, LaneField, Lanes, OneLane, WIDTH};
 use super::options::Options;
 use super::pace::{Limits, Pace};
 use super::report::{OdeReport, OdeStop};
@@ -15,7 +14,9 @@ use super::short;
 use super::sinks::SaveAt;
 use super::stepper::Stepper;
 use super::tableau::Tableau;
+use crate::diff::{Formula, Lanes, Number, Size, Values, WIDTH};
 use crate::error::{OdeError, catch};
+use crate::expr::Real;
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::Scale;
@@ -25,9 +26,9 @@ use crate::simd::any_length;
 /// Trajectories handed to one thread at a time.
 const CHUNK: usize = 128;
 
-/// As [`solve_ensemble`](super::solve_ensemble) for a [`LaneField`]: eight trajectories at a time, each with its own steps, the results the same to
+/// As [`solve_ensemble`](super::solve_ensemble) for a [`Formula`](crate::diff::Formula): eight trajectories at a time, each with its own steps, the results the same to
 /// the bit. Worth it for cheap fields of arithmetic and square roots; other functions are computed one lane after the other.
-pub fn solve_lanes<T: Scalar, F: LaneField<T>>(
+pub fn solve_lanes<T: Real, F: Formula<T>>(
     method: &'static Tableau,
     options: &Options,
     field: &F,
@@ -36,10 +37,14 @@ pub fn solve_lanes<T: Scalar, F: LaneField<T>>(
     params: Params<'_, T>,
     save_at: &[T],
 ) -> Result<Ensemble<T>, OdeError> {
-    let dim = field.dim();
+    let Size { inputs: dim, outputs, params: n_params } = field.size();
+    if outputs != dim {
+        let what = format!("a formula with {dim} inputs and {outputs} outputs is no field");
+        return Err(OdeError::Mismatch { what });
+    }
     Integrator::<T>::new(method, dim, 1, options)?;
-    check_order(method, &OneLane(field))?;
-    let count = check_ensemble((dim, field.n_params()), span, y0, params, save_at)?;
+    check_order(method, &Values(field))?;
+    let count = check_ensemble((dim, n_params), span, y0, params, save_at)?;
     let width = dim * save_at.len();
     let starts: Vec<usize> = (0..count).step_by(CHUNK).collect();
     let parts: Vec<Result<Ensemble<T>, OdeError>> = starts
@@ -54,8 +59,8 @@ pub fn solve_lanes<T: Scalar, F: LaneField<T>>(
                 return Ok(Ensemble { y1, saved, reports, panics: vec![] });
             }
             // Which lane panicked is not known: one trajectory after the other, with the same operations, says it.
-            let (sizes, part) = ((dim, field.n_params()), &y0[first * dim..task.end * dim]);
-            one_by_one(method, options, || OneLane(field), sizes, span, (first, part), params, save_at)
+            let (sizes, part) = ((dim, n_params), &y0[first * dim..task.end * dim]);
+            one_by_one(method, options, || Values(field), sizes, span, (first, part), params, save_at)
         })
         .collect();
     let mut out = Ensemble {
@@ -85,9 +90,9 @@ struct Task<'a, T, F> {
     end: usize,
 }
 
-impl<T: Scalar, F: LaneField<T>> Task<'_, T, F> {
+impl<T: Scalar, F: Formula<T>> Task<'_, T, F> {
     fn p(&self, trajectory: usize) -> &[T] {
-        self.params.of(trajectory, self.field.n_params())
+        self.params.of(trajectory, self.field.size().params)
     }
 }
 
@@ -125,13 +130,13 @@ struct Pack<T: Scalar> {
     out: Part<T>,
 }
 
-impl<T: Scalar> Pack<T> {
-    fn new<F: LaneField<T>>(
+impl<T: Real> Pack<T> {
+    fn new<F: Formula<T>>(
         task: &Task<'_, T, F>,
         method: &'static Tableau,
         options: &Options,
     ) -> Result<Self, OdeError> {
-        let n = task.field.dim();
+        let Size { inputs: n, params: n_params, .. } = task.field.size();
         let one = Integrator::new(method, n, 1, options)?;
         let (zero, count) = (Lanes::splat(T::ZERO), task.end - task.first);
         Ok(Self {
@@ -146,7 +151,7 @@ impl<T: Scalar> Pack<T> {
             y: vec![zero; n],
             y1: vec![zero; n],
             k: vec![zero; method.stages * n],
-            p: vec![zero; task.field.n_params()],
+            p: vec![zero; n_params],
             out: Part {
                 y1: vec![T::ZERO; n * count],
                 saved: vec![T::ZERO; n * task.save_at.len() * count],
@@ -156,7 +161,7 @@ impl<T: Scalar> Pack<T> {
         })
     }
 
-    fn run<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>) -> Result<(), OdeError> {
+    fn run<F: Formula<T>>(&mut self, task: &Task<'_, T, F>) -> Result<(), OdeError> {
         for l in 0..WIDTH {
             self.load(task, l)?;
         }
@@ -180,8 +185,8 @@ impl<T: Scalar> Pack<T> {
             }
             let last = self.k.len() - self.n;
             for m in 0..self.n {
-                self.y[m] = Lanes::select(&accepted, self.y1[m], self.y[m]);
-                self.k[m] = Lanes::select(&accepted, self.k[last + m], self.k[m]);
+                self.y[m] = Lanes::blend(&accepted, self.y1[m], self.y[m]);
+                self.k[m] = Lanes::blend(&accepted, self.k[last + m], self.k[m]);
             }
             for l in 0..WIDTH {
                 self.restart(task, l);
@@ -197,7 +202,7 @@ impl<T: Scalar> Pack<T> {
     }
 
     /// Gives lane l the next trajectory that can be started, if there is one; an idle lane repeats a step of length zero.
-    fn load<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize) -> Result<(), OdeError> {
+    fn load<F: Formula<T>>(&mut self, task: &Task<'_, T, F>, l: usize) -> Result<(), OdeError> {
         self.h.0[l] = T::ZERO;
         while self.next < task.end {
             let (trajectory, n) = (self.next, self.n);
@@ -206,7 +211,7 @@ impl<T: Scalar> Pack<T> {
             check_finite("the parameter vector", p)?;
             let mut save = SaveAt::new(task.save_at);
             self.one.set_start(task.span, y0, &mut save)?;
-            match self.one.begin(&mut OneLane(task.field), task.span, p) {
+            match self.one.begin(&mut Values(task.field), task.span, p) {
                 Ok(drive) => {
                     self.y.iter_mut().zip(y0).for_each(|(to, &y)| to.0[l] = y);
                     self.k.iter_mut().zip(&self.one.stepper.st.k).take(n).for_each(|(to, &k)| to.0[l] = k);
@@ -224,13 +229,13 @@ impl<T: Scalar> Pack<T> {
 
     /// Behind a stop the derivative is made anew.
     #[inline(always)]
-    fn restart<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize) {
+    fn restart<F: Formula<T>>(&mut self, task: &Task<'_, T, F>, l: usize) {
         let Some(track) = self.tracks[l].as_mut().filter(|t| t.drive.moved) else { return };
         let d = &mut track.drive;
         d.moved = false;
         let st = &mut self.one.stepper.st;
         st.y0.iter_mut().zip(&self.y).for_each(|(to, y)| *to = y.0[l]);
-        let (field, p) = (&mut OneLane(task.field), task.p(track.trajectory));
+        let (field, p) = (&mut Values(task.field), task.p(track.trajectory));
         Stepper::refresh(&mut self.one.stepper, field, d.t, p, &mut d.counts);
         self.k.iter_mut().zip(&self.one.stepper.st.k).take(self.n).for_each(|(to, &k)| to.0[l] = k);
     }
@@ -243,7 +248,7 @@ impl<T: Scalar> Pack<T> {
     }
 
     /// The next attempt of lane l; a trajectory that must give up is replaced.
-    fn plan<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize) -> Result<(), OdeError> {
+    fn plan<F: Formula<T>>(&mut self, task: &Task<'_, T, F>, l: usize) -> Result<(), OdeError> {
         while let Some(track) = &mut self.tracks[l] {
             match track.drive.plan(&self.lim) {
                 Ok((h, last)) => {
@@ -262,7 +267,7 @@ impl<T: Scalar> Pack<T> {
 
     /// The attempted step of all lanes, last stage included: the squares of the scaled errors.
     #[inline(always)]
-    fn attempt<F: LaneField<T>>(&mut self, field: &F) -> Lanes<T> {
+    fn attempt<F: Formula<T>>(&mut self, field: &F) -> Lanes<T> {
         let erk = &self.one.stepper.erk;
         let (th, p) = ((self.t, self.h), &self.p[..]);
         let f = |t, g: &[Lanes<T>], dy: &mut [Lanes<T>]| field.eval(t, g, p, dy);
@@ -281,7 +286,7 @@ impl<T: Scalar> Pack<T> {
 
     /// Accepts or rejects the attempt of lane l as the integrator would.
     #[inline(always)]
-    fn judge<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, square: T) -> bool {
+    fn judge<F: Formula<T>>(&mut self, task: &Task<'_, T, F>, l: usize, square: T) -> bool {
         let Some(track) = &mut self.tracks[l] else { return false };
         let (d, tab) = (&mut track.drive, self.one.stepper.erk.tab);
         let late = !tab.error_uses_last as u64;
@@ -315,7 +320,7 @@ impl<T: Scalar> Pack<T> {
 
     /// Save points and the stiffness estimate of lane l, from its numbers alone.
     #[cold]
-    fn show<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, t_next: T) {
+    fn show<F: Formula<T>>(&mut self, task: &Task<'_, T, F>, l: usize, t_next: T) {
         let Some(mut track) = self.tracks[l].take() else { return };
         let st = &mut self.one.stepper.st;
         st.dense = false;
@@ -324,23 +329,22 @@ impl<T: Scalar> Pack<T> {
         }
         st.k.iter_mut().zip(&self.k).for_each(|(to, k)| *to = k.0[l]);
         let p = task.p(track.trajectory);
-        let _ =
-            self.one.show(&mut OneLane(task.field), p, &mut track.save, &mut track.drive, track.h, t_next);
+        let _ = self.one.show(&mut Values(task.field), p, &mut track.save, &mut track.drive, track.h, t_next);
         self.tracks[l] = Some(track);
     }
 
     /// Ends the trajectory of lane l at the state it has now.
     #[cold]
-    fn finish<F: LaneField<T>>(&mut self, task: &Task<'_, T, F>, l: usize, stop: OdeStop) {
+    fn finish<F: Formula<T>>(&mut self, task: &Task<'_, T, F>, l: usize, stop: OdeStop) {
         let Some(mut track) = self.tracks[l].take() else { return };
         let y: Vec<T> = self.y.iter().map(|y| y.0[l]).collect();
         self.one.stepper.st.y0.copy_from_slice(&y);
         let p = task.p(track.trajectory);
-        let report = self.one.end(&mut OneLane(task.field), p, stop, &mut track.drive);
+        let report = self.one.end(&mut Values(task.field), p, stop, &mut track.drive);
         self.store(task, track.trajectory, report, &y, track.save.states());
     }
 
-    fn store<F: LaneField<T>>(
+    fn store<F: Formula<T>>(
         &mut self,
         task: &Task<'_, T, F>,
         trajectory: usize,

@@ -1,7 +1,7 @@
 //! The same step for short states, everything in registers: a kernel for each length and number of stages, for one trajectory or several in lanes.
 
-use super::lanes::Lane;
 use super::tableau::Join;
+use crate::diff::Lane;
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{Scale, square};
