@@ -6,8 +6,8 @@ mod adjoint;
 
 use adjoint::{Weights, central, dot, noise};
 use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint};
-use costate::diff::{FnMap, Map};
-use costate::nn::{DualNum, Formula, FormulaField};
+use costate::diff::{FnMap, Formula, Map, Number, Size};
+use costate::expr::{Formulated, formula};
 use costate::ode::*;
 use costate::sde::{Brownian, Noise, SOSRI, Sde, SdeOptions};
 
@@ -15,18 +15,19 @@ use costate::sde::{Brownian, Noise, SOSRI, Sde, SdeOptions};
 struct Waves;
 
 impl Formula<f64> for Waves {
-    fn dim(&self) -> usize {
-        2
+    fn size(&self) -> Size {
+        Size::field(2, 3)
     }
-    fn n_params(&self) -> usize {
-        3
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, t: D, y: &[D], p: &[D], dy: &mut [D]) {
+    fn eval<D: Number<f64>>(&self, t: D, y: &[D], p: &[D], dy: &mut [D]) {
         let u = -(t * 0.5).cos() + 1.0;
         let k = p[0] * u * u * 400.0;
         dy[0] = -k * (y[0] - y[1] * t.cos()) + p[1] * y[1];
         dy[1] = -p[2] * y[1] + (t.sin() + y[0].sin()) * 0.5;
     }
+}
+
+fn waves() -> Formulated<Waves, f64> {
+    formula(Waves).unwrap()
 }
 
 const P: [f64; 3] = [0.9, 1.1, 0.3];
@@ -48,14 +49,14 @@ fn solver(pair: Pair, memory: Memory) -> Adjoint<f64, Auto<f64>> {
     let controller = Controller::pi(0.2, 0.65);
     let o = Options { controller, ..Options::tolerances(1e-4, 1e-4) };
     let mut s = Adjoint::new(pair, 2, 2, &o, memory).unwrap();
-    let report = s.forward(&mut FormulaField::new(Waves), SPAN, &Y0, &P, &mut ()).unwrap();
+    let report = s.forward(&mut waves(), SPAN, &Y0, &P, &mut ()).unwrap();
     assert!(report.ok());
     s
 }
 
 fn gradient(s: &mut Adjoint<f64, Auto<f64>>, bars: &Bars<'_, f64>) -> (Vec<f64>, Vec<f64>, OdeCounts) {
     let (mut yb, mut pb) = (vec![0.0; 4], vec![0.0; 3]);
-    let counts = s.reverse(&mut FormulaField::new(Waves), &P, bars, &mut yb, &mut pb).unwrap();
+    let counts = s.reverse(&mut waves(), &P, bars, &mut yb, &mut pb).unwrap();
     (yb, pb, counts)
 }
 
@@ -79,7 +80,7 @@ fn it_is_the_derivative_of_the_frozen_steps() {
                 let want = central(d, |d| {
                     let y0: Vec<f64> = Y0.iter().zip(&vy).map(|(a, b)| a + d * b).collect();
                     let p: Vec<f64> = P.iter().zip(&vp).map(|(a, b)| a + d * b).collect();
-                    w.loss(&s.replay(&mut FormulaField::new(Waves), &p, &y0, &TIMES).unwrap())
+                    w.loss(&s.replay(&mut waves(), &p, &y0, &TIMES).unwrap())
                 });
                 (got - want).abs() / want.abs()
             });
@@ -114,7 +115,7 @@ fn the_same_bits_under_every_policy() {
 #[test]
 fn replay_repeats_the_pass() {
     let mut s = solver((&TSIT54, &RODAS5P), Memory::States);
-    let r = s.replay(&mut FormulaField::new(Waves), &P, &Y0, &[]).unwrap();
+    let r = s.replay(&mut waves(), &P, &Y0, &[]).unwrap();
     for (a, b) in r.y1.iter().zip(s.y()) {
         assert!((a - b).abs() < 1e-9 * b.abs().max(1.0), "{a} {b}");
     }
@@ -124,7 +125,7 @@ fn replay_repeats_the_pass() {
 fn gradients_of_the_solution_agree_with_those_of_the_stiff_method_alone() {
     let o = Options::tolerances(1e-7, 1e-7);
     let (y0, bars) = (&Y0[..2], Bars { y1: &[1.0, 0.3], ..Bars::default() });
-    let field = || FormulaField::new(Waves);
+    let field = || waves();
     let (mut ya, mut pa, mut yb, mut pb) = ([0.0; 2], [0.0; 3], [0.0; 2], [0.0; 3]);
     let mut auto = Adjoint::new((&TSIT54, &RODAS5P), 2, 1, &o, Memory::States).unwrap();
     auto.forward(&mut field(), (0.0, 14.0), y0, &P, &mut ()).unwrap();
@@ -157,7 +158,7 @@ fn other_parameters_are_an_error_in_all_families() {
             assert_ne!(yb, [7.0; 2]);
         }};
     }
-    let field = || FormulaField::new(Waves);
+    let field = || waves();
     check!(&TSIT54, field());
     check!(&RODAS5P, field());
     check!((&TSIT54, &RODAS5P), field());

@@ -5,8 +5,8 @@ mod adjoint;
 
 use adjoint::{central, dot, noise};
 use costate::adjoint::{Adjoint, AdjointMethod, Bars, Integrate, Jumps, Memory, Reverse, Transpose};
-use costate::diff::{Differences, FnMap, Map};
-use costate::nn::{DualNum, Formula, FormulaField};
+use costate::diff::{Differences, FnMap, Formula, Map, Number, Size};
+use costate::expr::{Formulated, formula};
 use costate::ode::*;
 
 const POLICIES: [Memory; 5] =
@@ -140,13 +140,10 @@ fn a_bounce_at_a_save_time() {
 struct Glider;
 
 impl Formula<f64> for Glider {
-    fn dim(&self) -> usize {
-        4
+    fn size(&self) -> Size {
+        Size::field(4, 1)
     }
-    fn n_params(&self) -> usize {
-        1
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, _: D, y: &[D], p: &[D], dy: &mut [D]) {
+    fn eval<D: Number<f64>>(&self, _: D, y: &[D], p: &[D], dy: &mut [D]) {
         let gravity = 9.80665;
         dy[0] = y[2] * y[3].cos();
         dy[1] = y[2] * y[3].sin();
@@ -161,7 +158,7 @@ fn the_time_of_landing() {
     for memory in POLICIES {
         let o = Options::tolerances(1e-10, 1e-10);
         let start = (&[0.0, 100.0, 5.0, 0.0][..], &[0.5][..]);
-        let mut field = FormulaField::new(Glider);
+        let mut field = formula(Glider).unwrap();
         let none = |_: &[f64]| vec![];
         let r = pass((&TSIT54, &o, memory), &mut field, (0.0, 50.0), start, &jumps, &[], (&[], 1.0), none);
         assert_eq!(r.report.stop, OdeStop::Stopped);
@@ -173,13 +170,10 @@ fn the_time_of_landing() {
 struct Pendulum;
 
 impl Formula<f64> for Pendulum {
-    fn dim(&self) -> usize {
-        2
+    fn size(&self) -> Size {
+        Size::field(2, 3)
     }
-    fn n_params(&self) -> usize {
-        3
-    }
-    fn eval<D: DualNum<Primitive = f64> + Copy>(&self, t: D, y: &[D], p: &[D], dy: &mut [D]) {
+    fn eval<D: Number<f64>>(&self, t: D, y: &[D], p: &[D], dy: &mut [D]) {
         dy[0] = p[0] * y[1] + (t * 3.0).sin() * 0.5;
         dy[1] = -p[1] * y[0].sin() + p[2] * y[1] * t.cos();
     }
@@ -220,15 +214,15 @@ const TIMES: [f64; 4] = [0.4, 1.3, 1.9, 3.0];
 fn check_moving<D>(method: D, name: &str, tolerance: f64)
 where
     D: AdjointMethod<f64>,
-    D::Integrator: Integrate<f64, FormulaField<Pendulum, f64>>,
-    <D::Integrator as Transpose<f64>>::Back: Reverse<f64, FormulaField<Pendulum, f64>>,
+    D::Integrator: Integrate<f64, Formulated<Pendulum, f64>>,
+    <D::Integrator as Transpose<f64>>::Back: Reverse<f64, Formulated<Pendulum, f64>>,
 {
     let o = Options::tolerances(1e-10, 1e-10);
     let x = [0.9, -0.4, 1.1, 1.7, 0.3];
     let (wy, ws) = ([0.7, -0.4], noise(8, 5));
     let mut first: Option<(Vec<f64>, Vec<f64>)> = None;
     for memory in POLICIES {
-        let mut field = FormulaField::new(Pendulum);
+        let mut field = formula(Pendulum).unwrap();
         let r = pass(
             (method, &o, memory),
             &mut field,
@@ -248,7 +242,7 @@ where
     let value = |x: &[f64]| {
         let mut s = Adjoint::new(method, 2, 1, &o, Memory::States).unwrap();
         let mut saved = SaveAt::new(&TIMES);
-        let mut field = FormulaField::new(Pendulum);
+        let mut field = formula(Pendulum).unwrap();
         s.forward_jumps(&mut field, (0.0, 4.0), &x[..2], &x[2..], &moving(), &mut saved).unwrap();
         dot(&wy, s.y()) + dot(&ws, saved.states())
     };
@@ -276,7 +270,7 @@ fn moving_walls_and_kicks_against_differences_of_the_whole_program() {
 
 #[test]
 fn what_has_no_derivative_is_said() {
-    let mut field = FormulaField::new(Pendulum);
+    let mut field = formula(Pendulum).unwrap();
     let (y0, p, o) = ([0.9, -0.4], [1.1, 1.7, 0.3], Options::tolerances(1e-6, 1e-6));
     let mut s = Adjoint::new(&TSIT54, 2, 1, &o, Memory::States).unwrap();
     // A jump without a product.
