@@ -2,18 +2,39 @@
 
 use std::ops::ControlFlow;
 
+use serde::{Deserialize, Serialize};
+
 use super::check::check_problem;
 use super::diagnosis::{Diagnosis, Evidence, Jump, jump};
 use super::domain::{Domain, Place};
 use super::options::Options;
-use super::pace::{Limits, Pace};
+use super::pace::{Bits, Limits, Pace, SavedPace};
 use super::report::{OdeReport, OdeStop};
 use super::step::{Start, Step, StepSink};
 use super::stepper::{Carrier, Measure, Stepper};
 use crate::diff::{At, Map};
-use crate::error::{OdeError, catch};
+use crate::error::{OdeError, catch, check_len};
 use crate::linalg::Scalar;
 use crate::linalg::kernels::Scale;
+
+/// Where an integration stands between two steps: time, state, what the method carries, and the memory of the controller. Can be written and read (serde).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Saved {
+    y: Vec<Bits>,
+    carried: Vec<Bits>,
+    pace: SavedPace,
+}
+
+impl Saved {
+    /// The time.
+    pub fn t(&self) -> f64 {
+        self.pace.t.0
+    }
+    /// The state, dim x batch.
+    pub fn y(&self) -> Vec<f64> {
+        self.y.iter().map(|b| b.0).collect()
+    }
+}
 
 /// A method with its storage: made once, used for any number of integrations; no allocation per step. See [`Integrator`](super::Integrator) for explicit methods
 /// and [`StiffIntegrator`](super::StiffIntegrator) for linearly implicit ones.
@@ -26,6 +47,8 @@ pub struct Driver<T: Scalar, M> {
     y_next: Vec<T>,
     pub(crate) scale: Scale<T>,
     domain: Domain<T>,
+    /// How the last run stood after its last step.
+    last: Option<Pace<T>>,
     options: Options,
     dim: usize,
     batch: usize,
@@ -52,6 +75,7 @@ impl<T: Scalar, M> Driver<T, M> {
             y_next: vec![],
             scale,
             domain,
+            last: None,
             options: options.clone(),
             dim,
             batch,
@@ -111,11 +135,60 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
     where
         M: Stepper<T, S>,
     {
-        let (stop, mut d) = match self.begin(s, span, p) {
-            Ok(mut d) => (self.steps(s, p, sinks, &mut d), d),
-            Err(report) => return report,
-        };
+        self.last = None;
+        match self.begin(s, span, p) {
+            Ok(d) => self.go(s, d, p, sinks),
+            Err(report) => report,
+        }
+    }
+
+    fn go<S, K: StepSink<T>>(&mut self, s: &mut S, mut d: Pace<T>, p: &[T], sinks: &mut K) -> OdeReport
+    where
+        M: Stepper<T, S>,
+    {
+        let stop = self.steps(s, p, sinks, &mut d);
+        self.last = Some(d.clone());
         self.end(s, p, stop, &mut d)
+    }
+
+    /// Where the last run stood after its last step, to go on from there ([`resume`](Self::resume)) with this integrator or another of the same method and options; none before
+    /// the first run, or where the start was not finite.
+    pub fn saved(&self) -> Option<Saved> {
+        let numbers = |x: &[T]| x.iter().map(|v| Bits(v.f64())).collect();
+        let pace = self.last.as_ref()?.save();
+        Some(Saved { y: numbers(self.stepper.y()), carried: numbers(self.stepper.carried()), pace })
+    }
+
+    /// Goes on from a saved state to t1: the steps are, bit for bit, those of the run that was interrupted after a step. Counts go on, too; the sinks begin anew.
+    pub fn resume<F: Map<T>, K: StepSink<T>>(
+        &mut self,
+        field: &mut F,
+        saved: &Saved,
+        t1: T,
+        p: &[T],
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError>
+    where
+        M: Stepper<T, F>,
+    {
+        let numbers = |x: &[Bits]| x.iter().map(|v| T::of(v.0)).collect::<Vec<T>>();
+        let (y, carried, t) = (numbers(&saved.y), numbers(&saved.carried), T::of(saved.t()));
+        let t0 = saved.pace.t0.0;
+        check_problem(field, (self.dim, self.batch), (t, t1), &y, p)?;
+        check_len("what is carried besides the state", carried.len(), self.stepper.carried().len())?;
+        self.stepper.check(field)?;
+        if (t1 > t) != (t.f64() > t0) && t.f64() != t0 {
+            let what = format!("the run went from {} to {}: it cannot go on to {}", t0, saved.t(), t1.f64());
+            return Err(OdeError::Mismatch { what });
+        }
+        catch(|| {
+            self.last = None;
+            self.set_start((t, t1), &y, sinks)?;
+            self.stepper.prepare(field, sinks.wants_keep())?;
+            self.stepper.carry(&carried);
+            let pace = Pace::resume(&saved.pace, t1, &self.options.stops);
+            Ok(self.go(field, pace, p, sinks))
+        })?
     }
 
     /// The derivative at the start and the first step, from the start in y().

@@ -104,7 +104,7 @@ type Handler<'f, T> = Box<dyn FnMut(&Occurrence<T>, &mut [T]) -> ControlFlow<()>
 /// integration (re)starts does not fire there; one that is NaN does not fire. Two zeros between neighbouring quarter points cancel and are not seen: limit the step with `max_step`.
 ///
 /// After an event that was handled the next impact may follow closely: its sign there is the one it has where it first leaves rounding, looked for at
-/// theta = 64 eps 8^j, and that step is searched between these points, too. Impacts whose intervals shrink with a steady ratio q < 1 accumulate at t + d q / (1 - q), d the
+/// theta = 64 eps 4^j, and that step is searched between these points, too. Impacts whose intervals shrink with a steady ratio q < 1 accumulate at t + d q / (1 - q), d the
 /// last interval: the integration ends with [`OdeStop::EventsAccumulate`] where that is near, or where the flight between them is lost in rounding.
 pub struct Events<'f, T> {
     events: Vec<Event<'f, T>>,

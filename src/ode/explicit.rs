@@ -53,6 +53,12 @@ impl<T: Scalar> Carrier<T> for Explicit<T> {
     fn y(&self) -> &[T] {
         &self.st.y0
     }
+    fn carried(&self) -> &[T] {
+        &self.st.k[..self.st.y0.len()]
+    }
+    fn carry(&mut self, carried: &[T]) {
+        self.st.k[..carried.len()].copy_from_slice(carried);
+    }
     fn slope(&self) -> &[T] {
         &self.st.k[..self.st.y0.len()]
     }

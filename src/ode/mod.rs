@@ -124,7 +124,7 @@ pub use crate::error::OdeError;
 pub use crate::linalg::Norm;
 pub use diagnosis::Diagnosis;
 pub use domain::Bound;
-pub use driver::Driver;
+pub use driver::{Driver, Saved};
 pub use ensemble::{Ensemble, Params, solve_ensemble, solve_stiff_ensemble};
 pub use events::{AtEvent, Crossing, Events, Occurrence};
 pub use explicit::{Explicit, Integrator};

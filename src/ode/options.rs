@@ -274,6 +274,15 @@ impl Default for ObservedOrder {
 }
 
 impl ObservedOrder {
+    /// As numbers that can be written: at first they are not finite.
+    pub fn bits(&self) -> [u64; 3] {
+        [self.ln_h, self.ln_e, self.q].map(f64::to_bits)
+    }
+    /// From [`bits`](Self::bits).
+    pub fn from_bits(bits: [u64; 3]) -> Self {
+        let [ln_h, ln_e, q] = bits.map(f64::from_bits);
+        Self { ln_h, ln_e, q }
+    }
     /// Factor after an accepted step, where rounding rules.
     pub fn factor(&mut self, c: &Controller, k: f64, h: f64, e: f64) -> Option<f64> {
         let (ln_h, ln_e) = (h.abs().ln(), e.max(ControlState::FLOOR).ln());
@@ -287,6 +296,14 @@ impl ObservedOrder {
 }
 
 impl ControlState {
+    /// As numbers that can be written.
+    pub fn bits(&self) -> [u64; 3] {
+        [self.ln1.to_bits(), self.ln2.to_bits(), self.rejected as u64]
+    }
+    /// From [`bits`](Self::bits).
+    pub fn from_bits([ln1, ln2, rejected]: [u64; 3]) -> Self {
+        Self { ln1: f64::from_bits(ln1), ln2: f64::from_bits(ln2), rejected: rejected != 0 }
+    }
     /// Errors below this count as this.
     const FLOOR: f64 = 1e-10;
 

@@ -1,5 +1,7 @@
 //! How fast: the next step, limits, rejections, the end; where an explicit method meets stiffness; the first step.
 
+use serde::{Deserialize, Serialize};
+
 use super::diagnosis::{Jump, Rough};
 use super::options::{ControlState, Controller, ObservedOrder, Options};
 use super::report::{OdeCounts, OdeStop};
@@ -8,6 +10,7 @@ use crate::linalg::Scalar;
 use crate::linalg::kernels::{self, Scale};
 
 /// What changes during an integration.
+#[derive(Debug, Clone)]
 pub(crate) struct Pace<T> {
     pub t: T,
     /// Where the step begins in name: a stop, of which t is a little behind.
@@ -36,6 +39,36 @@ pub(crate) struct Pace<T> {
     pub jump: Option<Jump>,
     /// Why a sink ended the integration.
     pub reason: OdeStop,
+}
+
+/// A number written as its bits: readers of text round, and some numbers here are not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "u64", into = "u64")]
+pub(crate) struct Bits(pub f64);
+
+impl From<u64> for Bits {
+    fn from(bits: u64) -> Self {
+        Self(f64::from_bits(bits))
+    }
+}
+impl From<Bits> for u64 {
+    fn from(bits: Bits) -> Self {
+        bits.0.to_bits()
+    }
+}
+
+/// The pace of an integration, to go on with: the controller's memory is a part of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedPace {
+    pub t0: Bits,
+    pub t: Bits,
+    from: Bits,
+    h: Bits,
+    moved: bool,
+    control: [u64; 3],
+    observed: [u64; 3],
+    stiff: (u32, u32, Option<Bits>, Option<Bits>),
+    counts: OdeCounts,
 }
 
 /// The limits of all steps.
@@ -107,6 +140,44 @@ impl<T: Scalar> Pace<T> {
         };
         pace.next_stretch();
         pace
+    }
+
+    /// What a resumed run needs of it.
+    pub fn save(&self) -> SavedPace {
+        let bits = |t: T| Bits(t.f64());
+        SavedPace {
+            t0: bits(self.t0),
+            t: bits(self.t),
+            from: bits(self.from),
+            h: bits(self.h),
+            moved: self.moved,
+            control: self.control.bits(),
+            observed: self.observed.bits(),
+            stiff: (self.stiff.hits, self.stiff.misses, self.stiff.first.map(bits), self.stiff.at.map(bits)),
+            counts: self.counts,
+        }
+    }
+    /// Goes on to t1 from where it was saved.
+    pub fn resume(saved: &SavedPace, t1: T, stops: &[f64]) -> Self {
+        let number = |b: Bits| T::of(b.0);
+        let (t, from) = (number(saved.t), number(saved.from));
+        let mut pace = Self::new((number(saved.t0), t1), stops);
+        // Stops behind, and the one it stands at.
+        while pace.end != pace.t1 && (pace.end == from || (pace.end > t) != (t1 > t)) {
+            pace.next_stretch();
+        }
+        let (hits, misses, first, at) = saved.stiff;
+        Self {
+            t,
+            from,
+            h: number(saved.h),
+            moved: saved.moved,
+            control: ControlState::from_bits(saved.control),
+            observed: ObservedOrder::from_bits(saved.observed),
+            stiff: StiffCheck { hits, misses, first: first.map(number), at: at.map(number) },
+            counts: saved.counts,
+            ..pace
+        }
     }
 
     /// To the next stop, or to t1.
@@ -212,7 +283,7 @@ impl<T: Scalar> Pace<T> {
 }
 
 /// Every 64th accepted step, and every one while suspicious: |h| S against the stability interval.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct StiffCheck<T> {
     hits: u32,
     misses: u32,

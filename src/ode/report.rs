@@ -1,6 +1,6 @@
 //! How an integration answers.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::diagnosis::Diagnosis;
 
@@ -70,7 +70,7 @@ impl OdeStop {
 }
 
 /// What it took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OdeCounts {
     /// Calls of the field (a batch is one call).
     pub evals: u64,

@@ -43,6 +43,14 @@ pub trait Carrier<T: Scalar> {
     fn y(&self) -> &[T];
     /// dy/dt at the start of the step just attempted.
     fn slope(&self) -> &[T];
+    /// What is carried from step to step besides the state; empty for one-step methods without it.
+    fn carried(&self) -> &[T] {
+        &[]
+    }
+    /// Puts it back, after [`start`](Self::start).
+    fn carry(&mut self, carried: &[T]) {
+        let _ = carried;
+    }
     /// The end of the step just attempted.
     fn end_mut(&mut self) -> &mut [T];
     /// Before the first step.
