@@ -170,7 +170,8 @@ fn dual_program(
                 Noise::Matrix(m) => (0..m).fold(zero, |s, k| s + g[k][2 * b + i] * x[b * m + k]),
             }
         };
-        let (mut ks, mut h0s): (Vec<Vec<Dual<f64>>>, Vec<Vec<Dual<f64>>>) = Default::default();
+        let mut ks: Vec<Vec<Dual<f64>>> = vec![];
+        let mut h0s: Vec<Vec<Dual<f64>>> = vec![];
         let mut gs: Vec<Vec<Vec<Dual<f64>>>> = vec![];
         for i in 0..m.stages() {
             let arg = |a: &[&[f64]], noise: &dyn Fn(usize, usize) -> Dual<f64>| -> Vec<Dual<f64>> {

@@ -43,7 +43,7 @@ impl<T: Scalar> Domain<T> {
         let mut bounds = vec![];
         for b in &options.domain {
             let component = known(b.component)?;
-            if !(b.lower <= b.upper) {
+            if b.lower.is_nan() || b.upper.is_nan() || b.lower > b.upper {
                 let what =
                     format!("the bounds {} and {} of component {component} leave no room", b.lower, b.upper);
                 return Err(OdeError::Mismatch { what });

@@ -74,7 +74,7 @@ fn stage<T: Scalar, E: Lane<T>, const N: usize, const S: usize, const I: usize>(
     each!(J < I: {
         let w = h * E::splat(row[J]);
         each!(M < N <= 4: {
-            g[M] = g[M] + w * k[J][M];
+            g[M] += w * k[J][M];
         });
     });
     if !skip {
@@ -144,7 +144,7 @@ fn error<T: Scalar, E: Lane<T>, const N: usize, const S: usize>(
         if J < terms {
             let w = h * E::splat(row[J]);
             each!(M < N <= 4: {
-                u[M] = u[M] + w * k[J][M];
+                u[M] += w * k[J][M];
             });
         }
     });
@@ -163,7 +163,7 @@ fn error<T: Scalar, E: Lane<T>, const N: usize, const S: usize>(
             let (mut big, mut bad) = (zero, zero);
             for v in v {
                 big = big.larger(v.abs());
-                bad = bad + zero * v;
+                bad += zero * v;
             }
             (big + bad).map(square)
         }
@@ -202,9 +202,9 @@ pub(crate) fn attempt_any<T: Scalar, E: Lane<T>>(
         for r in 0..n {
             let u = weighted(zero, h, row, r, n, k);
             let v = scaled(scale, r, u, y0[r], y1[r]);
-            sums[r % 8] = sums[r % 8] + v * v;
+            sums[r % 8] += v * v;
             big = big.larger(v.abs());
-            bad = bad + zero * v;
+            bad += zero * v;
         }
         let [a, b, c, d, e, f, g, h] = sums;
         match norm {
@@ -225,7 +225,7 @@ fn weighted<T: Scalar, E: Lane<T>>(start: E, h: E, row: &[T], r: usize, n: usize
     for (&w, k) in row.iter().zip(k.chunks_exact(n)) {
         // Short states of one trajectory are summed with the zeros.
         if n <= SHORT || w != T::ZERO {
-            g = g + h * E::splat(w) * k[r];
+            g += h * E::splat(w) * k[r];
         }
     }
     g

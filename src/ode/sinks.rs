@@ -29,8 +29,16 @@ pub struct SaveAt<T> {
     states: Vec<T>,
     next: usize,
     n: usize,
-    /// With events: the times asked for, and which of the points are events.
-    marked: Option<(Vec<T>, Vec<(usize, usize)>)>,
+    marked: Option<Marked<T>>,
+}
+
+/// With events.
+#[derive(Debug, Clone)]
+struct Marked<T> {
+    /// The times asked for.
+    asked: Vec<T>,
+    /// Save points that are events, and the events' numbers.
+    points: Vec<(usize, usize)>,
 }
 
 impl<T: Scalar> SaveAt<T> {
@@ -40,13 +48,12 @@ impl<T: Scalar> SaveAt<T> {
     }
     /// The points at which events fire become save points, too, in their places: with the state before any change. [`event`](Self::event) tells which they are.
     pub fn with_events(mut self) -> Self {
-        self.marked = Some((self.times.clone(), vec![]));
+        self.marked = Some(Marked { asked: self.times.clone(), points: vec![] });
         self
     }
     /// The number of the event that fired at save point i; none if the time was asked for.
     pub fn event(&self, i: usize) -> Option<usize> {
-        let (_, marks) = self.marked.as_ref()?;
-        marks.iter().find(|m| m.0 == i).map(|m| m.1)
+        self.marked.as_ref()?.points.iter().find(|m| m.0 == i).map(|m| m.1)
     }
     /// The times.
     pub fn times(&self) -> &[T] {
@@ -86,9 +93,9 @@ impl<T: Scalar> SaveAt<T> {
     }
     /// Before the first step.
     pub(crate) fn begin(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
-        if let Some((asked, marks)) = &mut self.marked {
+        if let Some(Marked { asked, points }) = &mut self.marked {
             self.times.clone_from(asked);
-            marks.clear();
+            points.clear();
         }
         check_save_points(&self.times, start.t0, start.t1)?;
         self.n = start.y0.len();
@@ -129,10 +136,10 @@ impl<T: Scalar> SaveAt<T> {
         }
     }
     fn insert_event(&mut self, step: &mut Step<'_, T>, theta: T, event: usize) {
-        let Some((_, marks)) = &mut self.marked else { return };
+        let Some(marked) = &mut self.marked else { return };
         let (i, n) = (self.next, self.n);
         let t = if theta == step.theta_end { step.t1() } else { step.t0() + theta * step.h() };
-        marks.push((i, event));
+        marked.points.push((i, event));
         self.times.insert(i, t);
         self.states.splice(i * n..i * n, step.y0().iter().copied());
         step.interpolate(theta, &mut self.states[i * n..][..n]);
