@@ -58,6 +58,8 @@ impl Default for Rough {
 
 impl Rough {
     /// After a rejected attempt from t with this error: its observed order, against the one before from the same t.
+    #[cold]
+    #[inline(never)]
     pub fn add(&mut self, t: f64, h: f64, error: f64) {
         let (t0, h0, e0) = self.last;
         self.last = (t, h, error);

@@ -10,7 +10,7 @@ use super::domain::{Domain, Place};
 use super::options::Options;
 use super::pace::{Bits, Limits, Pace, SavedPace};
 use super::report::{OdeReport, OdeStop};
-use super::step::{Start, Step, StepSink};
+use super::step::{Fired, Start, Step, StepSink};
 use super::stepper::{Carrier, Measure, Stepper};
 use crate::diff::{At, Map};
 use crate::error::{OdeError, catch, check_len};
@@ -47,6 +47,7 @@ pub struct Driver<T: Scalar, M> {
     y_next: Vec<T>,
     pub(crate) scale: Scale<T>,
     domain: Domain<T>,
+    fired: Fired<T>,
     /// How the last run stood after its last step.
     last: Option<Pace<T>>,
     options: Options,
@@ -75,6 +76,7 @@ impl<T: Scalar, M> Driver<T, M> {
             y_next: vec![],
             scale,
             domain,
+            fired: Fired::default(),
             last: None,
             options: options.clone(),
             dim,
@@ -250,11 +252,13 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         jump(in_time, y.len()).map(|(component, _)| Jump { component, points_back: false })
     }
 
+    #[inline(never)]
     fn steps<S, K: StepSink<T>>(&mut self, s: &mut S, p: &[T], sinks: &mut K, d: &mut Pace<T>) -> OdeStop
     where
         M: Stepper<T, S>,
     {
-        let lim = self.limits();
+        let (lim, bounded) = (self.limits(), !self.domain.is_everything());
+        self.fired = Fired::default();
         loop {
             let (h, last) = match d.plan(&lim) {
                 Ok(plan) => plan,
@@ -271,7 +275,7 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
             if good && !self.stepper.finish(s, (d.t, h), p, &mut d.counts) {
                 (good, d.err) = (false, T::of(f64::NAN));
             }
-            if good && !self.domain.is_everything() {
+            if good && bounded {
                 good = self.stays(d);
             }
             if !good {
@@ -283,7 +287,7 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
             }
             let t_next = d.advance(&lim, h, last, trial.square);
             if self.accept(s, p, sinks, d, h, t_next).is_break() {
-                return d.reason;
+                return self.fired.reason;
             }
             if d.at_end() {
                 return OdeStop::Finished;
@@ -331,6 +335,7 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
     }
 
     /// Shows an accepted step to the sinks: (flow, whether y_end is where to go on, the end).
+    #[inline(always)]
     pub(super) fn show<S, K: StepSink<T>>(
         &mut self,
         s: &mut S,
@@ -346,7 +351,8 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         let stability = self.stepper.facts().stability;
         let check = stability.is_finite() && d.stiffness_due();
         let mut body = self.stepper.body(s, p);
-        let room = (&mut self.y_end[..], &mut self.y_next);
+        self.fired.clear();
+        let room = (&mut self.y_end[..], &mut self.y_next, &mut self.fired);
         let mut step =
             Step::new(&mut body, (d.from, d.t, h, t_next), d.err, d.counts.accepted, room, &mut d.counts);
         let flow = sinks.accepted(&mut step);
@@ -355,7 +361,6 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
             d.stiff.add(d.t, (estimate * h).abs().f64(), stability);
         }
         d.stiffness = step.stiffness.or(d.stiffness);
-        d.reason = step.reason;
         let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
         drop(body);
         if changed {

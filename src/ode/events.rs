@@ -314,7 +314,7 @@ impl<'f, T: Scalar> Events<'f, T> {
     /// Ends the integration where this step ends.
     fn accumulate(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
         if let Some(at) = self.accumulation {
-            step.reason = OdeStop::EventsAccumulate { at };
+            step.fired.reason = OdeStop::EventsAccumulate { at };
         }
         ControlFlow::Break(())
     }

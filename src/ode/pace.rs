@@ -37,8 +37,6 @@ pub(crate) struct Pace<T> {
     pub rough: Rough,
     /// A jump of the field near the end, where one was looked for.
     pub jump: Option<Jump>,
-    /// Why a sink ended the integration.
-    pub reason: OdeStop,
 }
 
 /// A number written as its bits: readers of text round, and some numbers here are not finite.
@@ -136,7 +134,6 @@ impl<T: Scalar> Pace<T> {
             moved: false,
             rough: Rough::default(),
             jump: None,
-            reason: OdeStop::Stopped,
         };
         pace.next_stretch();
         pace

@@ -196,6 +196,31 @@ impl<T: Scalar, F: Map<T> + ?Sized> StepBody<T> for ErkBody<'_, T, F> {
     }
 }
 
+/// What events say of a step.
+#[derive(Debug, Clone)]
+pub(crate) struct Fired<T> {
+    /// Why the integration ends if a sink ends it here.
+    pub reason: OdeStop,
+    /// Events that fired in this step: (theta, number).
+    marks: Vec<(T, usize)>,
+}
+
+impl<T> Default for Fired<T> {
+    fn default() -> Self {
+        Self { reason: OdeStop::Stopped, marks: vec![] }
+    }
+}
+
+impl<T> Fired<T> {
+    /// Before the next step.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        if !self.marks.is_empty() {
+            self.marks.clear();
+        }
+    }
+}
+
 /// An accepted step, lent to sinks.
 pub struct Step<'a, T: Scalar> {
     pub(crate) body: &'a mut dyn StepBody<T>,
@@ -217,10 +242,7 @@ pub struct Step<'a, T: Scalar> {
     /// The state an event changed it to.
     pub(crate) y_next: &'a mut Vec<T>,
     pub(crate) changed: bool,
-    /// Why the integration ends if a sink ends it here.
-    pub(crate) reason: OdeStop,
-    /// Events that fired in this step: (theta, number).
-    marks: Vec<(T, usize)>,
+    pub(crate) fired: &'a mut Fired<T>,
     pub(crate) counts: &'a mut OdeCounts,
 }
 
@@ -231,12 +253,11 @@ impl<'a, T: Scalar> Step<'a, T> {
         (from, t, h, t_next): (T, T, T, T),
         err: T,
         index: u64,
-        room: (&'a mut [T], &'a mut Vec<T>),
+        room: (&'a mut [T], &'a mut Vec<T>, &'a mut Fired<T>),
         counts: &'a mut OdeCounts,
     ) -> Self {
-        let (y_end, y_next) = room;
+        let (y_end, y_next, fired) = room;
         let (theta_end, stiffness, changed) = (T::ONE, None, false);
-        let (reason, marks) = (OdeStop::Stopped, vec![]);
         Self {
             body,
             from,
@@ -251,8 +272,7 @@ impl<'a, T: Scalar> Step<'a, T> {
             y_end,
             y_next,
             changed,
-            reason,
-            marks,
+            fired,
             counts,
         }
     }
@@ -354,11 +374,11 @@ impl<T: Scalar> Step<'_, T> {
     }
     /// Notes that an event fired at theta.
     pub(crate) fn mark(&mut self, theta: T, event: usize) {
-        self.marks.push((theta, event));
+        self.fired.marks.push((theta, event));
     }
     /// The events that fired in this step: (theta, number of the event), in their order.
     pub fn events(&self) -> &[(T, usize)] {
-        &self.marks
+        &self.fired.marks
     }
     /// Replaces the state from which the integration goes on.
     pub fn set_state(&mut self, y: &[T]) -> Result<(), OdeError> {

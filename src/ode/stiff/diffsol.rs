@@ -11,7 +11,7 @@ use diffsol::{
 use super::super::check::check_problem;
 use super::super::options::{Options, Tolerance};
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
-use super::super::step::{Start, Step, StepBody, StepBuffers, StepSink};
+use super::super::step::{Fired, Start, Step, StepBody, StepBuffers, StepSink};
 use crate::diff::{At, Linearizer, Map};
 use crate::error::{OdeError, catch};
 use crate::linalg::Norm;
@@ -247,7 +247,8 @@ impl<F: Map<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
                     (0..n).for_each(|i| out[i] = if known { value[i] } else { f64::NAN });
                 },
             };
-            let room = (&mut y_end[..], &mut y_next);
+            let mut fired = Fired::default();
+            let room = (&mut y_end[..], &mut y_next, &mut fired);
             let mut step = Step::new(&mut body, (t, t, h, t_next), 0.0, accepted, room, &mut counts);
             let flow = sinks.accepted(&mut step);
             let (changed, shortened, t_end) = (step.changed, step.is_shortened(), step.t1());
@@ -261,7 +262,7 @@ impl<F: Map<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
             });
             sinks.retain(&mut StepBuffers { k: &mut vec![], keep: &mut vec![] });
             if flow.is_break() {
-                break OdeStop::Stopped;
+                break fired.reason;
             }
             if t == t1 {
                 break OdeStop::Finished;
