@@ -22,8 +22,7 @@ fn main() -> Result<(), costate::ode::OdeError> {
             y[1] *= -0.9;
             if bounces == 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-    // Steps shorter than a flight, so that no bounce is stepped over.
-    let options = Options { max_step: 0.2, ..Options::tolerances(1e-9, 1e-9) };
+    let options = Options::tolerances(1e-9, 1e-9);
     let mut integrator = Integrator::new(&TSIT54, 2, 1, &options)?;
     let report = integrator.run(&mut field, (0.0, 100.0), &[1.0, 0.0], &[9.81], &mut events)?;
     println!("{}", report.message());
