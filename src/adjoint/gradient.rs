@@ -6,28 +6,13 @@ use super::sweep::{
     find_saves, start_bar, sweep,
 };
 use super::tape::{Memory, Tape};
-use super::transpose::{AdjointMethod, Backward, Integrate, Redo, Reverse, StepBars, Transpose};
+use super::transpose::{AdjointMethod, Backward, Bars, Integrate, Redo, Reverse, StepBars, Transpose};
 use crate::error::catch;
 use crate::linalg::kernels::Scale;
 use crate::linalg::{Norm, Scalar};
 use crate::linsol::factors::Choice;
 use crate::ode::stepper::Measure;
 use crate::ode::{Integrator, OdeCounts, OdeError, OdeReport, Options, StepSink, StiffIntegrator};
-
-/// Derivatives of the loss with respect to what the solver returned; empty slices are zeros.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Bars<'a, T> {
-    /// With respect to y(t1).
-    pub y1: &'a [T],
-    /// Save points, in the order of integration.
-    pub times: &'a [T],
-    /// With respect to the states there, one after another.
-    pub saved: &'a [T],
-    /// With respect to each step's error estimate E_j.
-    pub error: &'a [T],
-    /// With respect to each step's stiffness estimate S_j.
-    pub stiffness: &'a [T],
-}
 
 /// Results of the frozen-step program.
 #[derive(Debug, Clone, Default)]

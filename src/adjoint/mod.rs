@@ -101,10 +101,10 @@ mod sweep;
 mod tape;
 mod transpose;
 
-pub use gradient::{Adjoint, Bars, Replay, StiffAdjoint};
+pub use gradient::{Adjoint, Replay, StiffAdjoint};
 pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
 pub use jumps::Jumps;
 pub use stochastic::SdeAdjoint;
 pub use sweep::EventBars;
 pub use tape::{Memory, Tape};
-pub use transpose::{AdjointMethod, Backward, Integrate, Redo, Reverse, StepBars, Stored, Transpose};
+pub use transpose::{AdjointMethod, Backward, Bars, Integrate, Redo, Reverse, StepBars, Stored, Transpose};

@@ -1,7 +1,7 @@
 //! What the adjoints of all methods share: the order in which steps are computed again and transposed, and the checks before.
 
-use super::gradient::Bars;
 use super::tape::{Tape, split};
+use super::transpose::Bars;
 use crate::error::check_len;
 use crate::linalg::Scalar;
 use crate::ode::sinks::check_save_points;

@@ -58,6 +58,21 @@ pub enum Redo {
     Transpose,
 }
 
+/// Derivatives of the loss with respect to what the solver returned; empty slices are zeros.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bars<'a, T> {
+    /// With respect to y(t1).
+    pub y1: &'a [T],
+    /// Save points, in the order of integration.
+    pub times: &'a [T],
+    /// With respect to the states there, one after another.
+    pub saved: &'a [T],
+    /// With respect to each step's error estimate E_j.
+    pub error: &'a [T],
+    /// With respect to each step's stiffness estimate S_j.
+    pub stiffness: &'a [T],
+}
+
 /// Bars on one step.
 #[derive(Debug, Clone, Copy)]
 pub struct StepBars<'a, T> {

@@ -1,10 +1,20 @@
 //! Derivatives by differences: only where a map says so, or of a vjp.
 
 use super::forward::forward_map;
-use super::linearize::Work;
 use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure, VjpRoom};
 use super::spec::Spec;
 use crate::linalg::Scalar;
+
+/// What derivatives took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Evaluations of the map, those that a vjp needs before not counted.
+    pub values: u64,
+    /// Vector-Jacobian products.
+    pub vjps: u64,
+    /// Jacobian-vector products, each direction one.
+    pub jvps: u64,
+}
 
 /// A map whose Jacobian may be made of forward differences: as many evaluations as inputs, about half the digits right, which costs a stiff integration
 /// steps (the methods' orders assume the exact one) but not accuracy. Everything that the map itself offers stays as it is.

@@ -1,23 +1,12 @@
 //! Jacobians and time derivatives from what a map offers.
 
-use super::differences::time_difference;
+use super::differences::{Work, time_difference};
 use std::fmt;
 
 use super::coloured::Groups;
 use super::map::{At, BarsMut, Dots, Map, Offers, Size, Structure, VjpRoom};
 use crate::error::OdeError;
 use crate::linalg::Scalar;
-
-/// What derivatives took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Work {
-    /// Evaluations of the map, those that a vjp needs before not counted.
-    pub values: u64,
-    /// Vector-Jacobian products.
-    pub vjps: u64,
-    /// Jacobian-vector products, each direction one.
-    pub jvps: u64,
-}
 
 /// What Jacobians are made of; printed, `4 Jacobian-vector products`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
