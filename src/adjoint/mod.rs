@@ -98,6 +98,7 @@ mod rosenbrock;
 mod srk;
 mod stochastic;
 mod sweep;
+mod symplectic;
 mod tape;
 mod transpose;
 

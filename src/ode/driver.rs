@@ -11,7 +11,7 @@ use super::options::Options;
 use super::pace::{Bits, Limits, Pace, SavedPace};
 use super::report::{OdeReport, OdeStop};
 use super::step::{Fired, Start, Step, StepSink};
-use super::stepper::{Carrier, Measure, Stepper};
+use super::stepper::{Carrier, Lost, Measure, Stepper};
 use crate::diff::{At, Map};
 use crate::error::{OdeError, catch, check_len};
 use crate::linalg::Scalar;
@@ -226,7 +226,18 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         {
             d.jump = self.find_jump(s, p, d);
         }
-        self.report(stop, d)
+        let lost = if stop == OdeStop::Finished {
+            self.stepper.lost(s, d.t, p, &self.scale, &mut d.counts)
+        } else {
+            None
+        };
+        let report = self.report(stop, d);
+        let lost = lost.map(|Lost { component, change, tolerance }| Diagnosis::InvariantLost {
+            component,
+            change,
+            tolerance,
+        });
+        OdeReport { diagnosis: report.diagnosis.or(lost), ..report }
     }
 
     /// A jump of the field near the end: along y + theta h f, or in time.

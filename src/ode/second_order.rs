@@ -1,6 +1,6 @@
 //! Second-order equations q'' = a(t, q, p) as first-order ones.
 
-use crate::diff::{At, BarsMut, Kept, Map, Offers, Size, Spec};
+use crate::diff::{At, BarsMut, Kept, Map, Offers, Size, Spec, VjpRoom};
 use crate::linalg::Scalar;
 
 /// d(q; v)/dt = (v; a(t, q, p)): the field of a second-order equation, what Nystrom methods ([`DPRKN64`](super::DPRKN64)) need and every other method takes, too.
@@ -26,12 +26,13 @@ pub struct SecondOrder<F, T = f64> {
     field: F,
     /// Room for a batch: positions, accelerations and their bars, contiguous.
     room: [Vec<T>; 4],
+    kept: VjpRoom<T>,
 }
 
 impl<F, T: Scalar> SecondOrder<F, T> {
     /// From the acceleration.
     pub fn new(acceleration: F) -> Self {
-        Self { field: acceleration, room: [const { Vec::new() }; 4] }
+        Self { field: acceleration, room: [const { Vec::new() }; 4], kept: VjpRoom::default() }
     }
 }
 
@@ -60,7 +61,7 @@ impl<F, T: Scalar> SecondOrder<F, T> {
         m: usize,
         inner: impl FnOnce(&mut F, &[T], &[T], &mut [T]),
     ) {
-        let Self { field, room: [q, _, w_v, q_bar] } = self;
+        let Self { field, room: [q, _, w_v, q_bar], .. } = self;
         gather(q, y, m, 0);
         gather(w_v, w, m, 1);
         q_bar.clear();
@@ -72,6 +73,17 @@ impl<F, T: Scalar> SecondOrder<F, T> {
             yq.iter_mut().zip(q_bar).for_each(|(y, &b)| *y += b);
             yv.iter_mut().zip(w_q).for_each(|(y, &b)| *y += b);
         }
+    }
+}
+
+impl<T: Scalar, F: Map<T>> SecondOrder<F, T> {
+    /// The accelerations at positions alone.
+    pub(super) fn accelerate(&mut self, at: At<'_, T>, dv: &mut [T]) {
+        self.field.value(at, dv);
+    }
+    /// ADDS w' times their derivatives.
+    pub(super) fn pull_acceleration(&mut self, at: At<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
+        self.kept.add(&mut self.field, at, w, bars);
     }
 }
 

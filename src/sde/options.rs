@@ -82,6 +82,7 @@ impl SdeOptions {
             stops: self.stops.clone(),
             domain: self.domain.clone(),
             non_negative: self.non_negative.clone(),
+            invariants: Vec::new(),
             fixed_step: self.fixed_step,
         };
         options.check()?;
