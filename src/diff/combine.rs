@@ -49,10 +49,6 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Sum<A, B, T> {
 
 impl<A, B, T> Sum<A, B, T> {
     /// The summands.
-    pub(crate) fn parts(&self) -> (&A, &B) {
-        (&self.a.map, &self.b.map)
-    }
-    /// The summands.
     pub(crate) fn parts_mut(&mut self) -> (&mut A, &mut B) {
         (&mut self.a.map, &mut self.b.map)
     }

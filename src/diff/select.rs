@@ -51,10 +51,6 @@ impl<T: Scalar, A: Map<T>> On<A, T> {
 
 impl<A, T> On<A, T> {
     /// The map itself.
-    pub(crate) fn inner(&self) -> &A {
-        &self.a.map
-    }
-    /// The map itself.
     pub(crate) fn inner_mut(&mut self) -> &mut A {
         &mut self.a.map
     }

@@ -72,7 +72,7 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> SeparableMap<T> for Separable<A, B, T> {
     }
     fn force(&mut self, at: At<'_, T>, dv: &mut [T]) {
         let (velocity, force) = self.field.parts_mut();
-        let k = velocity.inner().n_params();
+        let k = velocity.inner_mut().n_params();
         force.inner_mut().value(At { p: &at.p[k..], ..at }, dv);
     }
     fn velocity_vjp(&mut self, at: At<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
@@ -82,7 +82,7 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> SeparableMap<T> for Separable<A, B, T> {
     }
     fn force_vjp(&mut self, at: At<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
         let (velocity, force) = self.field.parts_mut();
-        let k = velocity.inner().n_params();
+        let k = velocity.inner_mut().n_params();
         self.room.add(
             force.inner_mut(),
             At { p: &at.p[k..], ..at },

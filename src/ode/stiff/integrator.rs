@@ -253,12 +253,14 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
         let (ros, st) = (&self.ros, &mut self.st);
         let (jac, y, f, first) =
             (double(&st.matrices.jac), double(&st.y0), double(&st.f), double(&self.first));
+        // The start of the last step is where its end was before.
+        let most: Vec<f64> = y.iter().zip(&st.y1).map(|(a, b)| a.abs().max(b.f64().abs())).collect();
         let mut lost = None;
         for w in invariants::left_null(n, &jac) {
             let change: f64 = (0..n).map(|i| w[i] * (y[i] - first[i])).sum();
             let end: f64 = (0..n).map(|i| (w[i] * scale.at(i, st.y0[i]).f64()).abs()).fold(0.0, f64::max);
-            if change.abs() > end && f.chunks_exact(n).all(|f| invariants::keeps(n, &w, f, &jac, &y)) {
-                let component = (0..n).max_by(|&a, &b| w[a].abs().total_cmp(&w[b].abs())).unwrap_or(0);
+            if change.abs() > end && f.chunks_exact(n).all(|f| invariants::keeps(n, &w, f, &jac, &most)) {
+                let component = w.iter().position(|w| w.abs() == 1.0).unwrap_or(0);
                 lost = Some((w, Lost { component, change: change.abs(), tolerance: end }));
                 break;
             }

@@ -102,13 +102,13 @@ pub(super) fn annihilates(n: usize, w: &[f64], jac: &[f64]) -> bool {
     })
 }
 
-/// w'f = 0 to the rounding of its terms, whose size is that of |J| |y| + |f|.
+/// w'f = 0 to the rounding of its terms, whose size is that of |J| |y| + |f| or, at the arguments of stages, some times that.
 pub(super) fn keeps(n: usize, w: &[f64], f: &[f64], jac: &[f64], y: &[f64]) -> bool {
     let mut size: f64 = w.iter().zip(f).map(|(w, f)| (w * f).abs()).sum();
     for (column, y) in jac.chunks_exact(n).zip(y) {
         size += w.iter().zip(column).map(|(w, v)| (w * v * y).abs()).sum::<f64>();
     }
-    w.iter().zip(f).map(|(w, f)| w * f).sum::<f64>().abs() <= ROUNDING * size
+    w.iter().zip(f).map(|(w, f)| w * f).sum::<f64>().abs() <= 16.0 * ROUNDING * size
 }
 
 #[cfg(test)]
