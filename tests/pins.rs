@@ -140,6 +140,37 @@ fn nystrom(pins: &mut Pins) {
     }
 }
 
+fn symplectic(pins: &mut Pins) {
+    let field = || {
+        SecondOrder::new(
+            FnMap::new(2, 1, |_t, q: &[f64], p: &[f64], a: &mut [f64]| {
+                (a[0], a[1]) = (-p[0] * q[0] - 2.0 * q[0] * q[1], q[1] * q[1] - q[1] - q[0] * q[0]);
+            })
+            .with_vjp(
+                |_t, q: &[f64], p: &[f64], w: &[f64], q_bar: &mut [f64], p_bar: &mut [f64]| {
+                    q_bar[0] -= w[0] * (p[0] + 2.0 * q[1]) + 2.0 * w[1] * q[0];
+                    q_bar[1] += -2.0 * w[0] * q[0] + w[1] * (2.0 * q[1] - 1.0);
+                    p_bar[0] -= w[0] * q[0];
+                },
+            ),
+        )
+    };
+    let (y0, at) = ([0.1, -0.2, 0.35, 0.1], times(8.0));
+    for method in SymplecticTableau::all() {
+        let o = Options::fixed(0.05);
+        let mut it = SymplecticIntegrator::new(method, 4, 1, &o).unwrap();
+        let mut saved = SaveAt::new(&at);
+        let r = it.run(&mut field(), (0.0, 8.0), &y0, &[1.0], &mut saved).unwrap();
+        pins.add(format!("henon-heiles {}", method.name), of(&r.counts), &[it.y(), saved.states()]);
+        let mut solver = Adjoint::new(method, 4, 1, &o, Memory::Checkpoints(5)).unwrap();
+        solver.forward(&mut field(), (0.0, 8.0), &y0, &[1.0], &mut ()).unwrap();
+        let (mut y0_bar, mut p_bar) = ([0.0; 4], [0.0]);
+        let bars = Bars { y1: &[1.0, 0.5, 0.2, -0.1], ..Bars::default() };
+        let counts = solver.reverse(&mut field(), &[1.0], &bars, &mut y0_bar, &mut p_bar).unwrap();
+        pins.add(format!("gradient henon-heiles {}", method.name), of(&counts), &[&y0_bar, &p_bar]);
+    }
+}
+
 fn events(pins: &mut Pins) {
     let mut ball =
         FnMap::new(2, 0, |_t, y: &[f64], _p: &[f64], dy: &mut [f64]| (dy[0], dy[1]) = (y[1], -9.81));
@@ -503,6 +534,7 @@ fn measure() -> Vec<Pin> {
     explicit::<f64>(&mut pins, "f64", 1e-6);
     explicit::<f32>(&mut pins, "f32", 1e-4);
     nystrom(&mut pins);
+    symplectic(&mut pins);
     events(&mut pins);
     stiff_runs(&mut pins);
     ensembles(&mut pins);

@@ -2,8 +2,8 @@
 
 use super::jumps::{Crossed, Jumps};
 use super::sweep::{
-    AtEvent, EventBars, Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars,
-    find_saves, start_bar, sweep,
+    AtEvent, EventBars, Steps, add_after_event, check_options, check_replay, check_reverse, end_bar,
+    estimate_bars, find_saves, start_bar, sweep,
 };
 use super::tape::{Memory, Tape};
 use super::transpose::{AdjointMethod, Backward, Bars, Integrate, Redo, Reverse, StepBars, Transpose};
@@ -125,8 +125,8 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         self.record(system, span, y0, p, sinks)
     }
 
-    /// As [`forward`](Self::forward) with events whose derivatives are known, which [`reverse_jumps`](Self::reverse_jumps) goes through. A save point at the time of an event, to the bit, takes the
-    /// state before it.
+    /// As [`forward`](Self::forward) with events whose derivatives are known, which [`reverse_jumps`](Self::reverse_jumps) goes through. A save point at the time of an event, to rounding, takes the
+    /// state before it, or after it ([`SaveAt::after_events`](crate::ode::SaveAt::after_events) and [`Jumps::after_events`]).
     pub fn forward_jumps<S, K: StepSink<T>>(
         &mut self,
         system: &mut S,
@@ -242,6 +242,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         let sizes = (self.n, self.back.check(system)?);
         check_reverse(&self.tape, sizes, p, bars, y0_bar, p_bar)?;
         self.back.prepare(system)?;
+        self.tape.after_events = matches!(&through, Through::Jumps(crossed) if crossed.saves_after());
         end_bar(bars, self.back.lambda());
         *self.back.counts() = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };
         let t0 = self.tape.t[0];
@@ -365,6 +366,7 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
         }
         find_saves(tape, self.bars.times, j, self.saves);
         let (back, theta) = (&mut *self.back, tape.end_of(j));
+        add_after_event(tape, self.bars, j, back.lambda());
         let mut end = None;
         match (&mut self.through, tape.event(j)) {
             (Through::End(event), _) if j + 1 == tape.len() => {

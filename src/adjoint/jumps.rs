@@ -49,6 +49,7 @@ type Boxed<'m, T> = RefCell<Box<dyn Map<T> + 'm>>;
 /// ```
 pub struct Jumps<'m, T> {
     all: Vec<Jump<'m, T>>,
+    after: bool,
 }
 
 struct Jump<'m, T> {
@@ -67,7 +68,7 @@ impl<T: Scalar> Default for Jumps<'_, T> {
 impl<'m, T: Scalar> Jumps<'m, T> {
     /// None yet.
     pub fn new() -> Self {
-        Self { all: vec![] }
+        Self { all: vec![], after: false }
     }
     /// Where g changes its sign in this direction, the state becomes h(t, y, p).
     pub fn when(mut self, crossing: Crossing, g: impl Map<T> + 'm, h: impl Map<T> + 'm) -> Self {
@@ -78,6 +79,12 @@ impl<'m, T: Scalar> Jumps<'m, T> {
     /// Where g changes its sign in this direction, the integration ends.
     pub fn stop(mut self, crossing: Crossing, g: impl Map<T> + 'm) -> Self {
         self.all.push(Jump { crossing, g: RefCell::new(Box::new(g)), h: None });
+        self
+    }
+
+    /// The bars of states saved at the time of an event, to rounding, are those of the state after it, as [`SaveAt::after_events`](crate::ode::SaveAt::after_events) saves it.
+    pub fn after_events(mut self) -> Self {
+        self.after = true;
         self
     }
 
@@ -230,6 +237,10 @@ impl<'a, 'm, T: Scalar> Crossed<'a, 'm, T> {
             return Err(OdeError::Mismatch { what });
         }
         Ok(())
+    }
+    /// Whether states saved at the times of events are those after them.
+    pub fn saves_after(&self) -> bool {
+        self.jumps.after
     }
     /// Where dy/dt before the event goes.
     pub fn rate(&mut self) -> &mut [T] {

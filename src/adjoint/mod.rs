@@ -70,8 +70,8 @@
 //! ```
 //!
 //! and the cut step is transposed as above. A terminal event is the case H = identity, f+ = 0, where t_bar is dL/dt_e; elsewhere t_bar = 0. The steps behind an event begin at a time
-//! that moves: this counts with f+, not as a change of the frozen steps, so gradients across jumps are right to the method's error and not to rounding. A save point at the time of an event takes
-//! the state before it, one within its rounding that of the side it lies on, forwards and backwards alike. A handler without derivatives is refused, and so are two events at one time.
+//! that moves: this counts with f+, not as a change of the frozen steps, so gradients across jumps are right to the method's error and not to rounding. A save point at the time of an event, to rounding, takes
+//! the state before it or, where it is asked for ([`Jumps::after_events`]), after it, forwards and backwards alike. A handler without derivatives is refused, and so are two events at one time.
 //!
 //! # Memory
 //!

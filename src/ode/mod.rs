@@ -114,7 +114,7 @@ mod second_order;
 mod separable;
 mod short;
 pub(crate) mod sinks;
-mod step;
+pub(crate) mod step;
 pub(crate) mod stepper;
 pub(crate) mod stiff;
 pub(crate) mod symplectic;

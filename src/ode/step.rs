@@ -246,6 +246,11 @@ pub struct Step<'a, T: Scalar> {
     pub(crate) counts: &'a mut OdeCounts,
 }
 
+/// Whether a save point is at the time of an event, which is known to rounding, in a step of length h.
+pub(crate) fn same_time<T: Scalar>(save: T, event: T, h: T) -> bool {
+    (save - event).abs() <= T::of(16.0) * T::EPSILON * (event.abs() + h.abs())
+}
+
 impl<'a, T: Scalar> Step<'a, T> {
     /// A step from t (in name `from`) to t_next, of length h, that no sink has seen yet; in `room` go the states that events make.
     pub(crate) fn new(
@@ -338,6 +343,10 @@ impl<T: Scalar> Step<'_, T> {
     pub fn contains(&self, t: T) -> bool {
         let (a, b) = (self.from, self.t1());
         if self.h > T::ZERO { a < t && t <= b } else { b <= t && t < a }
+    }
+    /// Whether an event ended or changed the step at its end, and t is that time to rounding.
+    pub(crate) fn is_event_time(&self, t: T) -> bool {
+        (self.is_shortened() || self.changed) && same_time(t, self.t1(), self.h)
     }
     /// out <- y(t0 + theta h) from the interpolant; exact at both ends.
     pub fn interpolate(&mut self, theta: T, out: &mut [T]) {
