@@ -98,6 +98,7 @@ mod rosenbrock;
 mod srk;
 mod stochastic;
 mod sweep;
+mod tangent;
 mod tape;
 mod transpose;
 
@@ -106,5 +107,6 @@ pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, 
 pub use jumps::Jumps;
 pub use stochastic::SdeAdjoint;
 pub use sweep::EventBars;
+pub use tangent::{Products, Tangent, Tangents};
 pub use tape::{Memory, Tape};
 pub use transpose::{AdjointMethod, Backward, Bars, Integrate, Redo, Reverse, StepBars, Stored, Transpose};
