@@ -256,9 +256,9 @@ fn stiff_neural() -> RecordedMap {
             for j in 0..2 {
                 let mut a = p[6 + j];
                 for k in 0..3 {
-                    a = a + p[2 * k + j] * y[k];
+                    a += p[2 * k + j] * y[k];
                 }
-                sum = sum + p[8 + 3 * j + i] * a.tanh();
+                sum += p[8 + 3 * j + i] * a.tanh();
             }
             dy[i] = 10f64.powi(i as i32) * sum;
         }
