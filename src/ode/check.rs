@@ -31,6 +31,12 @@ pub(crate) fn check_problem<T: Scalar, F: Map<T> + ?Sized>(
     check_len("the field's state", field.inputs(), dim)?;
     check_len("the field's value", field.outputs(), dim)?;
     check_len("the start", y0.len(), dim * batch)?;
+    let parts = field.directions() + 1;
+    if !batch.is_multiple_of(parts) {
+        let what =
+            format!("a batch of {batch} does not consist of {parts} parts, a state and its directions");
+        return Err(OdeError::Mismatch { what });
+    }
     check_len("the parameter vector", p.len(), field.n_params())?;
     check_span(span)?;
     check_finite("the start", y0)?;
