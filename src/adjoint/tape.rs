@@ -187,6 +187,15 @@ impl<T: Scalar> Tape<T> {
     pub(super) fn event(&self, j: usize) -> Option<&Happened<T>> {
         self.find_event(j).map(|i| &self.happened[i])
     }
+    /// The parameters of step j, those of the pass being p.
+    pub(super) fn params<'a>(&'a self, j: usize, p: &'a [T]) -> &'a [T] {
+        let before = &self.happened[..self.happened.partition_point(|h| h.step < j)];
+        before.iter().rev().map(|h| &h.params[..]).find(|q| !q.is_empty()).unwrap_or(p)
+    }
+    /// Whether an event changed the parameters.
+    pub(super) fn changes_params(&self) -> bool {
+        self.happened.iter().any(|h| !h.params.is_empty())
+    }
     /// Whether an event ended step j, or changed the state there, at the time t to rounding.
     pub(crate) fn is_event_time(&self, t: T, j: usize) -> bool {
         let h = self.h[j];

@@ -148,9 +148,10 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
     where
         M: Stepper<T, S>,
     {
-        let stop = self.steps(s, p, sinks, &mut d);
+        let mut changed = vec![];
+        let stop = self.steps(s, p, sinks, &mut d, &mut changed);
         self.last = Some(d.clone());
-        self.end(s, p, stop, &mut d)
+        self.end(s, if changed.is_empty() { p } else { &changed }, stop, &mut d)
     }
 
     /// Where the last run stood after its last step, to go on from there ([`resume`](Self::resume)) with this integrator or another of the same method and options; none before
@@ -263,14 +264,23 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         jump(in_time, y.len()).map(|(component, _)| Jump { component, points_back: false })
     }
 
+    /// `changed`: the parameters once an event has changed them.
     #[inline(never)]
-    fn steps<S, K: StepSink<T>>(&mut self, s: &mut S, p: &[T], sinks: &mut K, d: &mut Pace<T>) -> OdeStop
+    fn steps<S, K: StepSink<T>>(
+        &mut self,
+        s: &mut S,
+        given: &[T],
+        sinks: &mut K,
+        d: &mut Pace<T>,
+        changed: &mut Vec<T>,
+    ) -> OdeStop
     where
         M: Stepper<T, S>,
     {
         let (lim, bounded) = (self.limits(), !self.domain.is_everything());
         self.fired = Fired::default();
         loop {
+            let p = if changed.is_empty() { given } else { &changed[..] };
             let (h, last) = match d.plan(&lim) {
                 Ok(plan) => plan,
                 Err(stop) => return stop,
@@ -299,6 +309,9 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
             let t_next = d.advance(&lim, h, last, trial.square);
             if self.accept(s, p, sinks, d, h, t_next).is_break() {
                 return self.fired.reason;
+            }
+            if !self.fired.params.is_empty() {
+                changed.clone_from(&self.fired.params);
             }
             if d.at_end() {
                 return OdeStop::Finished;

@@ -203,11 +203,13 @@ pub(crate) struct Fired<T> {
     pub reason: OdeStop,
     /// Events that fired in this step: (theta, number).
     marks: Vec<(T, usize)>,
+    /// The parameters from the end of this step on, where an event changed them; else empty.
+    pub params: Vec<T>,
 }
 
 impl<T> Default for Fired<T> {
     fn default() -> Self {
-        Self { reason: OdeStop::Stopped, marks: vec![] }
+        Self { reason: OdeStop::Stopped, marks: vec![], params: vec![] }
     }
 }
 
@@ -217,6 +219,7 @@ impl<T> Fired<T> {
     pub fn clear(&mut self) {
         if !self.marks.is_empty() {
             self.marks.clear();
+            self.params.clear();
         }
     }
 }
@@ -388,6 +391,17 @@ impl<T: Scalar> Step<'_, T> {
     /// The events that fired in this step: (theta, number of the event), in their order.
     pub fn events(&self) -> &[(T, usize)] {
         &self.fired.marks
+    }
+    /// Replaces the parameters with which the integration goes on, and the state if it was not replaced before by the one at the end.
+    pub(crate) fn set_params(&mut self, p: &[T]) {
+        self.fired.params.clear();
+        self.fired.params.extend_from_slice(p);
+        if !self.changed {
+            self.y_next.clear();
+            let y1 = if self.theta_end == T::ONE { self.body.y1() } else { &*self.y_end };
+            self.y_next.extend_from_slice(y1);
+            self.changed = true;
+        }
     }
     /// Replaces the state from which the integration goes on.
     pub fn set_state(&mut self, y: &[T]) -> Result<(), OdeError> {
