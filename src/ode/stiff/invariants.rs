@@ -11,17 +11,25 @@ use crate::linalg::Scalar;
 /// Rounding that may separate a sum from zero, in units of the size of its terms.
 const ROUNDING: f64 = 64.0 * f64::EPSILON;
 
-/// The rows of [`Options::invariants`](crate::ode::Options::invariants), one after another.
+/// The rows of [`Options::invariants`](crate::ode::Options::invariants), one after another, made orthogonal: they say the same, and are kept one by one.
 pub(super) fn rows<T: Scalar>(invariants: &[Vec<f64>], dim: usize) -> Result<Vec<T>, OdeError> {
-    let mut all = Vec::with_capacity(invariants.len() * dim);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let mut all: Vec<Vec<f64>> = vec![];
     for row in invariants {
         check_len("a row of the invariants", row.len(), dim)?;
-        if row.iter().all(|w| *w == 0.0) {
-            return Err(OdeError::Mismatch { what: "a row of the invariants is zero".to_string() });
+        let (mut w, size) = (row.clone(), dot(row, row));
+        // Twice is enough.
+        for before in all.iter().chain(&all) {
+            let share = dot(&w, before) / dot(before, before);
+            w.iter_mut().zip(before).for_each(|(w, b)| *w -= share * b);
         }
-        all.extend(row.iter().map(|&w| T::of(w)));
+        if dot(&w, &w) <= 1e-20 * size {
+            let what = "a row of the invariants is zero, or a sum of the rows before it";
+            return Err(OdeError::Mismatch { what: what.to_string() });
+        }
+        all.push(w);
     }
-    Ok(all)
+    Ok(all.into_iter().flatten().map(T::of).collect())
 }
 
 impl<T: Scalar> Rosenbrock<T> {
