@@ -160,7 +160,8 @@ fn derivatives_of_the_combination() {
 fn gradients_of_integral_losses() {
     let times = [0.4, 1.0, 1.7];
     let saved = noise(15, 3);
-    fn run<D>(name: &str, method: D, saved: &[f64], times: &[f64])
+    /// `step` of the differences: it crosses no kink of the scale of E, and leaves little rounding.
+    fn run<D>(name: &str, method: D, step: f64, saved: &[f64], times: &[f64])
     where
         D: AdjointMethod<f64>,
         D::Integrator: Integrate<f64, Both>,
@@ -176,8 +177,7 @@ fn gradients_of_integral_losses() {
         solver.reverse(&mut both, &P, &bars, &mut yb, &mut pb).unwrap();
         let size = yb.iter().chain(&pb).fold(0.0f64, |m, v| m.max(v.abs()));
         for i in 0..7 {
-            // Short, to cross no kink of the scale of E.
-            let fd = central(2e-5, |d| {
+            let fd = central(step, |d| {
                 let mut x = [&START[..], &P[..]].concat();
                 x[i] += d;
                 let r = solver.replay(&mut both, &x[5..], &x[..5], times).unwrap();
@@ -188,10 +188,10 @@ fn gradients_of_integral_losses() {
             assert!((fd - g).abs() < 1e-7 * size, "{name} {i}: {fd} {g}");
         }
     }
-    run("tsit54", &TSIT54, &saved, &times);
-    run("vern76", &VERN76, &saved, &times);
-    run("rodas5p", &RODAS5P, &saved, &times);
-    run("rodas3p", &RODAS3P, &saved, &times);
+    run("tsit54", &TSIT54, 2e-5, &saved, &times);
+    run("vern76", &VERN76, 2e-5, &saved, &times);
+    run("rodas5p", &RODAS5P, 3e-4, &saved, &times);
+    run("rodas3p", &RODAS3P, 2e-5, &saved, &times);
 }
 
 /// The Hessian of an integral loss: forward over the discrete adjoint of the combination.
