@@ -260,7 +260,7 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
             let change: f64 = (0..n).map(|i| w[i] * (y[i] - first[i])).sum();
             let end: f64 = (0..n).map(|i| (w[i] * scale.at(i, st.y0[i]).f64()).abs()).fold(0.0, f64::max);
             if change.abs() > end && f.chunks_exact(n).all(|f| invariants::keeps(n, &w, f, &jac, &most)) {
-                let component = w.iter().position(|w| w.abs() == 1.0).unwrap_or(0);
+                let component = w.iter().position(|w| w.abs() > 0.5).unwrap_or(0);
                 lost = Some((w, Lost { component, change: change.abs(), tolerance: end }));
                 break;
             }

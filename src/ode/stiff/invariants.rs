@@ -64,28 +64,40 @@ pub(super) fn left_null(n: usize, jac: &[f64]) -> Vec<Vec<f64>> {
         let unit = (0..n).map(|k| (k == i) as u8 as f64).collect::<Vec<f64>>();
         (values, sizes, unit)
     };
-    let mut rows: Vec<_> = (0..n).map(row).collect();
-    let mut used = vec![false; n];
-    for j in 0..n {
-        let free = (0..n).filter(|&i| !used[i] && rows[i].0[j].abs() > ROUNDING * rows[i].1[j]);
-        // The row that is large in this column beside its others.
-        let weight = |i: usize| rows[i].0[j].abs() / rows[i].1.iter().fold(0.0, |m: f64, v| m.max(*v));
-        let Some(pivot) = free.max_by(|&a, &b| weight(a).total_cmp(&weight(b))) else { continue };
-        used[pivot] = true;
+    let mut rows: Vec<Row> = (0..n).map(row).collect();
+    let (mut used, mut done) = (vec![false; n], vec![false; n]);
+    // The entry that is largest beside the others of its row, of those that are not rounding.
+    while let Some((pivot, j)) = pivot(&rows, &used, &done) {
+        (used[pivot], done[j]) = (true, true);
         let (values, sizes, unit) = rows[pivot].clone();
         for i in (0..n).filter(|&i| !used[i]) {
-            let m = rows[i].0[j] / values[j];
-            if m != 0.0 {
-                let (v, s, u) = &mut rows[i];
-                v.iter_mut().zip(&values).for_each(|(a, b)| *a -= m * b);
-                s.iter_mut().zip(&sizes).for_each(|(a, b)| *a += (m * b).abs());
-                u.iter_mut().zip(&unit).for_each(|(a, b)| *a -= m * b);
-                v[j] = 0.0;
-            }
+            let (v, s, u) = &mut rows[i];
+            let m = if v[j].abs() > ROUNDING * s[j] { v[j] / values[j] } else { 0.0 };
+            v.iter_mut().zip(&values).for_each(|(a, b)| *a -= m * b);
+            s.iter_mut().zip(&sizes).for_each(|(a, b)| *a += (m * b).abs());
+            u.iter_mut().zip(&unit).for_each(|(a, b)| *a -= m * b);
+            v[j] = 0.0;
         }
     }
     let left = rows.into_iter().zip(used).filter(|(_, used)| !used).map(|(row, _)| clean(row.2));
     left.filter(|w| annihilates(n, w, jac)).collect()
+}
+
+/// Values, sizes of their sums, and the combination of rows that they are.
+type Row = (Vec<f64>, Vec<f64>, Vec<f64>);
+
+/// Row and column of the next pivot among the rows not used and the columns not done.
+fn pivot(rows: &[Row], used: &[bool], done: &[bool]) -> Option<(usize, usize)> {
+    let mut best = (0.0, None);
+    for (i, (values, sizes, _)) in rows.iter().enumerate().filter(|(i, _)| !used[*i]) {
+        let most = sizes.iter().fold(0.0, |m: f64, v| m.max(*v));
+        for j in (0..done.len()).filter(|&j| !done[j] && values[j].abs() > ROUNDING * sizes[j]) {
+            if values[j].abs() / most > best.0 {
+                best = (values[j].abs() / most, Some((i, j)));
+            }
+        }
+    }
+    best.1
 }
 
 /// Scaled to a largest entry of one; entries that differ from a whole multiple of the smallest one by rounding become it.
@@ -126,7 +138,12 @@ mod tests {
     #[test]
     fn left_null_vectors_are_found_and_nothing_else() {
         // Columns; w = (0, 1, -1, -1) of the problem E5 at two very different states, and none of a regular matrix.
-        for [y0, y1, y2] in [[1.76e-3, 1.4e-10, 8e-12], [1e-40, 1e-20, 1e-20]] {
+        for [y0, y1, y2] in [
+            [1.76e-3, 1.4e-10, 8e-12],
+            [1e-40, 1e-20, 1e-20],
+            [4.07e-36, 6.641e-20, 3.157e-22],
+            [1.2e-35, 2e-20, 5e-21],
+        ] {
             let (a, b, c, mc) = (7.89e-10, 1.1e7, 1.13e3, 1.13e9);
             #[rustfmt::skip]
             let jac = [
