@@ -96,15 +96,13 @@ mod nystrom;
 mod reverse;
 mod rosenbrock;
 mod srk;
-mod stochastic;
 mod sweep;
 mod tape;
 mod transpose;
 
-pub use gradient::{Adjoint, Replay, StiffAdjoint};
+pub use gradient::{Adjoint, Replay, SdeAdjoint, StiffAdjoint};
 pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
 pub use jumps::Jumps;
-pub use stochastic::SdeAdjoint;
 pub use sweep::EventBars;
 pub use tape::{Memory, Tape};
-pub use transpose::{AdjointMethod, Backward, Bars, Integrate, Redo, Reverse, StepBars, Stored, Transpose};
+pub use transpose::{Backward, Bars, Recorded, Redo, Reverse, StepBars, Stored, Transpose};
