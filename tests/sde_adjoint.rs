@@ -271,7 +271,7 @@ fn every_memory_policy_gives_the_same_bits() {
                 Memory::Every(k) => assert!(solver.tape().peak_states() <= n.div_ceil(k) + k),
                 Memory::Checkpoints(c) => {
                     assert!(solver.tape().peak_states() <= c);
-                    assert!(c < 1000 || solver.bytes() < 100_000);
+                    assert!(c < 1000 || solver.tape().bytes() < 100_000);
                 }
                 Memory::States => {}
             }

@@ -276,9 +276,9 @@ fn no_allocation_per_step() {
             let y0 = [1.0; 50];
             let mut run = |it: &mut SdeIntegrator<f64>| {
                 if additive {
-                    it.run(b.follow(path), (0.0, 1.0), &y0, &[1.0, 0.5, 0.3], &mut ()).unwrap()
+                    it.run(Sde::follow(b, path), (0.0, 1.0), &y0, &[1.0, 0.5, 0.3], &mut ()).unwrap()
                 } else {
-                    it.run(a.follow(path), (0.0, 1.0), &y0, &[MU, SIGMA], &mut ()).unwrap()
+                    it.run(Sde::follow(a, path), (0.0, 1.0), &y0, &[MU, SIGMA], &mut ()).unwrap()
                 }
             };
             let before = allocations();
@@ -360,7 +360,7 @@ fn values_that_are_not_finite_are_rejections() {
 
 #[test]
 fn bad_input_is_an_error() {
-    let solve =
+    let refused =
         |method: &'static SdeMethod, o: &Options, span: (f64, f64), y0: &[f64], p: &[f64], save: &[f64]| {
             solve(gbm().follow(Brownian::new(1)), method, o, span, y0, p, save)
                 .map(|_| ())
@@ -368,42 +368,42 @@ fn bad_input_is_an_error() {
                 .to_string()
         };
     let (o, p, span) = (Options::noisy(), [MU, SIGMA], (0.0, 1.0));
-    assert_eq!(solve(&SOSRI, &o, (1.0, 1.0), &[1.0], &p, &[]), "the time span is empty: t0 = t1 = 1");
-    assert!(solve(&SOSRI, &o, (1.0, 0.0), &[1.0], &p, &[]).contains("integrated forwards"));
-    assert!(solve(&SOSRI, &o, (0.0, f64::NAN), &[1.0], &p, &[]).contains("not finite"));
+    assert_eq!(refused(&SOSRI, &o, (1.0, 1.0), &[1.0], &p, &[]), "the time span is empty: t0 = t1 = 1");
+    assert!(refused(&SOSRI, &o, (1.0, 0.0), &[1.0], &p, &[]).contains("integrated forwards"));
+    assert!(refused(&SOSRI, &o, (0.0, f64::NAN), &[1.0], &p, &[]).contains("not finite"));
     assert_eq!(
-        solve(&SOSRI, &o, span, &[1.0], &p[..1], &[]),
+        refused(&SOSRI, &o, span, &[1.0], &p[..1], &[]),
         "the parameter vector has length 1, expected 2"
     );
-    assert_eq!(solve(&SOSRI, &o, span, &[], &p, &[]), "the start has length 0, expected 1");
-    assert_eq!(solve(&SOSRI, &o, span, &[1.0, f64::NAN], &p, &[]), "the start is not finite: entry 1 is NaN");
+    assert_eq!(refused(&SOSRI, &o, span, &[], &p, &[]), "the start has length 0, expected 1");
+    assert_eq!(refused(&SOSRI, &o, span, &[1.0, f64::NAN], &p, &[]), "the start is not finite: entry 1 is NaN");
     assert!(
-        solve(&SOSRI, &o, span, &[1.0], &[MU, f64::INFINITY], &[])
+        refused(&SOSRI, &o, span, &[1.0], &[MU, f64::INFINITY], &[])
             .contains("the parameter vector is not finite")
     );
-    assert!(solve(&SOSRI, &o, span, &[1.0], &p, &[0.5, 1.5]).contains("outside the span"));
-    assert!(solve(&SOSRI, &o, span, &[1.0], &p, &[0.5, 0.2]).contains("not in the order of integration"));
+    assert!(refused(&SOSRI, &o, span, &[1.0], &p, &[0.5, 1.5]).contains("outside the span"));
+    assert!(refused(&SOSRI, &o, span, &[1.0], &p, &[0.5, 0.2]).contains("not in the order of integration"));
     assert!(
-        solve(&SOSRI, &Options::noisy().with_tolerances(-1.0, 1.0), span, &[1.0], &p, &[])
+        refused(&SOSRI, &Options::noisy().with_tolerances(-1.0, 1.0), span, &[1.0], &p, &[])
             .contains("option rtol is -1")
     );
     assert!(
-        solve(&SOSRI, &Options::noisy().with_tolerances(0.0, 0.0), span, &[1.0], &p, &[])
+        refused(&SOSRI, &Options::noisy().with_tolerances(0.0, 0.0), span, &[1.0], &p, &[])
             .contains("positive where rtol is zero")
     );
     assert!(
-        solve(&SOSRI, &Options { delta: Some(-1.0), ..o.clone() }, span, &[1.0], &p, &[])
+        refused(&SOSRI, &Options { delta: Some(-1.0), ..o.clone() }, span, &[1.0], &p, &[])
             .contains("option delta is -1")
     );
     assert!(
-        solve(&SOSRI, &Options::noisy().with_fixed_step(0.0), span, &[1.0], &p, &[]).contains("fixed_step")
+        refused(&SOSRI, &Options::noisy().with_fixed_step(0.0), span, &[1.0], &p, &[]).contains("fixed_step")
     );
     assert_eq!(
-        solve(&EULER_MARUYAMA, &o, span, &[1.0], &p, &[]),
+        refused(&EULER_MARUYAMA, &o, span, &[1.0], &p, &[]),
         "euler-maruyama has no error estimate: give a fixed_step"
     );
     assert_eq!(
-        solve(&SOSRA, &o, span, &[1.0], &p, &[]),
+        refused(&SOSRA, &o, span, &[1.0], &p, &[]),
         "sosra needs noise that is said to be additive, this is Diagonal noise"
     );
 

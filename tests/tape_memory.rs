@@ -167,7 +167,7 @@ fn stochastic_tapes_keep_within_their_budgets() {
             let area = (method.name == "sriw1" || method.name == "sosri") as usize;
             let stages = 2 * method.stages();
             let allowed = budget(memory, stages, 1 + area) + 2;
-            check(method.name, memory, (peak, s.bytes() + path), allowed);
+            check(method.name, memory, (peak, s.tape().bytes() + path), allowed);
             gradients.push(pb);
         }
         assert!(gradients.iter().all(|g| *g == gradients[0]), "{} {gradients:?}", method.name);

@@ -24,14 +24,15 @@ use crate::ode::stepper::Measure;
 use crate::ode::{OdeCounts, OdeError};
 use crate::sde::srk::{SdeStages, Srk};
 use crate::sde::stepper::{check_equation, straight};
-use crate::sde::{BrownianPath, Sde, SdeIntegrator};
+use crate::sde::path::Track;
+use crate::sde::{Sde, SdeIntegrator};
 
 /// Stochastic steps backwards, along the path of the forward pass.
 #[derive(Debug, Clone)]
 pub struct StochasticTransposed<T: Scalar> {
     srk: Srk<T>,
     steps: SdeTransposed<T>,
-    path: BrownianPath,
+    track: Track,
     /// Where the pass began on it.
     first: u64,
     /// The step at hand on it, and whether its noise is there already.
@@ -47,10 +48,10 @@ impl<T: Scalar> StochasticTransposed<T> {
         if self.has_noise {
             self.srk.finish_noise(h, st);
         } else {
-            self.path.seek(self.ticks.0);
-            let (w, area) = self.path.look(self.ticks.1);
+            self.track.seek(self.ticks.0);
+            let (w, area) = self.track.look(self.ticks.1);
             self.srk.set_noise(h, w, area, st);
-            self.path.accept();
+            self.track.accept();
         }
         let (f, g) = self.srk.step(sde, t, h, p, st);
         (self.counts.evals, self.counts.diffusions) = (self.counts.evals + f, self.counts.diffusions + g);
@@ -60,11 +61,11 @@ impl<T: Scalar> StochasticTransposed<T> {
 impl<T: Scalar> Transpose<T> for SdeIntegrator<T> {
     type Back = StochasticTransposed<T>;
     fn back(&self, _: usize, _: usize) -> StochasticTransposed<T> {
-        let (srk, path) = (self.stepper.srk.clone(), self.stepper.path.clone());
+        let srk = self.stepper.srk.clone();
         StochasticTransposed {
             steps: SdeTransposed::new(&srk),
             srk,
-            path,
+            track: self.stepper.track.clone(),
             first: 0,
             ticks: (0, 0),
             has_noise: false,
@@ -76,8 +77,8 @@ impl<T: Scalar> Transpose<T> for SdeIntegrator<T> {
         if back.srk.noise != from.srk.noise {
             *back = self.back(0, 0);
         }
-        back.first = from.first_tick();
-        back.path.set(&from.brownian, from.span())
+        back.first = from.read_again(&mut back.track)?;
+        Ok(())
     }
 }
 

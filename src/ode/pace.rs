@@ -198,7 +198,8 @@ impl<T: Scalar> Pace<T> {
 
     /// Where the next step is.
     pub fn stretch(&self) -> Stretch<T> {
-        Stretch { from: self.from, t: self.t, goal: self.goal, end: self.end }
+        let declared = (self.end, self.goal) == self.declared;
+        Stretch { from: self.from, t: self.t, goal: self.goal, end: self.end, declared }
     }
 
     /// The next attempt: its step, and whether it ends at t1 or at a stop.

@@ -61,6 +61,8 @@ pub struct Stretch<T> {
     pub goal: T,
     /// The time at which a step must end.
     pub end: T,
+    /// Whether that is a declared stop or the end of the span, not where a sink wants a state.
+    pub declared: bool,
 }
 
 /// A step with its end moved to where a method can end it.

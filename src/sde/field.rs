@@ -1,6 +1,7 @@
 //! A stochastic equation: drift, diffusion and the shape of its noise.
 
 use super::brownian::Brownian;
+use super::path::Path;
 use crate::diff::Map;
 use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
@@ -99,7 +100,7 @@ pub struct Sde<F, G> {
     additive: bool,
     commutative: bool,
     shared: bool,
-    path: Brownian,
+    path: Path,
 }
 
 impl<F, G> Sde<F, G> {
@@ -116,7 +117,7 @@ impl<F, G> Sde<F, G> {
         if noise == Noise::Matrix(0) {
             return Err(OdeError::Mismatch { what: "the diffusion has no columns".to_string() });
         }
-        let path = Brownian::new(0);
+        let path = Path::Seeded(Brownian::new(0));
         Ok(Self { drift, diffusion, noise, additive: false, commutative: false, shared: false, path })
     }
     /// Drift and diffusion see the same parameters.
@@ -136,17 +137,17 @@ impl<F, G> Sde<F, G> {
     pub fn commutative(self) -> Self {
         Self { commutative: true, ..self }
     }
-    /// Along this Brownian path; along that of seed 0 where none is given.
-    pub fn along(self, path: Brownian) -> Self {
-        Self { path, ..self }
+    /// Along this [`Brownian`] path or these [`Increments`](super::Increments); along the path of seed 0 where none is given.
+    pub fn along(self, path: impl Into<Path>) -> Self {
+        Self { path: path.into(), ..self }
     }
     /// From now on along another path.
-    pub fn follow(&mut self, path: Brownian) -> &mut Self {
-        self.path = path;
+    pub fn follow(&mut self, path: impl Into<Path>) -> &mut Self {
+        self.path = path.into();
         self
     }
     /// The path.
-    pub fn path(&self) -> &Brownian {
+    pub fn path(&self) -> &Path {
         &self.path
     }
     /// Shape of g.

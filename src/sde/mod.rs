@@ -46,10 +46,12 @@
 mod brownian;
 mod field;
 mod method;
+pub(crate) mod path;
 pub(crate) mod srk;
 pub(crate) mod stepper;
 
 pub use brownian::{Brownian, BrownianPath};
 pub use field::{Noise, Sde};
 pub use method::{EULER_MARUYAMA, MILSTEIN, SOSRA, SOSRA2, SOSRI, SOSRI2, SRA1, SRIW1, SdeMethod, Suits};
+pub use path::{Increments, Path};
 pub use stepper::{SdeIntegrator, StochasticRk};

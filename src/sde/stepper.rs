@@ -1,8 +1,9 @@
 //! Steps along a Brownian path, on its ticks.
 
-use super::brownian::{Brownian, BrownianPath};
+use super::brownian::Brownian;
 use super::field::{Noise, Sde};
 use super::method::{SdeMethod, Suits};
+use super::path::{Path, Track};
 use super::srk::{SdeStages, Srk};
 use crate::diff::{At, Map};
 use crate::error::{OdeError, check_len};
@@ -24,16 +25,18 @@ pub type SdeIntegrator<T> = Driver<T, StochasticRk<T>>;
 pub struct StochasticRk<T> {
     pub(crate) srk: Srk<T>,
     pub(crate) st: SdeStages<T>,
-    pub(crate) path: BrownianPath,
-    /// The path with its interval and cells.
-    pub(crate) brownian: Brownian,
+    pub(crate) track: Track,
+    /// What it reads; a seeded path with its interval and cells.
+    path: Path,
     delta: f64,
     fixed_step: Option<f64>,
     /// Number added to those of the path's trajectories.
-    pub(crate) trajectory: u32,
+    trajectory: u32,
     clock: Clock,
     /// Where the step that is tried ends.
     target: Clock,
+    /// The tick from which the shortest step was tried already.
+    tried: Option<u64>,
 }
 
 /// A time on the path. In double precision: the path's ticks must not depend on T.
@@ -77,14 +80,15 @@ impl<T: Scalar> StochasticRk<T> {
         let srk = Srk::new(method, noise, dim, batch, delta);
         Ok(Self {
             st: srk.stages(),
-            path: BrownianPath::new(&Brownian::new(0), (0.0, 1.0), noise.width(dim), batch)?,
-            brownian: Brownian::new(0),
+            track: Track::new(noise.width(dim), batch)?,
+            path: Path::Seeded(Brownian::new(0)),
             srk,
             delta,
             fixed_step: options.fixed_step,
             trajectory: 0,
             clock: Clock::default(),
             target: Clock::default(),
+            tried: None,
         })
     }
 
@@ -97,64 +101,76 @@ impl<T: Scalar> StochasticRk<T> {
         self.srk = Srk::new(method, noise, dim, batch, self.delta);
         let y0 = std::mem::take(&mut self.st.y0);
         self.st = SdeStages { y0, ..self.srk.stages() };
-        self.path = BrownianPath::new(&Brownian::new(0), (0.0, 1.0), noise.width(dim), batch)?;
+        self.track = Track::new(noise.width(dim), batch)?;
         Ok(())
     }
 
     /// The path of this run. With a fixed step and no cells given: one cell a step.
-    fn resolve(&self, b: &Brownian, (t0, t1): (f64, f64)) -> Result<Brownian, OdeError> {
+    fn resolve(&self, path: &Path, (t0, t1): (f64, f64)) -> Result<Path, OdeError> {
+        let Path::Seeded(b) = path else { return Ok(path.clone()) };
         let b = b.skip(self.trajectory)?;
         let (from, to) = b.interval.unwrap_or((t0, t1));
         let whole = b.over(from, to).with_cells(b.cells.unwrap_or(1));
         let Some(h) = self.fixed_step.filter(|_| b.cells.is_none() && b.interval.is_none()) else {
-            return Ok(whole);
+            return Ok(whole.into());
         };
         let cells = ((t1 - t0) / h - 1e-8).ceil();
         if cells > u32::MAX as f64 {
-            return Ok(whole);
+            return Ok(whole.into());
         }
         let cells = cells.max(1.0);
-        Ok(b.over(t0, (t0 + cells * h).max(t1)).with_cells(cells as u32))
+        Ok(b.over(t0, (t0 + cells * h).max(t1)).with_cells(cells as u32).into())
     }
 
     /// The end of a step of the grid t0 + j h, unless the stretch ends before. A save point on the grid up to rounding is the grid's point.
-    fn on_grid(&self, h: f64, end: Clock) -> Clock {
+    fn on_grid(&self, h: f64, end: Clock) -> Option<Clock> {
         let Clock { origin, grid, .. } = self.clock;
         let grid = grid + 1;
         let t = origin + grid as f64 * h;
         let tolerance = 1e-8 * h + 2.0 * T::EPSILON.f64() * t.abs();
-        let tick = self.path.tick_of(t);
+        let tick = self.track.tick_of(t);
         if end.t > t + tolerance {
-            Clock { t, tick, grid, origin }
+            self.track.has(t).then_some(Clock { t, tick, grid, origin })
         } else if end.t > t - tolerance {
-            Clock { grid, tick, ..end }
+            Some(Clock { grid, tick, ..end })
         } else {
-            end
+            Some(end)
         }
     }
 
-    /// A tick divisible by a power of two of at least 1/64 of the step, not beyond the planned step, so that only the upper part of the path's tree is
-    /// needed. None: the step is shorter than the path resolves.
-    fn on_tick(&self, h: f64, end: Clock) -> Option<Clock> {
-        let ticks = h / self.path.tick();
-        let unit = 1u64 << ((ticks / 32.0).max(1.0).log2() as u32);
-        let tick = (self.clock.tick + ticks as u64) / unit * unit;
-        if tick <= self.clock.tick {
+    /// A tick not beyond the planned step. None: the step is shorter than the path resolves.
+    fn on_tick(&mut self, h: f64, end: Clock) -> Option<Clock> {
+        let from = self.clock.tick;
+        let mut tick = self.track.reach(from, h);
+        if tick <= from && self.tried != Some(from) {
+            // Where ticks are coarse, one of them may do though less was planned.
+            self.tried = self.track.is_coarse().then_some(from);
+            tick += self.track.is_coarse() as u64;
+        }
+        if tick <= from {
             return None;
         }
         if tick >= end.tick {
             return Some(end);
         }
-        Some(Clock { t: self.path.time_of(tick), tick, ..self.clock })
+        Some(Clock { t: self.track.time_of(tick), tick, ..self.clock })
     }
 
-    /// Of the last run.
-    pub(crate) fn span(&self) -> (f64, f64) {
-        (self.clock.origin, self.clock.t)
+    /// The path's beginning.
+    fn read(&mut self, span: (f64, f64)) -> Result<(), OdeError> {
+        let srk = &self.srk;
+        self.track.set(&self.path, span, (srk.noise.width(srk.dim), srk.batch), self.trajectory)?;
+        if srk.method.needs_area() && !self.track.has_areas() {
+            let what = format!("{} needs the areas of given increments", srk.method.name);
+            return Err(OdeError::Mismatch { what });
+        }
+        Ok(())
     }
-    /// Where the last run began on the path.
-    pub(crate) fn first_tick(&self) -> u64 {
-        self.path.tick_of(self.clock.origin)
+    /// The path of the last run for another track; returns where the run began on it.
+    pub(crate) fn read_again(&self, track: &mut Track) -> Result<u64, OdeError> {
+        let (srk, span) = (&self.srk, (self.clock.origin, self.clock.t));
+        track.set(&self.path, span, (srk.noise.width(srk.dim), srk.batch), self.trajectory)?;
+        Ok(track.tick_of(self.clock.origin))
     }
 
     /// k_0 and g_0 at (t, y0).
@@ -191,7 +207,7 @@ impl<T: Scalar> StochasticRk<T> {
         let m = self.srk.method;
         let weight = (self.srk.delta.f64() * m.e1.iter().sum::<f64>()).max(0.1);
         let h = (0.1 * span).min(0.5 / (weight * df)).min((0.5 / dg).powf(1.0 / m.control_order));
-        h.min(options.max_step).max(options.min_step).max(64.0 * self.path.tick())
+        h.min(options.max_step).max(options.min_step).max(self.track.shortest())
     }
 }
 
@@ -212,30 +228,42 @@ impl<T: Scalar> Carrier<T> for StochasticRk<T> {
         &self.st.k[..self.st.y0.len()]
     }
     fn carried(&self) -> Vec<u64> {
-        let (Clock { t, tick, origin, grid }, b) = (self.clock, &self.brownian);
-        let (from, to) = b.interval.unwrap_or((t, t));
-        let cells = b.cells.unwrap_or(1) as u64;
+        let Clock { t, tick, origin, grid } = self.clock;
+        let ((from, to), cells) = match &self.path {
+            Path::Seeded(b) => (b.interval.unwrap_or((t, t)), b.cells.unwrap_or(1) as u64),
+            Path::Given(_) => ((t, t), 1),
+        };
         vec![t.to_bits(), tick, origin.to_bits(), grid, from.to_bits(), to.to_bits(), cells]
     }
     fn carry(&mut self, carried: &[u64]) -> Result<(), OdeError> {
         let &[t, tick, origin, grid, from, to, cells] = carried else { return Ok(()) };
         let f = f64::from_bits;
-        self.brownian = self.brownian.over(f(from), f(to)).with_cells(cells as u32);
-        self.path.set(&self.brownian, (f(from), self.target.t))?;
+        if let Path::Seeded(b) = &mut self.path {
+            *b = b.over(f(from), f(to)).with_cells(cells as u32);
+        }
         self.clock = Clock { t: f(t), tick, origin: f(origin), grid };
-        self.path.seek(tick);
+        self.read((f(origin), self.target.t))?;
+        self.track.seek(tick);
         Ok(())
     }
     fn align(&mut self, on: Stretch<T>, h: T, last: bool) -> Option<Aligned<T>> {
         let stop = on.end.f64();
-        let end = Clock { t: stop, tick: self.path.tick_of(stop).max(self.clock.tick), ..self.clock };
+        let end = Clock { t: stop, tick: self.track.tick_of(stop).max(self.clock.tick), ..self.clock };
         self.target = match self.fixed_step {
-            Some(h) => self.on_grid(h, end),
+            Some(h) => self.on_grid(h, end)?,
             None if last => end,
             None => self.on_tick(h.f64(), end)?,
         };
+        if self.target.t == stop && !self.track.has(stop) {
+            // Given increments have no such time: beyond it, if only a sink wants a state there.
+            if on.declared {
+                return None;
+            }
+            let tick = self.track.after(stop);
+            self.target = Clock { t: self.track.time_of(tick), tick, ..self.target };
+        }
         let t_next = T::of(self.target.t);
-        let last = t_next >= on.end;
+        let last = t_next >= on.end && self.track.has(stop);
         if last && self.target.t != end.t {
             self.target = end;
         }
@@ -250,7 +278,7 @@ impl<T: Scalar> Carrier<T> for StochasticRk<T> {
         self.st.y0.copy_from_slice(y0);
     }
     fn commit(&mut self, moved: Option<&mut Vec<T>>) {
-        self.path.accept();
+        self.track.accept();
         self.clock = self.target;
         std::mem::swap(&mut self.st.y0, moved.unwrap_or(&mut self.st.y1));
     }
@@ -277,10 +305,11 @@ impl<T: Scalar, F: Map<T>, G: Map<T>> Stepper<T, Sde<F, G>> for StochasticRk<T> 
     fn prepare(&mut self, sde: &Sde<F, G>, span: (T, T), keep: bool) -> Result<(), OdeError> {
         let span = (span.0.f64(), span.1.f64());
         self.reshape(sde.noise())?;
-        self.brownian = self.resolve(sde.path(), span)?;
-        self.path.set(&self.brownian, span)?;
-        let tick = self.path.tick_of(span.0);
-        self.path.seek(tick);
+        self.path = self.resolve(sde.path(), span)?;
+        self.read(span)?;
+        let tick = self.track.tick_of(span.0);
+        self.track.seek(tick);
+        self.tried = None;
         self.clock = Clock { t: span.0, tick, origin: span.0, grid: 0 };
         self.target = Clock { t: span.1, ..self.clock };
         self.srk.resize_keep(sde, keep, &mut self.st);
@@ -312,7 +341,7 @@ impl<T: Scalar, F: Map<T>, G: Map<T>> Stepper<T, Sde<F, G>> for StochasticRk<T> 
         by: Measure<'_, T>,
         counts: &mut OdeCounts,
     ) -> Trial<T> {
-        let (w, area) = self.path.look(self.target.tick);
+        let (w, area) = self.track.look(self.target.tick);
         self.srk.set_noise(h, w, area, &mut self.st);
         let (f, g) = self.srk.step(sde, t, h, p, &mut self.st);
         (counts.evals, counts.diffusions) = (counts.evals + f, counts.diffusions + g);

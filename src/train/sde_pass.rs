@@ -149,7 +149,7 @@ impl<T: Scalar> SdePass<T> {
             return Ok(0.0);
         }
         let heuristics = &mut self.local_heuristics;
-        let path = *sde.path();
+        let path = sde.path().clone();
         sde.follow(Brownian::new(seed).over(t.f64(), (t + h).f64()).with_cells(1));
         let report = self.local.forward(sde, (t, t + h), &self.sample.y, problem.p, heuristics);
         sde.follow(path);
