@@ -59,7 +59,7 @@ fn pass<D, F>(
 where
     D: Method<f64>,
     F: Map<f64>,
-    D::Integrator: Integrate<f64, F>,
+    D::Integrator: Transpose<f64> + Integrate<f64, F>,
     <D::Integrator as Transpose<f64>>::Back: Reverse<f64, F>,
 {
     let mut s = Adjoint::new(method, y0.len(), 1, options, memory).unwrap();
@@ -214,7 +214,7 @@ const TIMES: [f64; 4] = [0.4, 1.3, 1.9, 3.0];
 fn check_moving<D>(method: D, name: &str, tolerance: f64)
 where
     D: Method<f64>,
-    D::Integrator: Integrate<f64, Formulated<Pendulum, f64>>,
+    D::Integrator: Transpose<f64> + Integrate<f64, Formulated<Pendulum, f64>>,
     <D::Integrator as Transpose<f64>>::Back: Reverse<f64, Formulated<Pendulum, f64>>,
 {
     let o = Options::tolerances(1e-10, 1e-10);

@@ -376,7 +376,10 @@ fn bad_input_is_an_error() {
         "the parameter vector has length 1, expected 2"
     );
     assert_eq!(refused(&SOSRI, &o, span, &[], &p, &[]), "the start has length 0, expected 1");
-    assert_eq!(refused(&SOSRI, &o, span, &[1.0, f64::NAN], &p, &[]), "the start is not finite: entry 1 is NaN");
+    assert_eq!(
+        refused(&SOSRI, &o, span, &[1.0, f64::NAN], &p, &[]),
+        "the start is not finite: entry 1 is NaN"
+    );
     assert!(
         refused(&SOSRI, &o, span, &[1.0], &[MU, f64::INFINITY], &[])
             .contains("the parameter vector is not finite")

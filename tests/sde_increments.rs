@@ -94,7 +94,8 @@ fn steps_with_error_control_are_made_of_whole_intervals() {
         assert!((a - b).abs() < 0.02, "{a} {b}");
     }
     // At a time that is no end of an interval the state is drawn straight.
-    let s = solve(sde().follow(taken(8, 1)), &SOSRI, &fine, (0.0, 1.0), &y0(1), &P, &[0.5, 0.51, 33.0 / 64.0]);
+    let s =
+        solve(sde().follow(taken(8, 1)), &SOSRI, &fine, (0.0, 1.0), &y0(1), &P, &[0.5, 0.51, 33.0 / 64.0]);
     let s = s.unwrap();
     let theta = 0.01 * CELLS as f64;
     for i in 0..2 {

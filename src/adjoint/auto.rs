@@ -77,6 +77,10 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for AutoTransposed<T> {
         self.explicit.check(f)?;
         self.stiff.check(f)
     }
+    fn check_again(&self, f: &F) -> Result<usize, OdeError> {
+        self.explicit.check_again(f)?;
+        self.stiff.check_again(f)
+    }
     fn prepare(&mut self, f: &F) -> Result<(), OdeError> {
         self.explicit.prepare(f)?;
         self.stiff.prepare(f)

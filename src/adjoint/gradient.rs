@@ -1,6 +1,6 @@
 //! Forward pass, tape and reverse sweep together.
 
-use super::jumps::{Crossed, Jumps};
+use super::jumps::{Crossed, Happened, Jumps};
 use super::sweep::{
     AtEvent, EventBars, Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars,
     find_saves, start_bar, sweep,
@@ -66,6 +66,7 @@ pub struct Adjoint<T: Scalar, I: Transpose<T> = Integrator<T>> {
     back: I::Back,
     norm: Norm,
     scale: Scale<T>,
+    dim: usize,
     n: usize,
     saves: Vec<(T, usize)>,
 }
@@ -133,6 +134,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             integrator,
             norm: options.norm,
             scale: options.scale(dim, batch)?,
+            dim,
             n: dim * batch,
             saves: vec![],
         })
@@ -200,6 +202,51 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         self.integrator.hand_over(&mut self.back)?;
         self.tape.finish(p, if I::Back::TAKES_END { self.integrator.y() } else { &[] });
         Ok(report)
+    }
+
+    pub(super) fn n(&self) -> usize {
+        self.n
+    }
+    pub(super) fn back_mut(&mut self) -> &mut I::Back {
+        &mut self.back
+    }
+    /// The same for `parts` times as large a batch. It has no forward pass of its own, but [`follow`](Self::follow).
+    pub(super) fn wider(&self, parts: usize) -> Result<Self, OdeError> {
+        let memory = if self.tape.memory() == Memory::Stages { Memory::States } else { self.tape.memory() };
+        let n = self.n * parts;
+        Ok(Self {
+            tape: Tape::new(memory)?,
+            back: self.integrator.back(self.dim, n / self.dim),
+            integrator: self.integrator.clone(),
+            scale: self.scale.clone(),
+            saves: vec![],
+            n,
+            ..*self
+        })
+    }
+    /// Records the steps of another tape, made from y0 with the parameters p for a system that is here.
+    pub(super) fn follow<S>(
+        &mut self,
+        of: &Tape<T>,
+        system: &mut S,
+        p: &[T],
+        y0: &[T],
+        times: &[T],
+        cross: impl FnMut(&mut I::Back, &mut S, &Happened<T>, (T, T), &mut [T]),
+    ) -> Result<Replay<T>, OdeError>
+    where
+        I::Back: Reverse<T, S>,
+    {
+        let Self { back, tape, saves, n, .. } = self;
+        tape.follow(of, *n);
+        let prepared = back.prepare(system);
+        let mut again = Again { back, tape: of, saves, system, p, times };
+        let made = prepared.and_then(|()| {
+            let look = |back: &mut I::Back, j: usize, h| tape.record(of.t[j], h, of.t_next[j], back.start());
+            catch(|| again.run(y0, false, look, cross))
+        });
+        tape.finish(p, &[]);
+        made.inspect_err(|_| tape.clear())
     }
 
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass, whose parameters `p` must be. The pass may have ended
@@ -315,26 +362,53 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             self.tape.check_ends(times)?;
         }
         self.back.prepare(system)?;
-        catch(|| self.replay_steps(system, p, y0, times))
+        let (by, saves) = (Measure { norm: self.norm, scale: &self.scale }, &mut self.saves);
+        let mut again = Again { back: &mut self.back, tape: &self.tape, saves, system, p, times };
+        catch(|| {
+            let (mut error, mut stiffness) = (vec![], vec![]);
+            let look = |back: &mut I::Back, _, h| {
+                let estimates = back.estimates(by, h);
+                error.push(estimates.0);
+                stiffness.push(estimates.1);
+            };
+            let out = again.run(y0, true, look, |_, _, _, _, _| {});
+            Replay { error, stiffness, ..out }
+        })
     }
+}
 
-    fn replay_steps<S>(&mut self, system: &mut S, p: &[T], y0: &[T], times: &[T]) -> Replay<T>
-    where
-        I::Back: Reverse<T, S>,
-    {
-        let (n, back) = (y0.len(), &mut self.back);
-        let mut out = Replay::begin(&self.tape, y0, times);
-        back.select(self.tape.recorded(0));
+/// The steps of a tape made again.
+pub(super) struct Again<'a, T, B, S> {
+    pub back: &'a mut B,
+    pub tape: &'a Tape<T>,
+    pub saves: &'a mut Vec<(T, usize)>,
+    pub system: &'a mut S,
+    pub p: &'a [T],
+    pub times: &'a [T],
+}
+
+impl<T: Scalar, S, B: Reverse<T, S>> Again<'_, T, B, S> {
+    /// From y0; `fresh`: no step takes anything over from the one before. `look` sees each step, its number and length; `cross` gets those that an event ended, of (t, h), and writes
+    /// the state from which to go on.
+    pub fn run(
+        &mut self,
+        y0: &[T],
+        fresh: bool,
+        mut look: impl FnMut(&mut B, usize, T),
+        mut cross: impl FnMut(&mut B, &mut S, &Happened<T>, (T, T), &mut [T]),
+    ) -> Replay<T> {
+        let Self { back, tape, saves, system, p, times } = self;
+        let n = y0.len();
+        let (mut out, mut after) = (Replay::begin(tape, y0, times), vec![]);
+        back.select(tape.recorded(0));
         back.start().copy_from_slice(y0);
-        for j in 0..self.tape.len() {
-            let step = self.tape.step(j);
-            back.select(self.tape.recorded(j));
-            back.redo(system, step, p, Redo::Advance { fresh: true });
-            let (error, stiffness) = back.estimates(Measure { norm: self.norm, scale: &self.scale }, step.1);
-            out.error.push(error);
-            out.stiffness.push(stiffness);
-            find_saves(&self.tape, times, j, &mut self.saves);
-            for &(theta, i) in &self.saves {
+        for j in 0..tape.len() {
+            let step = tape.step(j);
+            back.select(tape.recorded(j));
+            back.redo(system, step, p, Redo::Advance { fresh: fresh || tape.is_fresh(j) });
+            look(back, j, step.1);
+            find_saves(tape, times, j, saves);
+            for &(theta, i) in saves.iter() {
                 let to = &mut out.saved[i * n..][..n];
                 if theta == T::ONE {
                     to.copy_from_slice(back.end());
@@ -342,7 +416,15 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
                     back.interpolate(system, step, p, theta, to);
                 }
             }
+            let event = tape.event(j);
+            if let Some(event) = event {
+                after.resize(n, T::ZERO);
+                cross(back, system, event, step, &mut after);
+            }
             back.go_on();
+            if event.is_some() {
+                back.start().copy_from_slice(&after);
+            }
         }
         out.y1 = back.start().clone();
         out

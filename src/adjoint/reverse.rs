@@ -297,8 +297,11 @@ impl<T: Scalar> Backward<T> for Transposed<T> {
 
 impl<T: Scalar, F: Map<T>> Reverse<T, F> for Transposed<T> {
     fn check(&self, f: &F) -> Result<usize, OdeError> {
-        check_len("the field's state", f.inputs(), self.lambda.len() / self.batch)?;
         need(f, Offers::VJP, "the reverse sweep")?;
+        Reverse::<T, F>::check_again(self, f)
+    }
+    fn check_again(&self, f: &F) -> Result<usize, OdeError> {
+        check_len("the field's state", f.inputs(), self.lambda.len() / self.batch)?;
         Ok(f.n_params())
     }
     fn prepare(&mut self, f: &F) -> Result<(), OdeError> {

@@ -93,9 +93,10 @@ impl<T: Scalar> RosTransposed<T> {
             self.counts.pullbacks += tangent_differences(f, at, h, (v, w), &self.tau, bars, room).vjps;
             return;
         }
-        // One more direction: of time, with the weight tau.
-        self.k_bars[s * n..].copy_from_slice(&self.tau);
-        self.times[s] = T::ONE;
+        // One more direction: of time, with the weight tau; where differences are taken along it, in units of h.
+        let unit = if f.directions() > 0 { h } else { T::ONE };
+        self.k_bars[s * n..].iter_mut().zip(&self.tau).for_each(|(w, tau)| *w = *tau / unit);
+        self.times[s] = unit;
         let dots = Dots { count: s + 1, t: &self.times, x: &self.k, p: &[] };
         let of = self.room.evaluate(f, at);
         let dot = if of.y.is_empty() {
@@ -246,9 +247,12 @@ impl<T: Scalar> Backward<T> for RosTransposed<T> {
 
 impl<T: Scalar, F: Map<T>> Reverse<T, F> for RosTransposed<T> {
     fn check(&self, f: &F) -> Result<usize, OdeError> {
+        need(f, Offers::VJP, "the reverse sweep")?;
+        Reverse::<T, F>::check_again(self, f)
+    }
+    fn check_again(&self, f: &F) -> Result<usize, OdeError> {
         check_len("the field's state", f.inputs(), self.st.dim)?;
         Linearizer::check(f, self.ros.tab.name)?;
-        need(f, Offers::VJP, "the reverse sweep")?;
         Ok(f.n_params())
     }
     fn prepare(&mut self, f: &F) -> Result<(), OdeError> {

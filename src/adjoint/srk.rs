@@ -22,9 +22,9 @@ use crate::linalg::Scalar;
 use crate::linalg::kernels::{add_scaled, scaled_norm};
 use crate::ode::stepper::Measure;
 use crate::ode::{OdeCounts, OdeError};
+use crate::sde::path::Track;
 use crate::sde::srk::{SdeStages, Srk};
 use crate::sde::stepper::{check_equation, straight};
-use crate::sde::path::Track;
 use crate::sde::{Sde, SdeIntegrator};
 
 /// Stochastic steps backwards, along the path of the forward pass.

@@ -285,6 +285,16 @@ impl<T: Scalar> Tape<T> {
         self.peak_slots = 0;
     }
 
+    /// Before the steps of another tape are recorded here, with states of length n.
+    pub(super) fn follow(&mut self, of: &Self, n: usize) {
+        self.begin(n);
+        self.parts.extend_from_slice(&of.parts);
+    }
+    /// The state from which the pass began.
+    pub(super) fn start(&self) -> &[T] {
+        self.held.first().map_or(&[], |&(_, slot)| &self.slots[slot])
+    }
+
     /// One more step, from (t, y0) to t_next.
     pub(crate) fn record(&mut self, t: T, h: T, t_next: T, y0: &[T]) {
         let j = self.h.len();

@@ -145,6 +145,10 @@ pub trait Backward<T: Scalar>: Clone + Debug {
 pub trait Reverse<T: Scalar, S: ?Sized>: Backward<T> {
     /// Number of parameters; an error where the system does not fit, or does not offer what the reverse sweep needs.
     fn check(&self, s: &S) -> Result<usize, OdeError>;
+    /// The same for steps that are only made again.
+    fn check_again(&self, s: &S) -> Result<usize, OdeError> {
+        self.check(s)
+    }
     /// Room for what the system needs, before a sweep or a replay; forgets what an earlier one left.
     fn prepare(&mut self, s: &S) -> Result<(), OdeError>;
     /// All of a step again, from its start.

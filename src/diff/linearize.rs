@@ -125,16 +125,30 @@ impl<T: Scalar> Linearizer<T> {
         jac: &mut [T],
         dt: &mut [T],
     ) -> Work {
-        let mut work = Work::default();
-        if map.offers().has(Offers::JACOBIAN) {
-            map.jacobian(at, jac);
-        } else if is_known(map.structure()) {
-            work = self.by_groups(map, at, h, y, jac);
-        } else {
-            work = self.by_products(map, at, h, y, jac);
-        }
+        let mut work = self.fill(map, at, h, y, jac);
         self.rate(map, at, h, y, dt, &mut work);
         work
+    }
+
+    fn fill<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>, h: T, y: &[T], jac: &mut [T]) -> Work {
+        if map.offers().has(Offers::JACOBIAN) {
+            map.jacobian(at, jac);
+            Work::default()
+        } else if is_known(map.structure()) {
+            self.by_groups(map, at, h, y, jac)
+        } else {
+            self.by_products(map, at, h, y, jac)
+        }
+    }
+
+    /// jac <- dy/dx alone, as [`linearize_structured`](Self::linearize_structured), of a map that has it or a product: no differences.
+    pub(super) fn jacobian<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>, jac: &mut [T]) {
+        self.fill(map, at, T::ONE, &[], jac);
+    }
+
+    /// dt <- dy/dt alone, of a map that has it or a Jacobian-vector product: no difference.
+    pub(super) fn rate_at<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>, dt: &mut [T]) {
+        self.rate(map, at, T::ONE, &[], dt, &mut Work::default());
     }
 
     /// dt <- dy/dt.

@@ -296,6 +296,12 @@ pub trait Map<T: Scalar> {
         let _ = (at, jac);
         missing("Jacobian")
     }
+    /// Of [`Variational`](super::Variational) equations, how many directions: the batch is then a part of states and as many parts of their derivatives, and so
+    /// are the blocks of [`jacobian`](Self::jacobian), dy/dx and its derivative along each direction. Zero for all other maps.
+    #[inline(always)]
+    fn directions(&self) -> usize {
+        0
+    }
     /// dt <- dy/dt, outputs x batch.
     fn time_derivative(&mut self, at: At<'_, T>, dt: &mut [T]) {
         let _ = (at, dt);

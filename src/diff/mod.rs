@@ -12,6 +12,7 @@
 //! | where the Jacobian has entries | [`Map::with_structure`], [`Map::with_detected_structure`] |
 //! | other maps | [`Map::plus`], [`Map::plus_shared`], [`Map::times`], [`Map::then`], [`Map::stack`], [`Map::scaled`], [`Map::on`], [`Scale`] |
 //! | networks | [`crate::nn`] |
+//! | the derivatives of a map along directions, as a map | [`Variational`] |
 //!
 //! `-D y + NN(y)` is `Scale::fixed(-d).plus(network)`. [`Spec`] names the parameters, and [`check_map`] compares what a map offers with differences.
 
@@ -33,6 +34,7 @@ mod operand;
 mod scale;
 mod select;
 mod spec;
+mod variational;
 
 pub use chain::Chain;
 pub use check::{CheckOptions, MapReport, Wrong, check_map};
@@ -51,3 +53,4 @@ pub use number::{Formula, Left, Number};
 pub use scale::{Scale, Scaled};
 pub use select::On;
 pub use spec::{Entry, Init, Spec};
+pub use variational::Variational;

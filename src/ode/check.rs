@@ -37,5 +37,11 @@ pub(crate) fn check_problem<T: Scalar, F: Map<T> + ?Sized>(
 ) -> Result<(), OdeError> {
     check_len("the field's state", field.inputs(), ask.dim)?;
     check_len("the field's value", field.outputs(), ask.dim)?;
+    let (batch, parts) = (ask.batch, field.directions() + 1);
+    if !batch.is_multiple_of(parts) {
+        let what =
+            format!("a batch of {batch} does not consist of {parts} parts, a state and its directions");
+        return Err(OdeError::Mismatch { what });
+    }
     check_ask(ask, field.n_params())
 }

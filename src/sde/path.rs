@@ -50,11 +50,12 @@ impl Increments {
     pub fn new(times: &[f64], w: &[f64], width: usize) -> Result<Self, OdeError> {
         let intervals = times.len().saturating_sub(1);
         if intervals == 0 || width == 0 {
-            let what =
-                "given increments need two times and one motion at least".to_string();
+            let what = "given increments need two times and one motion at least".to_string();
             return Err(OdeError::Mismatch { what });
         }
-        if let Some(i) = (0..intervals).find(|&i| !(times[i] < times[i + 1] && (times[i + 1] - times[i]).is_finite())) {
+        if let Some(i) =
+            (0..intervals).find(|&i| !(times[i] < times[i + 1] && (times[i + 1] - times[i]).is_finite()))
+        {
             let what = format!(
                 "the times of increments must ascend: time {} is {}, the one before {}",
                 i + 1,
@@ -74,7 +75,11 @@ impl Increments {
     pub fn with_areas(self, area: &[f64]) -> Result<Self, OdeError> {
         check_len("the areas of the increments", area.len(), self.w.len())?;
         if let Some(index) = area.iter().position(|v| !v.is_finite()) {
-            return Err(OdeError::NotFinite { what: "the areas of the increments", index, value: area[index] });
+            return Err(OdeError::NotFinite {
+                what: "the areas of the increments",
+                index,
+                value: area[index],
+            });
         }
         Ok(Self { area: area.to_vec(), ..self })
     }
@@ -265,7 +270,8 @@ fn check_given(
     check_len("the motions of given increments", given.width, width)?;
     let wanted = trajectory as usize + batch;
     if given.columns < wanted {
-        let what = format!("the increments have {} columns, {wanted} trajectories need one each", given.columns);
+        let what =
+            format!("the increments have {} columns, {wanted} trajectories need one each", given.columns);
         return Err(OdeError::Mismatch { what });
     }
     for t in [t0, t1] {
