@@ -79,11 +79,11 @@ fn trajectories_of_an_ensemble_take_their_columns() {
 
 #[test]
 fn steps_with_error_control_are_made_of_whole_intervals() {
-    let o = Options::noisy().with_tolerances(0.05, 0.05);
+    let o = Options::noisy().with_tolerances(0.2, 0.2);
     let mut every = EveryStep::new();
     let mut it = SdeIntegrator::new(&SOSRI, 2, 1, &o).unwrap();
     let r = it.run(sde().follow(taken(8, 1)), (0.0, 1.0), &y0(1), &P, &mut every).unwrap();
-    assert!(r.ok() && r.counts.accepted < CELLS as u64, "{r:?}");
+    assert!(r.ok() && r.counts.accepted < CELLS as u64 / 2, "{r:?}");
     for t in every.times() {
         assert_eq!(t * CELLS as f64, (t * CELLS as f64).round());
     }
@@ -91,7 +91,7 @@ fn steps_with_error_control_are_made_of_whole_intervals() {
     let fine = Options::noisy().with_fixed_step(1.0 / CELLS as f64);
     let want = solve(sde().follow(seeded(8)), &SOSRI, &fine, (0.0, 1.0), &y0(1), &P, &[]).unwrap();
     for (a, b) in it.y().iter().zip(&want.y1) {
-        assert!((a - b).abs() < 0.02, "{a} {b}");
+        assert!((a - b).abs() < 0.05, "{a} {b}");
     }
     // At a time that is no end of an interval the state is drawn straight.
     let s =

@@ -61,8 +61,8 @@
 //! E <= 1 accepts. A rejected step shrinks strictly; values that are not finite (of a stage, the error or the new state) are a rejection.
 //! The next step is the [`Controller`]'s.
 //!
-//! One loop, [`Driver`], serves explicit, Nystrom and Rosenbrock steps: limits, control, rejections, sinks, events and reports are the same. It knows no family;
-//! one is a file with a stepper ([`Explicit`], [`LinearlyImplicit`]) that attempts a step, shows it and goes on.
+//! One loop, [`Driver`], serves explicit, Nystrom, Rosenbrock and stochastic steps: limits, control, rejections, sinks, events and reports are the same. It knows no family;
+//! one is a file with a stepper ([`Explicit`], [`LinearlyImplicit`], [`StochasticRk`](crate::sde::StochasticRk)) that attempts a step, shows it and goes on, and a [`Method`] that chooses it.
 //!
 //! Nystrom methods are refused, with one sentence, for a field that is not of second order.
 //! The stages of stiff methods are in [`RosenbrockTableau`]; their error, control, limits, sinks and report are the same.
