@@ -5,6 +5,7 @@ use std::ops::BitOr;
 use super::closure::{Autonomous, WithJacobian, WithJvp, WithStructure, WithTimeDerivative, WithVjp};
 use super::combine::{Product, Stack, Sum};
 use super::detect::{EVALUATIONS, detect};
+use super::integral::WithIntegral;
 use super::scale::Scaled;
 use super::{Chain, On, Spec};
 use crate::error::OdeError;
@@ -429,6 +430,21 @@ pub trait Map<T: Scalar> {
         Self: Sized,
     {
         Scaled::new(self, c)
+    }
+    /// A field f with m integrals of Q, a map of its states to m numbers, along its solutions: y' = f(t, y, p), q' = Q(t, y, p) with the same parameters.
+    /// [`Options::with_integrals`](crate::ode::Options::with_integrals) leaves them out of the error norm, so that the steps are those of y alone.
+    fn with_integral<Q: Map<T>>(self, integrand: Q) -> Result<WithIntegral<Self, Q, T>, OdeError>
+    where
+        Self: Sized,
+    {
+        WithIntegral::new(self, integrand, true)
+    }
+    /// As [`with_integral`](Self::with_integral), with parameters of the integrand's own behind those of the field.
+    fn with_own_integral<Q: Map<T>>(self, integrand: Q) -> Result<WithIntegral<Self, Q, T>, OdeError>
+    where
+        Self: Sized,
+    {
+        WithIntegral::new(self, integrand, false)
     }
     /// A map of n components: A takes those in `reads`, and its outputs are those in `writes`; the others are zero.
     fn on(self, reads: &[usize], writes: &[usize], n: usize) -> Result<On<Self, T>, OdeError>

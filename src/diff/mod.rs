@@ -10,7 +10,7 @@
 //! | a closure | [`FnMap`], then [`Map::with_vjp`], [`Map::with_jvp`], [`Map::with_jacobian`], [`Map::with_time_derivative`], [`Map::autonomous`] |
 //! | a closure, derivatives by differences | [`Differences::of`] |
 //! | where the Jacobian has entries | [`Map::with_structure`], [`Map::with_detected_structure`] |
-//! | other maps | [`Map::plus`], [`Map::plus_shared`], [`Map::times`], [`Map::then`], [`Map::stack`], [`Map::scaled`], [`Map::on`], [`Scale`] |
+//! | other maps | [`Map::plus`], [`Map::plus_shared`], [`Map::times`], [`Map::then`], [`Map::stack`], [`Map::scaled`], [`Map::on`], [`Map::with_integral`], [`Scale`] |
 //! | networks | [`crate::nn`] |
 //! | the derivatives of a map along directions, as a map | [`Variational`] |
 //!
@@ -26,6 +26,7 @@ pub mod detect;
 mod differences;
 mod dual;
 pub(crate) mod forward;
+mod integral;
 mod lanes;
 mod linearize;
 mod map;
@@ -43,6 +44,7 @@ pub use combine::{Product, Stack, Sum};
 pub(crate) use differences::tangent_differences;
 pub use differences::{Differences, Work};
 pub use dual::Dual;
+pub use integral::WithIntegral;
 pub use lanes::Lanes;
 pub(crate) use lanes::{Lane, WIDTH};
 pub use linearize::{Linearizer, Source};

@@ -90,7 +90,7 @@ impl Default for Controller {
 pub struct Options {
     /// Relative tolerance, at least zero.
     pub rtol: Tolerance,
-    /// Absolute tolerance, at least zero; zero together with a zero of the solution makes the error infinite.
+    /// Absolute tolerance, at least zero; zero together with a zero of the solution makes the error infinite. Components of an infinite one do not count: the norm is over the others.
     pub atol: Tolerance,
     /// Norm of the scaled error.
     pub norm: Norm,
@@ -240,6 +240,23 @@ impl Options {
         Ok(())
     }
 
+    /// For a state of `dim` components with so many integrals behind it ([`Map::with_integral`](crate::diff::Map::with_integral)), whose error does not count: the steps are those of the state alone.
+    pub fn with_integrals(mut self, dim: usize, integrals: usize) -> Self {
+        let extend = |tol: &Tolerance, x: f64| {
+            let mut each = match tol {
+                Tolerance::One(t) => vec![*t; dim],
+                Tolerance::Each(v) => v.clone(),
+            };
+            each.resize(each.len() + integrals, x);
+            Tolerance::Each(each)
+        };
+        self.atol = extend(&self.atol, f64::INFINITY);
+        if matches!(self.rtol, Tolerance::Each(_)) {
+            self.rtol = extend(&self.rtol, 0.0);
+        }
+        self
+    }
+
     /// The scale of the error norm for a batch.
     pub(crate) fn scale<T: Scalar>(&self, dim: usize, batch: usize) -> Result<Scale<T>, OdeError> {
         for (what, tol) in [("rtol", &self.rtol), ("atol", &self.atol)] {
@@ -250,7 +267,8 @@ impl Options {
                     v
                 }
             };
-            if let Some(&value) = values.iter().find(|&&v| !(v >= 0.0 && v.is_finite())) {
+            let finite = |v: f64| v.is_finite() || (what == "atol" && values.iter().any(|v| v.is_finite()));
+            if let Some(&value) = values.iter().find(|&&v| !(v >= 0.0 && finite(v))) {
                 return Err(OdeError::Option { option: what, value, must: "at least zero and finite" });
             }
         }
@@ -264,7 +282,15 @@ impl Options {
         if let (Tolerance::One(r), Tolerance::One(a)) = (&self.rtol, &self.atol) {
             return Ok(Scale::One { atol: T::of(*a), rtol: T::of(*r) });
         }
-        let spread = |tol: &Tolerance| (0..dim * batch).map(|i| T::of(at(tol, i % dim))).collect::<Vec<T>>();
+        // The mean is of all components: scales that much smaller make it that of those that count.
+        let counted = (0..dim).filter(|&i| at(&self.atol, i).is_finite()).count();
+        let all = counted == dim || self.norm == Norm::Max;
+        let share = if all { 1.0 } else { (counted as f64 / dim as f64).sqrt() };
+        let spread = |tol: &Tolerance| -> Vec<T> {
+            let scaled =
+                |i: usize| if at(&self.atol, i).is_finite() { share * at(tol, i) } else { at(tol, i) };
+            (0..dim * batch).map(|i| T::of(scaled(i % dim))).collect()
+        };
         Ok(Scale::Each { atol: spread(&self.atol), rtol: spread(&self.rtol) })
     }
 }
