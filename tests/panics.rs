@@ -435,12 +435,7 @@ fn slopes() -> Vec<f64> {
     (0..300).map(|i| if i % 3 == 2 { 1.5 } else { 0.001 * i as f64 }).collect()
 }
 
-fn check_ensemble<R>(
-    what: &str,
-    e: &Ensemble<f64, R>,
-    stop: impl Fn(&R) -> OdeStop,
-    alone: impl Fn(usize) -> Option<Vec<f64>>,
-) {
+fn check_ensemble(what: &str, e: &Ensemble<f64>, alone: impl Fn(usize) -> Option<Vec<f64>>) {
     let expected: Vec<usize> = (0..300).filter(|i| i % 3 == 2).collect();
     assert_eq!(e.panics.iter().map(|p| p.0).collect::<Vec<_>>(), expected, "{what}");
     assert!(e.panics.iter().all(|p| p.1 == "no data beyond 1"), "{what}");
@@ -449,12 +444,12 @@ fn check_ensemble<R>(
         let (y1, saved) = (e.y1[i], &e.saved[2 * i..2 * i + 2]);
         match alone(i) {
             Some(y) => {
-                assert_eq!((&[y1, saved[0], saved[1]][..], stop(&e.reports[i])), (&y[..], OdeStop::Finished))
+                assert_eq!((&[y1, saved[0], saved[1]][..], e.reports[i].stop), (&y[..], OdeStop::Finished))
             }
             None => {
                 // What was reached before stays.
                 assert!(y1.is_nan() && saved[1].is_nan() && !saved[0].is_nan(), "{what} {i}: {y1} {saved:?}");
-                assert_eq!(stop(&e.reports[i]), OdeStop::Panicked);
+                assert_eq!(e.reports[i].stop, OdeStop::Panicked);
             }
         }
     }
@@ -486,13 +481,13 @@ fn a_trajectory_that_panics_leaves_the_others_alone() {
     let lanes = with_threads(|| solve_lanes(&TSIT54, &o, &field(), SPAN, &y0, each, &times).unwrap());
     let alone = |i: usize| result(solve(&mut field(), &TSIT54, &o, SPAN, &[0.0], &p[i..=i], &times));
     for e in plain.iter().chain(&lanes) {
-        check_ensemble("explicit", e, |r| r.stop, alone);
+        check_ensemble("explicit", e, alone);
         assert_eq!((&e.reports, &e.panics), (&plain[0].reports, &plain[0].panics));
         assert!(e.failed().count() == 100 && e.reports[2].message().contains("panicked"));
     }
     let alone = |i: usize| result(solve(&mut stiff(), &RODAS4, &o, SPAN, &[0.0], &p[i..=i], &times));
     for e in &with_threads(|| solve_ensemble(&RODAS4, &o, stiff, SPAN, &y0, each, &times).unwrap()) {
-        check_ensemble("stiff", e, |r| r.stop, alone);
+        check_ensemble("stiff", e, alone);
     }
 
     let o = Options { max_step: 0.1, ..Options::noisy() };
@@ -509,7 +504,7 @@ fn a_trajectory_that_panics_leaves_the_others_alone() {
     let all =
         with_threads(|| solve_ensemble(&SOSRI, &o, || sde().along(path), SPAN, &y0, each, &times).unwrap());
     for e in &all {
-        check_ensemble("stochastic", e, |r| r.stop, alone);
+        check_ensemble("stochastic", e, alone);
         assert!(e.failed().count() == 100 && e.reports[2].message().contains("panicked"));
     }
     // A diffusion that panics, everywhere.
