@@ -1,7 +1,7 @@
 //! Error estimates where the solution is not smooth: a jump of the field anywhere in a step is seen.
 
 use costate::diff::{FnMap, Map};
-use costate::ode::{Join, Options, RosenbrockTableau, Tableau, solve, solve_stiff};
+use costate::ode::{Join, Options, RosenbrockTableau, Tableau, solve};
 
 /// y' = -y + height \[t > tau\], y(0) = 1, to 1: the worst error over many tau, in units of rtol = atol.
 fn worst(tab: &'static Tableau, tol: f64, height: f64, taus: impl Iterator<Item = f64>) -> f64 {
@@ -73,7 +73,7 @@ fn slow_solution(
         .with_time_derivative(move |t: f64, _: &[f64], _: &[f64], dt: &mut [f64]| {
             dt[0] = lambda * dg(phi(t).0) * phi(t).1 - t.cos();
         });
-    let s = solve_stiff(&mut f, tab, options, (0.0, 3.0), &[y0], &[], &[]).unwrap();
+    let s = solve(&mut f, tab, options, (0.0, 3.0), &[y0], &[], &[]).unwrap();
     assert!(s.report.ok(), "{} {lambda:e}: {}", tab.name, s.report.message());
     (s.y1[0] - phi(3.0).0).abs() / tol
 }

@@ -48,8 +48,7 @@ fn declared_invariants_are_kept_to_rounding_at_every_step() {
         assert!(r.ok() && worst < 4e-15, "{} {worst:e} {}", tab.name, r.message());
         // The same solution as without, to the tolerance.
         let plain =
-            solve_stiff(&mut field, tab, &Options::tolerances(1e-6, 1e-12), (0.0, 1e10), &START, &[], &[])
-                .unwrap();
+            solve(&mut field, tab, &Options::tolerances(1e-6, 1e-12), (0.0, 1e10), &START, &[], &[]).unwrap();
         for (a, b) in it.y().iter().zip(&plain.y1) {
             assert!((a - b).abs() < 1e-4 * a.abs() + 1e-8, "{} {a} {b}", tab.name);
         }
@@ -93,7 +92,7 @@ fn nothing_is_announced_where_nothing_is_lost() {
             for tab in RosenbrockTableau::all() {
                 let mut field = FnMap::new(pr.n, pr.p.len(), pr.f).with_jacobian(pr.jac).autonomous();
                 let o = Options { max_steps: 500_000, ..Options::tolerances(tol, 1e-4 * tol) };
-                let s = solve_stiff(&mut field, tab, &o, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap();
+                let s = solve(&mut field, tab, &o, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap();
                 let d = s.report.diagnosis;
                 assert!(
                     !matches!(d, Some(Diagnosis::InvariantLost { .. })),
@@ -108,7 +107,7 @@ fn nothing_is_announced_where_nothing_is_lost() {
     let quiet = |n, f: fn(f64, &[f64], &[f64], &mut [f64]), end| {
         let mut field = costate::diff::Differences::of(FnMap::new(n, 0, f)).autonomous();
         let y0 = vec![1.0; n];
-        let s = solve_stiff(&mut field, &RODAS5P, &Options::default(), (0.0, end), &y0, &[], &[]).unwrap();
+        let s = solve(&mut field, &RODAS5P, &Options::default(), (0.0, end), &y0, &[], &[]).unwrap();
         assert!(s.report.ok() && s.report.diagnosis.is_none(), "{}", s.report.message());
     };
     quiet(2, |_, y, _, dy| (dy[0], dy[1]) = (y[1] * y[1], if y[1] > 0.5 { -1.0 } else { 0.0 }), 3.0);

@@ -12,14 +12,14 @@
 
 use std::mem::swap;
 
-use super::transpose::{AdjointMethod, Backward, Redo, Reverse, StepBars, Stored, Transpose};
+use super::transpose::{Backward, Redo, Reverse, StepBars, Stored, Transpose};
 use crate::diff::{At, BarsMut, Offers, VjpRoom, need};
 use crate::error::check_len;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::add_scaled;
 use crate::ode::stepper::Measure;
 use crate::ode::symplectic::{Split, join, split};
-use crate::ode::{OdeCounts, OdeError, Options, SeparableMap, SymplecticIntegrator, SymplecticTableau};
+use crate::ode::{OdeCounts, OdeError, SeparableMap, SymplecticIntegrator};
 
 /// A method and the bars of one step.
 #[derive(Debug, Clone)]
@@ -40,18 +40,6 @@ pub struct SplitTransposed<T> {
     counts: OdeCounts,
 }
 
-impl<T: Scalar> AdjointMethod<T> for &'static SymplecticTableau {
-    type Integrator = SymplecticIntegrator<T>;
-    fn integrator(
-        self,
-        dim: usize,
-        batch: usize,
-        options: &Options,
-    ) -> Result<SymplecticIntegrator<T>, OdeError> {
-        SymplecticIntegrator::new(self, dim, batch, options)
-    }
-}
-
 impl<T: Scalar> Transpose<T> for SymplecticIntegrator<T> {
     type Back = SplitTransposed<T>;
     fn back(&self, dim: usize, batch: usize) -> SplitTransposed<T> {
@@ -69,9 +57,6 @@ impl<T: Scalar> Transpose<T> for SymplecticIntegrator<T> {
             room: VjpRoom::default(),
             counts: OdeCounts::default(),
         }
-    }
-    fn y(&self) -> &[T] {
-        SymplecticIntegrator::y(self)
     }
 }
 
@@ -92,7 +77,7 @@ impl<T: Scalar> Backward<T> for SplitTransposed<T> {
     fn counts(&mut self) -> &mut OdeCounts {
         &mut self.counts
     }
-    fn exchange(&mut self, stored: &mut Stored<T>, _: &mut Vec<T>) {
+    fn exchange(&mut self, stored: &mut Stored<T>, _: &mut Vec<T>, _: bool) {
         swap(&mut self.split.stages, &mut stored.k);
     }
     /// There is no estimate.

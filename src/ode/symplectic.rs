@@ -1,11 +1,12 @@
 //! Symplectic methods with a fixed step for separable Hamiltonian systems.
 
+use super::check::check_problem;
 use super::driver::Driver;
 use super::options::Options;
 use super::report::OdeCounts;
 use super::separable::SeparableMap;
 use super::step::{StepBody, StepBuffers};
-use super::stepper::{Carrier, Facts, Measure, Stepper, Trial};
+use super::stepper::{Ask, Carrier, Facts, Measure, Stepper, Trial};
 use crate::diff::At;
 use crate::error::OdeError;
 use crate::linalg::Scalar;
@@ -290,7 +291,7 @@ impl<T: Scalar> Driver<T, Symplectic<T>> {
 
 impl<T: Scalar> Carrier<T> for Symplectic<T> {
     fn facts(&self) -> Facts {
-        Facts { error_order: self.split.tab.order, stability: f64::INFINITY }
+        Facts { control_order: (self.split.tab.order + 1) as f64, stability: f64::INFINITY }
     }
     fn y(&self) -> &[T] {
         &self.split.y0
@@ -298,11 +299,12 @@ impl<T: Scalar> Carrier<T> for Symplectic<T> {
     fn slope(&self) -> &[T] {
         &self.split.slopes[..self.split.y0.len()]
     }
-    fn carried(&self) -> &[T] {
-        &self.force
+    fn carried(&self) -> Vec<u64> {
+        self.force.iter().map(|f| f.f64().to_bits()).collect()
     }
-    fn carry(&mut self, carried: &[T]) {
-        self.force.copy_from_slice(carried);
+    fn carry(&mut self, carried: &[u64]) -> Result<(), OdeError> {
+        self.force.iter_mut().zip(carried).for_each(|(f, bits)| *f = T::of(f64::from_bits(*bits)));
+        Ok(())
     }
     fn end_mut(&mut self) -> &mut [T] {
         &mut self.split.y1
@@ -314,13 +316,16 @@ impl<T: Scalar> Carrier<T> for Symplectic<T> {
         std::mem::swap(&mut self.split.y0, moved.unwrap_or(&mut self.split.y1));
     }
     fn lend(&mut self, take: impl FnOnce(&mut StepBuffers<'_, T>)) {
-        take(&mut StepBuffers { k: &mut self.split.stages, keep: &mut self.keep });
+        take(&mut StepBuffers { k: &mut self.split.stages, keep: &mut self.keep, noise: None });
     }
 }
 
 impl<T: Scalar, S: SeparableMap<T>> Stepper<T, S> for Symplectic<T> {
-    fn check(&self, _: &S) -> Result<(), OdeError> {
-        Ok(())
+    fn sizes(s: &S) -> (usize, usize) {
+        (s.inputs(), s.n_params())
+    }
+    fn check(&self, s: &S, ask: &Ask<'_, T>) -> Result<(), OdeError> {
+        check_problem(s, ask)
     }
     fn begin(
         &mut self,

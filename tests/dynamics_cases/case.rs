@@ -1,7 +1,7 @@
 //! A case, and the ways to judge an answer.
 
 use costate::expr::{RecordedMap, Var, record};
-use costate::ode::{Auto, OdeReport, Options, RosenbrockTableau, TSIT54, solve_stiff};
+use costate::ode::{OdeReport, Options, RosenbrockTableau, TSIT54, solve};
 
 /// What was seen, or what is wrong in one sentence.
 pub type Right = Result<String, String>;
@@ -53,17 +53,12 @@ impl Ivp {
 
     pub fn solve(&self, by: By, options: &Options) -> (OdeReport, Vec<f64>) {
         let (mut field, span) = (self.field(), (0.0, self.t1));
-        match by {
-            By::Stiff(tab) => {
-                let s = solve_stiff(&mut field, tab, options, span, &self.y0, &[], &[]).expect("valid");
-                (s.report, s.y1)
-            }
-            By::Auto(tab) => {
-                let mut auto = Auto::new(&TSIT54, tab, self.y0.len(), 1, options).expect("valid");
-                let report = auto.run(&mut field, span, &self.y0, &[], &mut ()).expect("valid");
-                (report, auto.y().to_vec())
-            }
-        }
+        let s = match by {
+            By::Stiff(tab) => solve(&mut field, tab, options, span, &self.y0, &[], &[]),
+            By::Auto(tab) => solve(&mut field, (&TSIT54, tab), options, span, &self.y0, &[], &[]),
+        };
+        let s = s.expect("valid");
+        (s.report, s.y1)
     }
 
     /// The largest relative error of a component.

@@ -2,7 +2,7 @@
 
 use costate::diff::{Differences, FnMap, Map};
 use costate::expr::record;
-use costate::ode::{DOP853, Options, RODAS5P, RosenbrockTableau, Tableau, VERN87, solve, solve_stiff};
+use costate::ode::{DOP853, Options, RODAS5P, RosenbrockTableau, Tableau, VERN87, solve};
 
 use crate::case::{Case, Right};
 
@@ -29,7 +29,7 @@ fn jumps(tab: &'static Tableau, tol: f64) -> Right {
 fn root(tab: &'static RosenbrockTableau, first: Option<f64>, big: f64, span: (f64, f64), c0: f64) -> Right {
     let mut field = record(1, 0, |_, y, _, dy| dy[0] = big / y[0]).expect("set").into_map();
     let options = Options { first_step: first, ..Options::default() };
-    let s = solve_stiff(&mut field, tab, &options, span, &[c0], &[], &[]).expect("valid");
+    let s = solve(&mut field, tab, &options, span, &[c0], &[], &[]).expect("valid");
     let message = s.report.message();
     if !s.report.ok() {
         let honest = message.contains("below what time resolves");
@@ -43,7 +43,7 @@ fn root(tab: &'static RosenbrockTableau, first: Option<f64>, big: f64, span: (f6
 
 /// u'' = -u'/r + u/r^2 from r = 1e-6 with u = -r.
 fn bessel(mut field: impl Map<f64>) -> Right {
-    let s = solve_stiff(&mut field, &RODAS5P, &Options::default(), (1e-6, 1.0), &[-1e-6, -1.0], &[], &[])
+    let s = solve(&mut field, &RODAS5P, &Options::default(), (1e-6, 1.0), &[-1e-6, -1.0], &[], &[])
         .expect("valid");
     let error = (s.y1[0] + 1.0).abs();
     let seen = format!("error {error:.1e} in {} steps", s.report.counts.accepted);
