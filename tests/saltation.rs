@@ -124,7 +124,7 @@ fn a_parameter_that_an_event_changes() {
         let start = (&[1.0, 0.0][..], &[a, b][..]);
         for tab in [&TSIT54, &BS32, &VERN87] {
             let (j, bars) = (jumps(), (&[0.0, 1.0][..], 0.0));
-            let r = pass((tab, &o, memory), &mut field, (0.0, 1.0), start, &j, &[0.25, 0.75], bars, none);
+            let r = pass((tab, &o, memory), &mut field, (0.0, 1.0), start, &j, &[], bars, none);
             // y = b / a + c b (1 - 1 / a).
             let want = [
                 b / a + c * b * (1.0 - 1.0 / a),
