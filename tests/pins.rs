@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint, StiffAdjoint};
 use costate::diff::{Differences, FnMap, Formula, Map, Number, Size};
-use costate::expr::formula;
+use costate::expr::{formula, record};
 use costate::linalg::Scalar;
 use costate::nn::{Activation, Chain, Mlp, Parallel, Power};
 use costate::ode::*;
@@ -141,33 +141,20 @@ fn nystrom(pins: &mut Pins) {
 }
 
 fn symplectic(pins: &mut Pins) {
-    let field = || {
-        SecondOrder::new(
-            FnMap::new(2, 1, |_t, q: &[f64], p: &[f64], a: &mut [f64]| {
-                (a[0], a[1]) = (-p[0] * q[0] - 2.0 * q[0] * q[1], q[1] * q[1] - q[1] - q[0] * q[0]);
-            })
-            .with_vjp(
-                |_t, q: &[f64], p: &[f64], w: &[f64], q_bar: &mut [f64], p_bar: &mut [f64]| {
-                    q_bar[0] -= w[0] * (p[0] + 2.0 * q[1]) + 2.0 * w[1] * q[0];
-                    q_bar[1] += -2.0 * w[0] * q[0] + w[1] * (2.0 * q[1] - 1.0);
-                    p_bar[0] -= w[0] * q[0];
-                },
-            ),
-        )
-    };
-    let (y0, at) = ([0.1, -0.2, 0.35, 0.1], times(8.0));
+    let henon_heiles = record(2, 1, |_, q, p, a| {
+        (a[0], a[1]) = (-p[0] * q[0] - 2.0 * q[0] * q[1], q[1] * q[1] - q[1] - q[0] * q[0]);
+    });
+    let mut field = SecondOrder::new(henon_heiles.unwrap().into_map());
+    let (y0, o, mut g) = ([0.1, -0.2, 0.35, 0.1], Options::fixed(0.05), [0.0; 5]);
     for method in SymplecticTableau::all() {
-        let o = Options::fixed(0.05);
-        let mut it = SymplecticIntegrator::new(method, 4, 1, &o).unwrap();
-        let mut saved = SaveAt::new(&at);
-        let r = it.run(&mut field(), (0.0, 8.0), &y0, &[1.0], &mut saved).unwrap();
-        pins.add(format!("henon-heiles {}", method.name), of(&r.counts), &[it.y(), saved.states()]);
+        let s = solve(&mut field, method, &o, (0.0, 8.0), &y0, &[1.0], &times(8.0)).unwrap();
+        pins.add(format!("henon-heiles {}", method.name), of(&s.report.counts), &[&s.y1, s.states()]);
         let mut solver = Adjoint::new(method, 4, 1, &o, Memory::Checkpoints(5)).unwrap();
-        solver.forward(&mut field(), (0.0, 8.0), &y0, &[1.0], &mut ()).unwrap();
-        let (mut y0_bar, mut p_bar) = ([0.0; 4], [0.0]);
+        solver.forward(&mut field, (0.0, 8.0), &y0, &[1.0], &mut ()).unwrap();
+        let (y0_bar, p_bar) = g.split_at_mut(4);
         let bars = Bars { y1: &[1.0, 0.5, 0.2, -0.1], ..Bars::default() };
-        let counts = solver.reverse(&mut field(), &[1.0], &bars, &mut y0_bar, &mut p_bar).unwrap();
-        pins.add(format!("gradient henon-heiles {}", method.name), of(&counts), &[&y0_bar, &p_bar]);
+        let counts = solver.reverse(&mut field, &[1.0], &bars, y0_bar, p_bar).unwrap();
+        pins.add(format!("gradient henon-heiles {}", method.name), of(&counts), &[&g]);
     }
 }
 
