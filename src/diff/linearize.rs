@@ -19,6 +19,8 @@ pub enum Source {
     Vjps(usize),
     /// So many forward differences.
     Differences(usize),
+    /// There is none: iterations with Jacobian-vector products.
+    Products,
 }
 
 impl fmt::Display for Source {
@@ -28,6 +30,7 @@ impl fmt::Display for Source {
             Self::Jvps(k) => write!(f, "{k} Jacobian-vector products"),
             Self::Vjps(k) => write!(f, "{k} vector-Jacobian products"),
             Self::Differences(k) => write!(f, "{k} differences"),
+            Self::Products => write!(f, "no Jacobian, only products"),
         }
     }
 }
@@ -52,6 +55,10 @@ impl<T: Scalar> Linearizer<T> {
     /// Whether a Jacobian can be made, or a sentence that says what to add.
     pub fn check<M: Map<T> + ?Sized>(map: &M, who: &str) -> Result<(), OdeError> {
         let offers = map.offers();
+        if *map.structure() == Structure::Products && !offers.has(Offers::JVP) {
+            let what = format!("{who} needs Jacobian-vector products of a map by products: add `with_jvp`");
+            return Err(OdeError::Mismatch { what });
+        }
         let some = [Offers::JACOBIAN, Offers::JVP, Offers::VJP, Offers::DIFFERENCES];
         if some.into_iter().any(|o| offers.has(o)) {
             return Ok(());
@@ -103,7 +110,7 @@ impl<T: Scalar> Linearizer<T> {
         let mut work = Work::default();
         if !map.offers().has(Offers::JACOBIAN) {
             work = self.without_jacobian(map, at, h, y, jac);
-        } else if *map.structure() == Structure::Dense {
+        } else if !is_known(map.structure()) {
             map.jacobian(at, jac);
         } else {
             let mut entries = self.room_for_entries(map, at);
@@ -125,21 +132,33 @@ impl<T: Scalar> Linearizer<T> {
         jac: &mut [T],
         dt: &mut [T],
     ) -> Work {
-        let mut work = Work::default();
-        if map.offers().has(Offers::JACOBIAN) {
-            map.jacobian(at, jac);
-        } else if is_known(map.structure()) {
-            work = self.by_groups(map, at, h, y, jac);
-        } else {
-            work = self.by_products(map, at, h, y, jac);
-        }
+        let mut work = self.entries(map, at, h, y, jac);
         self.rate(map, at, h, y, dt, &mut work);
         work
     }
 
-    /// dt <- dy/dt.
+    /// The Jacobian alone, in a block of [`Map::structure`] for each column of the batch.
+    pub fn entries<M: Map<T> + ?Sized>(
+        &mut self,
+        map: &mut M,
+        at: At<'_, T>,
+        h: T,
+        y: &[T],
+        jac: &mut [T],
+    ) -> Work {
+        if map.offers().has(Offers::JACOBIAN) {
+            map.jacobian(at, jac);
+            Work::default()
+        } else if is_known(map.structure()) {
+            self.by_groups(map, at, h, y, jac)
+        } else {
+            self.by_products(map, at, h, y, jac)
+        }
+    }
+
+    /// dt <- dy/dt alone; adds what it takes to `work`.
     #[inline(always)]
-    fn rate<M: Map<T> + ?Sized>(
+    pub fn rate<M: Map<T> + ?Sized>(
         &mut self,
         map: &mut M,
         at: At<'_, T>,
@@ -381,7 +400,7 @@ impl<T: Scalar> Linearizer<T> {
 /// Banded or sparse.
 #[inline(always)]
 fn is_known(structure: &Structure) -> bool {
-    *structure != Structure::Dense
+    matches!(structure, Structure::Banded { .. } | Structure::Sparse { .. })
 }
 
 /// jac <- the entries of the map's structure, in full.

@@ -90,6 +90,8 @@ pub struct OdeCounts {
     pub pullbacks: u64,
     /// Jacobian-vector products, each direction one: for Jacobians made of them, and df/dt.
     pub jvps: u64,
+    /// Products with W = I / (h gamma) - J in linear solves by iteration (implicit methods only).
+    pub iterations: u64,
     /// Steps computed again (adjoint only).
     pub recomputed: u64,
 }
@@ -106,6 +108,7 @@ impl std::ops::AddAssign for OdeCounts {
             factorizations,
             pullbacks,
             jvps,
+            iterations,
             recomputed,
         } = other;
         self.evals += evals;
@@ -117,6 +120,7 @@ impl std::ops::AddAssign for OdeCounts {
         self.factorizations += factorizations;
         self.pullbacks += pullbacks;
         self.jvps += jvps;
+        self.iterations += iterations;
         self.recomputed += recomputed;
     }
 }

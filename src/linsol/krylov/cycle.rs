@@ -27,8 +27,10 @@ pub(crate) struct Cycle<T> {
 }
 
 /// How a cycle ended.
-pub(crate) struct CycleEnd {
+pub(crate) struct CycleEnd<T> {
     pub iterations: usize,
+    /// |r - A Q y| as the recurrence has it.
+    pub residual: T,
     /// The caller asked to stop.
     pub stopped: bool,
 }
@@ -57,7 +59,7 @@ impl<T: Scalar> Cycle<T> {
         target: T,
         limit: usize,
         stop: &mut dyn FnMut() -> bool,
-    ) -> Result<CycleEnd, ProductNotFinite> {
+    ) -> Result<CycleEnd<T>, ProductNotFinite> {
         let (n, ld) = (self.n, self.width + 1);
         let beta = (sums.norm)(r);
         for (q, r) in self.basis[..n].iter_mut().zip(r) {
@@ -111,8 +113,9 @@ impl<T: Scalar> Cycle<T> {
                 break;
             }
         }
+        let residual = self.g[k].abs();
         self.back_substitute(k);
-        Ok(CycleEnd { iterations: k, stopped })
+        Ok(CycleEnd { iterations: k, residual, stopped })
     }
 
     /// y <- R^-1 g.

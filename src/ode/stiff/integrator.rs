@@ -48,9 +48,9 @@ impl<T: Scalar> Driver<T, LinearlyImplicit<T>> {
         batch: usize,
         options: &Options,
     ) -> Result<Self, OdeError> {
-        Self::make(dim, batch, options, || {
+        Self::make(dim, batch, options, |(norm, scale)| {
             let ros = Rosenbrock::new(method);
-            LinearlyImplicit { st: ros.stages(dim, batch), ros, linearized: false }
+            LinearlyImplicit { st: ros.stages(dim, batch, (norm, scale.clone())), ros, linearized: false }
         })
     }
     /// How W = I / (h gamma) - J of the last run is held and factored, as one line when printed (`band 2 + 2, 5 colours`). None before the first
@@ -61,6 +61,14 @@ impl<T: Scalar> Driver<T, LinearlyImplicit<T>> {
     /// What the Jacobians of the last run were made of (`4 Jacobian-vector products`). None before the first run.
     pub fn jacobian(&self) -> Option<Source> {
         self.stepper.st.source
+    }
+    /// How W is to be held for this field and what its Jacobians are made of, without a step: (choice, source, evaluations a step).
+    pub(super) fn survey<F: Map<T>>(&mut self, field: &F) -> Result<(Choice, Source, u64), OdeError> {
+        Linearizer::check(field, self.stepper.ros.tab.name)?;
+        let LinearlyImplicit { ros, st, .. } = &mut self.stepper;
+        st.prepare(field)?;
+        let source = st.source.unwrap_or(Source::Own);
+        Ok((st.matrices.choice().cloned().unwrap_or_else(|| Choice::dense(st.dim)), source, ros.evals()))
     }
     /// The method.
     pub fn method(&self) -> &'static RosenbrockTableau {
@@ -135,7 +143,7 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
         // A step is a function of (t, h, y0) alone, so that it can be computed again: the derivatives are, after a rejection, too.
         self.ros.linearize(field, t, h, p, &mut self.st, counts);
         self.linearized = true;
-        counts.factorizations += 1;
+        counts.factorizations += self.st.matrices.are_held() as u64;
         let error = if self.ros.factor(h, &mut self.st) {
             self.ros.step(field, t, h, p, &mut self.st);
             counts.evals += self.ros.evals();
@@ -143,6 +151,7 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
         } else {
             T::of(f64::NAN)
         };
+        self.st.matrices.tell(counts);
         let e = error.f64();
         Trial { error, square: e * e }
     }

@@ -3,16 +3,20 @@
 
 use std::fmt;
 
-use crate::diff::{Map, Offers, Structure};
+use super::super::report::OdeCounts;
+use super::super::stepper::Measure;
+use super::products::Products;
+use crate::diff::{At, Map, Offers, Structure};
 use crate::error::OdeError;
 use crate::linalg::small_lu as lu;
 use crate::linalg::{Pattern, Scalar};
 use crate::linsol::factors::{Choice, ChooseOptions, FactorError, Layout, Mass, StepMatrix};
 use crate::simd::vectorized;
 
-/// Up to so many unknowns every Jacobian is held full and eliminated by own kernels. A full one is so at any size: faer's blocked kernels would be faster on
-/// what is full indeed (three times for 500 unknowns), but own ones pass over zeros, and many a band comes in full storage (seven times slower there).
-const SMALL: usize = 30;
+/// Up to so many unknowns every Jacobian is held full and eliminated by own kernels.
+pub(super) const SMALL: usize = 30;
+/// Up to so many a full one is. Beyond, [`StepMatrix`] has faer's blocked kernels where it is full indeed: own ones pass over zeros, and many a band comes in full storage.
+const FULL: usize = 128;
 /// |b - W x| / |b| of iterations, where nothing else fits in memory: what the stages can lose without harm to the order.
 const ITERATE_TO: f64 = 1e-12;
 
@@ -32,6 +36,8 @@ pub(crate) struct Matrices<T> {
 struct Large<T> {
     structure: Structure,
     each: Vec<StepMatrix<T>>,
+    /// In the place of matrices, where there are only products with them.
+    products: Option<Products<T>>,
     /// Numbers of one Jacobian.
     len: usize,
     rows: Lines,
@@ -43,7 +49,15 @@ struct Large<T> {
 impl<T> Default for Large<T> {
     fn default() -> Self {
         let (rows, columns) = (Lines::default(), Lines::default());
-        Self { structure: Structure::Dense, each: vec![], len: 0, rows, columns, failed: false }
+        Self {
+            structure: Structure::Dense,
+            each: vec![],
+            products: None,
+            len: 0,
+            rows,
+            columns,
+            failed: false,
+        }
     }
 }
 
@@ -100,12 +114,12 @@ fn renew<V: Clone>(v: &mut Vec<V>, len: usize, zero: V) {
     }
 }
 
-fn malformed(e: FactorError) -> OdeError {
+pub(super) fn malformed(e: FactorError) -> OdeError {
     OdeError::Mismatch { what: e.to_string() }
 }
 
 /// The layout of a field's Jacobian, or what is wrong with its structure.
-fn layout(structure: &Structure, n: usize) -> Result<Layout, OdeError> {
+pub(super) fn layout(structure: &Structure, n: usize) -> Result<Layout, OdeError> {
     let Structure::Sparse { col_ptr, row_idx } = structure else {
         return Ok(match *structure {
             Structure::Banded { lower, upper } => Layout::Band { n, lower, upper },
@@ -144,8 +158,20 @@ impl<T: Scalar> Large<T> {
         each.push(first);
         let tolerance = ITERATE_TO.max(10.0 * T::EPSILON.f64());
         each.iter_mut().for_each(|w| w.set_tolerance(tolerance));
-        let (rows, columns) = (Lines::new(structure, n, |i, _| i), Lines::new(structure, n, |_, j| j));
-        Ok(Self { structure: structure.clone(), each, len: layout.len(), rows, columns, failed: false })
+        let (rows, columns) = match structure {
+            // Every one: no list.
+            Structure::Dense => (Lines::default(), Lines::default()),
+            _ => (Lines::new(structure, n, |i, _| i), Lines::new(structure, n, |_, j| j)),
+        };
+        Ok(Self {
+            structure: structure.clone(),
+            each,
+            products: None,
+            len: layout.len(),
+            rows,
+            columns,
+            failed: false,
+        })
     }
 
     fn factor(&mut self, h_gamma: T, jac: &[T]) -> bool {
@@ -167,8 +193,11 @@ impl<T: Scalar> Large<T> {
         }
     }
 
-    fn radius(&self, jac: &[T]) -> T {
+    fn radius(&self, n: usize, jac: &[T]) -> T {
         (0..self.each.len()).map(|k| &jac[k * self.len..][..self.len]).fold(T::ZERO, |most, values| {
+            if self.structure == Structure::Dense {
+                return larger(most, full_norm(values, n));
+            }
             let (rows, columns) = (self.rows.norm(values), self.columns.norm(values));
             larger(most, if rows < columns { rows } else { columns })
         })
@@ -199,9 +228,21 @@ impl<T: Scalar> Matrices<T> {
         field: &F,
         dim: usize,
         batch: usize,
+        by: Measure<'_, T>,
     ) -> Result<(), OdeError> {
         let structure = field.structure();
-        if dim <= SMALL || *structure == Structure::Dense {
+        if dim > SMALL && *structure == Structure::Products {
+            let fits = self.large.products.as_ref().is_some_and(|p| p.fits(field, dim * batch));
+            if !fits {
+                let products = Some(Products::new(field, (dim, batch), by)?);
+                *self = Self { large: Large { products, ..Large::default() }, ..Self::default() };
+            }
+            self.large.products.iter_mut().for_each(Products::restart);
+            return Ok(());
+        }
+        self.large.products = None;
+        let dense = *structure == Structure::Dense;
+        if dim <= SMALL || (dense && dim <= FULL) {
             // A structure that is only given is coloured, and so must be well formed.
             if !field.offers().has(Offers::JACOBIAN) {
                 layout(structure, dim)?;
@@ -222,9 +263,31 @@ impl<T: Scalar> Matrices<T> {
         !self.large.each.is_empty()
     }
 
+    /// The solves by products, where there are no matrices.
+    #[inline(always)]
+    pub fn products(&mut self) -> Option<&mut Products<T>> {
+        self.large.products.as_mut()
+    }
+
+    /// Whether there are any.
+    #[inline(always)]
+    pub fn are_held(&self) -> bool {
+        self.large.products.is_none()
+    }
+
     /// How structured matrices are held; none where they are full.
     pub fn choice(&self) -> Option<&Choice> {
-        self.large.each.first().map(StepMatrix::choice)
+        let products = self.large.products.as_ref().map(Products::choice);
+        let full = self.large.structure == Structure::Dense;
+        products.or_else(|| self.large.each.first().filter(|_| !full).map(StepMatrix::choice))
+    }
+
+    /// Adds to the counts what iterations took since the last call.
+    #[inline(always)]
+    pub fn tell(&mut self, counts: &mut OdeCounts) {
+        if let Some(products) = &mut self.large.products {
+            products.tell(counts);
+        }
     }
 
     /// Factors W; false if it is singular or not finite.
@@ -236,6 +299,7 @@ impl<T: Scalar> Matrices<T> {
             3 => self.factor_n(3, h_gamma),
             4 => self.factor_n(4, h_gamma),
             _ if self.structured() => self.large.factor(h_gamma, &self.jac),
+            _ if self.large.products.is_some() => self.products().is_some_and(|p| p.factor(h_gamma)),
             n => vectorized(
                 n,
                 #[inline(always)]
@@ -265,14 +329,20 @@ impl<T: Scalar> Matrices<T> {
     /// Makes the solves to come NaN: a factorization failed.
     pub fn spoil(&mut self) {
         self.large.failed = true;
+        self.products().into_iter().for_each(Products::spoil);
         self.lu.fill(T::of(f64::NAN));
     }
 
-    /// x <- W^-1 b.
+    /// x <- W^-1 b; the field and the step's start make products, where there is no matrix.
     #[inline(always)]
-    pub fn solve(&mut self, dim: usize, b: &[T], x: &mut [T]) {
+    pub fn solve<F: Map<T> + ?Sized>(&mut self, dim: usize, f: &mut F, at: At<'_, T>, b: &[T], x: &mut [T]) {
         if dim > SMALL && self.structured() {
             return self.large.solve(dim, b, x, false);
+        }
+        if dim > SMALL
+            && let Some(products) = self.products()
+        {
+            return products.solve(f, at, b, x, false);
         }
         let blocks = self.lu.chunks_exact(lu::size(dim)).zip(self.rows.chunks_exact(dim));
         let columns = b.chunks_exact(dim).zip(x.chunks_exact_mut(dim));
@@ -282,9 +352,19 @@ impl<T: Scalar> Matrices<T> {
     }
 
     /// x <- W^-T b; `b` is used up.
-    pub fn solve_transposed(&mut self, n: usize, b: &mut [T], x: &mut [T]) {
+    pub fn solve_transposed<F: Map<T> + ?Sized>(
+        &mut self,
+        n: usize,
+        f: &mut F,
+        at: At<'_, T>,
+        b: &mut [T],
+        x: &mut [T],
+    ) {
         if self.structured() {
             return self.large.solve(n, b, x, true);
+        }
+        if let Some(products) = self.products() {
+            return products.solve(f, at, b, x, true);
         }
         let blocks = self.lu.chunks_exact(lu::size(n)).zip(self.rows.chunks_exact(n));
         for ((lu, rows), (b, x)) in blocks.zip(b.chunks_exact_mut(n).zip(x.chunks_exact_mut(n))) {
@@ -292,20 +372,22 @@ impl<T: Scalar> Matrices<T> {
         }
     }
 
-    /// min(|J|_1, |J|_inf), the largest over the batch: not below the spectral radius.
+    /// min(|J|_1, |J|_inf), the largest over the batch: not below the spectral radius. With products alone an estimate of it, by the power method.
     pub fn radius(&self, n: usize) -> T {
-        if self.structured() {
-            return self.large.radius(&self.jac);
+        if let Some(products) = &self.large.products {
+            return products.radius();
         }
-        self.jac.chunks_exact(n * n).fold(T::ZERO, |most, block| {
-            let columns = block
-                .chunks_exact(n)
-                .map(|c| c.iter().fold(T::ZERO, |s, v| s + v.abs()))
-                .fold(T::ZERO, larger);
-            let rows = (0..n)
-                .map(|i| block.iter().skip(i).step_by(n).fold(T::ZERO, |s, v| s + v.abs()))
-                .fold(T::ZERO, larger);
-            larger(most, if rows < columns { rows } else { columns })
-        })
+        if self.structured() {
+            return self.large.radius(n, &self.jac);
+        }
+        self.jac.chunks_exact(n * n).fold(T::ZERO, |most, block| larger(most, full_norm(block, n)))
     }
+}
+
+/// min(|J|_1, |J|_inf) of n x n numbers.
+fn full_norm<T: Scalar>(block: &[T], n: usize) -> T {
+    let sum = |s: T, v: &T| s + v.abs();
+    let columns = block.chunks_exact(n).map(|c| c.iter().fold(T::ZERO, sum)).fold(T::ZERO, larger);
+    let rows = (0..n).map(|i| block.iter().skip(i).step_by(n).fold(T::ZERO, sum)).fold(T::ZERO, larger);
+    if rows < columns { rows } else { columns }
 }

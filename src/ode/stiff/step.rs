@@ -2,9 +2,10 @@
 
 use super::super::report::OdeCounts;
 use super::super::step::StepBody;
+use super::super::stepper::Measure;
 use super::matrices::Matrices;
 use super::tableau::RosenbrockTableau;
-use crate::diff::{At, Linearizer, Map, Source};
+use crate::diff::{At, Linearizer, Map, Source, Work};
 use crate::error::OdeError;
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
@@ -35,7 +36,7 @@ pub(crate) struct Rosenbrock<T> {
 }
 
 /// The stages of one attempted step.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct RosStages<T> {
     pub y0: Vec<T>,
     pub y1: Vec<T>,
@@ -55,14 +56,19 @@ pub(crate) struct RosStages<T> {
     pub source: Option<Source>,
     /// What `forward` would keep; nothing here.
     pub keep: Vec<T>,
+    /// How errors are measured, which iterations of linear solves need to know.
+    norm: Norm,
+    scale: Scale<T>,
 }
 
 impl<T: Scalar> RosStages<T> {
     /// Before a run: room for the field's Jacobians.
     pub fn prepare<F: Map<T> + ?Sized>(&mut self, field: &F) -> Result<(), OdeError> {
-        self.matrices.prepare(field, self.dim, self.y0.len() / self.dim)?;
+        let by = Measure { norm: self.norm, scale: &self.scale };
+        self.matrices.prepare(field, self.dim, self.y0.len() / self.dim, by)?;
         self.lin.prepare(field);
-        self.source = Some(self.lin.source(field));
+        let none = self.matrices.products().is_some();
+        self.source = Some(if none { Source::Products } else { self.lin.source(field) });
         Ok(())
     }
     /// Before the first step: makes g and r again, which a panic in an earlier step has lost.
@@ -99,8 +105,8 @@ impl<T: Scalar> Rosenbrock<T> {
         }
     }
 
-    /// Room for dim x batch numbers.
-    pub fn stages(&self, dim: usize, batch: usize) -> RosStages<T> {
+    /// Room for dim x batch numbers, whose errors are measured so.
+    pub fn stages(&self, dim: usize, batch: usize, (norm, scale): (Norm, Scale<T>)) -> RosStages<T> {
         let n = dim * batch;
         let zeros = |len: usize| vec![T::ZERO; len];
         RosStages {
@@ -117,6 +123,8 @@ impl<T: Scalar> Rosenbrock<T> {
             lin: Linearizer::default(),
             source: None,
             keep: vec![],
+            norm,
+            scale,
         }
     }
 
@@ -140,6 +148,14 @@ impl<T: Scalar> Rosenbrock<T> {
         let at = At::new(t, &st.y0, p);
         f.value(at, &mut st.f[..n]);
         let structured = st.matrices.structured();
+        if let Some(products) = st.matrices.products() {
+            products.linearize(f, at);
+            let mut work = Work::default();
+            st.lin.rate(f, at, h, &st.f[..n], &mut st.dfdt, &mut work);
+            counts.evals += 1 + work.values;
+            counts.jvps += work.jvps;
+            return;
+        }
         let (y, jac, dt) = (&st.f[..n], &mut st.matrices.jac, &mut st.dfdt);
         let work = if structured {
             st.lin.linearize_structured(f, at, h, y, jac, dt)
@@ -198,7 +214,7 @@ impl<T: Scalar> Rosenbrock<T> {
         for i in 0..self.s {
             self.gather(i, h, st, g, r);
             self.evaluate(i, f, t, h, p, g, st);
-            self.solve(i, dim, st, r);
+            self.solve(i, dim, f, At::new(t, &[], p), r, st);
         }
         self.end(g, st);
     }
@@ -274,15 +290,24 @@ impl<T: Scalar> Rosenbrock<T> {
         }
     }
 
-    /// U_i <- W^-1 (f_i + r).
+    /// U_i <- W^-1 (f_i + r), W at (t, y0) with the t and p of `start`.
     #[inline(always)]
-    fn solve(&self, i: usize, dim: usize, st: &mut RosStages<T>, r: &mut [T]) {
+    fn solve<F: Map<T> + ?Sized>(
+        &self,
+        i: usize,
+        dim: usize,
+        field: &mut F,
+        start: At<'_, T>,
+        r: &mut [T],
+        st: &mut RosStages<T>,
+    ) {
         let n = r.len();
         let f = &st.f[i * n..][..n];
         for m in 0..n {
             r[m] += f[m];
         }
-        st.matrices.solve(dim, r, &mut st.u[i * n..][..n]);
+        let at = At { x: &st.y0, ..start };
+        st.matrices.solve(dim, field, at, r, &mut st.u[i * n..][..n]);
     }
 
     #[inline(always)]
