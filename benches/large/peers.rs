@@ -2,7 +2,7 @@
 
 use differential_equations::linalg::Matrix;
 use differential_equations::prelude::{IVP, ImplicitRungeKutta, ODE};
-use diffsol::{FaerSparseLU, FaerSparseMat, OdeBuilder, OdeEquations, OdeSolverMethod, OdeSolverStopReason};
+use diffsol::{FaerSparseLU, FaerSparseMat, OdeBuilder, OdeSolverMethod, OdeSolverStopReason};
 
 use super::problems::Brusselator;
 
@@ -41,27 +41,27 @@ pub fn bdf(
     }
 }
 
-impl ODE<f64, Vec<f64>> for Brusselator {
-    fn diff(&self, _: f64, y: &Vec<f64>, dydt: &mut Vec<f64>) {
+impl<const N: usize> ODE<f64, [f64; N]> for Brusselator {
+    fn diff(&self, _: f64, y: &[f64; N], dydt: &mut [f64; N]) {
         self.value(y, dydt);
     }
-    fn jacobian(&self, _: f64, y: &Vec<f64>, j: &mut Matrix<f64>) {
-        let n = self.n;
-        let mut band = vec![0.0; 5 * n];
+    fn jacobian(&self, _: f64, y: &[f64; N], j: &mut Matrix<f64>) {
+        let mut band = vec![0.0; 5 * N];
         self.band(y, &mut band);
-        for column in 0..n {
-            for row in column.saturating_sub(2)..n.min(column + 3) {
+        for column in 0..N {
+            for row in column.saturating_sub(2)..N.min(column + 3) {
                 j[(row, column)] = band[5 * column + 2 + row - column];
             }
         }
     }
 }
 
-/// Radau IIA of order 5; its matrices are full.
-pub fn radau5(pr: Brusselator, t1: f64, tol: f64) -> impl FnMut() -> (Vec<f64>, u64) {
+/// Radau IIA of order 5; its matrices are full. States of a length that is not known when it is compiled (`Vec`) end in a panic of its own.
+pub fn radau5<const N: usize>(pr: Brusselator, t1: f64, tol: f64) -> impl FnMut() -> (Vec<f64>, u64) {
+    let y0: [f64; N] = pr.start().try_into().unwrap();
     move || {
         let method = ImplicitRungeKutta::radau5().rtol(tol).atol(tol);
-        let s = IVP::ode(&pr, 0.0, t1, pr.start()).method(method).solve().unwrap();
-        (s.y.last().unwrap().clone(), s.t.len() as u64 - 1)
+        let s = IVP::ode(&pr, 0.0, t1, y0).method(method).solve().unwrap();
+        (s.y.last().unwrap().to_vec(), s.t.len() as u64 - 1)
     }
 }

@@ -339,7 +339,7 @@ impl<T: Scalar> LinOp<T> for Held<T> {
 
 /// Sums in sixteen parts, so that they vectorize; always the same ones.
 fn sums<T: Scalar>() -> Sums<T> {
-    Sums { dot, norm, axpy, tiny: T::of(4.5) * T::EPSILON }
+    Sums { dot, norm, axpy, tiny: T::of(4.5) * T::EPSILON, again: T::of(0.5) }
 }
 
 fn dot<T: Scalar>(x: &[T], y: &[T]) -> T {

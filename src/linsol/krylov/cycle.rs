@@ -9,9 +9,12 @@ pub(crate) struct Sums<T> {
     pub axpy: fn(T, &[T], &mut [T]),
     /// What is rounding beside 1.
     pub tiny: T,
+    /// Orthogonalize a second time only where the first has left less than this share of a vector: 1 for always.
+    pub again: T,
 }
 
-/// Storage of a cycle of GMRES (Saad and Schultz 1986): modified Gram-Schmidt with one reorthogonalization, Givens rotations.
+/// Storage of a cycle of GMRES (Saad and Schultz 1986): modified Gram-Schmidt, a second time where cancellation asks for it (Daniel, Gragg, Kaufman and
+/// Stewart 1976), Givens rotations.
 #[derive(Debug, Default)]
 pub(crate) struct Cycle<T> {
     n: usize,
@@ -82,14 +85,18 @@ impl<T: Scalar> Cycle<T> {
             }
             let column = &mut self.h[k * ld..(k + 1) * ld];
             column.fill(T::ZERO);
+            let mut next = size;
             for _ in 0..2 {
                 for (q, h) in old.chunks_exact(n).zip(column.iter_mut()) {
                     let t = (sums.dot)(q, w);
                     *h += t;
                     (sums.axpy)(-t, q, w);
                 }
+                let before = std::mem::replace(&mut next, (sums.norm)(w));
+                if sums.again < T::ONE && next > sums.again * before {
+                    break;
+                }
             }
-            let next = (sums.norm)(w);
             let invariant = next <= sums.tiny * size;
             if !invariant {
                 w.iter_mut().for_each(|v| *v /= next);

@@ -19,7 +19,7 @@ pub struct Gmres {
     start: Vec<f64>,
 }
 
-const SUMS: Sums<f64> = Sums { dot, norm: norm2, axpy, tiny: 1e-15 };
+const SUMS: Sums<f64> = Sums { dot, norm: norm2, axpy, tiny: 1e-15, again: 1.0 };
 
 impl Default for Gmres {
     fn default() -> Self {

@@ -214,6 +214,8 @@ struct Balance {
     mark: (f64, f64),
     speed: f64,
     in_vain: u32,
+    /// What a try may cost before its steps must pay.
+    budget: f64,
 }
 
 impl Balance {
@@ -223,8 +225,22 @@ impl Balance {
         let prices = Prices::new(field, batch);
         let try_at = BEFORE_ANALYSIS * prices.analysis;
         let (surveyed, spent, before, steps, last) = (false, 0.0, 0.0, 0, f64::NAN);
-        let (mark, speed, in_vain) = ((0.0, 0.0), 0.0, 0);
-        Self { prices, kept, batch, surveyed, try_at, spent, before, steps, last, mark, speed, in_vain }
+        let (mark, speed, in_vain, budget) = ((0.0, 0.0), 0.0, 0, f64::INFINITY);
+        Self {
+            prices,
+            kept,
+            batch,
+            surveyed,
+            try_at,
+            spent,
+            before,
+            steps,
+            last,
+            mark,
+            speed,
+            in_vain,
+            budget,
+        }
     }
     /// Costs count.
     fn is_kept(&self) -> bool {
@@ -243,7 +259,8 @@ impl Balance {
         if hit {
             self.mark = (t, self.spent);
         }
-        let pays = self.steps <= TRIAL || length.is_nan() || length >= self.speed * cost;
+        let tried = self.steps > TRIAL || self.spent > self.budget;
+        let pays = !tried || length.is_nan() || length >= self.speed * cost;
         self.in_vain = if pays { 0 } else { self.in_vain + 1 };
     }
     fn does_not_pay(&self) -> bool {
@@ -279,6 +296,7 @@ impl Balance {
         } else if self.does_not_pay() {
             self.try_at *= DEARER;
         }
+        self.budget = if to_stiff { self.spent } else { f64::INFINITY };
         (self.spent, self.steps, self.in_vain) = (0.0, 0, 0);
     }
 }

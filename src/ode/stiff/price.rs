@@ -5,14 +5,17 @@ use crate::diff::{Map, Offers, Size, Source, Structure};
 use crate::linalg::Scalar;
 use crate::linsol::factors::{Choice, Structure as Held};
 
-/// An operation of a sparse factorization follows indices: as in [`crate::linsol::factors::choose`].
-const SPARSE: f64 = 2.0;
+/// An operation of a sparse factorization follows indices and waits for memory, one of a field runs through its vectors: so many of these take as long (five-point
+/// stars of 4096 and 65 536 unknowns: 5 and 9).
+const SPARSE: f64 = 10.0;
 /// Operations an entry for finding colours, an order, and the places of the factors' entries.
-const ANALYSIS: f64 = 1000.0;
+const ANALYSIS: f64 = 2500.0;
 /// The same where the entries lie in a narrow band: there is little to find.
 const NARROW_ANALYSIS: f64 = 100.0;
-/// Products that a solve by iterations is thought to take before there was one.
-const ITERATIONS: f64 = 10.0;
+/// Products that a solve by iterations is thought to take before there was one, and operations an unknown for what comes with each: orthogonalizing against the vectors
+/// before it.
+const ITERATIONS: f64 = 20.0;
+const ORTHOGONALIZE: f64 = 40.0;
 
 /// Prices of what [`OdeCounts`] counts.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +23,7 @@ pub(super) struct Prices {
     eval: f64,
     jvp: f64,
     pullback: f64,
+    iteration: f64,
     /// A Jacobian of the field's own; others are counted by what they are made of.
     jacobian: f64,
     /// A factorization and the solves of a step.
@@ -49,7 +53,9 @@ impl Prices {
         };
         let own = field.offers().has(Offers::JACOBIAN);
         let jacobian = if own { 2.0 * eval } else { 0.0 };
-        Self { eval, jvp: 2.0 * eval, pullback: 3.0 * eval, jacobian, factorization: 0.0, analysis }
+        let iteration = ORTHOGONALIZE * (batch * inputs) as f64;
+        let (jvp, pullback) = (2.0 * eval, 3.0 * eval);
+        Self { eval, jvp, pullback, iteration, jacobian, factorization: 0.0, analysis }
     }
 
     /// With how W is factored, for this many solves a step.
@@ -64,6 +70,7 @@ impl Prices {
         self.eval * c.evals as f64
             + self.jvp * c.jvps as f64
             + self.pullback * c.pullbacks as f64
+            + self.iteration * c.iterations as f64
             + self.jacobian * c.jacobians as f64
             + self.factorization * c.factorizations as f64
     }
@@ -77,7 +84,8 @@ impl Prices {
             Source::Vjps(k) => OdeCounts { pullbacks: k as u64, ..OdeCounts::default() },
             Source::Differences(k) => OdeCounts { evals: k as u64, ..OdeCounts::default() },
             Source::Products => {
-                OdeCounts { jvps: (ITERATIONS * solves as f64) as u64, ..OdeCounts::default() }
+                let count = (ITERATIONS * solves as f64) as u64;
+                OdeCounts { jvps: count, iterations: count, ..OdeCounts::default() }
             }
         };
         of(derivatives) + of(OdeCounts { evals: evals + 1, factorizations: 1, ..OdeCounts::default() })
