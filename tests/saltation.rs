@@ -4,7 +4,7 @@
 mod adjoint;
 
 use adjoint::{central, dot, noise};
-use costate::adjoint::{Adjoint, AdjointMethod, Bars, Integrate, Jumps, Memory, Reverse, Transpose};
+use costate::adjoint::{Adjoint, Bars, Jumps, Memory, Reverse, Transpose};
 use costate::diff::{Differences, FnMap, Formula, Map, Number, Size};
 use costate::expr::{Formulated, formula};
 use costate::ode::*;
@@ -57,9 +57,9 @@ fn pass<D, F>(
     loss: impl FnOnce(&[f64]) -> Vec<f64>,
 ) -> Pass
 where
-    D: AdjointMethod<f64>,
+    D: Method<f64>,
     F: Map<f64>,
-    D::Integrator: Integrate<f64, F>,
+    D::Integrator: Transpose<f64> + Integrate<f64, F>,
     <D::Integrator as Transpose<f64>>::Back: Reverse<f64, F>,
 {
     let mut s = Adjoint::new(method, y0.len(), 1, options, memory).unwrap();
@@ -213,8 +213,8 @@ const TIMES: [f64; 4] = [0.4, 1.3, 1.9, 3.0];
 
 fn check_moving<D>(method: D, name: &str, tolerance: f64)
 where
-    D: AdjointMethod<f64>,
-    D::Integrator: Integrate<f64, Formulated<Pendulum, f64>>,
+    D: Method<f64>,
+    D::Integrator: Transpose<f64> + Integrate<f64, Formulated<Pendulum, f64>>,
     <D::Integrator as Transpose<f64>>::Back: Reverse<f64, Formulated<Pendulum, f64>>,
 {
     let o = Options::tolerances(1e-10, 1e-10);

@@ -262,8 +262,7 @@ fn what_is_missing_is_said() {
     let e = |r: Result<Solution<f64>, OdeError>| r.unwrap_err().to_string();
     for n in [3, 50] {
         let mut bare = FnMap::new(n, 0, f).by_products();
-        let said =
-            e(solve_stiff(&mut bare, &RODAS4, &Options::default(), (0.0, 1.0), &vec![1.0; n], &[], &[]));
+        let said = e(solve(&mut bare, &RODAS4, &Options::default(), (0.0, 1.0), &vec![1.0; n], &[], &[]));
         assert!(said.contains("needs Jacobian-vector products") && said.contains("with_jvp"), "{said}");
     }
     let other = Differences::of(FnMap::new(4, 0, f));
@@ -313,7 +312,7 @@ fn orders_are_those_by_matrices() {
     for (method, q) in [(&RODAS3P, 3.0), (&RODAS4, 4.0)] {
         let end = |h: f64| {
             let mut field = pr.field().by_products();
-            solve_stiff(&mut field, method, &o(h), (0.0, 0.4), &pr.start(), &P, &[]).unwrap().y1
+            solve(&mut field, method, &o(h), (0.0, 0.4), &pr.start(), &P, &[]).unwrap().y1
         };
         let ends: Vec<Vec<f64>> = [8.0, 16.0, 32.0].iter().map(|k| end(0.4 / 8.0 / k)).collect();
         let order = (far(&ends[0], &ends[1]) / far(&ends[1], &ends[2])).log2();

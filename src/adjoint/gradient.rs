@@ -1,18 +1,21 @@
 //! Forward pass, tape and reverse sweep together.
 
-use super::jumps::{Crossed, Jumps};
+use super::jumps::{Crossed, Happened, Jumps};
 use super::sweep::{
     AtEvent, EventBars, Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars,
     find_saves, start_bar, sweep,
 };
 use super::tape::{Memory, Tape};
-use super::transpose::{AdjointMethod, Backward, Bars, Integrate, Redo, Reverse, StepBars, Transpose};
+use super::transpose::{Backward, Bars, Redo, Reverse, StepBars, Transpose};
 use crate::error::catch;
 use crate::linalg::kernels::Scale;
 use crate::linalg::{Norm, Scalar};
 use crate::linsol::factors::Choice;
 use crate::ode::stepper::Measure;
-use crate::ode::{Integrator, OdeCounts, OdeError, OdeReport, Options, StepSink, StiffIntegrator};
+use crate::ode::{
+    Integrate, Integrator, Method, OdeCounts, OdeError, OdeReport, Options, StepSink, StiffIntegrator,
+};
+use crate::sde::SdeIntegrator;
 
 /// Results of the frozen-step program.
 #[derive(Debug, Clone, Default)]
@@ -36,8 +39,7 @@ impl<T: Scalar> Replay<T> {
 }
 
 /// A differentiable solve: [`forward`](Self::forward) integrates and records, [`reverse`](Self::reverse) transposes what was done.
-/// The method is a [`Tableau`](crate::ode::Tableau) (explicit, or Nystrom's), a [`RosenbrockTableau`](crate::ode::RosenbrockTableau) for stiff problems, or
-/// a pair of them for the automatic choice ([`Auto`](crate::ode::Auto)).
+/// The method is any [`Method`]: explicit, Nystrom's, linearly implicit, the automatic choice, or stochastic ([`SdeAdjoint`]).
 ///
 /// ```
 /// use costate::adjoint::{Adjoint, Bars, Memory};
@@ -64,6 +66,7 @@ pub struct Adjoint<T: Scalar, I: Transpose<T> = Integrator<T>> {
     back: I::Back,
     norm: Norm,
     scale: Scale<T>,
+    dim: usize,
     n: usize,
     saves: Vec<(T, usize)>,
 }
@@ -71,6 +74,41 @@ pub struct Adjoint<T: Scalar, I: Transpose<T> = Integrator<T>> {
 /// A differentiable solve of a stiff problem by a Rosenbrock method. Banded and sparse Jacobians are held as by [`StiffIntegrator`], and the sweep solves with the
 /// transpose of the same factors. Beside them it takes products of the field's own: a pullback a stage, and one directional derivative of the pullback a stage.
 pub type StiffAdjoint<T> = Adjoint<T, StiffIntegrator<T>>;
+
+/// A differentiable solve of a stochastic equation.
+///
+/// Step sizes AND Brownian increments are frozen: rejected attempts, the controller and the path leave no trace. Bars may be given on y(t1), on save points of the
+/// forward pass, at which its steps end, and on each step's E_j and S_j. Under [`Memory::Stages`] and [`Memory::States`] the increments (and I10, where the method uses it) are
+/// kept with the states; under the other policies they are read from the path again, bit for bit the same.
+///
+/// ```
+/// use costate::adjoint::{Bars, Memory, SdeAdjoint};
+/// use costate::diff::{FnMap, Map};
+/// use costate::ode::Options;
+/// use costate::sde::{Brownian, Noise, SOSRI, Sde};
+/// // dy = -p0 y dt + p1 y dW, L = y(1): y(1) is linear in y0, so dL/dy0 = y(1) / y0.
+/// let drift = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]).with_vjp(
+///     |_t, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+///         yb[0] -= p[0] * w[0];
+///         pb[0] -= y[0] * w[0];
+///     },
+/// );
+/// let noise = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]).with_vjp(
+///     |_t, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+///         yb[0] += p[0] * w[0];
+///         pb[0] += y[0] * w[0];
+///     },
+/// );
+/// let (mut sde, p) = (Sde::new(drift, noise, Noise::Diagonal)?.along(Brownian::new(1)), [2.0, 0.5]);
+/// let options = Options::noisy().with_tolerances(1e-3, 1e-3);
+/// let mut solver = SdeAdjoint::new(&SOSRI, 1, 1, &options, Memory::States)?;
+/// solver.forward(&mut sde, (0.0, 1.0), &[3.0], &p, &mut ())?;
+/// let (mut y0_bar, mut p_bar) = ([0.0], [0.0; 2]);
+/// solver.reverse(&mut sde, &p, &Bars { y1: &[1.0], ..Bars::default() }, &mut y0_bar, &mut p_bar)?;
+/// assert!((y0_bar[0] - solver.y()[0] / 3.0).abs() < 1e-12);
+/// # Ok::<(), costate::ode::OdeError>(())
+/// ```
+pub type SdeAdjoint<T> = Adjoint<T, SdeIntegrator<T>>;
 
 impl<T: Scalar> StiffAdjoint<T> {
     /// As [`StiffIntegrator::structure`]; the reverse sweep solves with the same factors.
@@ -81,7 +119,7 @@ impl<T: Scalar> StiffAdjoint<T> {
 
 impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     /// Storage for states of dim x batch.
-    pub fn new<D: AdjointMethod<T, Integrator = I>>(
+    pub fn new<D: Method<T, Integrator = I>>(
         method: D,
         dim: usize,
         batch: usize,
@@ -96,6 +134,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             integrator,
             norm: options.norm,
             scale: options.scale(dim, batch)?,
+            dim,
             n: dim * batch,
             saves: vec![],
         })
@@ -160,8 +199,54 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         self.tape.clear();
         let report = self.integrator.run(system, span, y0, p, &mut (sinks, &mut self.tape));
         let report = report.inspect_err(|_| self.tape.clear())?;
+        self.integrator.hand_over(&mut self.back)?;
         self.tape.finish(p, if I::Back::TAKES_END { self.integrator.y() } else { &[] });
         Ok(report)
+    }
+
+    pub(super) fn n(&self) -> usize {
+        self.n
+    }
+    pub(super) fn back_mut(&mut self) -> &mut I::Back {
+        &mut self.back
+    }
+    /// The same for `parts` times as large a batch. It has no forward pass of its own, but [`follow`](Self::follow).
+    pub(super) fn wider(&self, parts: usize) -> Result<Self, OdeError> {
+        let memory = if self.tape.memory() == Memory::Stages { Memory::States } else { self.tape.memory() };
+        let n = self.n * parts;
+        Ok(Self {
+            tape: Tape::new(memory)?,
+            back: self.integrator.back(self.dim, n / self.dim),
+            integrator: self.integrator.clone(),
+            scale: self.scale.clone(),
+            saves: vec![],
+            n,
+            ..*self
+        })
+    }
+    /// Records the steps of another tape, made from y0 with the parameters p for a system that is here.
+    pub(super) fn follow<S>(
+        &mut self,
+        of: &Tape<T>,
+        system: &mut S,
+        p: &[T],
+        y0: &[T],
+        times: &[T],
+        cross: impl FnMut(&mut I::Back, &mut S, &Happened<T>, (T, T), &mut [T]),
+    ) -> Result<Replay<T>, OdeError>
+    where
+        I::Back: Reverse<T, S>,
+    {
+        let Self { back, tape, saves, n, .. } = self;
+        tape.follow(of, *n);
+        let prepared = back.prepare(system);
+        let mut again = Again { back, tape: of, saves, system, p, times };
+        let made = prepared.and_then(|()| {
+            let look = |back: &mut I::Back, j: usize, h| tape.record(of.t[j], h, of.t_next[j], back.start());
+            catch(|| again.run(y0, false, look, cross))
+        });
+        tape.finish(p, &[]);
+        made.inspect_err(|_| tape.clear())
     }
 
     /// Sets `y0_bar` to dL/dy(t0) and ADDS dL/dp to `p_bar`, for the steps of the last forward pass, whose parameters `p` must be. The pass may have ended
@@ -241,6 +326,9 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     {
         let sizes = (self.n, self.back.check(system)?);
         check_reverse(&self.tape, sizes, p, bars, y0_bar, p_bar)?;
+        if !I::Back::SMOOTH {
+            self.tape.check_ends(bars.times)?;
+        }
         self.back.prepare(system)?;
         end_bar(bars, self.back.lambda());
         *self.back.counts() = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };
@@ -270,27 +358,57 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         self.tape.check(self.n, false)?;
         let sizes = (self.n, self.back.check(system)?);
         check_replay(&self.tape, sizes, p, y0, times)?;
+        if !I::Back::SMOOTH {
+            self.tape.check_ends(times)?;
+        }
         self.back.prepare(system)?;
-        catch(|| self.replay_steps(system, p, y0, times))
+        let (by, saves) = (Measure { norm: self.norm, scale: &self.scale }, &mut self.saves);
+        let mut again = Again { back: &mut self.back, tape: &self.tape, saves, system, p, times };
+        catch(|| {
+            let (mut error, mut stiffness) = (vec![], vec![]);
+            let look = |back: &mut I::Back, _, h| {
+                let estimates = back.estimates(by, h);
+                error.push(estimates.0);
+                stiffness.push(estimates.1);
+            };
+            let out = again.run(y0, true, look, |_, _, _, _, _| {});
+            Replay { error, stiffness, ..out }
+        })
     }
+}
 
-    fn replay_steps<S>(&mut self, system: &mut S, p: &[T], y0: &[T], times: &[T]) -> Replay<T>
-    where
-        I::Back: Reverse<T, S>,
-    {
-        let (n, back) = (y0.len(), &mut self.back);
-        let mut out = Replay::begin(&self.tape, y0, times);
-        back.select(self.tape.method(0));
+/// The steps of a tape made again.
+pub(super) struct Again<'a, T, B, S> {
+    pub back: &'a mut B,
+    pub tape: &'a Tape<T>,
+    pub saves: &'a mut Vec<(T, usize)>,
+    pub system: &'a mut S,
+    pub p: &'a [T],
+    pub times: &'a [T],
+}
+
+impl<T: Scalar, S, B: Reverse<T, S>> Again<'_, T, B, S> {
+    /// From y0; `fresh`: no step takes anything over from the one before. `look` sees each step, its number and length; `cross` gets those that an event ended, of (t, h), and writes
+    /// the state from which to go on.
+    pub fn run(
+        &mut self,
+        y0: &[T],
+        fresh: bool,
+        mut look: impl FnMut(&mut B, usize, T),
+        mut cross: impl FnMut(&mut B, &mut S, &Happened<T>, (T, T), &mut [T]),
+    ) -> Replay<T> {
+        let Self { back, tape, saves, system, p, times } = self;
+        let n = y0.len();
+        let (mut out, mut after) = (Replay::begin(tape, y0, times), vec![]);
+        back.select(tape.recorded(0));
         back.start().copy_from_slice(y0);
-        for j in 0..self.tape.len() {
-            let step = self.tape.step(j);
-            back.select(self.tape.method(j));
-            back.redo(system, step, p, Redo::Advance { fresh: true });
-            let (error, stiffness) = back.estimates(Measure { norm: self.norm, scale: &self.scale }, step.1);
-            out.error.push(error);
-            out.stiffness.push(stiffness);
-            find_saves(&self.tape, times, j, &mut self.saves);
-            for &(theta, i) in &self.saves {
+        for j in 0..tape.len() {
+            let step = tape.step(j);
+            back.select(tape.recorded(j));
+            back.redo(system, step, p, Redo::Advance { fresh: fresh || tape.is_fresh(j) });
+            look(back, j, step.1);
+            find_saves(tape, times, j, saves);
+            for &(theta, i) in saves.iter() {
                 let to = &mut out.saved[i * n..][..n];
                 if theta == T::ONE {
                     to.copy_from_slice(back.end());
@@ -298,7 +416,15 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
                     back.interpolate(system, step, p, theta, to);
                 }
             }
+            let event = tape.event(j);
+            if let Some(event) = event {
+                after.resize(n, T::ZERO);
+                cross(back, system, event, step, &mut after);
+            }
             back.go_on();
+            if event.is_some() {
+                back.start().copy_from_slice(&after);
+            }
         }
         out.y1 = back.start().clone();
         out
@@ -340,7 +466,7 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
     }
     fn advance(&mut self, tape: &Tape<T>, a: usize, b: usize) {
         for j in a..b {
-            self.back.select(tape.method(j));
+            self.back.select(tape.recorded(j));
             let fresh = j == a || tape.is_fresh(j);
             self.back.redo(self.system, tape.step(j), self.p, Redo::Advance { fresh });
             self.back.go_on();
@@ -352,12 +478,15 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
     }
     fn reverse(&mut self, tape: &mut Tape<T>, j: usize) {
         let step = tape.step(j);
-        self.back.select(tape.method(j));
+        self.back.select(tape.recorded(j));
         let (error, stiffness) = estimate_bars(self.bars, j);
-        let stored = tape.memory() == Memory::Stages;
+        let stages = tape.memory() == Memory::Stages;
+        let stored = stages || (tape.memory() == Memory::States && B::KEEPS_NOISE);
         if stored {
             let (buffers, end) = tape.stored(j);
-            self.back.exchange(buffers, end);
+            self.back.exchange(buffers, end, stages);
+        }
+        if stages {
             self.back.restore(self.system, step, self.p, stiffness != T::ZERO);
         } else {
             self.back.redo(self.system, step, self.p, Redo::Transpose);
@@ -384,7 +513,7 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
         self.back.reverse(self.system, step, self.p, self.by, &bars, self.p_bar);
         if stored {
             let (buffers, end) = tape.stored(j);
-            self.back.exchange(buffers, end);
+            self.back.exchange(buffers, end, stages);
         }
         if tape.is_fresh(j) {
             self.back.close(self.system, step.0, self.p, self.p_bar);

@@ -240,11 +240,59 @@ impl<'a, 'm, T: Scalar> Crossed<'a, 'm, T> {
         at.events.first().is_some_and(|&e| self.jumps.all[e].h.is_some())
     }
 
+    /// g_y, g_p, and dg/dt along the solution: what the time of the event moves by.
+    fn condition(&mut self, at: &Happened<T>, p: &[T]) -> T {
+        let (event, g) = (at.events[0], &mut **self.jumps.all[at.events[0]].g.borrow_mut());
+        let k = g.n_params();
+        let point = At::new(at.t, &at.before, &p[..k]);
+        self.g_y.fill(T::ZERO);
+        self.g_p.fill(T::ZERO);
+        self.room.add(g, point, &[T::ONE], BarsMut::new(&mut self.g_y, &mut self.g_p[..k]));
+        along_time(g, point, &mut self.room, &mut self.keep_dot, &mut self.dt[..1]);
+        let along = self.dt[0] + dot(&self.g_y, &self.rate);
+        if along == T::ZERO || !along.is_finite() {
+            self.still = Some((event, at.t));
+        }
+        along
+    }
+
+    /// Takes the tangents of the state before the event, at fixed time, to those of the state after it, one direction after another, and `t_dot` to those of its time: the transpose of
+    /// [`transpose`](Self::transpose). `p_dot` has directions of the parameters.
+    pub fn push(&mut self, at: &Happened<T>, p: &[T], p_dot: &[T], y_dot: &mut [T], t_dot: &mut [T]) {
+        let n = self.rate.len();
+        let along = self.condition(at, p);
+        for (i, (t_dot, y)) in t_dot.iter_mut().zip(y_dot.chunks_exact(n)).enumerate() {
+            *t_dot = -(dot(&self.g_y, y) + dot(&self.g_p, &p_dot[i * p.len()..][..p.len()])) / along;
+        }
+        let jump = &self.jumps.all[at.events[0]];
+        let Some(h) = &jump.h else {
+            for (t_dot, y) in t_dot.iter().zip(y_dot.chunks_exact_mut(n)) {
+                y.iter_mut().zip(&self.rate).for_each(|(y, v)| *y += *v * *t_dot);
+            }
+            return;
+        };
+        let h = &mut **h.borrow_mut();
+        let point = At::new(at.t, &at.before, &p[..h.n_params()]);
+        along_time(h, point, &mut self.room, &mut self.keep_dot, &mut self.dt);
+        let (before, mut row) = (y_dot.to_vec(), vec![T::ZERO; n]);
+        for r in 0..n {
+            // Row r of H_y and H_p.
+            row.fill(T::ZERO);
+            row[r] = T::ONE;
+            self.bar.fill(T::ZERO);
+            self.g_p.fill(T::ZERO);
+            self.room.add(h, point, &row, BarsMut::new(&mut self.bar, &mut self.g_p[..point.p.len()]));
+            let moved = dot(&self.bar, &self.rate) + self.dt[r] - self.slope[r];
+            for (i, t_dot) in t_dot.iter().enumerate() {
+                let by_p = dot(&self.g_p, &p_dot[i * p.len()..][..p.len()]);
+                y_dot[i * n + r] = dot(&self.bar, &before[i * n..][..n]) + by_p + moved * *t_dot;
+            }
+        }
+    }
+
     /// Takes the bar of the state after the event out of `lambda` and returns that of the state before it, at fixed time. See [`crate::adjoint`].
     pub fn transpose(&mut self, at: &Happened<T>, p: &[T], lambda: &mut [T], p_bar: &mut [T]) -> &[T] {
-        let (event, dot) =
-            (at.events[0], |a: &[T], b: &[T]| a.iter().zip(b).fold(T::ZERO, |s, (a, b)| s + *a * *b));
-        let jump = &self.jumps.all[event];
+        let jump = &self.jumps.all[at.events[0]];
         let moved = if let Some(h) = &jump.h {
             let h = &mut **h.borrow_mut();
             let k = h.n_params();
@@ -257,18 +305,7 @@ impl<'a, 'm, T: Scalar> Crossed<'a, 'm, T> {
             self.bar.copy_from_slice(lambda);
             dot(&self.bar, &self.rate) + self.t_bar
         };
-        let g = &mut **jump.g.borrow_mut();
-        let k = g.n_params();
-        let point = At::new(at.t, &at.before, &p[..k]);
-        self.g_y.fill(T::ZERO);
-        self.g_p.fill(T::ZERO);
-        self.room.add(g, point, &[T::ONE], BarsMut::new(&mut self.g_y, &mut self.g_p[..k]));
-        along_time(g, point, &mut self.room, &mut self.keep_dot, &mut self.dt[..1]);
-        let along = self.dt[0] + dot(&self.g_y, &self.rate);
-        if along == T::ZERO || !along.is_finite() {
-            self.still = Some((event, at.t));
-        }
-        let a = moved / along;
+        let a = moved / self.condition(at, p);
         self.bar.iter_mut().zip(&self.g_y).for_each(|(b, g)| *b -= a * *g);
         p_bar.iter_mut().zip(&self.g_p).for_each(|(b, g)| *b -= a * *g);
         lambda.fill(T::ZERO);
@@ -283,6 +320,10 @@ impl<'a, 'm, T: Scalar> Crossed<'a, 'm, T> {
         );
         Err(OdeError::Mismatch { what })
     }
+}
+
+fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {
+    a.iter().zip(b).fold(T::ZERO, |s, (a, b)| s + *a * *b)
 }
 
 /// dt <- dA/dt at a point, of a map that offers it or does not depend on time.

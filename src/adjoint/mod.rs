@@ -73,6 +73,12 @@
 //! that moves: this counts with f+, not as a change of the frozen steps, so gradients across jumps are right to the method's error and not to rounding. A save point at the time of an event takes
 //! the state before it, one within its rounding that of the side it lies on, forwards and backwards alike. A handler without derivatives is refused, and so are two events at one time.
 //!
+//! # Derivatives along directions
+//!
+//! Forwards, [`Tangent`] makes the steps of a pass again for the field's [`Variational`](crate::diff::Variational) equations: derivatives of the states along any number of directions of the
+//! start and the parameters ([`sensitivities`] for all of them), through events by the formulas above, transposed. Transposed along one direction these steps give products with the
+//! Hessian of the loss.
+//!
 //! # Memory
 //!
 //! A [`Tape`] records (t, h) of every step and states as its [`Memory`] says. What is missing is computed again by the same
@@ -95,16 +101,18 @@ mod jumps;
 mod nystrom;
 mod reverse;
 mod rosenbrock;
+mod sensitivity;
 mod srk;
-mod stochastic;
 mod sweep;
+mod tangent;
 mod tape;
 mod transpose;
 
-pub use gradient::{Adjoint, Replay, StiffAdjoint};
+pub use gradient::{Adjoint, Replay, SdeAdjoint, StiffAdjoint};
 pub use heuristics::{Aggregate, Heuristic, Heuristics, LocalSample, SampleRule, Term};
 pub use jumps::Jumps;
-pub use stochastic::SdeAdjoint;
+pub use sensitivity::{Sensitivities, SensitivityProblem, Wrt, sensitivities};
 pub use sweep::EventBars;
+pub use tangent::{Products, Tangent, Tangents};
 pub use tape::{Memory, Tape};
-pub use transpose::{AdjointMethod, Backward, Bars, Integrate, Redo, Reverse, StepBars, Stored, Transpose};
+pub use transpose::{Backward, Bars, Recorded, Redo, Reverse, StepBars, Stored, Transpose};

@@ -3,14 +3,14 @@
 use std::mem::swap;
 
 use super::reverse::norm_bars;
-use super::transpose::{AdjointMethod, Backward, Redo, Reverse, StepBars, Stored, Transpose};
+use super::transpose::{Backward, Redo, Reverse, StepBars, Stored, Transpose};
 use crate::diff::{At, BarsMut, Dots, Kept, Linearizer, Map, Offers, VjpRoom, need, tangent_differences};
 use crate::error::check_len;
 use crate::linalg::kernels::{Scale, add_scaled, scaled_norm};
 use crate::linalg::{Norm, Scalar};
 use crate::ode::stepper::Measure;
 use crate::ode::stiff::{RosStages, Rosenbrock};
-use crate::ode::{OdeCounts, OdeError, Options, RosenbrockTableau, StiffIntegrator};
+use crate::ode::{OdeCounts, OdeError, StiffIntegrator};
 
 /// A method and the bars of one step.
 #[derive(Debug, Clone)]
@@ -93,9 +93,10 @@ impl<T: Scalar> RosTransposed<T> {
             self.counts.pullbacks += tangent_differences(f, at, h, (v, w), &self.tau, bars, room).vjps;
             return;
         }
-        // One more direction: of time, with the weight tau.
-        self.k_bars[s * n..].copy_from_slice(&self.tau);
-        self.times[s] = T::ONE;
+        // One more direction: of time, with the weight tau; where differences are taken along it, in units of h.
+        let unit = if f.directions() > 0 { h } else { T::ONE };
+        self.k_bars[s * n..].iter_mut().zip(&self.tau).for_each(|(w, tau)| *w = *tau / unit);
+        self.times[s] = unit;
         let dots = Dots { count: s + 1, t: &self.times, x: &self.k, p: &[] };
         let of = self.room.evaluate(f, at);
         let dot = if of.y.is_empty() {
@@ -211,21 +212,11 @@ impl<T: Scalar> RosTransposed<T> {
     }
 }
 
-impl<T: Scalar> AdjointMethod<T> for &'static RosenbrockTableau {
-    type Integrator = StiffIntegrator<T>;
-    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<StiffIntegrator<T>, OdeError> {
-        StiffIntegrator::new(self, dim, batch, options)
-    }
-}
-
 impl<T: Scalar> Transpose<T> for StiffIntegrator<T> {
     type Back = RosTransposed<T>;
     fn back(&self, dim: usize, batch: usize) -> RosTransposed<T> {
         let measure = (self.options().norm, self.scale.clone());
         RosTransposed::new(Rosenbrock::new(self.method()), dim, batch, measure)
-    }
-    fn y(&self) -> &[T] {
-        StiffIntegrator::y(self)
     }
 }
 
@@ -247,7 +238,7 @@ impl<T: Scalar> Backward<T> for RosTransposed<T> {
         &mut self.counts
     }
     /// The end is computed from the stages.
-    fn exchange(&mut self, stored: &mut Stored<T>, _: &mut Vec<T>) {
+    fn exchange(&mut self, stored: &mut Stored<T>, _: &mut Vec<T>, _: bool) {
         swap(&mut self.st.u, &mut stored.k);
     }
     fn estimates(&mut self, by: Measure<'_, T>, _: T) -> (T, T) {
@@ -257,9 +248,12 @@ impl<T: Scalar> Backward<T> for RosTransposed<T> {
 
 impl<T: Scalar, F: Map<T>> Reverse<T, F> for RosTransposed<T> {
     fn check(&self, f: &F) -> Result<usize, OdeError> {
+        need(f, Offers::VJP, "the reverse sweep")?;
+        Reverse::<T, F>::check_again(self, f)
+    }
+    fn check_again(&self, f: &F) -> Result<usize, OdeError> {
         check_len("the field's state", f.inputs(), self.st.dim)?;
         Linearizer::check(f, self.ros.tab.name)?;
-        need(f, Offers::VJP, "the reverse sweep")?;
         Ok(f.n_params())
     }
     fn prepare(&mut self, f: &F) -> Result<(), OdeError> {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::jumps::Happened;
-use super::transpose::Stored;
+use super::transpose::{Recorded, Stored};
 use crate::linalg::Scalar;
 use crate::ode::{OdeError, Start, Step, StepBuffers, StepSink};
 
@@ -45,6 +45,8 @@ pub struct Tape<T> {
     pub(super) with_jumps: bool,
     /// First steps of the parts that one method made, and its number.
     parts: Vec<(usize, u8)>,
+    /// Ends of the steps on a Brownian path; empty without noise.
+    ticks: Vec<u64>,
     stride: usize,
     pub(crate) n: usize,
     peak_slots: usize,
@@ -71,6 +73,7 @@ impl<T: Scalar> Tape<T> {
             happened: vec![],
             with_jumps: false,
             parts: vec![],
+            ticks: vec![],
             stride: 1,
             n: 0,
             peak_slots: 0,
@@ -99,7 +102,9 @@ impl<T: Scalar> Tape<T> {
     /// Bytes of all buffers, times, indices and the buffers' headers included.
     pub fn bytes(&self) -> usize {
         let states: usize = self.slots.iter().map(Vec::capacity).sum();
-        let stages: usize = self.stages.iter().map(|s| s.k.capacity() + s.keep.capacity()).sum();
+        let stages: usize = self.stages.iter().map(Stored::capacity).sum();
+        let noise = self.stages.iter().filter(|s| s.noise.is_some()).count() * size_of::<[Vec<T>; 4]>();
+        let ticks = self.ticks.capacity() * size_of::<u64>() + noise;
         let times = self.t.capacity() + self.h.capacity() + self.t_next.capacity();
         let indices =
             self.held.capacity() * size_of::<(usize, usize)>() + self.free.capacity() * size_of::<usize>();
@@ -107,7 +112,10 @@ impl<T: Scalar> Tape<T> {
             self.happened.iter().map(|h| h.before.len() + h.after.len() + h.whole.len()).sum();
         let headers =
             self.slots.capacity() * size_of::<Vec<T>>() + self.stages.capacity() * size_of::<Stored<T>>();
-        (states + stages + times + events + self.last_end.capacity()) * size_of::<T>() + indices + headers
+        (states + stages + times + events + self.last_end.capacity()) * size_of::<T>()
+            + indices
+            + headers
+            + ticks
     }
     /// Whether the steps can be transposed without the jumps or run again; with `event`, through the terminal event that ended the pass.
     pub(crate) fn check(&self, n: usize, event: bool) -> Result<(), OdeError> {
@@ -168,6 +176,23 @@ impl<T: Scalar> Tape<T> {
     pub fn method(&self, j: usize) -> u8 {
         let after = self.parts.partition_point(|&(first, _)| first <= j);
         after.checked_sub(1).map_or(0, |i| self.parts[i].1)
+    }
+    /// What is known of step j besides its times.
+    pub(crate) fn recorded(&self, j: usize) -> Recorded {
+        let tick = |j: usize| self.ticks.get(j).copied();
+        Recorded { method: self.method(j), ticks: (j.checked_sub(1).and_then(tick), tick(j).unwrap_or(0)) }
+    }
+    /// Every time must be t0 or the end of a step.
+    pub(crate) fn check_ends(&self, times: &[T]) -> Result<(), OdeError> {
+        let (t0, ends) = (self.t[0], &self.t_next);
+        for (i, &t) in times.iter().enumerate() {
+            let j = ends.partition_point(|&end| end < t);
+            if t != t0 && ends.get(j) != Some(&t) {
+                let what = format!("save point {i}, t = {}, was no save point of the forward pass", t.f64());
+                return Err(OdeError::Mismatch { what });
+            }
+        }
+        Ok(())
     }
     /// Whether step j took nothing over from the one before.
     pub(crate) fn is_fresh(&self, j: usize) -> bool {
@@ -248,6 +273,7 @@ impl<T: Scalar> Tape<T> {
         self.held.clear();
         self.happened.clear();
         self.parts.clear();
+        self.ticks.clear();
         if self.n != n {
             self.n = n;
             self.slots.clear();
@@ -257,6 +283,16 @@ impl<T: Scalar> Tape<T> {
         self.free.extend((0..self.slots.len()).rev());
         self.stride = if let Memory::Every(k) = self.memory { k } else { 1 };
         self.peak_slots = 0;
+    }
+
+    /// Before the steps of another tape are recorded here, with states of length n.
+    pub(super) fn follow(&mut self, of: &Self, n: usize) {
+        self.begin(n);
+        self.parts.extend_from_slice(&of.parts);
+    }
+    /// The state from which the pass began.
+    pub(super) fn start(&self) -> &[T] {
+        self.held.first().map_or(&[], |&(_, slot)| &self.slots[slot])
     }
 
     /// One more step, from (t, y0) to t_next.
@@ -293,23 +329,21 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
             let whole = if self.memory == Memory::Stages { step.body.y1().to_vec() } else { vec![] };
             self.happened.push(Happened::of(step, j, whole));
         }
+        self.ticks.extend(step.body.note());
         self.record(step.t0(), step.h(), step.t1(), step.y0());
         ControlFlow::Continue(())
     }
 
     fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
-        if self.memory != Memory::Stages {
+        let stages = self.memory == Memory::Stages;
+        if !stages && (self.memory != Memory::States || buffers.noise.is_none()) {
             return;
         }
         let j = self.h.len() - 1;
         if self.stages.len() == j {
             self.stages.push(Stored::default());
         }
-        let stored = &mut self.stages[j];
-        stored.k.resize(buffers.k.len(), T::ZERO);
-        stored.keep.resize(buffers.keep.len(), T::ZERO);
-        std::mem::swap(&mut stored.k, buffers.k);
-        std::mem::swap(&mut stored.keep, buffers.keep);
+        self.stages[j].exchange(buffers, stages);
     }
 
     fn wants_keep(&self) -> bool {

@@ -41,6 +41,9 @@ impl<T: Scalar, M: Map<T>> Map<T> for Differences<M> {
     }
 }
 
+/// Steps and weights, times 12, of the fourth-order difference.
+pub(super) const CENTRAL: [(f64, f64); 4] = [(1.0, 8.0), (-1.0, -8.0), (2.0, -1.0), (-2.0, 1.0)];
+
 /// sqrt(eps) h, but at least eight units in the last place of t, as it is really added: f varies on the scale of the step, so that the error of the
 /// difference, about 1e-8 |f| / h, is small in what df/dt adds to a step, h^2 df/dt against h f.
 pub(crate) fn time_difference<T: Scalar>(t: T, h: T) -> T {
@@ -53,7 +56,7 @@ pub(crate) fn time_difference<T: Scalar>(t: T, h: T) -> T {
 ///
 /// The derivative of the vjp of w along v, with P(e) the vjp at x + e v, is (8 P(d) - 8 P(-d) - P(2d) + P(-2d)) / (12 d) up to d^4, with
 /// d = eps^(1/5): v is an increment of a step, along which f varies slowly, so that about twelve digits are right. Along time it is one difference, the
-/// transpose of the difference that df/dt is made of, with `h` its scale.
+/// transpose of the difference that df/dt is made of, with `h` its scale, and fourth-order differences by h where df/dt is exact.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn tangent_differences<T: Scalar, M: Map<T> + ?Sized>(
     map: &mut M,
@@ -73,7 +76,7 @@ pub(crate) fn tangent_differences<T: Scalar, M: Map<T> + ?Sized>(
         if w.iter().all(|x| *x == T::ZERO) || v.iter().all(|x| *x == T::ZERO) {
             continue;
         }
-        for (steps, factor) in [(1.0, 8.0), (-1.0, -8.0), (2.0, -1.0), (-2.0, 1.0)] {
+        for (steps, factor) in CENTRAL {
             let (e, factor) = (T::of(steps) * d, T::of(factor / 12.0) / d);
             for i in 0..n {
                 shifted[i] = at.x[i] + e * v[i];
@@ -86,10 +89,13 @@ pub(crate) fn tangent_differences<T: Scalar, M: Map<T> + ?Sized>(
     if map.offers().has(Offers::AUTONOMOUS) || tau.iter().all(|x| *x == T::ZERO) {
         return Work { vjps, ..Work::default() };
     }
-    let delta = time_difference(at.t, h);
-    for (t, sign) in [(at.t + delta, T::ONE), (at.t, -T::ONE)] {
-        weight.iter_mut().zip(tau).for_each(|(to, x)| *to = sign * *x / delta);
-        pull.add(map, At::new(t, at.x, at.p), weight, bars.again());
+    let (delta, d) = (time_difference(at.t, h), d * h);
+    let one = [(delta, delta), (T::ZERO, -delta)];
+    let fourth = CENTRAL.map(|(steps, factor)| (T::of(steps) * d, T::of(12.0 / factor) * d));
+    let exact = map.offers().has(Offers::DT) || map.offers().has(Offers::JVP);
+    for &(step, divisor) in if exact { &fourth[..] } else { &one[..] } {
+        weight.iter_mut().zip(tau).for_each(|(to, x)| *to = *x / divisor);
+        pull.add(map, At::new(at.t + step, at.x, at.p), weight, bars.again());
         vjps += 1;
     }
     Work { vjps, ..Work::default() }

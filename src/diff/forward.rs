@@ -164,6 +164,10 @@ macro_rules! pointer_map {
                 (**self).near_jacobian(at, jac)
             }
             #[inline(always)]
+            fn directions(&self) -> usize {
+                (**self).directions()
+            }
+            #[inline(always)]
             fn jacobian(&mut self, at: At<'_, T>, jac: &mut [T]) {
                 (**self).jacobian(at, jac);
             }

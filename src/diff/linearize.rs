@@ -156,6 +156,16 @@ impl<T: Scalar> Linearizer<T> {
         }
     }
 
+    /// jac <- dy/dx alone, as [`linearize_structured`](Self::linearize_structured), of a map that has it or a product: no differences.
+    pub(super) fn jacobian<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>, jac: &mut [T]) {
+        self.entries(map, at, T::ONE, &[], jac);
+    }
+
+    /// dt <- dy/dt alone, of a map that has it or a Jacobian-vector product: no difference.
+    pub(super) fn rate_at<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>, dt: &mut [T]) {
+        self.rate(map, at, T::ONE, &[], dt, &mut Work::default());
+    }
+
     /// dt <- dy/dt alone; adds what it takes to `work`.
     #[inline(always)]
     pub fn rate<M: Map<T> + ?Sized>(

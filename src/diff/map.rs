@@ -5,6 +5,7 @@ use std::ops::BitOr;
 use super::closure::{Autonomous, WithJacobian, WithJvp, WithStructure, WithTimeDerivative, WithVjp};
 use super::combine::{Product, Stack, Sum};
 use super::detect::{EVALUATIONS, detect};
+use super::integral::WithIntegral;
 use super::scale::Scaled;
 use super::{ByProducts, Chain, On, Spec, Work};
 use crate::error::OdeError;
@@ -325,6 +326,12 @@ pub trait Map<T: Scalar> {
         let _ = (at, jac);
         missing("matrix that resembles the Jacobian")
     }
+    /// Of [`Variational`](super::Variational) equations, how many directions: the batch is then a part of states and as many parts of their derivatives, and so
+    /// are the blocks of [`jacobian`](Self::jacobian), dy/dx and its derivative along each direction. Zero for all other maps.
+    #[inline(always)]
+    fn directions(&self) -> usize {
+        0
+    }
     /// dt <- dy/dt, outputs x batch.
     fn time_derivative(&mut self, at: At<'_, T>, dt: &mut [T]) {
         let _ = (at, dt);
@@ -459,6 +466,21 @@ pub trait Map<T: Scalar> {
         Self: Sized,
     {
         Scaled::new(self, c)
+    }
+    /// A field f with m integrals of Q, a map of its states to m numbers, along its solutions: y' = f(t, y, p), q' = Q(t, y, p) with the same parameters.
+    /// [`Options::with_integrals`](crate::ode::Options::with_integrals) leaves them out of the error norm, so that the steps are those of y alone.
+    fn with_integral<Q: Map<T>>(self, integrand: Q) -> Result<WithIntegral<Self, Q, T>, OdeError>
+    where
+        Self: Sized,
+    {
+        WithIntegral::new(self, integrand, true)
+    }
+    /// As [`with_integral`](Self::with_integral), with parameters of the integrand's own behind those of the field.
+    fn with_own_integral<Q: Map<T>>(self, integrand: Q) -> Result<WithIntegral<Self, Q, T>, OdeError>
+    where
+        Self: Sized,
+    {
+        WithIntegral::new(self, integrand, false)
     }
     /// A map of n components: A takes those in `reads`, and its outputs are those in `writes`; the others are zero.
     fn on(self, reads: &[usize], writes: &[usize], n: usize) -> Result<On<Self, T>, OdeError>

@@ -11,8 +11,9 @@
 //! | a closure, derivatives by differences | [`Differences::of`] |
 //! | where the Jacobian has entries | [`Map::with_structure`], [`Map::with_detected_structure`] |
 //! | no Jacobian, only products with it | [`Map::by_products`], with [`ByProducts::precondition`] or [`ByProducts::precondition_by`] |
-//! | other maps | [`Map::plus`], [`Map::plus_shared`], [`Map::times`], [`Map::then`], [`Map::stack`], [`Map::scaled`], [`Map::on`], [`Scale`] |
+//! | other maps | [`Map::plus`], [`Map::plus_shared`], [`Map::times`], [`Map::then`], [`Map::stack`], [`Map::scaled`], [`Map::on`], [`Map::with_integral`], [`Scale`] |
 //! | networks | [`crate::nn`] |
+//! | the derivatives of a map along directions, as a map | [`Variational`] |
 //!
 //! `-D y + NN(y)` is `Scale::fixed(-d).plus(network)`. [`Spec`] names the parameters, and [`check_map`] compares what a map offers with differences.
 
@@ -26,6 +27,7 @@ pub mod detect;
 mod differences;
 mod dual;
 pub(crate) mod forward;
+mod integral;
 mod lanes;
 mod linearize;
 mod map;
@@ -35,6 +37,7 @@ mod products;
 mod scale;
 mod select;
 mod spec;
+mod variational;
 
 pub use chain::Chain;
 pub use check::{CheckOptions, MapReport, Wrong, check_map};
@@ -43,6 +46,7 @@ pub use combine::{Product, Stack, Sum};
 pub(crate) use differences::tangent_differences;
 pub use differences::{Differences, Work};
 pub use dual::Dual;
+pub use integral::WithIntegral;
 pub use lanes::Lanes;
 pub(crate) use lanes::{Lane, WIDTH};
 pub use linearize::{Linearizer, Source};
@@ -54,3 +58,4 @@ pub use products::{ByProducts, Preconditioned, PreconditionedBy};
 pub use scale::{Scale, Scaled};
 pub use select::On;
 pub use spec::{Entry, Init, Spec};
+pub use variational::Variational;

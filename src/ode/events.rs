@@ -338,6 +338,10 @@ fn crosses<T: Scalar>(a: T, b: T, crossing: Crossing) -> bool {
 
 impl<T: Scalar> StepSink<T> for Events<'_, T> {
     fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+        if !start.smooth {
+            let what = "events need an interpolant, which stochastic steps have not: look at the ends of steps with a sink of your own";
+            return Err(OdeError::Mismatch { what: what.to_string() });
+        }
         if self.handler.is_none() && self.events.iter().any(|e| e.action == AtEvent::Handle) {
             let what =
                 "an event is to be handled and there is no handler: give one with on_event".to_string();

@@ -90,7 +90,7 @@ impl Default for Controller {
 pub struct Options {
     /// Relative tolerance, at least zero.
     pub rtol: Tolerance,
-    /// Absolute tolerance, at least zero; zero together with a zero of the solution makes the error infinite.
+    /// Absolute tolerance, at least zero; zero together with a zero of the solution makes the error infinite. Components of an infinite one do not count: the norm is over the others.
     pub atol: Tolerance,
     /// Norm of the scaled error.
     pub norm: Norm,
@@ -107,17 +107,20 @@ pub struct Options {
     /// Times at which the integration ends a step and begins anew: where the field jumps or has a kink. In any order; those outside the span are passed over.
     ///
     /// The step before is evaluated only before the stop and the one after it only behind it, each by four units in the last place: whatever the field says
-    /// at the stop itself. The controller forgets the steps before.
+    /// at the stop itself. The controller forgets the steps before. Stochastic methods whose stages reach beyond the step (`SOSRI`) look over a stop all the same:
+    /// where the drift jumps in time, take `SRIW1` or `SOSRI2`.
     pub stops: Vec<f64>,
-    /// Where the state may be. A step whose end is outside is refused and a shorter one tried; with a fixed step it is accepted and counted
+    /// Where the state may be. A step whose end is outside is refused and a shorter one tried, along the same Brownian path where there is noise; with a fixed step it is accepted and counted
     /// ([`OdeCounts::outside`](super::OdeCounts::outside)).
     pub domain: Vec<Bound>,
     /// Components that stay non-negative (concentrations): a step that ends below minus the absolute tolerance is refused, one between that and zero ends at zero.
     /// Not for adjoints.
     pub non_negative: Vec<usize>,
     /// A fixed step: no error control (the error is still estimated). The last step is shortened to end at t1; a step beyond `max_step` or the span is
-    /// cut to that.
+    /// cut to that. Stochastic steps end at t0 + j h, at save points and at t1.
     pub fixed_step: Option<f64>,
+    /// Of stochastic methods: weight of the drift's part E1 in the error estimate; the method's own if absent.
+    pub delta: Option<f64>,
 }
 
 impl Default for Options {
@@ -135,6 +138,7 @@ impl Default for Options {
             domain: Vec::new(),
             non_negative: Vec::new(),
             fixed_step: None,
+            delta: None,
         }
     }
 }
@@ -147,6 +151,21 @@ impl Options {
     /// Defaults without error control, step h > 0.
     pub fn fixed(h: f64) -> Self {
         Self { fixed_step: Some(h), ..Self::default() }
+    }
+    /// Defaults for stochastic equations: rtol = atol = 1e-2, and the controller of Rackauckas and Nie, proportional-integral with exponents 7/(10 order) and
+    /// 2/(5 order), safety factor 0.9, growth at most 9/8.
+    pub fn noisy() -> Self {
+        let controller = Controller { max_factor: 1.125, ..Controller::pi(0.4, 0.3) };
+        Self { controller, ..Self::tolerances(1e-2, 1e-2) }
+    }
+    /// The same with these tolerances.
+    pub fn with_tolerances(self, rtol: impl Into<Tolerance>, atol: impl Into<Tolerance>) -> Self {
+        Self { rtol: rtol.into(), atol: atol.into(), ..self }
+    }
+    /// The same without error control, step h > 0. Stochastic runs of one seed with different steps follow different paths unless the
+    /// [`Brownian`](crate::sde::Brownian) has its cells given.
+    pub fn with_fixed_step(self, h: f64) -> Self {
+        Self { fixed_step: Some(h), ..self }
     }
 
     /// Whether both tolerances of a component are near the rounding of T.
@@ -207,6 +226,9 @@ impl Options {
                 "zero with a fixed step",
             ),
         ];
+        if let Some(value) = self.delta.filter(|d| !(*d >= 0.0 && d.is_finite())) {
+            return Err(OdeError::Option { option: "delta", value, must: "at least zero and finite" });
+        }
         if let Some(&value) = self.stops.iter().find(|t| !t.is_finite()) {
             return Err(OdeError::Option { option: "stops", value, must: "finite" });
         }
@@ -216,6 +238,23 @@ impl Options {
             }
         }
         Ok(())
+    }
+
+    /// For a state of `dim` components with so many integrals behind it ([`Map::with_integral`](crate::diff::Map::with_integral)), whose error does not count: the steps are those of the state alone.
+    pub fn with_integrals(mut self, dim: usize, integrals: usize) -> Self {
+        let extend = |tol: &Tolerance, x: f64| {
+            let mut each = match tol {
+                Tolerance::One(t) => vec![*t; dim],
+                Tolerance::Each(v) => v.clone(),
+            };
+            each.resize(each.len() + integrals, x);
+            Tolerance::Each(each)
+        };
+        self.atol = extend(&self.atol, f64::INFINITY);
+        if matches!(self.rtol, Tolerance::Each(_)) {
+            self.rtol = extend(&self.rtol, 0.0);
+        }
+        self
     }
 
     /// The scale of the error norm for a batch.
@@ -228,7 +267,8 @@ impl Options {
                     v
                 }
             };
-            if let Some(&value) = values.iter().find(|&&v| !(v >= 0.0 && v.is_finite())) {
+            let finite = |v: f64| v.is_finite() || (what == "atol" && values.iter().any(|v| v.is_finite()));
+            if let Some(&value) = values.iter().find(|&&v| !(v >= 0.0 && finite(v))) {
                 return Err(OdeError::Option { option: what, value, must: "at least zero and finite" });
             }
         }
@@ -242,7 +282,15 @@ impl Options {
         if let (Tolerance::One(r), Tolerance::One(a)) = (&self.rtol, &self.atol) {
             return Ok(Scale::One { atol: T::of(*a), rtol: T::of(*r) });
         }
-        let spread = |tol: &Tolerance| (0..dim * batch).map(|i| T::of(at(tol, i % dim))).collect::<Vec<T>>();
+        // The mean is of all components: scales that much smaller make it that of those that count.
+        let counted = (0..dim).filter(|&i| at(&self.atol, i).is_finite()).count();
+        let all = counted == dim || self.norm == Norm::Max;
+        let share = if all { 1.0 } else { (counted as f64 / dim as f64).sqrt() };
+        let spread = |tol: &Tolerance| -> Vec<T> {
+            let scaled =
+                |i: usize| if at(&self.atol, i).is_finite() { share * at(tol, i) } else { at(tol, i) };
+            (0..dim * batch).map(|i| T::of(scaled(i % dim))).collect()
+        };
         Ok(Scale::Each { atol: spread(&self.atol), rtol: spread(&self.rtol) })
     }
 }

@@ -72,8 +72,10 @@ impl OdeStop {
 /// What it took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OdeCounts {
-    /// Calls of the field (a batch is one call).
+    /// Calls of the field, of the drift where there is noise (a batch is one call).
     pub evals: u64,
+    /// Calls of the diffusion.
+    pub diffusions: u64,
     /// Accepted steps.
     pub accepted: u64,
     /// Rejected attempts, those with values that are not finite included.
@@ -100,6 +102,7 @@ impl std::ops::AddAssign for OdeCounts {
     fn add_assign(&mut self, other: Self) {
         let Self {
             evals,
+            diffusions,
             accepted,
             rejected,
             not_finite,
@@ -112,6 +115,7 @@ impl std::ops::AddAssign for OdeCounts {
             recomputed,
         } = other;
         self.evals += evals;
+        self.diffusions += diffusions;
         self.accepted += accepted;
         self.rejected += rejected;
         self.not_finite += not_finite;

@@ -1,6 +1,6 @@
 //! Second-order equations q'' = a(t, q, p) as first-order ones.
 
-use crate::diff::{At, BarsMut, Kept, Map, Offers, Size, Spec};
+use crate::diff::{At, BarsMut, Dots, Kept, Map, Offers, Size, Spec};
 use crate::linalg::Scalar;
 
 /// d(q; v)/dt = (v; a(t, q, p)): the field of a second-order equation, what Nystrom methods ([`DPRKN64`](super::DPRKN64)) need and every other method takes, too.
@@ -26,12 +26,14 @@ pub struct SecondOrder<F, T = f64> {
     field: F,
     /// Room for a batch: positions, accelerations and their bars, contiguous.
     room: [Vec<T>; 4],
+    /// For tangents: accelerations, positions and accelerations along the directions, weights of the accelerations and theirs, the sum of those of the velocities.
+    more: [Vec<T>; 6],
 }
 
 impl<F, T: Scalar> SecondOrder<F, T> {
     /// From the acceleration.
     pub fn new(acceleration: F) -> Self {
-        Self { field: acceleration, room: [const { Vec::new() }; 4] }
+        Self { field: acceleration, room: [const { Vec::new() }; 4], more: [const { Vec::new() }; 6] }
     }
 }
 
@@ -60,7 +62,7 @@ impl<F, T: Scalar> SecondOrder<F, T> {
         m: usize,
         inner: impl FnOnce(&mut F, &[T], &[T], &mut [T]),
     ) {
-        let Self { field, room: [q, _, w_v, q_bar] } = self;
+        let Self { field, room: [q, _, w_v, q_bar], .. } = self;
         gather(q, y, m, 0);
         gather(w_v, w, m, 1);
         q_bar.clear();
@@ -83,7 +85,7 @@ impl<T: Scalar, F: Map<T>> Map<T> for SecondOrder<F, T> {
     }
     #[inline(always)]
     fn offers(&self) -> Offers {
-        let passed = Offers::VJP | Offers::ALONE | Offers::AUTONOMOUS;
+        let passed = Offers::VJP | Offers::JVP | Offers::TANGENT | Offers::ALONE | Offers::AUTONOMOUS;
         self.field.offers().and(passed) | Offers::SECOND_ORDER
     }
     fn spec(&self) -> Spec {
@@ -131,5 +133,59 @@ impl<T: Scalar, F: Map<T>> Map<T> for SecondOrder<F, T> {
             f.vjp(At { x: q, ..at }, kept, w_v, BarsMut::new(q_bar, p_bar));
         });
         self.room[1] = a;
+    }
+    fn jvp(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        dy_dot: &mut [T],
+        keep_dot: &mut [T],
+    ) {
+        let (m, n) = (self.field.inputs(), at.x.len());
+        let Self { field, room: [q, a, q_dot, a_dot], .. } = self;
+        gather(q, at.x, m, 0);
+        gather(a, of.y, m, 1);
+        gather(q_dot, dots.x, m, 0);
+        a_dot.resize(dots.count * n / 2, T::ZERO);
+        let kept = Kept { y: a, keep: of.keep };
+        field.jvp(At { x: q, ..at }, kept, dots.with_x(q_dot), a_dot, keep_dot);
+        if dots.x.is_empty() {
+            dy_dot.fill(T::ZERO);
+        }
+        let columns = halves(dots.x, m, 1).zip(dy_dot.chunks_exact_mut(2 * m));
+        columns.for_each(|(v, dy)| dy[..m].copy_from_slice(v));
+        scatter(a_dot, dy_dot, m);
+    }
+    fn vjp_tangent(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        dots: Dots<'_, T>,
+        dot: Kept<'_, T>,
+        w: &[T],
+        w_dot: &[T],
+        bars: BarsMut<'_, T>,
+    ) {
+        let m = self.field.inputs();
+        let [mut a, mut q_dot, mut a_dot, mut w_v, mut w_v_dot, mut sum] = std::mem::take(&mut self.more);
+        gather(&mut a, of.y, m, 1);
+        gather(&mut q_dot, dots.x, m, 0);
+        gather(&mut a_dot, dot.y, m, 1);
+        gather(&mut w_v, w, m, 1);
+        gather(&mut w_v_dot, w_dot, m, 1);
+        let (kept, kept_dot) = (Kept { y: &a, keep: of.keep }, Kept { y: &a_dot, keep: dot.keep });
+        let (dots, BarsMut { x: y_bar, p: p_bar }) = (dots.with_x(&q_dot), bars);
+        // The velocities are their own derivative: of them there is the vjp of the w_dot alone, summed over the directions.
+        sum.clear();
+        sum.resize(at.x.len(), T::ZERO);
+        for w in w_dot.chunks_exact(at.x.len()) {
+            sum.iter_mut().zip(w).for_each(|(s, w)| *s += *w);
+        }
+        self.pull((at.x, &sum), y_bar, m, |f, q, _, q_bar| {
+            let bars = BarsMut::new(q_bar, p_bar);
+            f.vjp_tangent(At { x: q, ..at }, kept, dots, kept_dot, &w_v, &w_v_dot, bars);
+        });
+        self.more = [a, q_dot, a_dot, w_v, w_v_dot, sum];
     }
 }

@@ -29,6 +29,7 @@ pub struct SaveAt<T> {
     states: Vec<T>,
     next: usize,
     n: usize,
+    forward: bool,
     marked: Option<Marked<T>>,
 }
 
@@ -44,7 +45,7 @@ struct Marked<T> {
 impl<T: Scalar> SaveAt<T> {
     /// At these times, in the order of integration.
     pub fn new(times: &[T]) -> Self {
-        Self { times: times.to_vec(), states: Vec::new(), next: 0, n: 0, marked: None }
+        Self { times: times.to_vec(), states: Vec::new(), next: 0, n: 0, forward: true, marked: None }
     }
     /// The points at which events fire become save points, too, in their places: with the state before any change. [`event`](Self::event) tells which they are.
     pub fn with_events(mut self) -> Self {
@@ -81,24 +82,24 @@ impl<T: Scalar> SaveAt<T> {
         &self.states
     }
     /// The first time not reached yet.
-    pub(crate) fn next_time(&self) -> Option<T> {
+    fn next_time(&self) -> Option<T> {
         self.times.get(self.next).copied()
     }
     /// Stores y at all times equal to t.
-    pub(crate) fn push_reached(&mut self, t: T, y: &[T]) {
+    fn push_reached(&mut self, t: T, y: &[T]) {
         while self.next_time() == Some(t) {
             self.states[self.next * self.n..][..self.n].copy_from_slice(y);
             self.next += 1;
         }
     }
     /// Before the first step.
-    pub(crate) fn begin(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
+    fn begin(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
         if let Some(Marked { asked, points }) = &mut self.marked {
             self.times.clone_from(asked);
             points.clear();
         }
         check_save_points(&self.times, start.t0, start.t1)?;
-        self.n = start.y0.len();
+        (self.n, self.forward) = (start.y0.len(), start.t0 < start.t1);
         self.next = 0;
         self.states.clear();
         self.states.resize(self.n * self.times.len(), T::of(f64::NAN));
@@ -119,6 +120,9 @@ impl<T: Scalar> StepSink<T> for SaveAt<T> {
         }
         self.save_to(step, T::ONE);
         GO
+    }
+    fn next_stop(&self, t: T) -> Option<T> {
+        self.next_time().filter(|s| *s != t && (*s > t) == self.forward)
     }
 }
 
@@ -169,14 +173,14 @@ impl<T: Scalar> EveryStep<T> {
         &self.states[i * self.n..][..self.n]
     }
     /// Before the first step.
-    pub(crate) fn begin(&mut self, start: &Start<'_, T>) {
+    fn begin(&mut self, start: &Start<'_, T>) {
         self.n = start.y0.len();
         self.times.clear();
         self.states.clear();
         self.push(start.t0, start.y0);
     }
     /// One more.
-    pub(crate) fn push(&mut self, t: T, y: &[T]) {
+    fn push(&mut self, t: T, y: &[T]) {
         self.times.push(t);
         self.states.extend_from_slice(y);
     }

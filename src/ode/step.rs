@@ -26,6 +26,11 @@ pub trait StepSink<T: Scalar> {
     fn wants_keep(&self) -> bool {
         false
     }
+    /// The first time after t at which a step must end; asked after every step of a method without interpolant ([`Start::smooth`]).
+    fn next_stop(&self, t: T) -> Option<T> {
+        let _ = t;
+        None
+    }
 }
 
 /// The problem a sink is about to see.
@@ -39,6 +44,8 @@ pub struct Start<'a, T> {
     pub y0: &'a [T],
     /// Length of one state.
     pub dim: usize,
+    /// Whether steps have an interpolant of the method's order; those of stochastic methods have none, between their ends the solution is drawn straight.
+    pub smooth: bool,
 }
 
 /// The stages of the step just accepted, to be taken by swapping.
@@ -48,6 +55,8 @@ pub struct StepBuffers<'a, T> {
     pub k: &'a mut Vec<T>,
     /// What the field kept.
     pub keep: &'a mut Vec<T>,
+    /// Of stochastic steps: the diffusion's stages, what it kept, I1 and I10 / h; see [`SdeMethod`](crate::sde::SdeMethod).
+    pub noise: Option<[&'a mut Vec<T>; 4]>,
 }
 
 /// Nothing looks at the steps.
@@ -70,6 +79,9 @@ impl<T: Scalar, S: StepSink<T> + ?Sized> StepSink<T> for &mut S {
     fn wants_keep(&self) -> bool {
         (**self).wants_keep()
     }
+    fn next_stop(&self, t: T) -> Option<T> {
+        (**self).next_stop(t)
+    }
 }
 
 /// A sink that may be absent.
@@ -87,6 +99,9 @@ impl<T: Scalar, S: StepSink<T>> StepSink<T> for Option<S> {
     }
     fn wants_keep(&self) -> bool {
         self.as_ref().is_some_and(|s| s.wants_keep())
+    }
+    fn next_stop(&self, t: T) -> Option<T> {
+        self.as_ref().and_then(|s| s.next_stop(t))
     }
 }
 
@@ -108,6 +123,13 @@ macro_rules! tuple_sink {
             fn wants_keep(&self) -> bool {
                 false $(|| self.$i.wants_keep())+
             }
+            fn next_stop(&self, t: T) -> Option<T> {
+                let mut first: Option<T> = None;
+                $(if let Some(s) = self.$i.next_stop(t) {
+                    first = Some(first.map_or(s, |f| if (s - t).abs() < (f - t).abs() { s } else { f }));
+                })+
+                first
+            }
         }
     };
 }
@@ -128,6 +150,14 @@ impl<T: Scalar, F: FnMut(&mut Step<'_, T>) -> ControlFlow<()>> StepSink<T> for F
 
 /// What a method can say about the step it has just made.
 pub trait StepBody<T: Scalar> {
+    /// What a recording notes of the step besides its times: where it ends on a Brownian path.
+    fn note(&self) -> Option<u64> {
+        None
+    }
+    /// The Brownian increments over the step; empty where there is no noise.
+    fn increments(&self) -> &[T] {
+        &[]
+    }
     fn y0(&self) -> &[T];
     fn y1(&self) -> &[T];
     fn dy0(&self) -> &[T];
@@ -307,7 +337,11 @@ impl<T: Scalar> Step<'_, T> {
     pub fn dy0(&self) -> &[T] {
         self.body.dy0()
     }
-    /// Scaled error estimate E, at most one.
+    /// The Brownian increments over it, width x batch; empty where there is no noise.
+    pub fn increments(&self) -> &[T] {
+        self.body.increments()
+    }
+    /// Scaled error estimate E, at most one unless the step is fixed.
     pub fn error(&self) -> T {
         self.err
     }

@@ -1,13 +1,12 @@
 //! Rosenbrock methods as steppers.
 
-use super::super::Solution;
+use super::super::check::check_problem;
 use super::super::driver::Driver;
 use super::super::options::Options;
 use super::super::pace::FirstStep;
 use super::super::report::OdeCounts;
-use super::super::sinks::SaveAt;
 use super::super::step::{StepBody, StepBuffers};
-use super::super::stepper::{Carrier, Facts, Measure, Stepper, Trial};
+use super::super::stepper::{Ask, Carrier, Facts, Measure, Stepper, Trial};
 use super::step::{RosBody, RosStages, Rosenbrock};
 use super::tableau::RosenbrockTableau;
 use crate::diff::{At, Linearizer, Map, Source};
@@ -79,7 +78,7 @@ impl<T: Scalar> Driver<T, LinearlyImplicit<T>> {
 impl<T: Scalar> Carrier<T> for LinearlyImplicit<T> {
     #[inline(always)]
     fn facts(&self) -> Facts {
-        Facts { error_order: self.ros.tab.error_order, stability: f64::INFINITY }
+        Facts { control_order: (self.ros.tab.error_order + 1) as f64, stability: f64::INFINITY }
     }
     fn y(&self) -> &[T] {
         &self.st.y0
@@ -101,15 +100,19 @@ impl<T: Scalar> Carrier<T> for LinearlyImplicit<T> {
     }
     #[inline(always)]
     fn lend(&mut self, take: impl FnOnce(&mut StepBuffers<'_, T>)) {
-        take(&mut StepBuffers { k: &mut self.st.u, keep: &mut self.st.keep });
+        take(&mut StepBuffers { k: &mut self.st.u, keep: &mut self.st.keep, noise: None });
     }
 }
 
 impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
-    fn check(&self, field: &F) -> Result<(), OdeError> {
+    fn sizes(field: &F) -> (usize, usize) {
+        (field.inputs(), field.n_params())
+    }
+    fn check(&self, field: &F, ask: &Ask<'_, T>) -> Result<(), OdeError> {
+        check_problem(field, ask)?;
         Linearizer::check(field, self.ros.tab.name)
     }
-    fn prepare(&mut self, field: &F, _: bool) -> Result<(), OdeError> {
+    fn prepare(&mut self, field: &F, _: (T, T), _: bool) -> Result<(), OdeError> {
         self.st.prepare(field)
     }
     fn begin(
@@ -168,34 +171,4 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
         let radius = self.linearized.then(|| self.st.matrices.radius(self.st.dim));
         radius.filter(|r| r.is_finite() && *r > T::ZERO)
     }
-}
-
-/// Integrates a stiff problem once; the batch is y0.len() / dim. To integrate often, or for dense output and events, use a [`StiffIntegrator`]
-/// with sinks.
-///
-/// ```
-/// use costate::diff::{FnMap, Map};
-/// use costate::ode::{Options, RODAS5P, solve_stiff};
-/// // y' = -1000 (y - cos t) - sin t, y(0) = 1: y = cos t
-/// let field = FnMap::new(1, 0, |t: f64, y: &[f64], _p: &[f64], dy: &mut [f64]| dy[0] = -1e3 * (y[0] - t.cos()) - t.sin());
-/// let mut field = field.with_jacobian(|_t, _y: &[f64], _p: &[f64], jac: &mut [f64]| jac[0] = -1e3);
-/// let s = solve_stiff(&mut field, &RODAS5P, &Options::tolerances(1e-8, 1e-8), (0.0, 2.0), &[1.0], &[], &[1.0])?;
-/// assert!(s.report.ok() && (s.state(0)[0] - 1f64.cos()).abs() < 1e-7);
-/// # Ok::<(), costate::ode::OdeError>(())
-/// ```
-pub fn solve_stiff<T: Scalar, F: Map<T>>(
-    field: &mut F,
-    method: &'static RosenbrockTableau,
-    options: &Options,
-    span: (T, T),
-    y0: &[T],
-    p: &[T],
-    save_at: &[T],
-) -> Result<Solution<T>, OdeError> {
-    let dim = field.inputs();
-    let batch = y0.len().checked_div(dim).unwrap_or(0);
-    let mut integrator = StiffIntegrator::new(method, dim, batch.max(1), options)?;
-    let mut saved = SaveAt::new(save_at);
-    let report = integrator.run(field, span, y0, p, &mut saved)?;
-    Ok(Solution { report, y1: integrator.y().to_vec(), saved })
 }

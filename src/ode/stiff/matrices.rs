@@ -1,5 +1,14 @@
 //! The matrices W = I / (h gamma) - J of a step: full ones with own kernels, those of many unknowns in the structure of the Jacobian with
 //! [`StepMatrix`].
+//!
+//! Of [`Variational`](crate::diff::Variational) equations along k directions the blocks of the Jacobian are J and its derivatives J_i, and
+//!
+//! ```text
+//! [ W             ]                                W x = b,   W x_i = b_i + J_i x
+//! [ -J_1  W       ]
+//! [ ..        ..  ],   factors of W alone:
+//! [ -J_k        W ]                                W' x_i = b_i,   W' x = b + sum_i J_i' x_i   for the transpose
+//! ```
 
 use std::fmt;
 
@@ -29,6 +38,10 @@ pub(crate) struct Matrices<T> {
     lu: Vec<T>,
     rows: Vec<u32>,
     work: Vec<T>,
+    /// Of variational equations; zero for all others.
+    directions: usize,
+    /// A right-hand side with J_i x.
+    moved: Vec<T>,
     large: Large<T>,
 }
 
@@ -216,9 +229,10 @@ impl<T: Scalar> Matrices<T> {
 
     fn full(&mut self, dim: usize, batch: usize) {
         self.large.each.clear();
+        let factored = batch / (self.directions + 1);
         renew(&mut self.jac, batch * dim * dim, T::ZERO);
-        renew(&mut self.lu, batch * lu::size(dim), T::ZERO);
-        renew(&mut self.rows, batch * dim, 0);
+        renew(&mut self.lu, factored * lu::size(dim), T::ZERO);
+        renew(&mut self.rows, factored * dim, 0);
         renew(&mut self.work, lu::work(dim), T::ZERO);
     }
 
@@ -230,8 +244,12 @@ impl<T: Scalar> Matrices<T> {
         batch: usize,
         by: Measure<'_, T>,
     ) -> Result<(), OdeError> {
-        let structure = field.structure();
+        let (structure, directions) = (field.structure(), field.directions());
         if dim > SMALL && *structure == Structure::Products {
+            if directions > 0 {
+                let what = "derivatives along directions need the Jacobian of a field of more than 30 unknowns: take it without `by_products`";
+                return Err(OdeError::Mismatch { what: what.to_string() });
+            }
             let fits = self.large.products.as_ref().is_some_and(|p| p.fits(field, dim * batch));
             if !fits {
                 let products = Some(Products::new(field, (dim, batch), by)?);
@@ -241,6 +259,7 @@ impl<T: Scalar> Matrices<T> {
             return Ok(());
         }
         self.large.products = None;
+        self.directions = directions;
         let dense = *structure == Structure::Dense;
         if dim <= SMALL || (dense && dim <= FULL) {
             // A structure that is only given is coloured, and so must be well formed.
@@ -250,8 +269,9 @@ impl<T: Scalar> Matrices<T> {
             self.full(dim, batch);
             return Ok(());
         }
-        if self.large.each.len() != batch || self.large.structure != *structure {
-            *self = Self { large: Large::new(structure, dim, batch)?, ..Self::default() };
+        let factored = batch / (directions + 1);
+        if self.large.each.len() != factored || self.large.structure != *structure {
+            *self = Self { large: Large::new(structure, dim, factored)?, directions, ..Self::default() };
         }
         self.jac.resize(batch * self.large.len, T::ZERO);
         Ok(())
@@ -336,13 +356,21 @@ impl<T: Scalar> Matrices<T> {
     /// x <- W^-1 b; the field and the step's start make products, where there is no matrix.
     #[inline(always)]
     pub fn solve<F: Map<T> + ?Sized>(&mut self, dim: usize, f: &mut F, at: At<'_, T>, b: &[T], x: &mut [T]) {
-        if dim > SMALL && self.structured() {
-            return self.large.solve(dim, b, x, false);
-        }
         if dim > SMALL
             && let Some(products) = self.products()
         {
             return products.solve(f, at, b, x, false);
+        }
+        if self.directions > 0 {
+            return self.solve_directions(dim, b, x);
+        }
+        self.solve_state(dim, b, x);
+    }
+
+    #[inline(always)]
+    fn solve_state(&mut self, dim: usize, b: &[T], x: &mut [T]) {
+        if dim > SMALL && self.structured() {
+            return self.large.solve(dim, b, x, false);
         }
         let blocks = self.lu.chunks_exact(lu::size(dim)).zip(self.rows.chunks_exact(dim));
         let columns = b.chunks_exact(dim).zip(x.chunks_exact_mut(dim));
@@ -351,20 +379,59 @@ impl<T: Scalar> Matrices<T> {
         }
     }
 
+    #[cold]
+    fn solve_directions(&mut self, dim: usize, b: &[T], x: &mut [T]) {
+        let n = b.len() / (self.directions + 1);
+        let (x, x_i) = x.split_at_mut(n);
+        self.solve_state(dim, &b[..n], x);
+        let mut moved = std::mem::take(&mut self.moved);
+        for (i, x_i) in x_i.chunks_exact_mut(n).enumerate() {
+            moved.clear();
+            moved.extend_from_slice(&b[(i + 1) * n..][..n]);
+            self.add_product(dim, i, (x, &mut moved), false);
+            self.solve_state(dim, &moved, x_i);
+        }
+        self.moved = moved;
+    }
+
+    /// y += J_i x or J_i' x.
+    fn add_product(&self, dim: usize, i: usize, (x, y): (&[T], &mut [T]), transposed: bool) {
+        let (dense, part) = (Structure::Dense, self.jac.len() / (self.directions + 1));
+        let structure = if self.structured() { &self.large.structure } else { &dense };
+        let columns = x.chunks_exact(dim).zip(y.chunks_exact_mut(dim));
+        let blocks = self.jac[(i + 1) * part..].chunks_exact(structure.len(dim, dim));
+        for (jac, (x, y)) in blocks.zip(columns) {
+            structure.entries(dim, dim, |r, c, k| {
+                let (to, from) = if transposed { (c, r) } else { (r, c) };
+                y[to] += jac[k] * x[from];
+            });
+        }
+    }
+
     /// x <- W^-T b; `b` is used up.
     pub fn solve_transposed<F: Map<T> + ?Sized>(
         &mut self,
-        n: usize,
+        dim: usize,
         f: &mut F,
         at: At<'_, T>,
         b: &mut [T],
         x: &mut [T],
     ) {
-        if self.structured() {
-            return self.large.solve(n, b, x, true);
-        }
         if let Some(products) = self.products() {
             return products.solve(f, at, b, x, true);
+        }
+        let n = b.len() / (self.directions + 1);
+        let ((b, b_i), (x, x_i)) = (b.split_at_mut(n), x.split_at_mut(n));
+        for (i, (b_i, x_i)) in b_i.chunks_exact_mut(n).zip(x_i.chunks_exact_mut(n)).enumerate() {
+            self.solve_state_transposed(dim, b_i, x_i);
+            self.add_product(dim, i, (x_i, b), true);
+        }
+        self.solve_state_transposed(dim, b, x);
+    }
+
+    fn solve_state_transposed(&mut self, n: usize, b: &mut [T], x: &mut [T]) {
+        if self.structured() {
+            return self.large.solve(n, b, x, true);
         }
         let blocks = self.lu.chunks_exact(lu::size(n)).zip(self.rows.chunks_exact(n));
         for ((lu, rows), (b, x)) in blocks.zip(b.chunks_exact_mut(n).zip(x.chunks_exact_mut(n))) {

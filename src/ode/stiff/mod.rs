@@ -23,7 +23,7 @@ mod step;
 mod tableau;
 
 pub use auto::{Auto, Switch};
-pub use integrator::{LinearlyImplicit, StiffIntegrator, solve_stiff};
+pub use integrator::{LinearlyImplicit, StiffIntegrator};
 pub use tableau::{RODAS3P, RODAS4, RODAS5P, RosenbrockTableau};
 
 pub(crate) use step::{RosStages, Rosenbrock};
