@@ -170,13 +170,16 @@ fn ratios(only: Option<&str>) {
     }
 }
 
+/// Whether a matrix has an entry there.
+type Holds = Box<dyn Fn(usize, usize) -> bool>;
+
 /// Own elimination against faer's, in turn, on full matrices and on ones with zeros.
 fn dense() {
     println!("| n | matrix | own, ms | faer's, ms | own / faer's | as chosen, ms |");
     println!("|---|---|---|---|---|---|");
     for n in [64, 128, 192, 256, 384, 512, 768, 1000] {
         let noise = |i: usize, j: usize| ((i * 7919 + j * 104_729) % 1009) as f64 / 1009.0 - 0.5;
-        let kinds: [(&str, Box<dyn Fn(usize, usize) -> bool>); 4] = [
+        let kinds: [(&str, Holds); 4] = [
             ("full", Box::new(|_, _| true)),
             ("band of 2 + 2", Box::new(|i, j| i.abs_diff(j) <= 2)),
             ("band of n/8 on each side", Box::new(move |i, j| i.abs_diff(j) <= n / 8)),

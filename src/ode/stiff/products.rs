@@ -193,9 +193,8 @@ impl<T: Scalar> Products<T> {
         let system = &mut self.system;
         system.h_gamma = h_gamma;
         let Near { each, values, len, .. } = &mut system.near;
-        let blocks = each.iter_mut().zip(values.chunks_exact((*len).max(1)));
-        let factored = blocks.map(|(w, values)| w.refactor_with(values, h_gamma).is_ok());
-        system.failed = !factored.fold(true, |all, ok| all && ok);
+        let mut blocks = each.iter_mut().zip(values.chunks_exact((*len).max(1)));
+        system.failed = !blocks.all(|(w, values)| w.refactor_with(values, h_gamma).is_ok());
         !system.failed
     }
 
