@@ -6,8 +6,8 @@ use crate::linalg::Scalar;
 use crate::linsol::factors::{Choice, Structure as Held};
 
 /// An operation of a sparse factorization follows indices and waits for memory, one of a field runs through its vectors: so many of these take as long (five-point
-/// stars of 4096 and 65 536 unknowns: 5 and 9).
-const SPARSE: f64 = 10.0;
+/// stars of 4096 and 65 536 unknowns: 5 and 17).
+const SPARSE: f64 = 20.0;
 /// Operations an entry for finding colours, an order, and the places of the factors' entries.
 const ANALYSIS: f64 = 2500.0;
 /// The same where the entries lie in a narrow band: there is little to find.
