@@ -136,6 +136,7 @@ pub use report::{OdeCounts, OdeReport, OdeStop};
 pub use second_order::SecondOrder;
 pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
+pub use stepper::Facts;
 pub use stiff::{
     Auto, Diffsol, DiffsolMethod, LinearlyImplicit, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau,
     StiffIntegrator, Switch,
