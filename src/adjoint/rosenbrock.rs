@@ -215,7 +215,7 @@ impl<T: Scalar> RosTransposed<T> {
 impl<T: Scalar> Transpose<T> for StiffIntegrator<T> {
     type Back = RosTransposed<T>;
     fn back(&self, dim: usize, batch: usize) -> RosTransposed<T> {
-        RosTransposed::new(Rosenbrock::new(self.method()), dim, batch)
+        RosTransposed::new(self.stepper.ros.clone(), dim, batch)
     }
 }
 
@@ -281,6 +281,7 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for RosTransposed<T> {
         for ((y, &g), &u) in self.st.y1.iter_mut().zip(&self.st.g).zip(u) {
             *y = g + u;
         }
+        self.ros.keep_invariants(self.st.dim, &self.st.y0, &mut self.st.y1);
     }
     fn interpolate(&mut self, _: &mut F, _: (T, T), _: &[T], theta: T, out: &mut [T]) {
         self.ros.interpolate(theta, &self.st, out);

@@ -8,11 +8,13 @@ use super::sinks::SaveAt;
 use super::step::StepSink;
 use super::stepper::{Carrier, Facts, Stepper};
 use super::stiff::{Auto, RosenbrockTableau, StiffIntegrator};
+use super::symplectic::{SymplecticIntegrator, SymplecticTableau};
 use super::tableau::Tableau;
 use crate::error::OdeError;
 use crate::linalg::Scalar;
 
-/// The choice of a method: a [`Tableau`] (explicit, or Nystrom's), a [`RosenbrockTableau`] for stiff problems, a pair of them for the automatic choice ([`Auto`]), or an
+/// The choice of a method: a [`Tableau`] (explicit, or Nystrom's), a [`RosenbrockTableau`] for stiff problems, a pair of them for the automatic choice ([`Auto`]), a [`SymplecticTableau`] for a
+/// [`SeparableMap`](super::SeparableMap), or an
 /// [`SdeMethod`](crate::sde::SdeMethod) for an [`Sde`](crate::sde::Sde).
 pub trait Method<T: Scalar>: Copy {
     /// What integrates with it.
@@ -94,6 +96,18 @@ impl<T: Scalar> Method<T> for (&'static Tableau, &'static RosenbrockTableau) {
     type Integrator = Auto<T>;
     fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Auto<T>, OdeError> {
         Auto::new(self.0, self.1, dim, batch, options)
+    }
+}
+
+impl<T: Scalar> Method<T> for &'static SymplecticTableau {
+    type Integrator = SymplecticIntegrator<T>;
+    fn integrator(
+        self,
+        dim: usize,
+        batch: usize,
+        options: &Options,
+    ) -> Result<SymplecticIntegrator<T>, OdeError> {
+        SymplecticIntegrator::new(self, dim, batch, options)
     }
 }
 

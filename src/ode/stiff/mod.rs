@@ -14,6 +14,7 @@
 mod auto;
 mod diffsol;
 mod integrator;
+mod invariants;
 mod matrices;
 mod step;
 mod tableau;
