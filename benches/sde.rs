@@ -12,7 +12,7 @@ use std::time::Instant;
 use costate::adjoint::{Bars, Memory, SdeAdjoint};
 use costate::linalg::Scalar;
 use costate::nn::{Activation, Chain, Mlp, Power};
-use costate::ode::SaveAt;
+use costate::ode::*;
 use costate::sde::*;
 use criterion::Criterion;
 
@@ -34,7 +34,7 @@ struct Spiral<T: Scalar> {
 }
 
 impl<T: Scalar> Spiral<T> {
-    fn new(method: &'static SdeMethod, options: &SdeOptions, memory: Memory) -> Self {
+    fn new(method: &'static SdeMethod, options: &Options, memory: Memory) -> Self {
         let net = Mlp::dense(&[2, 50, 2], Activation::Tanh, Activation::Identity, false).unwrap();
         let drift = Chain::new(Power { dim: 2, exponent: 3 }, net).unwrap();
         let diffusion = Mlp::linear(2, 2).unwrap();
@@ -47,7 +47,7 @@ impl<T: Scalar> Spiral<T> {
         let p: Vec<T> = (0..sde.n_params()).map(|_| T::of(0.3 * random())).collect();
         let times: Vec<T> = (0..30).map(|i| T::of(i as f64 / 29.0)).collect();
         Self {
-            solver: SdeAdjoint::new(method, Noise::Diagonal, 2, PATHS, options, memory).unwrap(),
+            solver: SdeAdjoint::new(method, 2, PATHS, options, memory).unwrap(),
             y0: [T::of(2.0), T::ZERO].repeat(PATHS),
             save: SaveAt::new(&times),
             bars: vec![T::ZERO; 2 * PATHS * times.len()],
@@ -61,11 +61,11 @@ impl<T: Scalar> Spiral<T> {
     }
 
     /// One training step without the optimizer; a new path each time.
-    fn step(&mut self) -> SdeReport {
+    fn step(&mut self) -> OdeReport {
         self.seed += 1;
         let span = (T::ZERO, T::ONE);
         let path = Brownian::new(self.seed);
-        let r = self.solver.forward(&mut self.sde, span, &self.y0, &self.p, &path, &mut self.save).unwrap();
+        let r = self.solver.forward(self.sde.follow(path), span, &self.y0, &self.p, &mut self.save).unwrap();
         let inverse = T::of(1.0 / PATHS as f64);
         for (states, bars) in
             self.save.states().chunks_exact(2 * PATHS).zip(self.bars.chunks_exact_mut(2 * PATHS))
@@ -113,18 +113,18 @@ fn best(mut f: impl FnMut()) -> f64 {
     least
 }
 
-fn cases() -> Vec<(&'static str, &'static SdeMethod, SdeOptions)> {
-    let adaptive = SdeOptions::tolerances(0.3, 0.3);
+fn cases() -> Vec<(&'static str, &'static SdeMethod, Options)> {
+    let adaptive = Options::noisy().with_tolerances(0.3, 0.3);
     vec![
-        ("euler-maruyama, 116 steps", &EULER_MARUYAMA, SdeOptions::fixed(1.0 / 116.0)),
-        ("milstein, 116 steps", &MILSTEIN, SdeOptions::fixed(1.0 / 116.0)),
-        ("sosri, 116 steps", &SOSRI, SdeOptions::fixed(1.0 / 116.0)),
+        ("euler-maruyama, 116 steps", &EULER_MARUYAMA, Options::noisy().with_fixed_step(1.0 / 116.0)),
+        ("milstein, 116 steps", &MILSTEIN, Options::noisy().with_fixed_step(1.0 / 116.0)),
+        ("sosri, 116 steps", &SOSRI, Options::noisy().with_fixed_step(1.0 / 116.0)),
         ("sosri, tolerance 0.3", &SOSRI, adaptive.clone()),
         ("sriw1, tolerance 0.3", &SRIW1, adaptive),
     ]
 }
 
-fn row<T: Scalar>(name: &str, method: &'static SdeMethod, options: &SdeOptions, memory: Memory) {
+fn row<T: Scalar>(name: &str, method: &'static SdeMethod, options: &Options, memory: Memory) {
     let wanted = std::env::args().skip_while(|a| a != "--table").nth(1);
     if wanted.is_some_and(|w| !w.starts_with('-') && !name.contains(&w)) {
         return;
@@ -137,7 +137,7 @@ fn row<T: Scalar>(name: &str, method: &'static SdeMethod, options: &SdeOptions, 
     let (span, mut seed) = ((T::ZERO, T::ONE), 0);
     let forward = best(|| {
         seed += 1;
-        let r = s.solver.forward(&mut s.sde, span, &s.y0, &s.p, &Brownian::new(seed), &mut s.save);
+        let r = s.solver.forward(s.sde.follow(Brownian::new(seed)), span, &s.y0, &s.p, &mut s.save);
         drop(black_box(r));
     });
     println!(
@@ -147,7 +147,7 @@ fn row<T: Scalar>(name: &str, method: &'static SdeMethod, options: &SdeOptions, 
         forward * 1e3,
         r.counts.accepted,
         r.counts.rejected,
-        r.counts.drift
+        r.counts.evals
     );
 }
 

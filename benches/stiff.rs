@@ -89,7 +89,7 @@ fn exact(pr: &Stiff) -> Vec<f64> {
         Some(values) => serde_json::from_value(values["stiff"][pr.key].clone()).unwrap(),
         None => {
             let o = Options { max_steps: 10_000_000, ..Options::tolerances(1e-12, 1e-16) };
-            solve_stiff(&mut field(pr), &RODAS5P, &o, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap().y1
+            solve(&mut field(pr), &RODAS5P, &o, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap().y1
         }
     }
 }

@@ -3,8 +3,8 @@
 //!     cargo run --example brownian_motion --release -- brownian_motion.svg
 
 use costate::diff::FnMap;
-use costate::ode::Params;
-use costate::sde::{Brownian, Noise, SOSRI, Sde, SdeOptions, solve_sde_ensemble};
+use costate::ode::{Options, Params, solve_ensemble};
+use costate::sde::{Brownian, Noise, SOSRI, Sde};
 use plotters::prelude::*;
 
 const PATHS: usize = 2000;
@@ -21,14 +21,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let (mu, sigma) = (0.5, 0.4);
     let times: Vec<f64> = (0..POINTS).map(|i| 2.0 * i as f64 / (POINTS - 1) as f64).collect();
-    let ensemble = solve_sde_ensemble(
+    let ensemble = solve_ensemble(
         &SOSRI,
-        &SdeOptions::tolerances(1e-2, 1e-2),
-        make,
+        &Options::noisy().with_tolerances(1e-2, 1e-2),
+        || make().along(Brownian::new(1)),
         (0.0, 2.0),
         &[1.0; PATHS],
         Params::Shared(&[mu, sigma]),
-        &Brownian::new(1),
         &times,
     )?;
     let counts = ensemble.counts();

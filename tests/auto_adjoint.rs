@@ -9,7 +9,7 @@ use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint};
 use costate::diff::{FnMap, Formula, Map, Number, Size};
 use costate::expr::{Formulated, formula};
 use costate::ode::*;
-use costate::sde::{Brownian, Noise, SOSRI, Sde, SdeOptions};
+use costate::sde::{Brownian, Noise, SOSRI, Sde};
 
 /// A rate that comes and goes, k = 400 p0 (1 - cos(t / 2))^2: y0' = -k (y0 - y1 cos t) + p1 y1, y1' = -p2 y1 + (sin t + sin y0) / 2.
 struct Waves;
@@ -182,9 +182,9 @@ fn other_parameters_are_an_error_in_all_families() {
         )
     };
     let mut sde = Sde::new(line(), line(), Noise::Diagonal).unwrap();
-    let o = SdeOptions::tolerances(1e-2, 1e-2);
-    let mut s = SdeAdjoint::new(&SOSRI, Noise::Diagonal, 1, 1, &o, Memory::States).unwrap();
-    s.forward(&mut sde, (0.0, 1.0), &[1.0], &[0.5, 0.2], &Brownian::new(1), &mut ()).unwrap();
+    let o = Options::noisy().with_tolerances(1e-2, 1e-2);
+    let mut s = SdeAdjoint::new(&SOSRI, 1, 1, &o, Memory::States).unwrap();
+    s.forward(sde.follow(Brownian::new(1)), (0.0, 1.0), &[1.0], &[0.5, 0.2], &mut ()).unwrap();
     let (mut yb, mut pb) = ([7.0], [0.0; 2]);
     let e = s.reverse(&mut sde, &[0.5, 0.3], &Bars { y1: &[1.0], ..Bars::default() }, &mut yb, &mut pb);
     assert!(e.unwrap_err().to_string().contains(sentence) && yb == [7.0]);

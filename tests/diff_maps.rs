@@ -10,7 +10,7 @@ use alloc::allocations;
 use costate::adjoint::{Adjoint, Bars, Memory, StiffAdjoint};
 use costate::diff::*;
 use costate::nn::{Activation, Elementwise, Gru, Mlp, Parallel, Polynomial, Power};
-use costate::ode::{Integrator, Options, RODAS5P, SecondOrder, TSIT54, solve, solve_stiff};
+use costate::ode::{Integrator, Options, RODAS5P, SecondOrder, TSIT54, solve};
 
 type Boxed = Box<dyn Map<f64>>;
 
@@ -358,7 +358,7 @@ fn jacobians_of_every_structure_are_the_dense_one() {
 fn what_is_missing_is_said_before_the_first_step() {
     let o = Options::default();
     let mut plain = FnMap::new(1, 0, |_t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -y[0]);
-    let e = solve_stiff(&mut plain, &RODAS5P, &o, (0.0, 1.0), &[1.0], &[], &[]).unwrap_err().to_string();
+    let e = solve(&mut plain, &RODAS5P, &o, (0.0, 1.0), &[1.0], &[], &[]).unwrap_err().to_string();
     assert!(e.contains("rodas5p needs a Jacobian") && e.contains("Differences::of"), "{e}");
     let mut a = Adjoint::new(&TSIT54, 1, 1, &o, Memory::States).unwrap();
     a.forward(&mut plain, (0.0, 1.0), &[1.0], &[], &mut ()).unwrap();

@@ -55,8 +55,8 @@ fn closed_forms_with_every_family() {
     let options = Options::tolerances(1e-10, 1e-10).with_integrals(1, 1);
     fn run<D>(method: D, options: &Options, field: &mut Both, p: f64, t: f64) -> [f64; 3]
     where
-        D: AdjointMethod<f64>,
-        D::Integrator: Integrate<f64, Both>,
+        D: Method<f64>,
+        D::Integrator: Transpose<f64> + Integrate<f64, Both>,
         <D::Integrator as Transpose<f64>>::Back: Reverse<f64, Both>,
     {
         let mut solver = Adjoint::new(method, 2, 1, options, Memory::States).unwrap();
@@ -93,8 +93,8 @@ fn integrals_left_out_of_the_norm_change_no_step() {
     assert_eq!(s.report.counts.accepted, plain.report.counts.accepted);
     assert_eq!(s.report.counts.rejected, plain.report.counts.rejected);
     assert!((s.y1[0] - plain.y1[0]).abs() < 1e-12 && (s.y1[4] - 5.0).abs() < 1e-12);
-    plain = solve_stiff(&mut field(), &RODAS4, &options, (0.0, 5.0), &Y0, &P, &[]).unwrap();
-    let s = solve_stiff(&mut both, &RODAS4, &counted, (0.0, 5.0), &START, &P, &[]).unwrap();
+    plain = solve(&mut field(), &RODAS4, &options, (0.0, 5.0), &Y0, &P, &[]).unwrap();
+    let s = solve(&mut both, &RODAS4, &counted, (0.0, 5.0), &START, &P, &[]).unwrap();
     assert_eq!(s.report.counts.accepted, plain.report.counts.accepted);
     assert!((s.y1[1] - plain.y1[1]).abs() < 1e-12);
     // In the norm they count: an integrand that is hard to integrate makes shorter steps.
@@ -163,8 +163,8 @@ fn gradients_of_integral_losses() {
     /// `step` of the differences: it crosses no kink of the scale of E, and leaves little rounding.
     fn run<D>(name: &str, method: D, step: f64, saved: &[f64], times: &[f64])
     where
-        D: AdjointMethod<f64>,
-        D::Integrator: Integrate<f64, Both>,
+        D: Method<f64>,
+        D::Integrator: Transpose<f64> + Integrate<f64, Both>,
         <D::Integrator as Transpose<f64>>::Back: Reverse<f64, Both>,
     {
         let options = Options::tolerances(1e-5, 1e-5).with_integrals(2, 3);

@@ -106,8 +106,7 @@ fn the_component_that_is_not_finite_is_named() {
     );
     assert!(report.message().contains("component 1 of dy/dt is not finite"), "{}", report.message());
     let mut field = Differences::of(FnMap::new(2, 0, bessel));
-    let s =
-        solve_stiff(&mut field, &RODAS5P, &Options::default(), (0.0, 1.0), &[0.0, -1.0], &[], &[]).unwrap();
+    let s = solve(&mut field, &RODAS5P, &Options::default(), (0.0, 1.0), &[0.0, -1.0], &[], &[]).unwrap();
     assert_eq!(s.report.diagnosis, Some(Diagnosis::NotFinite { component: 1 }));
 }
 

@@ -560,8 +560,8 @@ fn ensembles_backwards_in_time_are_their_trajectories() {
             check(tab.name, &e, &columns().map(alone).collect::<Vec<_>>());
         }
         for tab in RosenbrockTableau::all() {
-            let e = pool.install(|| solve_stiff_ensemble(tab, &o, stiff, span, &y0, each, &times)).unwrap();
-            let alone = |(y0, p)| solve_stiff(&mut stiff(), tab, &o, span, y0, p, &times).unwrap();
+            let e = pool.install(|| solve_ensemble(tab, &o, stiff, span, &y0, each, &times)).unwrap();
+            let alone = |(y0, p)| solve(&mut stiff(), tab, &o, span, y0, p, &times).unwrap();
             check(tab.name, &e, &columns().map(alone).collect::<Vec<_>>());
         }
     }

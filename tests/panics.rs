@@ -231,19 +231,22 @@ fn stiff_parts_of_an_automatic_choice_survive() {
 fn a_stochastic_pass_is_one_error_and_the_next_is_as_good_as_new() {
     let path = Brownian::new(3);
     for method in [&SOSRI, &SRIW1, &EULER_MARUYAMA, &MILSTEIN] {
-        let o =
-            if method.is_adaptive() { SdeOptions::tolerances(1e-2, 1e-2) } else { SdeOptions::fixed(0.1) };
+        let o = if method.is_adaptive() {
+            Options::noisy().with_tolerances(1e-2, 1e-2)
+        } else {
+            Options::noisy().with_fixed_step(0.1)
+        };
         for (n, batch) in SHAPES {
             for drift in [true, false] {
                 let tried = survives(
                     method.name,
-                    || SdeIntegrator::new(method, Noise::Diagonal, n, batch, &o).unwrap(),
+                    || SdeIntegrator::new(method, n, batch, &o).unwrap(),
                     |it, left| {
                         let (f, g) = if drift { (left, NEVER) } else { (NEVER, left) };
                         let mut sde =
                             Sde::new(Bomb { n, left: f }, Shock(Bomb { n, left: g }), Noise::Diagonal)
                                 .unwrap();
-                        it.run(&mut sde, SPAN, &start(n * batch), &P, &path, &mut ())?;
+                        it.run(sde.follow(path), SPAN, &start(n * batch), &P, &mut ())?;
                         Ok(it.y().to_vec())
                     },
                 );
@@ -325,7 +328,7 @@ fn reverse_sweeps_are_one_error_and_the_next_is_as_good_as_new() {
                 );
             }
             for drift in [true, false] {
-                let o = SdeOptions { max_step: 0.1, ..SdeOptions::tolerances(0.1, 0.1) };
+                let o = Options { max_step: 0.1, ..Options::noisy().with_tolerances(0.1, 0.1) };
                 let bars = Bars { y1: &bar[..n * batch], ..Bars::default() };
                 let sde = |left| {
                     let (f, g) = if drift { (left, NEVER) } else { (NEVER, left) };
@@ -333,9 +336,9 @@ fn reverse_sweeps_are_one_error_and_the_next_is_as_good_as_new() {
                 };
                 sweep_survives(
                     &format!("sosri {memory:?} {n} {batch} {drift}"),
-                    || SdeAdjoint::new(&SOSRI, Noise::Diagonal, n, batch, &o, memory).unwrap(),
+                    || SdeAdjoint::new(&SOSRI, n, batch, &o, memory).unwrap(),
                     |s| {
-                        s.forward(&mut sde(NEVER), SPAN, &y0, &P, &Brownian::new(5), &mut ())?;
+                        s.forward(sde(NEVER).follow(Brownian::new(5)), SPAN, &y0, &P, &mut ())?;
                         Ok(s.tape().len())
                     },
                     |s, left| {
@@ -432,12 +435,7 @@ fn slopes() -> Vec<f64> {
     (0..300).map(|i| if i % 3 == 2 { 1.5 } else { 0.001 * i as f64 }).collect()
 }
 
-fn check_ensemble<R>(
-    what: &str,
-    e: &Ensemble<f64, R>,
-    stop: impl Fn(&R) -> OdeStop,
-    alone: impl Fn(usize) -> Option<Vec<f64>>,
-) {
+fn check_ensemble(what: &str, e: &Ensemble<f64>, alone: impl Fn(usize) -> Option<Vec<f64>>) {
     let expected: Vec<usize> = (0..300).filter(|i| i % 3 == 2).collect();
     assert_eq!(e.panics.iter().map(|p| p.0).collect::<Vec<_>>(), expected, "{what}");
     assert!(e.panics.iter().all(|p| p.1 == "no data beyond 1"), "{what}");
@@ -446,12 +444,12 @@ fn check_ensemble<R>(
         let (y1, saved) = (e.y1[i], &e.saved[2 * i..2 * i + 2]);
         match alone(i) {
             Some(y) => {
-                assert_eq!((&[y1, saved[0], saved[1]][..], stop(&e.reports[i])), (&y[..], OdeStop::Finished))
+                assert_eq!((&[y1, saved[0], saved[1]][..], e.reports[i].stop), (&y[..], OdeStop::Finished))
             }
             None => {
                 // What was reached before stays.
                 assert!(y1.is_nan() && saved[1].is_nan() && !saved[0].is_nan(), "{what} {i}: {y1} {saved:?}");
-                assert_eq!(stop(&e.reports[i]), OdeStop::Panicked);
+                assert_eq!(e.reports[i].stop, OdeStop::Panicked);
             }
         }
     }
@@ -483,29 +481,30 @@ fn a_trajectory_that_panics_leaves_the_others_alone() {
     let lanes = with_threads(|| solve_lanes(&TSIT54, &o, &field(), SPAN, &y0, each, &times).unwrap());
     let alone = |i: usize| result(solve(&mut field(), &TSIT54, &o, SPAN, &[0.0], &p[i..=i], &times));
     for e in plain.iter().chain(&lanes) {
-        check_ensemble("explicit", e, |r| r.stop, alone);
+        check_ensemble("explicit", e, alone);
         assert_eq!((&e.reports, &e.panics), (&plain[0].reports, &plain[0].panics));
         assert!(e.failed().count() == 100 && e.reports[2].message().contains("panicked"));
     }
-    let alone = |i: usize| result(solve_stiff(&mut stiff(), &RODAS4, &o, SPAN, &[0.0], &p[i..=i], &times));
-    for e in &with_threads(|| solve_stiff_ensemble(&RODAS4, &o, stiff, SPAN, &y0, each, &times).unwrap()) {
-        check_ensemble("stiff", e, |r| r.stop, alone);
+    let alone = |i: usize| result(solve(&mut stiff(), &RODAS4, &o, SPAN, &[0.0], &p[i..=i], &times));
+    for e in &with_threads(|| solve_ensemble(&RODAS4, &o, stiff, SPAN, &y0, each, &times).unwrap()) {
+        check_ensemble("stiff", e, alone);
     }
 
-    let o = SdeOptions { max_step: 0.1, ..SdeOptions::default() };
+    let o = Options { max_step: 0.1, ..Options::noisy() };
     let path = Brownian::new(9);
     let quiet = || FnMap::new(1, 0, |_, _: &[f64], _: &[f64], g: &mut [f64]| g[0] = 1e-9);
     let sde = || Sde::new(field(), quiet(), Noise::Diagonal).unwrap();
     let alone = |i: usize| {
         let path = path.trajectories_from(i as u32);
-        match solve_sde(&mut sde(), &SOSRI, &o, SPAN, &[0.0], &p[i..=i], &path, &times) {
+        match solve(sde().follow(path), &SOSRI, &o, SPAN, &[0.0], &p[i..=i], &times) {
             Ok(s) => Some([&s.y1, s.states()].concat()),
             Err(_) => None,
         }
     };
-    let all = with_threads(|| solve_sde_ensemble(&SOSRI, &o, sde, SPAN, &y0, each, &path, &times).unwrap());
+    let all =
+        with_threads(|| solve_ensemble(&SOSRI, &o, || sde().along(path), SPAN, &y0, each, &times).unwrap());
     for e in &all {
-        check_ensemble("stochastic", e, |r| r.stop, alone);
+        check_ensemble("stochastic", e, alone);
         assert!(e.failed().count() == 100 && e.reports[2].message().contains("panicked"));
     }
     // A diffusion that panics, everywhere.
@@ -513,7 +512,8 @@ fn a_trajectory_that_panics_leaves_the_others_alone() {
         let g = FnMap::new(1, 0, |_, _: &[f64], _: &[f64], _: &mut [f64]| panic!("no noise"));
         Sde::new(field(), g, Noise::Diagonal).unwrap()
     };
-    let e = solve_sde_ensemble(&SOSRI, &o, bad, SPAN, &y0[..20], Params::Shared(&[0.0]), &path, &[]).unwrap();
+    let e = solve_ensemble(&SOSRI, &o, || bad().along(path), SPAN, &y0[..20], Params::Shared(&[0.0]), &[])
+        .unwrap();
     assert!(e.panics.len() == 20 && e.panics.iter().all(|p| p.1 == "no noise") && e.y1[0].is_nan());
 }
 
@@ -527,7 +527,7 @@ fn a_field_that_cannot_be_made_is_an_error() {
         assert_eq!(e.map(|_| ()).unwrap_err(), OdeError::FieldPanicked { message: "no field today".into() });
     };
     error(solve_ensemble(&TSIT54, &o, make, SPAN, &y0, p, &[]));
-    error(solve_stiff_ensemble(&RODAS4, &o, stiff, SPAN, &y0, p, &[]));
+    error(solve_ensemble(&RODAS4, &o, stiff, SPAN, &y0, p, &[]));
     // Only the first can be made: sizes are known, the workers' fields are not.
     let made = std::sync::atomic::AtomicUsize::new(0);
     let once = || {
@@ -537,6 +537,6 @@ fn a_field_that_cannot_be_made_is_an_error() {
     error(solve_ensemble(&TSIT54, &o, once, SPAN, &y0, p, &[]));
     type Equation = Sde<Edge, FnMap<fn(f64, &[f64], &[f64], &mut [f64])>>;
     let sde = || -> Equation { panic!("no field today") };
-    let e = solve_sde_ensemble(&SOSRI, &SdeOptions::default(), sde, SPAN, &y0, p, &Brownian::new(1), &[]);
+    let e = solve_ensemble(&SOSRI, &Options::noisy(), || sde().along(Brownian::new(1)), SPAN, &y0, p, &[]);
     assert_eq!(e.map(|_| ()).unwrap_err(), OdeError::FieldPanicked { message: "no field today".into() });
 }

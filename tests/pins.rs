@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint, StiffAdjoint};
 use costate::diff::{Differences, FnMap, Formula, Map, Number, Size};
-use costate::expr::formula;
+use costate::expr::{formula, record};
 use costate::linalg::Scalar;
 use costate::nn::{Activation, Chain, Mlp, Parallel, Power};
 use costate::ode::*;
@@ -49,8 +49,8 @@ fn of(c: &OdeCounts) -> [u64; 4] {
     [c.accepted, c.rejected, c.evals, c.jacobians + c.pullbacks]
 }
 
-fn of_sde(c: &SdeCounts) -> [u64; 4] {
-    [c.accepted, c.rejected, c.drift + c.diffusion, c.pullbacks]
+fn of_sde(c: &OdeCounts) -> [u64; 4] {
+    [c.accepted, c.rejected, c.evals + c.diffusions, c.pullbacks]
 }
 
 fn times<T: Scalar>(end: f64) -> Vec<T> {
@@ -140,6 +140,24 @@ fn nystrom(pins: &mut Pins) {
     }
 }
 
+fn symplectic(pins: &mut Pins) {
+    let henon_heiles = record(2, 1, |_, q, p, a| {
+        (a[0], a[1]) = (-p[0] * q[0] - 2.0 * q[0] * q[1], q[1] * q[1] - q[1] - q[0] * q[0]);
+    });
+    let mut field = SecondOrder::new(henon_heiles.unwrap().into_map());
+    let (y0, o, mut g) = ([0.1, -0.2, 0.35, 0.1], Options::fixed(0.05), [0.0; 5]);
+    for method in SymplecticTableau::all() {
+        let s = solve(&mut field, method, &o, (0.0, 8.0), &y0, &[1.0], &times(8.0)).unwrap();
+        pins.add(format!("henon-heiles {}", method.name), of(&s.report.counts), &[&s.y1, s.states()]);
+        let mut solver = Adjoint::new(method, 4, 1, &o, Memory::Checkpoints(5)).unwrap();
+        solver.forward(&mut field, (0.0, 8.0), &y0, &[1.0], &mut ()).unwrap();
+        let (y0_bar, p_bar) = g.split_at_mut(4);
+        let bars = Bars { y1: &[1.0, 0.5, 0.2, -0.1], ..Bars::default() };
+        let counts = solver.reverse(&mut field, &[1.0], &bars, y0_bar, p_bar).unwrap();
+        pins.add(format!("gradient henon-heiles {}", method.name), of(&counts), &[&g]);
+    }
+}
+
 fn events(pins: &mut Pins) {
     let mut ball =
         FnMap::new(2, 0, |_t, y: &[f64], _p: &[f64], dy: &mut [f64]| (dy[0], dy[1]) = (y[1], -9.81));
@@ -183,20 +201,20 @@ fn stiff_runs(pins: &mut Pins) {
             let pr = stiff::Stiff::by_name(name);
             let mut f = FnMap::new(pr.n, pr.p.len(), pr.f).with_jacobian(pr.jac).autonomous();
             let o = Options::tolerances(1e-5, 1e-9);
-            let s = solve_stiff(&mut f, method, &o, (0.0, pr.t1), pr.y0, pr.p, &times(pr.t1)).unwrap();
+            let s = solve(&mut f, method, &o, (0.0, pr.t1), pr.y0, pr.p, &times(pr.t1)).unwrap();
             pins.add(format!("{name} {}", method.name), of(&s.report.counts), &[&s.y1, s.states()]);
         }
     }
     let (o, at) = (Options::tolerances(1e-6, 1e-6), times(2.0));
     let mut f = Differences::of(FnMap::new(1, 1, forced));
-    let s = solve_stiff(&mut f, &RODAS5P, &o, (0.0, 2.0), &[1.0, 0.5, 2.0], &[1e4], &at).unwrap();
+    let s = solve(&mut f, &RODAS5P, &o, (0.0, 2.0), &[1.0, 0.5, 2.0], &[1e4], &at).unwrap();
     pins.add("forced x 3 differences", of(&s.report.counts), &[&s.y1, s.states()]);
     let pull = FnMap::new(2, 4, lotka_volterra::<f64>).with_vjp(lotka_volterra_pullback);
     let mut f = pull.autonomous();
-    let s = solve_stiff(&mut f, &RODAS4, &o, (0.0, 5.0), &[1.0; 4], &LV, &times(5.0)).unwrap();
+    let s = solve(&mut f, &RODAS4, &o, (0.0, 5.0), &[1.0; 4], &LV, &times(5.0)).unwrap();
     pins.add("lotka-volterra x 2 rows", of(&s.report.counts), &[&s.y1, s.states()]);
     let (y0, p) = ([1.0, 0.0, 0.0], [0.04, 1e4, 3e7]);
-    let s = solve_stiff(&mut formula(Robertson).unwrap(), &RODAS3P, &o, (0.0, 1e4), &y0, &p, &[]).unwrap();
+    let s = solve(&mut formula(Robertson).unwrap(), &RODAS3P, &o, (0.0, 1e4), &y0, &p, &[]).unwrap();
     pins.add("robertson formula", of(&s.report.counts), &[&s.y1]);
     let pr = stiff::Stiff::by_name("vdp 1e3");
     let mut f = FnMap::new(2, 1, pr.f).with_jacobian(pr.jac).autonomous();
@@ -209,8 +227,8 @@ fn stiff_runs(pins: &mut Pins) {
         f.with_jacobian(|_t, _y: &[f64], p: &[f64], jac: &mut [f64]| jac[0] = -p[0])
     };
     let rates: Vec<f64> = (0..40).map(|i| 10f64.powf(0.2 * i as f64)).collect();
-    let s = solve_stiff_ensemble(&RODAS5P, &o, make, (0.0, 2.0), &[1.0; 40], Params::Each(&rates), &at[..0])
-        .unwrap();
+    let s =
+        solve_ensemble(&RODAS5P, &o, make, (0.0, 2.0), &[1.0; 40], Params::Each(&rates), &at[..0]).unwrap();
     pins.add("stiff ensemble", of(&s.counts()), &[&s.y1]);
 }
 
@@ -273,8 +291,11 @@ fn constant<T: Scalar>(_: T, _: &[T], p: &[T], g: &mut [T]) {
 
 fn stochastic<T: Scalar>(pins: &mut Pins, kind: &str) {
     for method in SdeMethod::all() {
-        let o =
-            if method.is_adaptive() { SdeOptions::tolerances(1e-2, 1e-2) } else { SdeOptions::fixed(0.05) };
+        let o = if method.is_adaptive() {
+            Options::noisy().with_tolerances(1e-2, 1e-2)
+        } else {
+            Options::noisy().with_fixed_step(0.05)
+        };
         let (y0, p) = (list::<T>(&[1.0, 0.5, 2.0, 0.7, 1.2, 0.1]), list::<T>(&[2.0, 0.7, 0.4]));
         let (span, at) = ((T::ZERO, T::ONE), times(1.0));
         let additive = method.suits == Suits::Additive;
@@ -282,11 +303,11 @@ fn stochastic<T: Scalar>(pins: &mut Pins, kind: &str) {
         let (s, form) = if additive {
             let g = FnMap::with_outputs(3, 6, 1, constant::<T>);
             let mut sde = Sde::new(drift, g, Noise::Matrix(2)).unwrap().additive();
-            (solve_sde(&mut sde, method, &o, span, &y0, &p, &Brownian::new(7), &at).unwrap(), "additive")
+            (solve(sde.follow(Brownian::new(7)), method, &o, span, &y0, &p, &at).unwrap(), "additive")
         } else {
             let g = FnMap::new(3, 1, noise::<T>);
             let mut sde = Sde::new(drift, g, Noise::Diagonal).unwrap();
-            (solve_sde(&mut sde, method, &o, span, &y0, &p, &Brownian::new(7), &at).unwrap(), "diagonal")
+            (solve(sde.follow(Brownian::new(7)), method, &o, span, &y0, &p, &at).unwrap(), "diagonal")
         };
         pins.add(
             format!("sde {form} {kind} {}", method.name),
@@ -306,17 +327,24 @@ fn stochastic_more(pins: &mut Pins) {
     let g = FnMap::with_outputs(3, 6, 1, columns);
     let mut sde = Sde::new(FnMap::new(3, 2, drift::<f64>), g, Noise::Matrix(2)).unwrap().commutative();
     let (y0, p, at) = ([1.0, 0.5, 2.0], [2.0, 0.7, 0.4], times(1.0));
-    let s =
-        solve_sde(&mut sde, &MILSTEIN, &SdeOptions::fixed(0.05), (0.0, 1.0), &y0, &p, &Brownian::new(3), &at);
+    let s = solve(
+        sde.follow(Brownian::new(3)),
+        &MILSTEIN,
+        &Options::noisy().with_fixed_step(0.05),
+        (0.0, 1.0),
+        &y0,
+        &p,
+        &at,
+    );
     let s = s.unwrap();
     pins.add("sde columns milstein", of_sde(&s.report.counts), &[&s.y1, s.states()]);
     let make = || {
         let g = FnMap::new(3, 1, noise::<f64>);
         Sde::new(FnMap::new(3, 2, drift::<f64>), g, Noise::Scalar).unwrap()
     };
-    let (starts, o, path) = (y0.repeat(20), SdeOptions::tolerances(1e-2, 1e-2), Brownian::new(9));
-    let s =
-        solve_sde_ensemble(&SRIW1, &o, make, (0.0, 1.0), &starts, Params::Shared(&p), &path, &at).unwrap();
+    let (starts, o, path) = (y0.repeat(20), Options::noisy().with_tolerances(1e-2, 1e-2), Brownian::new(9));
+    let s = solve_ensemble(&SRIW1, &o, || make().along(path), (0.0, 1.0), &starts, Params::Shared(&p), &at)
+        .unwrap();
     pins.add("sde ensemble", of_sde(&s.counts()), &[&s.y1, &s.saved]);
 }
 
@@ -433,10 +461,10 @@ fn stochastic_gradients(pins: &mut Pins) {
         let drift = FnMap::new(3, 2, drift::<f64>).with_vjp(drift_pullback);
         let g = FnMap::with_outputs(3, shape.len(3), 1, noise::<f64>).with_vjp(noise_pullback);
         let mut sde = Sde::new(drift, g, shape).unwrap();
-        let o = SdeOptions::tolerances(1e-2, 1e-2);
-        let mut solver = SdeAdjoint::new(method, shape, 3, 2, &o, memory).unwrap();
+        let o = Options::noisy().with_tolerances(1e-2, 1e-2);
+        let mut solver = SdeAdjoint::new(method, 3, 2, &o, memory).unwrap();
         let mut save = SaveAt::new(&at);
-        let r = solver.forward(&mut sde, (0.0, 1.0), &y0, &p, &Brownian::new(5), &mut save).unwrap();
+        let r = solver.forward(sde.follow(Brownian::new(5)), (0.0, 1.0), &y0, &p, &mut save).unwrap();
         let bar = |n: usize| (0..n).map(|i| 0.3 + (i as f64).sin()).collect::<Vec<f64>>();
         let steps = r.counts.accepted as usize;
         let (y1, saved, error, s) = (bar(6), bar(6 * at.len()), bar(steps), bar(steps));
@@ -503,6 +531,7 @@ fn measure() -> Vec<Pin> {
     explicit::<f64>(&mut pins, "f64", 1e-6);
     explicit::<f32>(&mut pins, "f32", 1e-4);
     nystrom(&mut pins);
+    symplectic(&mut pins);
     events(&mut pins);
     stiff_runs(&mut pins);
     ensembles(&mut pins);

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use alloc::{allocations, peak_bytes};
 use costate::diff::{FnMap, Map};
-use costate::ode::{Controller, EveryStep, Norm, OdeStop, Params, SaveAt};
+use costate::ode::*;
 use costate::sde::*;
 
 /// dy = mu y dt + sigma y dW, p = (mu, sigma).
@@ -50,14 +50,13 @@ fn moments_of_geometric_brownian_motion() {
     // ln y(t) ~ N((mu - sigma^2/2) t, sigma^2 t). A step per path, so that the choice of steps depends on the path. Pathwise errors at this tolerance
     // are under 1e-3 (see below), a standard error is 5e-3.
     for (method, tol) in [(&SRIW1, 2e-3), (&SOSRI, 2e-2), (&SOSRI2, 2e-2)] {
-        let e = solve_sde_ensemble(
+        let e = solve_ensemble(
             method,
-            &SdeOptions::tolerances(tol, tol),
-            gbm,
+            &Options::noisy().with_tolerances(tol, tol),
+            || gbm().along(Brownian::new(1)),
             (0.0, 1.0),
             &[1.0; 10_000],
             Params::Shared(&[MU, SIGMA]),
-            &Brownian::new(1),
             &[0.37, 1.0],
         )
         .unwrap();
@@ -81,18 +80,10 @@ fn moments_of_ornstein_uhlenbeck() {
     for method in [&SRA1, &SOSRA, &SOSRA2, &SOSRI] {
         let mut sde = ornstein_uhlenbeck();
         let path = Brownian::new(2);
-        let o = SdeOptions::tolerances(1e-2, 1e-2);
-        let sol = solve_sde(
-            &mut sde,
-            method,
-            &o,
-            (0.0, 2.0),
-            &[y0; 20_000],
-            &[theta, m, s],
-            &path,
-            &[0.1, 1.0, 2.0],
-        )
-        .unwrap();
+        let o = Options::noisy().with_tolerances(1e-2, 1e-2);
+        let sol =
+            solve(sde.follow(path), method, &o, (0.0, 2.0), &[y0; 20_000], &[theta, m, s], &[0.1, 1.0, 2.0])
+                .unwrap();
         assert!(sol.report.ok());
         for (i, t) in [0.1f64, 1.0, 2.0].into_iter().enumerate() {
             let mean = m + (y0 - m) * (-theta * t).exp();
@@ -103,11 +94,11 @@ fn moments_of_ornstein_uhlenbeck() {
 }
 
 /// The largest error of y against the exact solution on the same path, over the save points and 50 paths.
-fn pathwise_error(method: &'static SdeMethod, tol: f64, times: &[f64]) -> (f64, SdeReport) {
+fn pathwise_error(method: &'static SdeMethod, tol: f64, times: &[f64]) -> (f64, OdeReport) {
     let path = Brownian::new(12);
     // Far too long for most tolerances: rejected.
-    let o = SdeOptions { first_step: Some(0.9), ..SdeOptions::tolerances(tol, tol) };
-    let s = solve_sde(&mut gbm(), method, &o, (0.0, 1.0), &[1.0; 50], &[MU, SIGMA], &path, times).unwrap();
+    let o = Options { first_step: Some(0.9), ..Options::noisy().with_tolerances(tol, tol) };
+    let s = solve(gbm().follow(path), method, &o, (0.0, 1.0), &[1.0; 50], &[MU, SIGMA], times).unwrap();
     let mut motion = BrownianPath::new(&path, (0.0, 1.0), 1, 50).unwrap();
     let (mut w, mut worst) = (vec![0.0; 50], 0.0f64);
     for (i, &t) in times.iter().enumerate() {
@@ -138,8 +129,8 @@ fn the_same_path_whatever_the_steps_and_save_points() {
     }
     // Other save points: the end is the same up to the error.
     let end = |times: &[f64]| {
-        let o = SdeOptions::tolerances(1e-3, 1e-3);
-        solve_sde(&mut gbm(), &SOSRI, &o, (0.0, 1.0), &[1.0; 50], &[MU, SIGMA], &Brownian::new(12), times)
+        let o = Options::noisy().with_tolerances(1e-3, 1e-3);
+        solve(gbm().follow(Brownian::new(12)), &SOSRI, &o, (0.0, 1.0), &[1.0; 50], &[MU, SIGMA], times)
             .unwrap()
             .y1
     };
@@ -153,19 +144,18 @@ fn save_points_and_every_step() {
     let mut save = SaveAt::new(&times);
     let mut every = EveryStep::new();
     let mut errors = vec![];
-    let mut it = SdeIntegrator::new(&SOSRI2, Noise::Diagonal, 1, 3, &SdeOptions::default()).unwrap();
-    let mut watch = FnSdeSink(|s: &mut SdeStep<'_, f64>| {
+    let mut it = SdeIntegrator::new(&SOSRI2, 1, 3, &Options::noisy()).unwrap();
+    let mut watch = FnSink(|s: &mut Step<'_, f64>| {
         errors.push((s.error(), s.stiffness(), s.h()));
         assert_eq!(s.increments().len(), 3);
         ControlFlow::Continue(())
     });
     let r = it
         .run(
-            &mut gbm(),
+            gbm().follow(Brownian::new(1)),
             (0.0, 1.0),
             &[1.0, 2.0, 3.0],
             &[MU, SIGMA],
-            &Brownian::new(1),
             &mut (&mut save, &mut every, &mut watch),
         )
         .unwrap();
@@ -183,11 +173,11 @@ fn save_points_and_every_step() {
     assert!(r.stiffness.unwrap() > 0.0 && r.stiffness.unwrap() < 1.0);
     // A sink ends the integration.
     let mut count = 0;
-    let mut stop = FnSdeSink(|_: &mut SdeStep<'_, f64>| {
+    let mut stop = FnSink(|_: &mut Step<'_, f64>| {
         count += 1;
         if count == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    let r = it.run(&mut gbm(), (0.0, 1.0), &[1.0; 3], &[MU, SIGMA], &Brownian::new(1), &mut stop).unwrap();
+    let r = it.run(gbm().follow(Brownian::new(1)), (0.0, 1.0), &[1.0; 3], &[MU, SIGMA], &mut stop).unwrap();
     assert_eq!((r.stop, r.counts.accepted), (OdeStop::Stopped, 3));
     assert!(r.message().contains("stopped"));
 }
@@ -196,9 +186,9 @@ fn save_points_and_every_step() {
 fn fixed_steps_and_save_points_off_the_grid() {
     let mut every = EveryStep::new();
     let mut save = SaveAt::new(&[0.1, 0.25, 1.0]);
-    let mut it = SdeIntegrator::new(&EULER_MARUYAMA, Noise::Diagonal, 1, 1, &SdeOptions::fixed(0.1)).unwrap();
+    let mut it = SdeIntegrator::new(&EULER_MARUYAMA, 1, 1, &Options::noisy().with_fixed_step(0.1)).unwrap();
     let r = it
-        .run(&mut gbm(), (0.0, 1.0), &[1.0], &[MU, SIGMA], &Brownian::new(1), &mut (&mut every, &mut save))
+        .run(gbm().follow(Brownian::new(1)), (0.0, 1.0), &[1.0], &[MU, SIGMA], &mut (&mut every, &mut save))
         .unwrap();
     // Ten steps of the grid, and one more to stop at 0.25.
     assert_eq!(r.counts.accepted, 11);
@@ -207,23 +197,23 @@ fn fixed_steps_and_save_points_off_the_grid() {
     assert_eq!((save.len(), *every.times().last().unwrap()), (3, 1.0));
     // A span that is no multiple of the step.
     let mut every = EveryStep::new();
-    it.run(&mut gbm(), (0.0, 0.25), &[1.0], &[MU, SIGMA], &Brownian::new(1), &mut every).unwrap();
+    it.run(gbm().follow(Brownian::new(1)), (0.0, 0.25), &[1.0], &[MU, SIGMA], &mut every).unwrap();
     assert_eq!(every.times(), &[0.0, 0.1, 0.2, 0.25]);
 }
 
 #[test]
 fn a_batch_is_its_columns() {
-    let o = SdeOptions::fixed(0.01);
+    let o = Options::noisy().with_fixed_step(0.01);
     for method in SdeMethod::all() {
         let additive = method.suits == Suits::Additive;
         let solve = |y0: &[f64], first: u32| {
             let path = Brownian::new(5).trajectories_from(first);
             if additive {
-                solve_sde(&mut ornstein_uhlenbeck(), method, &o, (0.0, 1.0), y0, &[1.0, 0.5, 0.3], &path, &[])
+                solve(ornstein_uhlenbeck().follow(path), method, &o, (0.0, 1.0), y0, &[1.0, 0.5, 0.3], &[])
                     .unwrap()
                     .y1
             } else {
-                solve_sde(&mut gbm(), method, &o, (0.0, 1.0), y0, &[MU, SIGMA], &path, &[]).unwrap().y1
+                solve(gbm().follow(path), method, &o, (0.0, 1.0), y0, &[MU, SIGMA], &[]).unwrap().y1
             }
         };
         let y0: Vec<f64> = (0..200).map(|i| 1.0 + 0.01 * i as f64).collect();
@@ -241,16 +231,15 @@ fn ensembles_do_not_depend_on_the_number_of_threads() {
     let p: Vec<f64> = (0..200).map(|i| if i % 2 == 0 { MU } else { 0.2 + 0.003 * i as f64 }).collect();
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let o = SdeOptions::tolerances(1e-3, 1e-3);
+        let o = Options::noisy().with_tolerances(1e-3, 1e-3);
         pool.install(|| {
-            solve_sde_ensemble(
+            solve_ensemble(
                 &SOSRI,
                 &o,
-                gbm,
+                || gbm().along(Brownian::new(1)),
                 (0.0, 1.0),
                 &y0,
                 Params::Each(&p),
-                &Brownian::new(1),
                 &[0.2, 1.0],
             )
             .unwrap()
@@ -263,10 +252,10 @@ fn ensembles_do_not_depend_on_the_number_of_threads() {
         assert_eq!(one.reports, many.reports);
     }
     // And trajectory i is the one solved alone.
-    let o = SdeOptions::tolerances(1e-3, 1e-3);
+    let o = Options::noisy().with_tolerances(1e-3, 1e-3);
     let path = Brownian::new(1).trajectories_from(42);
     let alone =
-        solve_sde(&mut gbm(), &SOSRI, &o, (0.0, 1.0), &y0[42..43], &p[84..86], &path, &[0.2, 1.0]).unwrap();
+        solve(gbm().follow(path), &SOSRI, &o, (0.0, 1.0), &y0[42..43], &p[84..86], &[0.2, 1.0]).unwrap();
     assert_eq!(alone.y1[0], one.y1[42]);
     assert_eq!(alone.states(), &one.saved[84..86]);
 }
@@ -278,18 +267,18 @@ fn no_allocation_per_step() {
         let (mut a, mut b) = (gbm(), ornstein_uhlenbeck());
         let count = |steps: f64, a: &mut _, b: &mut _| {
             let o = if method.is_adaptive() {
-                SdeOptions { max_step: 1.0 / steps, ..SdeOptions::tolerances(0.1, 0.1) }
+                Options { max_step: 1.0 / steps, ..Options::noisy().with_tolerances(0.1, 0.1) }
             } else {
-                SdeOptions::fixed(1.0 / steps)
+                Options::noisy().with_fixed_step(1.0 / steps)
             };
-            let mut it = SdeIntegrator::new(method, Noise::Diagonal, 1, 50, &o).unwrap();
+            let mut it = SdeIntegrator::new(method, 1, 50, &o).unwrap();
             let path = Brownian::new(1).with_cells(1);
             let y0 = [1.0; 50];
             let mut run = |it: &mut SdeIntegrator<f64>| {
                 if additive {
-                    it.run(b, (0.0, 1.0), &y0, &[1.0, 0.5, 0.3], &path, &mut ()).unwrap()
+                    it.run(Sde::follow(b, path), (0.0, 1.0), &y0, &[1.0, 0.5, 0.3], &mut ()).unwrap()
                 } else {
-                    it.run(a, (0.0, 1.0), &y0, &[MU, SIGMA], &path, &mut ()).unwrap()
+                    it.run(Sde::follow(a, path), (0.0, 1.0), &y0, &[MU, SIGMA], &mut ()).unwrap()
                 }
             };
             let before = allocations();
@@ -318,19 +307,17 @@ fn values_that_are_not_finite_are_rejections() {
         )
         .unwrap()
     };
-    let o = SdeOptions { first_step: Some(1.9), ..SdeOptions::tolerances(0.5, 0.5) };
-    let r =
-        solve_sde(&mut make(), &SOSRI, &o, (0.0, 2.0), &[0.9], &[], &Brownian::new(1), &[]).unwrap().report;
+    let o = Options { first_step: Some(1.9), ..Options::noisy().with_tolerances(0.5, 0.5) };
+    let r = solve(make().follow(Brownian::new(1)), &SOSRI, &o, (0.0, 2.0), &[0.9], &[], &[]).unwrap().report;
     assert!(r.counts.not_finite > 0, "{}", r.message());
     // At the start.
-    let r = solve_sde(
-        &mut make(),
+    let r = solve(
+        make().follow(Brownian::new(1)),
         &SOSRI,
-        &SdeOptions::default(),
+        &Options::noisy(),
         (0.0, 2.0),
         &[1.5],
         &[],
-        &Brownian::new(1),
         &[0.0, 1.0],
     )
     .unwrap();
@@ -340,8 +327,8 @@ fn values_that_are_not_finite_are_rejections() {
             && r.state(1)[0].is_nan()
             && r.state(0)[0] == 1.5
     );
-    let fixed = SdeOptions::fixed(0.1);
-    let r = solve_sde(&mut make(), &EULER_MARUYAMA, &fixed, (0.0, 2.0), &[1.5], &[], &Brownian::new(1), &[])
+    let fixed = Options::noisy().with_fixed_step(0.1);
+    let r = solve(make().follow(Brownian::new(1)), &EULER_MARUYAMA, &fixed, (0.0, 2.0), &[1.5], &[], &[])
         .unwrap()
         .report;
     assert_eq!(r.stop, OdeStop::StartNotFinite);
@@ -352,28 +339,19 @@ fn values_that_are_not_finite_are_rejections() {
         Noise::Diagonal,
     )
     .unwrap();
-    let r = solve_sde(
-        &mut explosive,
-        &SOSRI,
-        &SdeOptions::default(),
-        (0.0, 2.0),
-        &[1.0],
-        &[],
-        &Brownian::new(1),
-        &[],
-    )
-    .unwrap()
-    .report;
+    let r =
+        solve(explosive.follow(Brownian::new(1)), &SOSRI, &Options::noisy(), (0.0, 2.0), &[1.0], &[], &[])
+            .unwrap()
+            .report;
     assert_eq!(r.stop, OdeStop::StepUnderflow, "{}", r.message());
     assert!((r.t - 1.0).abs() < 0.05 && !r.ok());
     // With a fixed step it overflows.
-    let r =
-        solve_sde(&mut explosive, &EULER_MARUYAMA, &fixed, (0.0, 20.0), &[1.0], &[], &Brownian::new(1), &[])
-            .unwrap()
-            .report;
+    let r = solve(explosive.follow(Brownian::new(1)), &EULER_MARUYAMA, &fixed, (0.0, 20.0), &[1.0], &[], &[])
+        .unwrap()
+        .report;
     assert!(!r.ok() && r.message().contains("not finite"), "{}", r.message());
-    let o = SdeOptions { max_steps: 5, ..SdeOptions::tolerances(1e-4, 1e-4) };
-    let r = solve_sde(&mut gbm(), &SOSRI, &o, (0.0, 1.0), &[1.0], &[MU, SIGMA], &Brownian::new(1), &[])
+    let o = Options { max_steps: 5, ..Options::noisy().with_tolerances(1e-4, 1e-4) };
+    let r = solve(gbm().follow(Brownian::new(1)), &SOSRI, &o, (0.0, 1.0), &[1.0], &[MU, SIGMA], &[])
         .unwrap()
         .report;
     assert_eq!((r.stop, r.counts.accepted + r.counts.rejected), (OdeStop::MaxSteps, 5));
@@ -382,66 +360,67 @@ fn values_that_are_not_finite_are_rejections() {
 
 #[test]
 fn bad_input_is_an_error() {
-    let solve = |method: &'static SdeMethod,
-                 o: &SdeOptions,
-                 span: (f64, f64),
-                 y0: &[f64],
-                 p: &[f64],
-                 save: &[f64]| {
-        solve_sde(&mut gbm(), method, o, span, y0, p, &Brownian::new(1), save)
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
-    };
-    let (o, p, span) = (SdeOptions::default(), [MU, SIGMA], (0.0, 1.0));
-    assert_eq!(solve(&SOSRI, &o, (1.0, 1.0), &[1.0], &p, &[]), "the time span is empty: t0 = t1 = 1");
-    assert!(solve(&SOSRI, &o, (1.0, 0.0), &[1.0], &p, &[]).contains("integrated forwards"));
-    assert!(solve(&SOSRI, &o, (0.0, f64::NAN), &[1.0], &p, &[]).contains("not finite"));
+    let refused =
+        |method: &'static SdeMethod, o: &Options, span: (f64, f64), y0: &[f64], p: &[f64], save: &[f64]| {
+            solve(gbm().follow(Brownian::new(1)), method, o, span, y0, p, save)
+                .map(|_| ())
+                .unwrap_err()
+                .to_string()
+        };
+    let (o, p, span) = (Options::noisy(), [MU, SIGMA], (0.0, 1.0));
+    assert_eq!(refused(&SOSRI, &o, (1.0, 1.0), &[1.0], &p, &[]), "the time span is empty: t0 = t1 = 1");
+    assert!(refused(&SOSRI, &o, (1.0, 0.0), &[1.0], &p, &[]).contains("integrated forwards"));
+    assert!(refused(&SOSRI, &o, (0.0, f64::NAN), &[1.0], &p, &[]).contains("not finite"));
     assert_eq!(
-        solve(&SOSRI, &o, span, &[1.0], &p[..1], &[]),
+        refused(&SOSRI, &o, span, &[1.0], &p[..1], &[]),
         "the parameter vector has length 1, expected 2"
     );
-    assert_eq!(solve(&SOSRI, &o, span, &[], &p, &[]), "the start has length 0, expected 1");
-    assert_eq!(solve(&SOSRI, &o, span, &[1.0, f64::NAN], &p, &[]), "the start is not finite: entry 1 is NaN");
+    assert_eq!(refused(&SOSRI, &o, span, &[], &p, &[]), "the start has length 0, expected 1");
+    assert_eq!(
+        refused(&SOSRI, &o, span, &[1.0, f64::NAN], &p, &[]),
+        "the start is not finite: entry 1 is NaN"
+    );
     assert!(
-        solve(&SOSRI, &o, span, &[1.0], &[MU, f64::INFINITY], &[])
+        refused(&SOSRI, &o, span, &[1.0], &[MU, f64::INFINITY], &[])
             .contains("the parameter vector is not finite")
     );
-    assert!(solve(&SOSRI, &o, span, &[1.0], &p, &[0.5, 1.5]).contains("outside the span"));
-    assert!(solve(&SOSRI, &o, span, &[1.0], &p, &[0.5, 0.2]).contains("not in the order of integration"));
+    assert!(refused(&SOSRI, &o, span, &[1.0], &p, &[0.5, 1.5]).contains("outside the span"));
+    assert!(refused(&SOSRI, &o, span, &[1.0], &p, &[0.5, 0.2]).contains("not in the order of integration"));
     assert!(
-        solve(&SOSRI, &SdeOptions::tolerances(-1.0, 1.0), span, &[1.0], &p, &[])
+        refused(&SOSRI, &Options::noisy().with_tolerances(-1.0, 1.0), span, &[1.0], &p, &[])
             .contains("option rtol is -1")
     );
     assert!(
-        solve(&SOSRI, &SdeOptions::tolerances(0.0, 0.0), span, &[1.0], &p, &[])
+        refused(&SOSRI, &Options::noisy().with_tolerances(0.0, 0.0), span, &[1.0], &p, &[])
             .contains("positive where rtol is zero")
     );
     assert!(
-        solve(&SOSRI, &SdeOptions { delta: Some(-1.0), ..o.clone() }, span, &[1.0], &p, &[])
+        refused(&SOSRI, &Options { delta: Some(-1.0), ..o.clone() }, span, &[1.0], &p, &[])
             .contains("option delta is -1")
     );
-    assert!(solve(&SOSRI, &SdeOptions::fixed(0.0), span, &[1.0], &p, &[]).contains("fixed_step"));
+    assert!(
+        refused(&SOSRI, &Options::noisy().with_fixed_step(0.0), span, &[1.0], &p, &[]).contains("fixed_step")
+    );
     assert_eq!(
-        solve(&EULER_MARUYAMA, &o, span, &[1.0], &p, &[]),
+        refused(&EULER_MARUYAMA, &o, span, &[1.0], &p, &[]),
         "euler-maruyama has no error estimate: give a fixed_step"
     );
     assert_eq!(
-        solve(&SOSRA, &o, span, &[1.0], &p, &[]),
+        refused(&SOSRA, &o, span, &[1.0], &p, &[]),
         "sosra needs noise that is said to be additive, this is Diagonal noise"
     );
 
     let matrix = || FnMap::with_outputs(1, 2, 0, |_, _: &[f64], _: &[f64], g: &mut [f64]| g.fill(1.0));
     let drift = || FnMap::new(1, 0, |_, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = 0.0);
-    let run = |method: &'static SdeMethod, o: &SdeOptions| {
+    let run = |method: &'static SdeMethod, o: &Options| {
         let mut sde = Sde::new(drift(), matrix(), Noise::Matrix(2)).unwrap();
-        solve_sde(&mut sde, method, o, (0.0, 1.0), &[1.0], &[], &Brownian::new(1), &[])
+        solve(sde.follow(Brownian::new(1)), method, o, (0.0, 1.0), &[1.0], &[], &[])
             .map(|_| ())
             .unwrap_err()
             .to_string()
     };
     assert_eq!(run(&SOSRI, &o), "sosri needs diagonal or scalar noise, this is Matrix(2) noise");
-    assert!(run(&MILSTEIN, &SdeOptions::fixed(0.1)).contains("said to be commutative"));
+    assert!(run(&MILSTEIN, &Options::noisy().with_fixed_step(0.1)).contains("said to be commutative"));
     let other = FnMap::new(2, 0, |_, _: &[f64], _: &[f64], _: &mut [f64]| ());
     assert_eq!(
         Sde::new(drift(), other, Noise::Diagonal).map(|_| ()).unwrap_err().to_string(),
@@ -449,12 +428,12 @@ fn bad_input_is_an_error() {
     );
     let panics = FnMap::new(1, 0, |_, _: &[f64], _: &[f64], _: &mut [f64]| panic!("no diffusion today"));
     let mut sde = Sde::new(drift(), panics, Noise::Diagonal).unwrap();
-    let e = solve_sde(&mut sde, &SOSRI, &o, (0.0, 1.0), &[1.0], &[], &Brownian::new(1), &[])
+    let e = solve(sde.follow(Brownian::new(1)), &SOSRI, &o, (0.0, 1.0), &[1.0], &[], &[])
         .map(|_| ())
         .unwrap_err();
     assert!(e.to_string().contains("panicked: no diffusion today"));
     let ensemble = |y0: &[f64], p| {
-        solve_sde_ensemble(&SOSRI, &o, gbm, (0.0, 1.0), y0, p, &Brownian::new(1), &[])
+        solve_ensemble(&SOSRI, &o, || gbm().along(Brownian::new(1)), (0.0, 1.0), y0, p, &[])
             .map(|_| ())
             .unwrap_err()
             .to_string()
@@ -489,15 +468,14 @@ fn the_spiral_equation_has_the_published_moments() {
     };
     let paths = 10_000;
     let start = [2.0, 0.0].repeat(paths);
-    let o = SdeOptions::tolerances(0.1, 0.1);
-    let e = solve_sde_ensemble(
+    let o = Options::noisy().with_tolerances(0.1, 0.1);
+    let e = solve_ensemble(
         &SOSRI,
         &o,
-        make,
+        || make().along(Brownian::new(1)),
         (0.0, 1.0),
         &start,
         Params::Shared(&[]),
-        &Brownian::new(1),
         &times,
     )
     .unwrap();
@@ -532,15 +510,15 @@ fn the_memory_of_a_path_does_not_grow_with_the_steps() {
     let bound = (2 * depth + 4) * 2 * 8 * paths;
     let eager = Controller { safety: 0.95, max_factor: 5.0, ..Controller::i() };
     for (tol, most) in [(0.1, 200), (1e-3, 20_000)] {
-        let o = SdeOptions {
+        let o = Options {
             controller: eager,
             norm: Norm::Max,
             first_step: Some(1.0),
-            ..SdeOptions::tolerances(tol, tol)
+            ..Options::noisy().with_tolerances(tol, tol)
         };
-        let mut it = SdeIntegrator::<f64>::new(&SOSRI, Noise::Diagonal, 1, paths, &o).unwrap();
+        let mut it = SdeIntegrator::<f64>::new(&SOSRI, 1, paths, &o).unwrap();
         let (peak, r) = peak_bytes(|| {
-            it.run(&mut gbm(), (0.0, 1.0), &vec![1.0; paths], &[MU, SIGMA], &Brownian::new(4), &mut ())
+            it.run(gbm().follow(Brownian::new(4)), (0.0, 1.0), &vec![1.0; paths], &[MU, SIGMA], &mut ())
                 .unwrap()
         });
         println!(

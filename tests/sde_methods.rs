@@ -1,7 +1,7 @@
 //! Every stochastic method against Roessler's order conditions, and its measured strong and weak orders.
 
 use costate::diff::{FnMap, Map};
-use costate::ode::OdeError;
+use costate::ode::{OdeError, Options, solve};
 use costate::sde::*;
 
 fn dense(rows: &[&[f64]]) -> Vec<Vec<f64>> {
@@ -183,8 +183,8 @@ fn strong_errors<F: Map<f64>, G: Map<f64>>(
     let want: Vec<f64> = w.chunks(width).flat_map(|w| exact(w, y0)).collect();
     halvings
         .map(|k| {
-            let o = SdeOptions::fixed(0.5f64.powi(k as i32));
-            let s = solve_sde(sde, method, &o, (0.0, 1.0), &start, p, &brownian, &[])?;
+            let o = Options::noisy().with_fixed_step(0.5f64.powi(k as i32));
+            let s = solve(sde.follow(brownian), method, &o, (0.0, 1.0), &start, p, &[])?;
             assert!(s.report.ok());
             Ok((s.y1.iter().zip(&want).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() / want.len() as f64)
                 .sqrt())
@@ -365,9 +365,9 @@ fn self_errors<F: Map<f64>, G: Map<f64>>(
 ) -> Vec<f64> {
     let start = y0.repeat(250);
     let mut at = |k: u32| {
-        let o = SdeOptions::fixed(0.5f64.powi(k as i32));
+        let o = Options::noisy().with_fixed_step(0.5f64.powi(k as i32));
         let path = Brownian::new(77).with_cells(1);
-        solve_sde(sde, method, &o, (0.0, 1.0), &start, &[], &path, &[]).unwrap().y1
+        solve(sde.follow(path), method, &o, (0.0, 1.0), &start, &[], &[]).unwrap().y1
     };
     let want = at(14);
     let rms = |y: Vec<f64>| {
@@ -463,7 +463,8 @@ fn one_step<F: Map<f64>, G: Map<f64>>(
     h: f64,
 ) -> (f64, f64, f64) {
     let path = Brownian::new(3).with_cells(1);
-    let s = solve_sde(sde, m, &SdeOptions::fixed(h), (0.0, h), &[y0], p, &path, &[]).unwrap();
+    let s =
+        solve(sde.follow(path), m, &Options::noisy().with_fixed_step(h), (0.0, h), &[y0], p, &[]).unwrap();
     assert_eq!(s.report.counts.accepted, 1);
     let mut increments = BrownianPath::new(&path, (0.0, h), 1, 1).unwrap();
     let (w, area) = increments.advance(h).unwrap();

@@ -27,7 +27,8 @@ fn chain_at(t: f64, y: [f64; 2], p: [f64; 2]) -> [f64; 2] {
 
 fn check_chain<D>(name: &str, method: D, p: [f64; 2], tolerance: f64)
 where
-    D: AdjointMethod<f64>,
+    D: Method<f64>,
+    D::Integrator: Transpose<f64>,
     for<'f> D::Integrator: Integrate<f64, &'f mut RecordedMap>,
     for<'f> <D::Integrator as Transpose<f64>>::Back: Reverse<f64, Variational<&'f mut RecordedMap, f64>>,
 {

@@ -203,8 +203,8 @@ fn a_fixed_stochastic_step_that_is_not_finite_says_so() {
     // Said that the step was too short.
     let f = FnMap::new(1, 0, |t: f64, _: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.05 - t).sqrt());
     let mut sde = Sde::new(f, noise(), Noise::Diagonal).unwrap();
-    let o = SdeOptions::fixed(0.1);
-    let r = solve_sde(&mut sde, &SOSRI, &o, (0.0, 2.0), &[1.0], &[], &Brownian::new(1), &[]).unwrap().report;
+    let o = Options::noisy().with_fixed_step(0.1);
+    let r = solve(sde.follow(Brownian::new(1)), &SOSRI, &o, (0.0, 2.0), &[1.0], &[], &[]).unwrap().report;
     assert!(r.stop == OdeStop::NotFinite && !r.ok(), "{r:?}");
     assert!(
         r.message().contains("fixed step 1.000e-1 met values that are not finite at t ="),
@@ -234,9 +234,9 @@ fn a_replay_with_another_equation_is_an_error() {
     let g = |n| FnMap::new(n, 0, |_, _: &[f64], _: &[f64], g: &mut [f64]| g.fill(0.1));
     let mut one = Sde::new(drift(1), g(1), Noise::Diagonal).unwrap();
     let mut two = Sde::new(drift(3), g(3), Noise::Diagonal).unwrap();
-    let o = SdeOptions::fixed(0.25);
-    let mut a = SdeAdjoint::new(&SOSRI, Noise::Diagonal, 1, 2, &o, Memory::States).unwrap();
-    a.forward(&mut one, (0.0, 1.0), &[1.0, 2.0], &[], &Brownian::new(1), &mut ()).unwrap();
+    let o = Options::noisy().with_fixed_step(0.25);
+    let mut a = SdeAdjoint::new(&SOSRI, 1, 2, &o, Memory::States).unwrap();
+    a.forward(one.follow(Brownian::new(1)), (0.0, 1.0), &[1.0, 2.0], &[], &mut ()).unwrap();
     let e = a.replay(&mut two, &[], &[1.0, 2.0], &[]).unwrap_err().to_string();
     assert_eq!(e, "the drift's state has length 3, expected 1");
 }

@@ -323,7 +323,7 @@ fn the_discrete_adjoint_converges_to_the_true_sensitivities_of_robertsons_proble
         let mut p = p;
         p[i] += d;
         let o = Options::tolerances(1e-11, 1e-15);
-        solve_stiff(&mut formula(Robertson).unwrap(), &RODAS5P, &o, (0.0, 1e4), &[1.0, 0.0, 0.0], &p, &[])
+        solve(&mut formula(Robertson).unwrap(), &RODAS5P, &o, (0.0, 1e4), &[1.0, 0.0, 0.0], &p, &[])
             .unwrap()
             .y1[2]
     };

@@ -179,7 +179,7 @@ fn structures_that_do_not_fit_are_refused() {
         let f = FnMap::new(n, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy.copy_from_slice(y));
         let structure = Structure::Sparse { col_ptr: vec![0; 3], row_idx: vec![n; 2] };
         let mut f = Differences::of(f).with_structure(structure);
-        let e = solve_stiff(&mut f, &RODAS4, &Options::default(), (0.0, 1.0), &vec![1.0; n], &[], &[]);
+        let e = solve(&mut f, &RODAS4, &Options::default(), (0.0, 1.0), &vec![1.0; n], &[], &[]);
         assert!(e.unwrap_err().to_string().contains("ascending order"));
     }
     let f = Differences::of(FnMap::new(2, 1, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {

@@ -128,10 +128,9 @@ fn jacobians_agree() {
     // By hand, by differences; and the products that the benchmark gives to its peer.
     for pr in &problems::ALL {
         let n = pr.n;
-        let y =
-            solve_stiff(&mut field(pr), &RODAS5P, &tolerances(1e-6), (0.0, 0.3 * pr.t1), pr.y0, pr.p, &[])
-                .unwrap()
-                .y1;
+        let y = solve(&mut field(pr), &RODAS5P, &tolerances(1e-6), (0.0, 0.3 * pr.t1), pr.y0, pr.p, &[])
+            .unwrap()
+            .y1;
         let mut dy = vec![0.0; n];
         (pr.f)(0.0, &y, pr.p, &mut dy);
         let (at, mut lin) = (At::new(0.0, &y, pr.p), Linearizer::default());
@@ -180,8 +179,8 @@ fn work_is_pinned() {
 fn a_batch_of_copies_is_one_trajectory_and_single_precision_works() {
     let pr = Stiff::by_name("hires");
     let y0: Vec<f64> = (0..3).flat_map(|_| pr.y0.iter().copied()).collect();
-    let s = solve_stiff(&mut field(pr), &RODAS5P, &tolerances(1e-5), (0.0, 10.0), &y0, &[], &[]).unwrap();
-    let one = solve_stiff(&mut field(pr), &RODAS5P, &tolerances(1e-5), (0.0, 10.0), pr.y0, &[], &[]).unwrap();
+    let s = solve(&mut field(pr), &RODAS5P, &tolerances(1e-5), (0.0, 10.0), &y0, &[], &[]).unwrap();
+    let one = solve(&mut field(pr), &RODAS5P, &tolerances(1e-5), (0.0, 10.0), pr.y0, &[], &[]).unwrap();
     assert_eq!(s.report.counts, one.report.counts);
     for column in s.y1.chunks(8) {
         assert!(column.iter().zip(&one.y1).all(|(a, b)| (a - b).abs() < 1e-14));
@@ -191,7 +190,7 @@ fn a_batch_of_copies_is_one_trajectory_and_single_precision_works() {
     }));
     let o = Options::tolerances(1e-4, 1e-4);
     for tab in RosenbrockTableau::all() {
-        let s = solve_stiff(&mut f, tab, &o, (0.0, 2.0), &[1.0f32], &[], &[1.0]).unwrap();
+        let s = solve(&mut f, tab, &o, (0.0, 2.0), &[1.0f32], &[], &[1.0]).unwrap();
         assert!((s.y1[0] - 2f32.cos()).abs() < 1e-3, "{} {:?}", tab.name, s.report);
         // Between the steps order 2 of the error is left.
         let want = if tab.name == "rodas3p" { 1e-2 } else { 1e-3 };
@@ -248,8 +247,8 @@ fn backwards_and_forwards_return() {
     let (mut f, o) = (formula(Growth).unwrap(), Options::tolerances(1e-10, 1e-12));
     for tab in [&RODAS4, &RODAS5P] {
         let y0 = [1.0, 1f64.exp()];
-        let there = solve_stiff(&mut f, tab, &o, (0.0, 2.0), &y0, &[], &[]).unwrap();
-        let back = solve_stiff(&mut f, tab, &o, (2.0, 0.0), &there.y1, &[], &[1.5, 0.5]).unwrap();
+        let there = solve(&mut f, tab, &o, (0.0, 2.0), &y0, &[], &[]).unwrap();
+        let back = solve(&mut f, tab, &o, (2.0, 0.0), &there.y1, &[], &[1.5, 0.5]).unwrap();
         assert!(there.report.ok() && back.report.ok());
         assert!(relative_error(&back.y1, &y0) < 1e-8, "{:?}", back.y1);
         assert!((back.state(1)[0] - 0.5f64.sin().exp()).abs() < 1e-7);
@@ -264,36 +263,35 @@ fn failures_say_where_and_what_to_try() {
             .autonomous()
     };
     let o = Options { max_steps: 20_000, ..Options::default() };
-    let r = solve_stiff(&mut blow(), &RODAS5P, &o, (0.0, 2.0), &[1.0], &[], &[]).unwrap().report;
+    let r = solve(&mut blow(), &RODAS5P, &o, (0.0, 2.0), &[1.0], &[], &[]).unwrap().report;
     assert!(matches!(r.stop, OdeStop::StepUnderflow | OdeStop::MaxSteps), "{r:?}");
     assert!((r.t - 1.0).abs() < 1e-3 && r.message().contains("t = "), "{}", r.message());
 
     let pr = Stiff::by_name("vdp 1e3");
     let few = Options { max_steps: 50, ..tolerances(1e-6) };
-    let r = solve_stiff(&mut field(pr), &RODAS5P, &few, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap().report;
+    let r = solve(&mut field(pr), &RODAS5P, &few, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap().report;
     assert_eq!((r.stop, r.counts.accepted + r.counts.rejected), (OdeStop::MaxSteps, 50));
     assert!(r.stiffness.unwrap() > 500.0 && !r.ok(), "{r:?}");
     let coarse = Options { min_step: 10.0, ..tolerances(1e-6) };
-    let r = solve_stiff(&mut field(pr), &RODAS5P, &coarse, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap().report;
+    let r = solve(&mut field(pr), &RODAS5P, &coarse, (0.0, pr.t1), pr.y0, pr.p, &[]).unwrap().report;
     assert_eq!(r.stop, OdeStop::StepUnderflow);
 
     // Not finite beyond t = 1: steps shrink towards it; at the start: said at once.
     let edge = |t: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = (1.0 - t).sqrt() * y[0];
     let mut f = Differences::of(FnMap::new(1, 0, edge));
-    let r = solve_stiff(&mut f, &RODAS5P, &Options::default(), (0.0, 5.0), &[1.0], &[], &[]).unwrap().report;
+    let r = solve(&mut f, &RODAS5P, &Options::default(), (0.0, 5.0), &[1.0], &[], &[]).unwrap().report;
     assert!(r.stop == OdeStop::StepUnderflow && r.counts.not_finite > 0, "{r:?}");
     assert!((r.t - 1.0).abs() < 1e-6 && r.message().contains("not finite"), "{}", r.message());
-    let r = solve_stiff(&mut f, &RODAS5P, &Options::default(), (2.0, 5.0), &[1.0], &[], &[]).unwrap().report;
+    let r = solve(&mut f, &RODAS5P, &Options::default(), (2.0, 5.0), &[1.0], &[], &[]).unwrap().report;
     assert_eq!(r.stop, OdeStop::StartNotFinite);
 
     // A Jacobian that is not finite, and one that belongs to another field.
     let f = || FnMap::new(1, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy[0] = -y[0]);
     let mut bad = f().with_jacobian(|_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = f64::NAN);
-    let r =
-        solve_stiff(&mut bad, &RODAS5P, &Options::default(), (0.0, 1.0), &[1.0], &[], &[]).unwrap().report;
+    let r = solve(&mut bad, &RODAS5P, &Options::default(), (0.0, 1.0), &[1.0], &[], &[]).unwrap().report;
     assert!(r.stop == OdeStop::StepUnderflow && r.counts.accepted == 0, "{r:?}");
     let mut wrong = f().with_jacobian(|_: f64, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = 3.0);
-    let s = solve_stiff(&mut wrong, &RODAS5P, &Options::default(), (0.0, 1.0), &[1.0], &[], &[]).unwrap();
+    let s = solve(&mut wrong, &RODAS5P, &Options::default(), (0.0, 1.0), &[1.0], &[], &[]).unwrap();
     assert!(s.report.ok() && (s.y1[0] - (-1f64).exp()).abs() < 1e-5, "error control: {:?}", s.y1);
 }
 
@@ -301,7 +299,7 @@ fn failures_say_where_and_what_to_try() {
 fn bad_input_is_one_clear_error_each() {
     let pr = Stiff::by_name("robertson");
     let go = |o: &Options, span, y0: &[f64], p: &[f64], save: &[f64]| {
-        solve_stiff(&mut field(pr), &RODAS5P, o, span, y0, p, save).map(|_| ()).unwrap_err().to_string()
+        solve(&mut field(pr), &RODAS5P, o, span, y0, p, save).map(|_| ()).unwrap_err().to_string()
     };
     let (d, y, p) = (Options::default(), pr.y0, pr.p);
     assert_eq!(go(&d, (1.0, 1.0), y, p, &[]), "the time span is empty: t0 = t1 = 1");
@@ -314,7 +312,7 @@ fn bad_input_is_one_clear_error_each() {
     assert!(go(&Options::tolerances(-1.0, 1e-6), (0.0, 1.0), y, p, &[]).contains("rtol"));
     let mut panics =
         Differences::of(FnMap::new(1, 0, |_: f64, _: &[f64], _: &[f64], _: &mut [f64]| panic!("oh no")));
-    let e = solve_stiff(&mut panics, &RODAS5P, &d, (0.0, 1.0), &[1.0], &[], &[]).unwrap_err();
+    let e = solve(&mut panics, &RODAS5P, &d, (0.0, 1.0), &[1.0], &[], &[]).unwrap_err();
     assert_eq!(e, OdeError::FieldPanicked { message: "oh no".into() });
     let mut auto = Auto::new(&TSIT54, &RODAS5P, 3, 1, &d).unwrap();
     assert!(auto.run(&mut field(pr), (0.0, 1.0), &y[..2], p, &mut ()).is_err());
@@ -465,7 +463,7 @@ fn a_stiff_ensemble_does_not_depend_on_the_number_of_threads() {
     let (o, span, times) = (tolerances(1e-6), (0.0, 1e3), [1.0, 40.0, 1e3]);
     let go = |threads: usize, params| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| solve_stiff_ensemble(&RODAS5P, &o, || field(pr), span, &y0, params, &times)).unwrap()
+        pool.install(|| solve_ensemble(&RODAS5P, &o, || field(pr), span, &y0, params, &times)).unwrap()
     };
     let one = go(1, Params::Each(&rates));
     assert_eq!(one.failed().count(), 0);
@@ -476,8 +474,7 @@ fn a_stiff_ensemble_does_not_depend_on_the_number_of_threads() {
     // Each is the trajectory one gets alone, with its own steps; the counts are sums of all.
     let mut sum = OdeCounts::default();
     for i in 0..count {
-        let s =
-            solve_stiff(&mut field(pr), &RODAS5P, &o, span, pr.y0, &rates[3 * i..3 * i + 3], &times).unwrap();
+        let s = solve(&mut field(pr), &RODAS5P, &o, span, pr.y0, &rates[3 * i..3 * i + 3], &times).unwrap();
         assert_eq!((&s.y1[..], s.states()), (&one.y1[3 * i..3 * i + 3], &one.saved[9 * i..9 * i + 9]));
         assert_eq!(s.report, one.reports[i]);
         sum += s.report.counts;
@@ -489,10 +486,7 @@ fn a_stiff_ensemble_does_not_depend_on_the_number_of_threads() {
     assert!(shared.y1.chunks(3).all(|y| y == &shared.y1[..3]));
     // Bad input.
     let bad = |o: &Options, y0: &[f64], p, save: &[f64]| {
-        solve_stiff_ensemble(&RODAS5P, o, || field(pr), span, y0, p, save)
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
+        solve_ensemble(&RODAS5P, o, || field(pr), span, y0, p, save).map(|_| ()).unwrap_err().to_string()
     };
     assert!(bad(&o, &y0[..4], Params::Shared(pr.p), &[]).contains("the start of an ensemble"));
     assert!(bad(&o, &y0, Params::Each(pr.p), &[]).contains("the parameter matrix"));
@@ -510,7 +504,7 @@ fn between_very_stiff_steps_the_longest_step_rules_the_error() {
     for (max_step, inside) in [(f64::INFINITY, 1e-3), (0.1, 1e-7)] {
         let o = Options { max_step, ..Options::tolerances(1e-6, 1e-6) };
         let times: Vec<f64> = (0..=40).map(|i| 0.05 * i as f64).collect();
-        let s = solve_stiff(&mut f, &RODAS5P, &o, (0.0, 2.0), &[1.0], &[], &times).unwrap();
+        let s = solve(&mut f, &RODAS5P, &o, (0.0, 2.0), &[1.0], &[], &times).unwrap();
         let worst =
             times.iter().enumerate().map(|(i, t)| (s.state(i)[0] - t.cos()).abs()).fold(0.0, f64::max);
         println!("{max_step}: {worst:.1e} between, {:.1e} at the end", (s.y1[0] - 2f64.cos()).abs());

@@ -114,7 +114,7 @@ fn sparse_lu_where_there_is_no_band() {
     let mut it = StiffIntegrator::new(&RODAS4, n, 1, &options).unwrap();
     it.run(&mut field(), (0.0, 1.0), &y0, &[3.0], &mut ()).unwrap();
     assert_eq!(it.structure().unwrap().structure, Held::Sparse);
-    let full = solve_stiff(&mut Full(field()), &RODAS4, &options, (0.0, 1.0), &y0, &[3.0], &[]).unwrap();
+    let full = solve(&mut Full(field()), &RODAS4, &options, (0.0, 1.0), &y0, &[3.0], &[]).unwrap();
     assert!(far(it.y(), &full.y1) < 1e-10);
 }
 
@@ -155,7 +155,7 @@ fn heat_of_5000_unknowns() {
     let (mut field, c) = (heat(n), n as f64 + 1.0);
     let y0: Vec<f64> = (1..=n).map(|i| (PI * i as f64 / c).sin()).collect();
     let options = Options::tolerances(1e-4, 1e-6);
-    let s = solve_stiff(&mut field, &RODAS3P, &options, (0.0, 0.1), &y0, &[], &[]).unwrap();
+    let s = solve(&mut field, &RODAS3P, &options, (0.0, 0.1), &y0, &[], &[]).unwrap();
     assert!(s.report.ok());
     let decay = (-0.4 * c * c * (0.5 * PI / c).sin().powi(2)).exp();
     let right: Vec<f64> = y0.iter().map(|y| y * decay).collect();
@@ -175,7 +175,7 @@ fn columns_of_a_batch_have_matrices_of_their_own() {
     let mut field = pr.field();
     it.run(&mut field, (0.0, 2.0), &both, &P, &mut ()).unwrap();
     for (k, y0) in [a, b].iter().enumerate() {
-        let one = solve_stiff(&mut field, &RODAS4, &options, (0.0, 2.0), y0, &P, &[]).unwrap();
+        let one = solve(&mut field, &RODAS4, &options, (0.0, 2.0), y0, &P, &[]).unwrap();
         assert_eq!(it.y()[80 * k..][..80], one.y1);
     }
     // Another structure in the same integrator, and back.
@@ -237,7 +237,7 @@ fn matrices_that_cannot_be_factored_end_a_run_as_full_ones_do() {
             .autonomous();
         // 1 / (h gamma) is representable: W is zero where J is that.
         let options = Options::fixed(0.1);
-        let r = solve_stiff(&mut f, &RODAS4, &options, (0.0, 1.0), &vec![1.0; n], &[], &[]).unwrap();
+        let r = solve(&mut f, &RODAS4, &options, (0.0, 1.0), &vec![1.0; n], &[], &[]).unwrap();
         (r.report.stop, r.report.t, r.report.counts, r.report.message())
     };
     let band = || Structure::Banded { lower: 0, upper: 0 };
@@ -262,7 +262,7 @@ fn a_malformed_structure_is_an_error() {
         let f = FnMap::new(n, 0, |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| dy.copy_from_slice(y));
         let structure = Structure::Sparse { col_ptr, row_idx };
         let mut f = f.with_structured_jacobian(structure, |_: f64, _: &[f64], _: &[f64], _: &mut [f64]| ());
-        let e = solve_stiff(&mut f, &RODAS4, &Options::default(), (0.0, 1.0), &vec![1.0; n], &[], &[]);
+        let e = solve(&mut f, &RODAS4, &Options::default(), (0.0, 1.0), &vec![1.0; n], &[], &[]);
         let what = e.err().map(|e| e.to_string()).unwrap_or_default();
         assert!(what.contains("ascending order"), "{what}");
     }

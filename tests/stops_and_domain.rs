@@ -3,9 +3,7 @@
 use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint};
 use costate::diff::{FnMap, Map};
 use costate::ode::*;
-use costate::sde::{
-    Brownian, EULER_MARUYAMA, Noise, SOSRI, SRIW1, Sde, SdeIntegrator, SdeOptions, solve_sde,
-};
+use costate::sde::{Brownian, EULER_MARUYAMA, Noise, SOSRI, SRIW1, Sde, SdeIntegrator};
 
 type Field = fn(f64, &[f64], &[f64], &mut [f64]);
 
@@ -62,7 +60,7 @@ fn a_pulse_between_declared_stops() {
             for tab in RosenbrockTableau::all() {
                 let mut field = pulse(from, to, closed)
                     .with_jacobian(|_, _: &[f64], _: &[f64], j: &mut [f64]| j[0] = -1.0);
-                let s = solve_stiff(&mut field, tab, &options, (0.0, end), &[1.0], &[20.0], &[]).unwrap();
+                let s = solve(&mut field, tab, &options, (0.0, end), &[1.0], &[20.0], &[]).unwrap();
                 assert!((s.y1[0] - want).abs() < 1e-6, "{} {from}: {} for {want}", tab.name, s.y1[0]);
             }
             // Backwards through the same stops.
@@ -87,22 +85,14 @@ fn with_noise_steps_end_at_stops() {
     let (from, to, end) = (0.3, 0.45, 1.0);
     let noise: Field = |_, _, _, g| g[0] = 0.0;
     for (method, options, within) in [
-        (&SRIW1, SdeOptions { stops: vec![to, from], ..SdeOptions::tolerances(1e-3, 1e-3) }, 1e-2),
-        (&SRIW1, SdeOptions { stops: vec![to, from], ..SdeOptions::fixed(0.02) }, 5e-3),
-        (&EULER_MARUYAMA, SdeOptions { stops: vec![to, from], ..SdeOptions::fixed(1e-4) }, 1e-3),
+        (&SRIW1, Options { stops: vec![to, from], ..Options::noisy().with_tolerances(1e-3, 1e-3) }, 1e-2),
+        (&SRIW1, Options { stops: vec![to, from], ..Options::noisy().with_fixed_step(0.02) }, 5e-3),
+        (&EULER_MARUYAMA, Options { stops: vec![to, from], ..Options::noisy().with_fixed_step(1e-4) }, 1e-3),
     ] {
         let mut sde = Sde::new(pulse(from, to, true), FnMap::new(1, 0, noise), Noise::Diagonal).unwrap();
-        let s = solve_sde(
-            &mut sde,
-            method,
-            &options,
-            (0.0, end),
-            &[1.0],
-            &[20.0],
-            &Brownian::new(1),
-            &[from, to],
-        )
-        .unwrap();
+        let s =
+            solve(sde.follow(Brownian::new(1)), method, &options, (0.0, end), &[1.0], &[20.0], &[from, to])
+                .unwrap();
         let want = exact(from, to, end).0;
         assert!((s.y1[0] - want).abs() < within, "{}: {} for {want}", method.name, s.y1[0]);
         assert!((s.state(0)[0] - (-from).exp()).abs() < within);
@@ -119,12 +109,12 @@ fn departures_from_the_domain_are_counted_or_refused() {
         Sde::new(FnMap::new(1, 0, drift), noise, Noise::Diagonal).unwrap()
     };
     let domain = vec![Bound { component: 0, lower: 0.0, upper: f64::INFINITY }];
-    let options = SdeOptions { domain: domain.clone(), ..SdeOptions::fixed(1.0) };
-    let mut integrator = SdeIntegrator::new(&EULER_MARUYAMA, Noise::Diagonal, 1, 1, &options).unwrap();
+    let options = Options { domain: domain.clone(), ..Options::noisy().with_fixed_step(1.0) };
+    let mut integrator = SdeIntegrator::new(&EULER_MARUYAMA, 1, 1, &options).unwrap();
     let (mut left, paths) = (0, 4000);
     for seed in 0..paths {
         let brownian = Brownian::new(seed);
-        let report = integrator.run(&mut make(), (0.0, 10.0), &[1.0], &[], &brownian, &mut ()).unwrap();
+        let report = integrator.run(make().follow(brownian), (0.0, 10.0), &[1.0], &[], &mut ()).unwrap();
         assert!(report.ok());
         left += (report.counts.outside > 0) as u64;
     }
@@ -134,17 +124,17 @@ fn departures_from_the_domain_are_counted_or_refused() {
     let root =
         FnMap::new(1, 0, |_: f64, x: &[f64], _: &[f64], g: &mut [f64]| g[0] = 1.3 * x[0].max(0.0).sqrt());
     let mut cir = Sde::new(FnMap::new(1, 0, drift), root, Noise::Diagonal).unwrap();
-    let options = SdeOptions { domain, ..SdeOptions::tolerances(3.0, 3.0) };
-    let mut integrator = SdeIntegrator::new(&SOSRI, Noise::Diagonal, 1, 1, &options).unwrap();
+    let options = Options { domain, ..Options::noisy().with_tolerances(3.0, 3.0) };
+    let mut integrator = SdeIntegrator::new(&SOSRI, 1, 1, &options).unwrap();
     let mut refused = 0;
     for seed in 0..200 {
         let mut lowest = f64::INFINITY;
-        let mut all = costate::sde::FnSdeSink(|step: &mut costate::sde::SdeStep<'_, f64>| {
+        let mut all = FnSink(|step: &mut Step<'_, f64>| {
             lowest = lowest.min(step.y1()[0]);
             std::ops::ControlFlow::Continue(())
         });
         let report =
-            integrator.run(&mut cir, (0.0, 10.0), &[1.0], &[], &Brownian::new(seed), &mut all).unwrap();
+            integrator.run(cir.follow(Brownian::new(seed)), (0.0, 10.0), &[1.0], &[], &mut all).unwrap();
         assert!(report.ok() && lowest >= 0.0, "{} {lowest}", report.message());
         refused += report.counts.outside;
     }
@@ -224,9 +214,9 @@ fn a_reverse_sweep_with_other_parameters_is_refused() {
     let noise = FnMap::new(1, 0, |_: f64, _: &[f64], _: &[f64], g: &mut [f64]| g[0] = 0.1)
         .with_vjp(|_, _: &[f64], _: &[f64], _: &[f64], _: &mut [f64], _: &mut [f64]| {});
     let mut sde = Sde::new(field, noise, Noise::Diagonal).unwrap();
-    let options = SdeOptions::tolerances(1e-2, 1e-2);
-    let mut adjoint = SdeAdjoint::new(&SOSRI, Noise::Diagonal, 1, 1, &options, Memory::States).unwrap();
-    adjoint.forward(&mut sde, (0.0, 1.0), &[1.0], &[20.0], &Brownian::new(3), &mut ()).unwrap();
+    let options = Options::noisy().with_tolerances(1e-2, 1e-2);
+    let mut adjoint = SdeAdjoint::new(&SOSRI, 1, 1, &options, Memory::States).unwrap();
+    adjoint.forward(sde.follow(Brownian::new(3)), (0.0, 1.0), &[1.0], &[20.0], &mut ()).unwrap();
     let text = adjoint.reverse(&mut sde, &[21.0], &bars, &mut y0_bar, &mut p_bar).unwrap_err().to_string();
     assert!(text.contains("not those of the forward pass"), "{text}");
 }

@@ -7,9 +7,7 @@ mod alloc;
 
 use adjoint::{central, dot, noise};
 use alloc::allocations;
-use costate::adjoint::{
-    Adjoint, AdjointMethod, Backward, Bars, Memory, Products, Reverse, Tangents, Transpose,
-};
+use costate::adjoint::{Adjoint, Backward, Bars, Memory, Products, Reverse, Tangents, Transpose};
 use costate::diff::{At, Map, Variational};
 use costate::expr::{RecordedMap, record};
 use costate::nn::{Activation, Layer, Mlp};
@@ -89,11 +87,11 @@ struct Case<I: Transpose<f64>, F> {
 
 impl<I, F> Case<I, F>
 where
-    I: Transpose<f64> + costate::adjoint::Integrate<f64, F>,
+    I: Transpose<f64> + costate::ode::Integrate<f64, F>,
     F: Map<f64> + Clone,
     I::Back: Reverse<f64, F> + Reverse<f64, Variational<F, f64>> + Backward<f64>,
 {
-    fn new<D: AdjointMethod<f64, Integrator = I>>(
+    fn new<D: Method<f64, Integrator = I>>(
         name: &str,
         method: D,
         field: F,
@@ -447,8 +445,8 @@ fn steps_do_not_allocate() {
     let (y0, p) = ([2.0, 0.0], [40.0, 1.2, 0.5]);
     fn count<D>(method: D, p: &[f64], y0: &[f64], h: f64) -> u64
     where
-        D: AdjointMethod<f64>,
-        D::Integrator: costate::adjoint::Integrate<f64, RecordedMap>,
+        D: Method<f64>,
+        D::Integrator: Transpose<f64> + costate::ode::Integrate<f64, RecordedMap>,
         <D::Integrator as Transpose<f64>>::Back: Reverse<f64, Variational<RecordedMap, f64>>,
     {
         let mut solver = Adjoint::new(method, 2, 1, &fixed(h), Memory::States).unwrap();

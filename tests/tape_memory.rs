@@ -154,12 +154,12 @@ fn stochastic_tapes_keep_within_their_budgets() {
     for method in [&EULER_MARUYAMA, &MILSTEIN, &SRIW1, &SOSRI] {
         let mut gradients = vec![];
         for memory in POLICIES {
-            let o = SdeOptions::fixed(H);
-            let mut s = SdeAdjoint::new(method, Noise::Diagonal, 1, N, &o, memory).unwrap();
+            let o = Options::noisy().with_fixed_step(H);
+            let mut s = SdeAdjoint::new(method, 1, N, &o, memory).unwrap();
             let (mut yb, mut pb) = (vec![0.0; N], vec![0.0; 2]);
             let mut sde = growth();
             let (peak, ()) = peak_bytes(|| {
-                s.forward(&mut sde, (0.0, 1.0), &y0, &p, &Brownian::new(3), &mut ()).unwrap();
+                s.forward(sde.follow(Brownian::new(3)), (0.0, 1.0), &y0, &p, &mut ()).unwrap();
                 s.reverse(&mut sde, &p, &bars, &mut yb, &mut pb).unwrap();
             });
             // One step is one cell of the path: its pair (w, H) is read while the tape is held.
@@ -167,7 +167,7 @@ fn stochastic_tapes_keep_within_their_budgets() {
             let area = (method.name == "sriw1" || method.name == "sosri") as usize;
             let stages = 2 * method.stages();
             let allowed = budget(memory, stages, 1 + area) + 2;
-            check(method.name, memory, (peak, s.bytes() + path), allowed);
+            check(method.name, memory, (peak, s.tape().bytes() + path), allowed);
             gradients.push(pb);
         }
         assert!(gradients.iter().all(|g| *g == gradients[0]), "{} {gradients:?}", method.name);
@@ -275,12 +275,12 @@ fn neural_stochastic_sweeps_do_not_allocate_in_later_passes() {
             let g = Mlp::linear(4, 4).unwrap();
             let mut sde = Sde::new(net(), g, Noise::Diagonal).unwrap();
             let p = noise(sde.n_params(), 2);
-            let o = SdeOptions::fixed(0.1);
-            let mut s = SdeAdjoint::new(&SOSRI, Noise::Diagonal, 4, batch, &o, memory).unwrap();
+            let o = Options::noisy().with_fixed_step(0.1);
+            let mut s = SdeAdjoint::new(&SOSRI, 4, batch, &o, memory).unwrap();
             let (y0, bar) = (noise(n, 1), noise(n, 3));
             let (mut yb, mut pb) = (vec![0.0; n], vec![0.0; p.len()]);
             let count = third(|| {
-                s.forward(&mut sde, (0.0, 1.0), &y0, &p, &Brownian::new(1), &mut ()).unwrap();
+                s.forward(sde.follow(Brownian::new(1)), (0.0, 1.0), &y0, &p, &mut ()).unwrap();
                 let bars = Bars { y1: &bar, ..Bars::default() };
                 s.reverse(&mut sde, &p, &bars, &mut yb, &mut pb).unwrap();
             });

@@ -2,11 +2,11 @@
 
 use super::reverse::Transposed;
 use super::rosenbrock::RosTransposed;
-use super::transpose::{AdjointMethod, Backward, Integrate, Redo, Reverse, StepBars, Stored, Transpose};
+use super::transpose::{Backward, Recorded, Redo, Reverse, StepBars, Stored, Transpose};
 use crate::diff::Map;
 use crate::linalg::Scalar;
 use crate::ode::stepper::Measure;
-use crate::ode::{Auto, OdeCounts, OdeError, OdeReport, Options, RosenbrockTableau, StepSink, Tableau};
+use crate::ode::{Auto, OdeCounts, OdeError};
 
 /// Explicit and Rosenbrock steps, of which one makes the next step and holds the state.
 #[derive(Debug, Clone)]
@@ -29,48 +29,25 @@ macro_rules! chosen {
     };
 }
 
-impl<T: Scalar> AdjointMethod<T> for (&'static Tableau, &'static RosenbrockTableau) {
-    type Integrator = Auto<T>;
-    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Auto<T>, OdeError> {
-        Auto::new(self.0, self.1, dim, batch, options)
-    }
-}
-
 impl<T: Scalar> Transpose<T> for Auto<T> {
     type Back = AutoTransposed<T>;
     fn back(&self, dim: usize, batch: usize) -> AutoTransposed<T> {
         let (explicit, stiff) = self.parts();
         AutoTransposed { explicit: explicit.back(dim, batch), stiff: stiff.back(dim, batch), is_stiff: false }
     }
-    fn y(&self) -> &[T] {
-        Auto::y(self)
-    }
-}
-
-impl<T: Scalar, F: Map<T>> Integrate<T, F> for Auto<T> {
-    fn run<K: StepSink<T>>(
-        &mut self,
-        f: &mut F,
-        span: (T, T),
-        y0: &[T],
-        p: &[T],
-        sinks: &mut K,
-    ) -> Result<OdeReport, OdeError> {
-        Auto::run(self, f, span, y0, p, sinks)
-    }
 }
 
 impl<T: Scalar> Backward<T> for AutoTransposed<T> {
     const TAKES_END: bool = true;
     /// State, bar and counts go along.
-    fn select(&mut self, method: u8) {
-        if (method != 0) == self.is_stiff {
+    fn select(&mut self, step: Recorded) {
+        if (step.method != 0) == self.is_stiff {
             return;
         }
         std::mem::swap(self.explicit.start(), self.stiff.start());
         std::mem::swap(self.explicit.lambda(), self.stiff.lambda());
         std::mem::swap(self.explicit.counts(), self.stiff.counts());
-        self.is_stiff = method != 0;
+        self.is_stiff = step.method != 0;
     }
     fn start(&mut self) -> &mut Vec<T> {
         chosen!(self, steps => steps.start())
@@ -87,8 +64,8 @@ impl<T: Scalar> Backward<T> for AutoTransposed<T> {
     fn counts(&mut self) -> &mut OdeCounts {
         chosen!(self, steps => steps.counts())
     }
-    fn exchange(&mut self, stored: &mut Stored<T>, end: &mut Vec<T>) {
-        chosen!(self, steps => steps.exchange(stored, end));
+    fn exchange(&mut self, stored: &mut Stored<T>, end: &mut Vec<T>, stages: bool) {
+        chosen!(self, steps => steps.exchange(stored, end, stages));
     }
     fn estimates(&mut self, by: Measure<'_, T>, h: T) -> (T, T) {
         chosen!(self, steps => steps.estimates(by, h))

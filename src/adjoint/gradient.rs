@@ -2,17 +2,20 @@
 
 use super::jumps::{Crossed, Happened, Jumps};
 use super::sweep::{
-    AtEvent, EventBars, Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars,
-    find_saves, start_bar, sweep,
+    AtEvent, EventBars, Steps, add_after_event, check_options, check_replay, check_reverse, end_bar,
+    estimate_bars, find_saves, start_bar, sweep,
 };
 use super::tape::{Memory, Tape};
-use super::transpose::{AdjointMethod, Backward, Bars, Integrate, Redo, Reverse, StepBars, Transpose};
+use super::transpose::{Backward, Bars, Redo, Reverse, StepBars, Transpose};
 use crate::error::catch;
 use crate::linalg::kernels::Scale;
 use crate::linalg::{Norm, Scalar};
 use crate::linsol::factors::Choice;
 use crate::ode::stepper::Measure;
-use crate::ode::{Integrator, OdeCounts, OdeError, OdeReport, Options, StepSink, StiffIntegrator};
+use crate::ode::{
+    Integrate, Integrator, Method, OdeCounts, OdeError, OdeReport, Options, StepSink, StiffIntegrator,
+};
+use crate::sde::SdeIntegrator;
 
 /// Results of the frozen-step program.
 #[derive(Debug, Clone, Default)]
@@ -36,8 +39,7 @@ impl<T: Scalar> Replay<T> {
 }
 
 /// A differentiable solve: [`forward`](Self::forward) integrates and records, [`reverse`](Self::reverse) transposes what was done.
-/// The method is a [`Tableau`](crate::ode::Tableau) (explicit, or Nystrom's), a [`RosenbrockTableau`](crate::ode::RosenbrockTableau) for stiff problems, or
-/// a pair of them for the automatic choice ([`Auto`](crate::ode::Auto)).
+/// The method is any [`Method`]: explicit, Nystrom's, linearly implicit, the automatic choice, or stochastic ([`SdeAdjoint`]).
 ///
 /// ```
 /// use costate::adjoint::{Adjoint, Bars, Memory};
@@ -73,6 +75,41 @@ pub struct Adjoint<T: Scalar, I: Transpose<T> = Integrator<T>> {
 /// transpose of the same factors. Beside them it takes products of the field's own: a pullback a stage, and one directional derivative of the pullback a stage.
 pub type StiffAdjoint<T> = Adjoint<T, StiffIntegrator<T>>;
 
+/// A differentiable solve of a stochastic equation.
+///
+/// Step sizes AND Brownian increments are frozen: rejected attempts, the controller and the path leave no trace. Bars may be given on y(t1), on save points of the
+/// forward pass, at which its steps end, and on each step's E_j and S_j. Under [`Memory::Stages`] and [`Memory::States`] the increments (and I10, where the method uses it) are
+/// kept with the states; under the other policies they are read from the path again, bit for bit the same.
+///
+/// ```
+/// use costate::adjoint::{Bars, Memory, SdeAdjoint};
+/// use costate::diff::{FnMap, Map};
+/// use costate::ode::Options;
+/// use costate::sde::{Brownian, Noise, SOSRI, Sde};
+/// // dy = -p0 y dt + p1 y dW, L = y(1): y(1) is linear in y0, so dL/dy0 = y(1) / y0.
+/// let drift = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * y[0]).with_vjp(
+///     |_t, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+///         yb[0] -= p[0] * w[0];
+///         pb[0] -= y[0] * w[0];
+///     },
+/// );
+/// let noise = FnMap::new(1, 1, |_t, y: &[f64], p: &[f64], g: &mut [f64]| g[0] = p[0] * y[0]).with_vjp(
+///     |_t, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+///         yb[0] += p[0] * w[0];
+///         pb[0] += y[0] * w[0];
+///     },
+/// );
+/// let (mut sde, p) = (Sde::new(drift, noise, Noise::Diagonal)?.along(Brownian::new(1)), [2.0, 0.5]);
+/// let options = Options::noisy().with_tolerances(1e-3, 1e-3);
+/// let mut solver = SdeAdjoint::new(&SOSRI, 1, 1, &options, Memory::States)?;
+/// solver.forward(&mut sde, (0.0, 1.0), &[3.0], &p, &mut ())?;
+/// let (mut y0_bar, mut p_bar) = ([0.0], [0.0; 2]);
+/// solver.reverse(&mut sde, &p, &Bars { y1: &[1.0], ..Bars::default() }, &mut y0_bar, &mut p_bar)?;
+/// assert!((y0_bar[0] - solver.y()[0] / 3.0).abs() < 1e-12);
+/// # Ok::<(), costate::ode::OdeError>(())
+/// ```
+pub type SdeAdjoint<T> = Adjoint<T, SdeIntegrator<T>>;
+
 impl<T: Scalar> StiffAdjoint<T> {
     /// As [`StiffIntegrator::structure`]; the reverse sweep solves with the same factors.
     pub fn structure(&self) -> Option<&Choice> {
@@ -82,7 +119,7 @@ impl<T: Scalar> StiffAdjoint<T> {
 
 impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     /// Storage for states of dim x batch.
-    pub fn new<D: AdjointMethod<T, Integrator = I>>(
+    pub fn new<D: Method<T, Integrator = I>>(
         method: D,
         dim: usize,
         batch: usize,
@@ -127,8 +164,8 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         self.record(system, span, y0, p, sinks)
     }
 
-    /// As [`forward`](Self::forward) with events whose derivatives are known, which [`reverse_jumps`](Self::reverse_jumps) goes through. A save point at the time of an event, to the bit, takes the
-    /// state before it.
+    /// As [`forward`](Self::forward) with events whose derivatives are known, which [`reverse_jumps`](Self::reverse_jumps) goes through. A save point at the time of an event, to rounding, takes the
+    /// state before it, or after it ([`SaveAt::after_events`](crate::ode::SaveAt::after_events) and [`Jumps::after_events`]).
     pub fn forward_jumps<S, K: StepSink<T>>(
         &mut self,
         system: &mut S,
@@ -162,6 +199,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         self.tape.clear();
         let report = self.integrator.run(system, span, y0, p, &mut (sinks, &mut self.tape));
         let report = report.inspect_err(|_| self.tape.clear())?;
+        self.integrator.hand_over(&mut self.back)?;
         self.tape.finish(p, if I::Back::TAKES_END { self.integrator.y() } else { &[] });
         Ok(report)
     }
@@ -288,10 +326,16 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     {
         let sizes = (self.n, self.back.check(system)?);
         check_reverse(&self.tape, sizes, p, bars, y0_bar, p_bar)?;
+        if !I::Back::SMOOTH {
+            self.tape.check_ends(bars.times)?;
+        }
         self.back.prepare(system)?;
+        self.tape.after_events = matches!(&through, Through::Jumps(crossed) if crossed.saves_after());
         end_bar(bars, self.back.lambda());
         *self.back.counts() = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };
         let t0 = self.tape.t[0];
+        // A change of parameters transposes the sum of all that came behind it, and nothing else.
+        let mut own = vec![T::ZERO; if self.tape.changes_params() { p.len() } else { 0 }];
         let mut pass = Pass {
             back: &mut self.back,
             by: Measure { norm: self.norm, scale: &self.scale },
@@ -300,11 +344,13 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             p,
             bars,
             through,
-            p_bar,
+            p_bar: if own.is_empty() { &mut *p_bar } else { &mut own },
+            changed: vec![],
         };
         let swept = catch(|| sweep(&mut self.tape, &mut pass));
         let swept = swept.and_then(|()| pass.through.finish());
         swept.inspect_err(|_| self.tape.clear())?;
+        p_bar.iter_mut().zip(&own).for_each(|(p, own)| *p += *own);
         start_bar(bars, t0, self.back.lambda(), y0_bar);
         Ok(*self.back.counts())
     }
@@ -317,6 +363,9 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         self.tape.check(self.n, false)?;
         let sizes = (self.n, self.back.check(system)?);
         check_replay(&self.tape, sizes, p, y0, times)?;
+        if !I::Back::SMOOTH {
+            self.tape.check_ends(times)?;
+        }
         self.back.prepare(system)?;
         let (by, saves) = (Measure { norm: self.norm, scale: &self.scale }, &mut self.saves);
         let mut again = Again { back: &mut self.back, tape: &self.tape, saves, system, p, times };
@@ -356,11 +405,11 @@ impl<T: Scalar, S, B: Reverse<T, S>> Again<'_, T, B, S> {
         let Self { back, tape, saves, system, p, times } = self;
         let n = y0.len();
         let (mut out, mut after) = (Replay::begin(tape, y0, times), vec![]);
-        back.select(tape.method(0));
+        back.select(tape.recorded(0));
         back.start().copy_from_slice(y0);
         for j in 0..tape.len() {
             let step = tape.step(j);
-            back.select(tape.method(j));
+            back.select(tape.recorded(j));
             back.redo(system, step, p, Redo::Advance { fresh: fresh || tape.is_fresh(j) });
             look(back, j, step.1);
             find_saves(tape, times, j, saves);
@@ -414,6 +463,8 @@ struct Pass<'a, 'b, 'm, T, B, S> {
     bars: &'a Bars<'b, T>,
     through: Through<'a, 'm, T>,
     p_bar: &'a mut [T],
+    /// The parameters of the step, where events change them.
+    changed: Vec<T>,
 }
 
 impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
@@ -422,9 +473,9 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
     }
     fn advance(&mut self, tape: &Tape<T>, a: usize, b: usize) {
         for j in a..b {
-            self.back.select(tape.method(j));
+            self.back.select(tape.recorded(j));
             let fresh = j == a || tape.is_fresh(j);
-            self.back.redo(self.system, tape.step(j), self.p, Redo::Advance { fresh });
+            self.back.redo(self.system, tape.step(j), tape.params(j, self.p), Redo::Advance { fresh });
             self.back.go_on();
             if let Some(event) = tape.event(j) {
                 self.back.start().copy_from_slice(&event.after);
@@ -434,42 +485,53 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
     }
     fn reverse(&mut self, tape: &mut Tape<T>, j: usize) {
         let step = tape.step(j);
-        self.back.select(tape.method(j));
+        if tape.changes_params() {
+            self.changed.clear();
+            self.changed.extend_from_slice(tape.params(j, self.p));
+        }
+        let p = if self.changed.is_empty() { self.p } else { &self.changed[..] };
+        self.back.select(tape.recorded(j));
         let (error, stiffness) = estimate_bars(self.bars, j);
-        let stored = tape.memory() == Memory::Stages;
+        let stages = tape.memory() == Memory::Stages;
+        let stored = stages || (tape.memory() == Memory::States && B::KEEPS_NOISE);
         if stored {
             let (buffers, end) = tape.stored(j);
-            self.back.exchange(buffers, end);
-            self.back.restore(self.system, step, self.p, stiffness != T::ZERO);
+            self.back.exchange(buffers, end, stages);
+        }
+        if stages {
+            self.back.restore(self.system, step, p, stiffness != T::ZERO);
         } else {
-            self.back.redo(self.system, step, self.p, Redo::Transpose);
+            self.back.redo(self.system, step, p, Redo::Transpose);
             self.back.counts().recomputed += 1;
         }
         find_saves(tape, self.bars.times, j, self.saves);
         let (back, theta) = (&mut *self.back, tape.end_of(j));
+        add_after_event(tape, self.bars, j, back.lambda());
         let mut end = None;
         match (&mut self.through, tape.event(j)) {
             (Through::End(event), _) if j + 1 == tape.len() => {
-                back.rate(self.system, step, self.p, theta, event.rate());
+                back.rate(self.system, step, p, theta, event.rate());
                 end = Some((theta, event.fix_time(back.lambda(), self.p_bar)));
             }
             (Through::Jumps(crossed), Some(at)) => {
-                back.rate(self.system, step, self.p, theta, crossed.rate());
+                back.rate(self.system, step, p, theta, crossed.rate());
                 if crossed.goes_on(at) {
-                    back.slope(self.system, at.t, &at.after, self.p, &mut crossed.slope);
+                    let behind = if at.params.is_empty() { p } else { &at.params };
+                    back.slope(self.system, at.t, &at.after, behind, &mut crossed.slope);
                 }
-                end = Some((theta, crossed.transpose(at, self.p, back.lambda(), self.p_bar)));
+                crossed.transpose_params(at, p, self.p_bar);
+                end = Some((theta, crossed.transpose(at, p, back.lambda(), self.p_bar)));
             }
             _ => {}
         }
         let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
-        self.back.reverse(self.system, step, self.p, self.by, &bars, self.p_bar);
+        self.back.reverse(self.system, step, p, self.by, &bars, self.p_bar);
         if stored {
             let (buffers, end) = tape.stored(j);
-            self.back.exchange(buffers, end);
+            self.back.exchange(buffers, end, stages);
         }
         if tape.is_fresh(j) {
-            self.back.close(self.system, step.0, self.p, self.p_bar);
+            self.back.close(self.system, step.0, p, self.p_bar);
         }
     }
 }

@@ -167,12 +167,8 @@ impl<T: Scalar> Heuristics<T> {
         self.error.copy_from_slice(error);
         Ok(())
     }
-    /// Whether S_j is recorded.
-    pub(crate) fn wants_stiffness(&self) -> bool {
-        self.with_stiffness
-    }
     /// Forgets the last pass.
-    pub(crate) fn begin(&mut self) {
+    fn begin(&mut self) {
         for v in
             [&mut self.error, &mut self.stiffness, &mut self.h, &mut self.error_bar, &mut self.stiffness_bar]
         {
@@ -255,7 +251,8 @@ impl<T: Scalar> StepSink<T> for Heuristics<T> {
 /// One step sampled from those taken, for local regularization (Pal et al. 2023): its time, length and start state; a sink.
 ///
 /// Biased: uniform over the accepted steps, by reservoir sampling: the caller's numbers u_j, uniform in [0, 1), replace the sample at step j
-/// if u_j (j + 1) < 1. Unbiased: the step that contains a given time, started from the dense output there, with the same length.
+/// if u_j (j + 1) < 1. Unbiased: the step that contains a given time, started from the dense output there, with the same length; a method without dense output
+/// is made to stop there, and the step after it is taken.
 #[derive(Debug, Clone)]
 pub struct LocalSample<T> {
     rule: SampleRule<T>,
@@ -288,27 +285,23 @@ impl<T: Scalar> LocalSample<T> {
         self.rule = rule;
     }
     /// The time asked for, if the rule is one.
-    pub(crate) fn time(&self) -> Option<T> {
+    fn time(&self) -> Option<T> {
         match self.rule {
             SampleRule::Unbiased(at) => Some(at),
             SampleRule::Biased(_) => None,
         }
     }
-    pub(crate) fn begin(&mut self, start: &Start<'_, T>) {
+    fn begin(&mut self, start: &Start<'_, T>) {
         self.t1 = start.t1;
         self.count = 0;
         self.h = T::ZERO;
         self.y.resize(start.y0.len(), T::ZERO);
     }
     /// Reservoir sampling: whether the step just accepted replaces the sample.
-    pub(crate) fn draw(&mut self) -> bool {
+    fn draw(&mut self) -> bool {
         let SampleRule::Biased(seed) = self.rule else { return false };
         self.count += 1;
         uniform(seed, self.count - 1) * (self.count as f64) < 1.0
-    }
-    pub(crate) fn set(&mut self, t: T, h: T, y: &[T]) {
-        (self.t, self.h) = (t, h);
-        self.y.copy_from_slice(y);
     }
     /// For how many steps the sample stands, of `accepted` on the way from t0: a sum over the steps is, in expectation, this times the sample's value
     /// (without bias, for values proportional to h).
@@ -341,7 +334,8 @@ impl<T: Scalar> StepSink<T> for LocalSample<T> {
         let (t, h) = (step.t0(), step.h());
         let at = match self.rule {
             SampleRule::Biased(_) => self.draw().then_some(t),
-            SampleRule::Unbiased(at) => (step.contains(at) || (at == t && step.index() == 0)).then_some(at),
+            // Half-open towards its end, at which the next step begins.
+            SampleRule::Unbiased(at) => (at == t || (step.contains(at) && at != step.t1())).then_some(at),
         };
         if let Some(at) = at.filter(|at| *at != self.t1) {
             step.interpolate(step.theta(at), &mut self.y);
@@ -350,6 +344,9 @@ impl<T: Scalar> StepSink<T> for LocalSample<T> {
             self.h = if left.abs() < h.abs() { left } else { h };
         }
         ControlFlow::Continue(())
+    }
+    fn next_stop(&self, t: T) -> Option<T> {
+        self.time().filter(|at| (*at - t) * (self.t1 - *at) > T::ZERO)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::mem::{swap, take};
 
-use super::transpose::{AdjointMethod, Backward, Redo, Reverse, StepBars, Stored, Transpose};
+use super::transpose::{Backward, Redo, Reverse, StepBars, Stored, Transpose};
 use crate::diff::{At, BarsMut, Kept, Map, Offers, VjpRoom, need};
 use crate::error::check_len;
 use crate::linalg::Norm;
@@ -10,7 +10,7 @@ use crate::linalg::Scalar;
 use crate::linalg::kernels::{Rows, Scale, add_scaled, combine, combine_zero, scaled_norm};
 use crate::ode::erk::{Erk, Stages};
 use crate::ode::stepper::Measure;
-use crate::ode::{Integrator, Join, OdeCounts, OdeError, Options, Tableau};
+use crate::ode::{Integrator, Join, OdeCounts, OdeError};
 
 /// A tableau by columns, and the bars of one step.
 #[derive(Debug, Clone)]
@@ -260,20 +260,10 @@ impl<T: Scalar> Transposed<T> {
     }
 }
 
-impl<T: Scalar> AdjointMethod<T> for &'static Tableau {
-    type Integrator = Integrator<T>;
-    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Integrator<T>, OdeError> {
-        Integrator::new(self, dim, batch, options)
-    }
-}
-
 impl<T: Scalar> Transpose<T> for Integrator<T> {
     type Back = Transposed<T>;
     fn back(&self, dim: usize, batch: usize) -> Transposed<T> {
         Transposed::new(Erk::new(self.method(), dim), dim, batch)
-    }
-    fn y(&self) -> &[T] {
-        Integrator::y(self)
     }
 }
 
@@ -294,7 +284,7 @@ impl<T: Scalar> Backward<T> for Transposed<T> {
     fn counts(&mut self) -> &mut OdeCounts {
         &mut self.counts
     }
-    fn exchange(&mut self, stored: &mut Stored<T>, end: &mut Vec<T>) {
+    fn exchange(&mut self, stored: &mut Stored<T>, end: &mut Vec<T>, _: bool) {
         swap(&mut self.st.k, &mut stored.k);
         swap(&mut self.st.keep, &mut stored.keep);
         swap(&mut self.st.y1, end);

@@ -3,14 +3,14 @@
 use std::mem::swap;
 
 use super::reverse::norm_bars;
-use super::transpose::{AdjointMethod, Backward, Redo, Reverse, StepBars, Stored, Transpose};
+use super::transpose::{Backward, Redo, Reverse, StepBars, Stored, Transpose};
 use crate::diff::{At, BarsMut, Dots, Kept, Linearizer, Map, Offers, VjpRoom, need, tangent_differences};
 use crate::error::check_len;
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{add_scaled, scaled_norm};
 use crate::ode::stepper::Measure;
 use crate::ode::stiff::{RosStages, Rosenbrock};
-use crate::ode::{OdeCounts, OdeError, Options, RosenbrockTableau, StiffIntegrator};
+use crate::ode::{OdeCounts, OdeError, StiffIntegrator};
 
 /// A method and the bars of one step.
 #[derive(Debug, Clone)]
@@ -213,20 +213,10 @@ impl<T: Scalar> RosTransposed<T> {
     }
 }
 
-impl<T: Scalar> AdjointMethod<T> for &'static RosenbrockTableau {
-    type Integrator = StiffIntegrator<T>;
-    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<StiffIntegrator<T>, OdeError> {
-        StiffIntegrator::new(self, dim, batch, options)
-    }
-}
-
 impl<T: Scalar> Transpose<T> for StiffIntegrator<T> {
     type Back = RosTransposed<T>;
     fn back(&self, dim: usize, batch: usize) -> RosTransposed<T> {
-        RosTransposed::new(Rosenbrock::new(self.method()), dim, batch)
-    }
-    fn y(&self) -> &[T] {
-        StiffIntegrator::y(self)
+        RosTransposed::new(self.stepper.ros.clone(), dim, batch)
     }
 }
 
@@ -248,7 +238,7 @@ impl<T: Scalar> Backward<T> for RosTransposed<T> {
         &mut self.counts
     }
     /// The end is computed from the stages.
-    fn exchange(&mut self, stored: &mut Stored<T>, _: &mut Vec<T>) {
+    fn exchange(&mut self, stored: &mut Stored<T>, _: &mut Vec<T>, _: bool) {
         swap(&mut self.st.u, &mut stored.k);
     }
     fn estimates(&mut self, by: Measure<'_, T>, _: T) -> (T, T) {
@@ -292,6 +282,7 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for RosTransposed<T> {
         for ((y, &g), &u) in self.st.y1.iter_mut().zip(&self.st.g).zip(u) {
             *y = g + u;
         }
+        self.ros.keep_invariants(self.st.dim, &self.st.y0, &mut self.st.y1);
     }
     fn interpolate(&mut self, _: &mut F, _: (T, T), _: &[T], theta: T, out: &mut [T]) {
         self.ros.interpolate(theta, &self.st, out);

@@ -3,11 +3,11 @@
 use super::gradient::Adjoint;
 use super::jumps::Jumps;
 use super::tape::Memory;
-use super::transpose::{AdjointMethod, Integrate, Reverse, Transpose};
+use super::transpose::{Reverse, Transpose};
 use crate::diff::{Map, Variational};
 use crate::error::OdeError;
 use crate::linalg::Scalar;
-use crate::ode::{OdeReport, Options};
+use crate::ode::{Integrate, Method, OdeReport, Options};
 
 /// By what states are differentiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -128,9 +128,9 @@ pub fn sensitivities<'f, T, D, F>(
 ) -> Result<Sensitivities<T>, OdeError>
 where
     T: Scalar,
-    D: AdjointMethod<T>,
+    D: Method<T>,
     F: Map<T>,
-    D::Integrator: Integrate<T, &'f mut F>,
+    D::Integrator: Transpose<T> + Integrate<T, &'f mut F>,
     <D::Integrator as Transpose<T>>::Back: Reverse<T, Variational<&'f mut F, T>>,
 {
     let SensitivityProblem { span, y0, p, save_at, wrt, jumps } = *problem;

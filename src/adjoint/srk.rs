@@ -13,14 +13,168 @@
 //!
 //! x1 = I1, x11 = I11/sqrt(h), x2 = I10/h, x3 = I111/h; for matrix noise a product x v stands for the matrix v x'.
 
+use std::mem::{swap, take};
+
 use super::reverse::norm_bars;
-use crate::diff::{At, BarsMut, Kept, Map};
-use crate::linalg::Norm;
+use super::transpose::{Backward, Recorded, Redo, Reverse, StepBars, Stored, Transpose};
+use crate::diff::{At, BarsMut, Kept, Map, Offers, need};
 use crate::linalg::Scalar;
-use crate::linalg::kernels::{Scale, add_scaled, scaled_norm};
+use crate::linalg::kernels::{add_scaled, scaled_norm};
 use crate::ode::stepper::Measure;
-use crate::sde::Sde;
+use crate::ode::{OdeCounts, OdeError};
+use crate::sde::path::Track;
 use crate::sde::srk::{SdeStages, Srk};
+use crate::sde::stepper::{check_equation, straight};
+use crate::sde::{Sde, SdeIntegrator};
+
+/// Stochastic steps backwards, along the path of the forward pass.
+#[derive(Debug, Clone)]
+pub struct StochasticTransposed<T: Scalar> {
+    srk: Srk<T>,
+    steps: SdeTransposed<T>,
+    track: Track,
+    /// Where the pass began on it.
+    first: u64,
+    /// The step at hand on it, and whether its noise is there already.
+    ticks: (u64, u64),
+    has_noise: bool,
+    counts: OdeCounts,
+}
+
+impl<T: Scalar> StochasticTransposed<T> {
+    /// All of the step, from its start.
+    fn run<F: Map<T>, G: Map<T>>(&mut self, sde: &mut Sde<F, G>, (t, h): (T, T), p: &[T]) {
+        let st = &mut self.steps.st;
+        if self.has_noise {
+            self.srk.finish_noise(h, st);
+        } else {
+            self.track.seek(self.ticks.0);
+            let (w, area) = self.track.look(self.ticks.1);
+            self.srk.set_noise(h, w, area, st);
+            self.track.accept();
+        }
+        let (f, g) = self.srk.step(sde, t, h, p, st);
+        (self.counts.evals, self.counts.diffusions) = (self.counts.evals + f, self.counts.diffusions + g);
+    }
+}
+
+impl<T: Scalar> Transpose<T> for SdeIntegrator<T> {
+    type Back = StochasticTransposed<T>;
+    fn back(&self, _: usize, _: usize) -> StochasticTransposed<T> {
+        let srk = self.stepper.srk.clone();
+        StochasticTransposed {
+            steps: SdeTransposed::new(&srk),
+            srk,
+            track: self.stepper.track.clone(),
+            first: 0,
+            ticks: (0, 0),
+            has_noise: false,
+            counts: OdeCounts::default(),
+        }
+    }
+    fn hand_over(&self, back: &mut StochasticTransposed<T>) -> Result<(), OdeError> {
+        let from = &self.stepper;
+        if back.srk.noise != from.srk.noise {
+            *back = self.back(0, 0);
+        }
+        back.first = from.read_again(&mut back.track)?;
+        Ok(())
+    }
+}
+
+impl<T: Scalar> Backward<T> for StochasticTransposed<T> {
+    const TAKES_END: bool = false;
+    const KEEPS_NOISE: bool = true;
+    const SMOOTH: bool = false;
+    fn select(&mut self, step: Recorded) {
+        (self.ticks, self.has_noise) = ((step.ticks.0.unwrap_or(self.first), step.ticks.1), false);
+    }
+    fn start(&mut self) -> &mut Vec<T> {
+        &mut self.steps.st.y0
+    }
+    fn end(&self) -> &[T] {
+        &self.steps.st.y1
+    }
+    fn go_on(&mut self) {
+        swap(&mut self.steps.st.y0, &mut self.steps.st.y1);
+    }
+    fn lambda(&mut self) -> &mut Vec<T> {
+        &mut self.steps.lambda
+    }
+    fn counts(&mut self) -> &mut OdeCounts {
+        &mut self.counts
+    }
+    fn exchange(&mut self, stored: &mut Stored<T>, _: &mut Vec<T>, stages: bool) {
+        stored.exchange(&mut self.steps.st.buffers(), stages);
+        self.has_noise = true;
+    }
+    fn estimates(&mut self, by: Measure<'_, T>, h: T) -> (T, T) {
+        let error = self.srk.scaled_error(h, by, &mut self.steps.st);
+        (error, self.srk.stiffness(h, &mut self.steps.st))
+    }
+}
+
+impl<T: Scalar, F: Map<T>, G: Map<T>> Reverse<T, Sde<F, G>> for StochasticTransposed<T> {
+    fn check(&self, sde: &Sde<F, G>) -> Result<usize, OdeError> {
+        check_equation(&self.srk, sde)?;
+        if sde.noise() != self.srk.noise {
+            let what = format!(
+                "the diffusion has {:?} noise, that of the forward pass had {:?}",
+                sde.noise(),
+                self.srk.noise
+            );
+            return Err(OdeError::Mismatch { what });
+        }
+        need(&sde.drift, Offers::VJP, "the reverse sweep of the drift")?;
+        need(&sde.diffusion, Offers::VJP, "the reverse sweep of the diffusion")?;
+        Ok(sde.n_params())
+    }
+    fn prepare(&mut self, sde: &Sde<F, G>) -> Result<(), OdeError> {
+        self.srk.resize_keep(sde, true, &mut self.steps.st);
+        Ok(())
+    }
+    fn redo(&mut self, sde: &mut Sde<F, G>, step: (T, T), p: &[T], what: Redo) {
+        if what == Redo::Transpose {
+            return self.run(sde, step, p);
+        }
+        let st = &mut self.steps.st;
+        let keep = (take(&mut st.keep_k), take(&mut st.keep_g));
+        self.run(sde, step, p);
+        (self.steps.st.keep_k, self.steps.st.keep_g) = keep;
+    }
+    fn restore(&mut self, _: &mut Sde<F, G>, (_, h): (T, T), _: &[T], _: bool) {
+        self.srk.finish_noise(h, &mut self.steps.st);
+        self.srk.finish(h, &mut self.steps.st);
+    }
+    fn interpolate(&mut self, _: &mut Sde<F, G>, _: (T, T), _: &[T], theta: T, out: &mut [T]) {
+        straight(&self.steps.st.y0, &self.steps.st.y1, theta, out);
+    }
+    fn rate(&mut self, _: &mut Sde<F, G>, (_, h): (T, T), _: &[T], _: T, out: &mut [T]) {
+        let st = &self.steps.st;
+        out.iter_mut().zip(&st.y0).zip(&st.y1).for_each(|((o, a), b)| *o = (*b - *a) / h);
+    }
+    fn slope(&mut self, sde: &mut Sde<F, G>, t: T, y: &[T], p: &[T], out: &mut [T]) {
+        let range = sde.ranges().0;
+        sde.drift.value(At::new(t, y, &p[range]), out);
+        self.counts.evals += 1;
+    }
+    /// Save points are ends of steps.
+    fn reverse(
+        &mut self,
+        sde: &mut Sde<F, G>,
+        step: (T, T),
+        p: &[T],
+        by: Measure<'_, T>,
+        bars: &StepBars<'_, T>,
+        p_bar: &mut [T],
+    ) {
+        for (_, bar) in bars.states(self.srk.n()) {
+            add_scaled(&mut self.steps.lambda, T::ONE, bar);
+        }
+        self.steps.reverse(&self.srk, sde, step, p, by, (bars.error, bars.stiffness), p_bar);
+        self.counts.pullbacks += take(&mut self.steps.pullbacks);
+    }
+}
 
 /// The bars of one step.
 #[derive(Debug, Clone)]
@@ -69,7 +223,7 @@ impl<T: Scalar> SdeTransposed<T> {
         sde: &mut Sde<F, G>,
         (t, h): (T, T),
         p: &[T],
-        (norm, scale): (Norm, &Scale<T>),
+        by: Measure<'_, T>,
         (e_bar, s_bar): (T, T),
         p_bar: &mut [T],
     ) {
@@ -79,7 +233,7 @@ impl<T: Scalar> SdeTransposed<T> {
         self.h1_bars.fill(T::ZERO);
         let with_error = e_bar != T::ZERO;
         if with_error {
-            self.reverse_error(srk, h, norm, scale, e_bar);
+            self.reverse_error(srk, h, by, e_bar);
         }
         self.e2_bar.copy_from_slice(&self.lambda);
         if with_error {
@@ -235,19 +389,12 @@ impl<T: Scalar> SdeTransposed<T> {
     }
 
     /// u <- u_bar; adds to the bars of y1 and y0.
-    fn reverse_error(&mut self, srk: &Srk<T>, h: T, norm: Norm, scale: &Scale<T>, e_bar: T) {
+    fn reverse_error(&mut self, srk: &Srk<T>, h: T, by: Measure<'_, T>, e_bar: T) {
         srk.error(h, &mut self.st);
         self.u.copy_from_slice(&self.st.arg);
         let y = (&self.st.y0[..], &self.st.y1[..]);
-        let value = scaled_norm(norm, scale, y.0, y.1, &self.u);
-        norm_bars(
-            Measure { norm, scale },
-            y,
-            &mut self.u,
-            (value, e_bar),
-            &mut self.y0_direct,
-            &mut self.lambda,
-        );
+        let value = scaled_norm(by.norm, by.scale, y.0, y.1, &self.u);
+        norm_bars(by, y, &mut self.u, (value, e_bar), &mut self.y0_direct, &mut self.lambda);
     }
 
     /// Bars of the two stages of S. False where S was guarded to zero.

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use super::jumps::Happened;
-use super::transpose::Stored;
+use super::transpose::{Recorded, Stored};
 use crate::linalg::Scalar;
+use crate::ode::step::same_time;
 use crate::ode::{OdeError, Start, Step, StepBuffers, StepSink};
 
 /// How much of the forward pass is stored.
@@ -43,8 +44,12 @@ pub struct Tape<T> {
     pub(super) happened: Vec<Happened<T>>,
     /// Whether all events of the pass are [`Jumps`](super::Jumps).
     pub(super) with_jumps: bool,
+    /// Whether states saved at the times of events are those after them, in the present sweep.
+    pub(super) after_events: bool,
     /// First steps of the parts that one method made, and its number.
     parts: Vec<(usize, u8)>,
+    /// Ends of the steps on a Brownian path; empty without noise.
+    ticks: Vec<u64>,
     stride: usize,
     pub(crate) n: usize,
     peak_slots: usize,
@@ -70,7 +75,9 @@ impl<T: Scalar> Tape<T> {
             last_end: vec![],
             happened: vec![],
             with_jumps: false,
+            after_events: false,
             parts: vec![],
+            ticks: vec![],
             stride: 1,
             n: 0,
             peak_slots: 0,
@@ -99,7 +106,9 @@ impl<T: Scalar> Tape<T> {
     /// Bytes of all buffers, times, indices and the buffers' headers included.
     pub fn bytes(&self) -> usize {
         let states: usize = self.slots.iter().map(Vec::capacity).sum();
-        let stages: usize = self.stages.iter().map(|s| s.k.capacity() + s.keep.capacity()).sum();
+        let stages: usize = self.stages.iter().map(Stored::capacity).sum();
+        let noise = self.stages.iter().filter(|s| s.noise.is_some()).count() * size_of::<[Vec<T>; 4]>();
+        let ticks = self.ticks.capacity() * size_of::<u64>() + noise;
         let times = self.t.capacity() + self.h.capacity() + self.t_next.capacity();
         let indices =
             self.held.capacity() * size_of::<(usize, usize)>() + self.free.capacity() * size_of::<usize>();
@@ -107,7 +116,10 @@ impl<T: Scalar> Tape<T> {
             self.happened.iter().map(|h| h.before.len() + h.after.len() + h.whole.len()).sum();
         let headers =
             self.slots.capacity() * size_of::<Vec<T>>() + self.stages.capacity() * size_of::<Stored<T>>();
-        (states + stages + times + events + self.last_end.capacity()) * size_of::<T>() + indices + headers
+        (states + stages + times + events + self.last_end.capacity()) * size_of::<T>()
+            + indices
+            + headers
+            + ticks
     }
     /// Whether the steps can be transposed without the jumps or run again; with `event`, through the terminal event that ended the pass.
     pub(crate) fn check(&self, n: usize, event: bool) -> Result<(), OdeError> {
@@ -169,6 +181,23 @@ impl<T: Scalar> Tape<T> {
         let after = self.parts.partition_point(|&(first, _)| first <= j);
         after.checked_sub(1).map_or(0, |i| self.parts[i].1)
     }
+    /// What is known of step j besides its times.
+    pub(crate) fn recorded(&self, j: usize) -> Recorded {
+        let tick = |j: usize| self.ticks.get(j).copied();
+        Recorded { method: self.method(j), ticks: (j.checked_sub(1).and_then(tick), tick(j).unwrap_or(0)) }
+    }
+    /// Every time must be t0 or the end of a step.
+    pub(crate) fn check_ends(&self, times: &[T]) -> Result<(), OdeError> {
+        let (t0, ends) = (self.t[0], &self.t_next);
+        for (i, &t) in times.iter().enumerate() {
+            let j = ends.partition_point(|&end| end < t);
+            if t != t0 && ends.get(j) != Some(&t) {
+                let what = format!("save point {i}, t = {}, was no save point of the forward pass", t.f64());
+                return Err(OdeError::Mismatch { what });
+            }
+        }
+        Ok(())
+    }
     /// Whether step j took nothing over from the one before.
     pub(crate) fn is_fresh(&self, j: usize) -> bool {
         j == 0
@@ -182,6 +211,20 @@ impl<T: Scalar> Tape<T> {
     /// The event that ended step j or changed the state there.
     pub(super) fn event(&self, j: usize) -> Option<&Happened<T>> {
         self.find_event(j).map(|i| &self.happened[i])
+    }
+    /// The parameters of step j, those of the pass being p.
+    pub(super) fn params<'a>(&'a self, j: usize, p: &'a [T]) -> &'a [T] {
+        let before = &self.happened[..self.happened.partition_point(|h| h.step < j)];
+        before.iter().rev().map(|h| &h.params[..]).find(|q| !q.is_empty()).unwrap_or(p)
+    }
+    /// Whether an event changed the parameters.
+    pub(super) fn changes_params(&self) -> bool {
+        self.happened.iter().any(|h| !h.params.is_empty())
+    }
+    /// Whether an event ended step j, or changed the state there, at the time t to rounding.
+    pub(crate) fn is_event_time(&self, t: T, j: usize) -> bool {
+        let h = self.h[j];
+        self.event(j).is_some_and(|e| same_time(t, e.t, h))
     }
     /// The buffers of step j and the end of the whole step, which is the start of the next one unless an event shortened it.
     pub(crate) fn stored(&mut self, j: usize) -> (&mut Stored<T>, &mut Vec<T>) {
@@ -248,6 +291,7 @@ impl<T: Scalar> Tape<T> {
         self.held.clear();
         self.happened.clear();
         self.parts.clear();
+        self.ticks.clear();
         if self.n != n {
             self.n = n;
             self.slots.clear();
@@ -303,23 +347,21 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
             let whole = if self.memory == Memory::Stages { step.body.y1().to_vec() } else { vec![] };
             self.happened.push(Happened::of(step, j, whole));
         }
+        self.ticks.extend(step.body.note());
         self.record(step.t0(), step.h(), step.t1(), step.y0());
         ControlFlow::Continue(())
     }
 
     fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
-        if self.memory != Memory::Stages {
+        let stages = self.memory == Memory::Stages;
+        if !stages && (self.memory != Memory::States || buffers.noise.is_none()) {
             return;
         }
         let j = self.h.len() - 1;
         if self.stages.len() == j {
             self.stages.push(Stored::default());
         }
-        let stored = &mut self.stages[j];
-        stored.k.resize(buffers.k.len(), T::ZERO);
-        stored.keep.resize(buffers.keep.len(), T::ZERO);
-        std::mem::swap(&mut stored.k, buffers.k);
-        std::mem::swap(&mut stored.keep, buffers.keep);
+        self.stages[j].exchange(buffers, stages);
     }
 
     fn wants_keep(&self) -> bool {

@@ -3,47 +3,64 @@
 use std::fmt::Debug;
 
 use crate::linalg::Scalar;
-use crate::ode::stepper::{Measure, Stepper};
-use crate::ode::{Driver, OdeCounts, OdeError, OdeReport, Options, StepSink};
-
-/// The choice of a method: a tableau, or a pair of them for the automatic choice.
-pub trait AdjointMethod<T: Scalar>: Copy {
-    /// What integrates with it.
-    type Integrator: Transpose<T>;
-    /// Storage for states of dim x batch.
-    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Self::Integrator, OdeError>;
-}
+use crate::ode::stepper::Measure;
+use crate::ode::{OdeCounts, OdeError, StepBuffers, Storage};
 
 /// An integrator whose steps have a transpose.
-pub trait Transpose<T: Scalar>: Clone + Debug {
+pub trait Transpose<T: Scalar>: Storage<T> + Clone + Debug {
     /// Its steps backwards.
     type Back: Backward<T>;
     /// Storage for them, for states of dim x batch.
     fn back(&self, dim: usize, batch: usize) -> Self::Back;
-    /// The final state of the last run.
-    fn y(&self) -> &[T];
+    /// After a forward pass: what is the same for all its steps and neither system nor tape know.
+    fn hand_over(&self, back: &mut Self::Back) -> Result<(), OdeError> {
+        let _ = back;
+        Ok(())
+    }
 }
 
-/// A [`Transpose`] that integrates systems of kind S.
-pub trait Integrate<T: Scalar, S>: Transpose<T> {
-    /// As [`Driver::run`].
-    fn run<K: StepSink<T>>(
-        &mut self,
-        s: &mut S,
-        span: (T, T),
-        y0: &[T],
-        p: &[T],
-        sinks: &mut K,
-    ) -> Result<OdeReport, OdeError>;
-}
-
-/// Buffers of one step of the forward pass.
+/// Buffers of one step of the forward pass, as [`StepBuffers`].
 #[derive(Debug, Clone, Default)]
 pub struct Stored<T> {
     /// What the method calls its stages.
     pub k: Vec<T>,
     /// What the system kept at them.
     pub keep: Vec<T>,
+    /// Of stochastic steps.
+    pub noise: Option<Box<[Vec<T>; 4]>>,
+}
+
+impl<T: Scalar> Stored<T> {
+    /// Exchanges all that `stages` asks for; without them the noise alone.
+    pub(crate) fn exchange(&mut self, with: &mut StepBuffers<'_, T>, stages: bool) {
+        let swap = |a: &mut Vec<T>, b: &mut Vec<T>| {
+            a.resize(b.len(), T::ZERO);
+            std::mem::swap(a, b);
+        };
+        if stages {
+            swap(&mut self.k, with.k);
+            swap(&mut self.keep, with.keep);
+        }
+        if let Some(with) = &mut with.noise {
+            let own = self.noise.get_or_insert_default();
+            let first = if stages { 0 } else { 2 };
+            own.iter_mut().zip(with).skip(first).for_each(|(a, b)| swap(a, b));
+        }
+    }
+    /// Numbers that there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        let noise = self.noise.iter().flat_map(|n| n.iter()).map(Vec::capacity).sum::<usize>();
+        self.k.capacity() + self.keep.capacity() + noise
+    }
+}
+
+/// What the tape says of a step besides its times.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Recorded {
+    /// The method that made it, where an integration has several.
+    pub method: u8,
+    /// Where the step begins and ends on a Brownian path; none: where the pass began.
+    pub ticks: (Option<u64>, u64),
 }
 
 /// What a step is computed again for.
@@ -100,9 +117,13 @@ impl<'a, T: Scalar> StepBars<'a, T> {
 pub trait Backward<T: Scalar>: Clone + Debug {
     /// Whether [`exchange`](Self::exchange) takes the end of a step.
     const TAKES_END: bool;
-    /// The method of the next step, where an integration has several ([`Tape`](super::Tape) says which).
-    fn select(&mut self, method: u8) {
-        let _ = method;
+    /// Whether there is something to exchange where states alone are kept ([`Memory::States`](super::Memory::States)).
+    const KEEPS_NOISE: bool = false;
+    /// Whether states between the ends of steps have derivatives.
+    const SMOOTH: bool = true;
+    /// What the tape says of the step that follows.
+    fn select(&mut self, step: Recorded) {
+        let _ = step;
     }
     /// The state from which the next step is made.
     fn start(&mut self) -> &mut Vec<T>;
@@ -114,8 +135,8 @@ pub trait Backward<T: Scalar>: Clone + Debug {
     fn lambda(&mut self) -> &mut Vec<T>;
     /// Work of this sweep.
     fn counts(&mut self) -> &mut OdeCounts;
-    /// Exchanges what is stored of a step, and its end, for the buffers here; once before its transpose and once after.
-    fn exchange(&mut self, stored: &mut Stored<T>, end: &mut Vec<T>);
+    /// Exchanges what is stored of a step, and its end, for the buffers here; once before its transpose and once after. Without `stages`: the noise alone.
+    fn exchange(&mut self, stored: &mut Stored<T>, end: &mut Vec<T>, stages: bool);
     /// (E, S) of the step just made, of length h.
     fn estimates(&mut self, by: Measure<'_, T>, h: T) -> (T, T);
 }
@@ -153,23 +174,5 @@ pub trait Reverse<T: Scalar, S: ?Sized>: Backward<T> {
     /// What the step just transposed, which begins at t, hands to a step before, where there is none.
     fn close(&mut self, s: &mut S, t: T, p: &[T], p_bar: &mut [T]) {
         let _ = (s, t, p, p_bar);
-    }
-}
-
-impl<T: Scalar, S, M> Integrate<T, S> for Driver<T, M>
-where
-    S: crate::diff::Map<T>,
-    M: Stepper<T, S>,
-    Self: Transpose<T>,
-{
-    fn run<K: StepSink<T>>(
-        &mut self,
-        s: &mut S,
-        span: (T, T),
-        y0: &[T],
-        p: &[T],
-        sinks: &mut K,
-    ) -> Result<OdeReport, OdeError> {
-        Driver::run(self, s, span, y0, p, sinks)
     }
 }

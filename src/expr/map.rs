@@ -11,7 +11,7 @@ use crate::linalg::Scalar;
 ///
 /// ```
 /// use costate::expr::record;
-/// use costate::ode::{Options, RODAS5P, solve_stiff};
+/// use costate::ode::{Options, RODAS5P, solve};
 /// // Robertson's reactions.
 /// let mut field = record(3, 3, |_, y, p, dy| {
 ///     let (a, b, c) = (p[0] * y[0], p[1] * y[1] * y[2], p[2] * y[1] * y[1]);
@@ -19,7 +19,7 @@ use crate::linalg::Scalar;
 /// })?
 /// .into_map();
 /// let p = [0.04, 1e4, 3e7];
-/// let s = solve_stiff(&mut field, &RODAS5P, &Options::default(), (0.0, 1e5), &[1.0, 0.0, 0.0], &p, &[])?;
+/// let s = solve(&mut field, &RODAS5P, &Options::default(), (0.0, 1e5), &[1.0, 0.0, 0.0], &p, &[])?;
 /// assert!((s.y1[0] - 0.0178659).abs() < 1e-6);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -90,7 +90,7 @@ pub struct Formulated<F, T> {
 /// ```
 /// use costate::diff::{Formula, Number, Size};
 /// use costate::expr::formula;
-/// use costate::ode::{Options, RODAS5P, solve_stiff};
+/// use costate::ode::{Options, RODAS5P, solve};
 /// struct Robertson;
 /// impl Formula<f64> for Robertson {
 ///     fn size(&self) -> Size {
@@ -103,7 +103,7 @@ pub struct Formulated<F, T> {
 ///     }
 /// }
 /// let mut field = formula(Robertson)?;
-/// let s = solve_stiff(&mut field, &RODAS5P, &Options::default(), (0.0, 1e5), &[1.0, 0.0, 0.0], &[0.04, 1e4, 3e7], &[])?;
+/// let s = solve(&mut field, &RODAS5P, &Options::default(), (0.0, 1e5), &[1.0, 0.0, 0.0], &[0.04, 1e4, 3e7], &[])?;
 /// assert!((s.y1[0] - 0.0178659).abs() < 1e-6);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

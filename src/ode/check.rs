@@ -1,5 +1,6 @@
 //! What must hold before an integration.
 
+use super::stepper::Ask;
 use crate::diff::Map;
 use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
@@ -20,25 +21,27 @@ pub(crate) fn check_span<T: Scalar>((t0, t1): (T, T)) -> Result<(), OdeError> {
     if t0 == t1 { Err(OdeError::EmptySpan { t0: t0.f64() }) } else { Ok(()) }
 }
 
-/// What must hold before an integration.
+/// Span, start and parameters.
+pub(crate) fn check_ask<T: Scalar>(ask: &Ask<'_, T>, n_params: usize) -> Result<(), OdeError> {
+    check_len("the start", ask.y0.len(), ask.dim * ask.batch)?;
+    check_len("the parameter vector", ask.p.len(), n_params)?;
+    check_span(ask.span)?;
+    check_finite("the start", ask.y0)?;
+    check_finite("the parameter vector", ask.p)
+}
+
+/// What must hold before an integration of a field.
 pub(crate) fn check_problem<T: Scalar, F: Map<T> + ?Sized>(
     field: &F,
-    (dim, batch): (usize, usize),
-    span: (T, T),
-    y0: &[T],
-    p: &[T],
+    ask: &Ask<'_, T>,
 ) -> Result<(), OdeError> {
-    check_len("the field's state", field.inputs(), dim)?;
-    check_len("the field's value", field.outputs(), dim)?;
-    check_len("the start", y0.len(), dim * batch)?;
-    let parts = field.directions() + 1;
+    check_len("the field's state", field.inputs(), ask.dim)?;
+    check_len("the field's value", field.outputs(), ask.dim)?;
+    let (batch, parts) = (ask.batch, field.directions() + 1);
     if !batch.is_multiple_of(parts) {
         let what =
             format!("a batch of {batch} does not consist of {parts} parts, a state and its directions");
         return Err(OdeError::Mismatch { what });
     }
-    check_len("the parameter vector", p.len(), field.n_params())?;
-    check_span(span)?;
-    check_finite("the start", y0)?;
-    check_finite("the parameter vector", p)
+    check_ask(ask, field.n_params())
 }

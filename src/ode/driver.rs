@@ -4,15 +4,14 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::check_problem;
 use super::diagnosis::{Diagnosis, Evidence, Jump, jump};
 use super::domain::{Domain, Place};
 use super::options::Options;
 use super::pace::{Bits, Limits, Pace, SavedPace};
 use super::report::{OdeReport, OdeStop};
 use super::step::{Fired, Start, Step, StepSink};
-use super::stepper::{Carrier, Measure, Stepper};
-use crate::diff::{At, Map};
+use super::stepper::{Ask, Carrier, Lost, Measure, Stepper};
+use crate::diff::At;
 use crate::error::{OdeError, catch, check_len};
 use crate::linalg::Scalar;
 use crate::linalg::kernels::Scale;
@@ -21,7 +20,7 @@ use crate::linalg::kernels::Scale;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     y: Vec<Bits>,
-    carried: Vec<Bits>,
+    carried: Vec<u64>,
     pace: SavedPace,
 }
 
@@ -98,7 +97,7 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         self.stepper.y()
     }
     pub(super) fn limits(&self) -> Limits<T> {
-        Limits::new(&self.options, self.stepper.facts().error_order)
+        Limits::new(&self.options, self.stepper.facts().control_order)
     }
     pub(super) fn set_start<K: StepSink<T>>(
         &mut self,
@@ -106,30 +105,29 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         y0: &[T],
         sinks: &mut K,
     ) -> Result<(), OdeError> {
-        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
+        sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim, smooth: M::SMOOTH })?;
         self.stepper.start(y0);
         Ok(())
     }
 
     /// Integrates from (t0, y0) to t1, forwards or backwards; `sinks` see every accepted step.
-    pub fn run<F: Map<T>, K: StepSink<T>>(
+    pub fn run<S, K: StepSink<T>>(
         &mut self,
-        field: &mut F,
+        system: &mut S,
         span: (T, T),
         y0: &[T],
         p: &[T],
         sinks: &mut K,
     ) -> Result<OdeReport, OdeError>
     where
-        M: Stepper<T, F>,
+        M: Stepper<T, S>,
     {
-        check_problem(field, (self.dim, self.batch), span, y0, p)?;
-        self.stepper.check(field)?;
-        // A panic of the user's field or sinks becomes an error: all storage here is overwritten by the next run.
+        self.stepper.check(system, &Ask { dim: self.dim, batch: self.batch, span, y0, p })?;
+        // A panic of the user's functions or sinks becomes an error: all storage here is overwritten by the next run.
         catch(|| {
             self.set_start(span, y0, sinks)?;
-            self.stepper.prepare(field, sinks.wants_keep())?;
-            Ok(self.drive(field, span, p, sinks))
+            self.stepper.prepare(system, span, sinks.wants_keep())?;
+            Ok(self.drive(system, span, p, sinks))
         })?
     }
 
@@ -148,9 +146,14 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
     where
         M: Stepper<T, S>,
     {
-        let stop = self.steps(s, p, sinks, &mut d);
+        let mut changed = vec![];
+        let mut stop = self.steps(s, p, sinks, &mut d, &mut changed);
+        let early = matches!(stop, OdeStop::StepUnderflow | OdeStop::NotFinite) && d.counts.accepted == 0;
+        if early && !self.stepper.starts(s, d.t, p, &mut d.counts) {
+            stop = OdeStop::StartNotFinite;
+        }
         self.last = Some(d.clone());
-        self.end(s, p, stop, &mut d)
+        self.end(s, if changed.is_empty() { p } else { &changed }, stop, &mut d)
     }
 
     /// Where the last run stood after its last step, to go on from there ([`resume`](Self::resume)) with this integrator or another of the same method and options; none before
@@ -158,27 +161,26 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
     pub fn saved(&self) -> Option<Saved> {
         let numbers = |x: &[T]| x.iter().map(|v| Bits(v.f64())).collect();
         let pace = self.last.as_ref()?.save();
-        Some(Saved { y: numbers(self.stepper.y()), carried: numbers(self.stepper.carried()), pace })
+        Some(Saved { y: numbers(self.stepper.y()), carried: self.stepper.carried(), pace })
     }
 
     /// Goes on from a saved state to t1: the steps are, bit for bit, those of the run that was interrupted after a step. Counts go on, too; the sinks begin anew.
-    pub fn resume<F: Map<T>, K: StepSink<T>>(
+    pub fn resume<S, K: StepSink<T>>(
         &mut self,
-        field: &mut F,
+        system: &mut S,
         saved: &Saved,
         t1: T,
         p: &[T],
         sinks: &mut K,
     ) -> Result<OdeReport, OdeError>
     where
-        M: Stepper<T, F>,
+        M: Stepper<T, S>,
     {
-        let numbers = |x: &[Bits]| x.iter().map(|v| T::of(v.0)).collect::<Vec<T>>();
-        let (y, carried, t) = (numbers(&saved.y), numbers(&saved.carried), T::of(saved.t()));
-        let t0 = saved.pace.t0.0;
-        check_problem(field, (self.dim, self.batch), (t, t1), &y, p)?;
-        check_len("what is carried besides the state", carried.len(), self.stepper.carried().len())?;
-        self.stepper.check(field)?;
+        let y: Vec<T> = saved.y.iter().map(|v| T::of(v.0)).collect();
+        let (t, t0) = (T::of(saved.t()), saved.pace.t0.0);
+        let ask = Ask { dim: self.dim, batch: self.batch, span: (t, t1), y0: &y, p };
+        self.stepper.check(system, &ask)?;
+        check_len("what is carried besides the state", saved.carried.len(), self.stepper.carried().len())?;
         if (t1 > t) != (t.f64() > t0) && t.f64() != t0 {
             let what = format!("the run went from {} to {}: it cannot go on to {}", t0, saved.t(), t1.f64());
             return Err(OdeError::Mismatch { what });
@@ -186,10 +188,10 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         catch(|| {
             self.last = None;
             self.set_start((t, t1), &y, sinks)?;
-            self.stepper.prepare(field, sinks.wants_keep())?;
-            self.stepper.carry(&carried);
+            self.stepper.prepare(system, (t, t1), sinks.wants_keep())?;
+            self.stepper.carry(&saved.carried)?;
             let pace = Pace::resume(&saved.pace, t1, &self.options.stops);
-            Ok(self.go(field, pace, p, sinks))
+            Ok(self.go(system, pace, p, sinks))
         })?
     }
 
@@ -220,13 +222,22 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow) {
             d.stiffness = self.stepper.probe(s, (d.t, d.h), p, &mut d.counts);
         }
-        if matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow)
-            || d.stiff.at.is_some()
-            || d.rough.many(&d.counts)
-        {
+        let hard = matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow);
+        if M::SMOOTH && (hard || d.stiff.at.is_some() || d.rough.many(&d.counts)) {
             d.jump = self.find_jump(s, p, d);
         }
-        self.report(stop, d)
+        let lost = if stop == OdeStop::Finished {
+            self.stepper.lost(s, d.t, p, &self.scale, &mut d.counts)
+        } else {
+            None
+        };
+        let report = self.report(stop, d);
+        let lost = lost.map(|Lost { component, change, tolerance }| Diagnosis::InvariantLost {
+            component,
+            change,
+            tolerance,
+        });
+        OdeReport { diagnosis: report.diagnosis.or(lost), ..report }
     }
 
     /// A jump of the field near the end: along y + theta h f, or in time.
@@ -252,18 +263,37 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         jump(in_time, y.len()).map(|(component, _)| Jump { component, points_back: false })
     }
 
+    /// `changed`: the parameters once an event has changed them.
     #[inline(never)]
-    fn steps<S, K: StepSink<T>>(&mut self, s: &mut S, p: &[T], sinks: &mut K, d: &mut Pace<T>) -> OdeStop
+    fn steps<S, K: StepSink<T>>(
+        &mut self,
+        s: &mut S,
+        given: &[T],
+        sinks: &mut K,
+        d: &mut Pace<T>,
+        changed: &mut Vec<T>,
+    ) -> OdeStop
     where
         M: Stepper<T, S>,
     {
         let (lim, bounded) = (self.limits(), !self.domain.is_everything());
         self.fired = Fired::default();
+        if !M::SMOOTH {
+            d.aim(sinks.next_stop(d.t));
+        }
         loop {
-            let (h, last) = match d.plan(&lim) {
+            let p = if changed.is_empty() { given } else { &changed[..] };
+            let (mut h, mut last) = match d.plan(&lim) {
                 Ok(plan) => plan,
                 Err(stop) => return stop,
             };
+            let mut end = None;
+            if !M::SMOOTH {
+                let Some(step) = self.stepper.align(d.stretch(), h, last) else {
+                    return OdeStop::StepUnderflow;
+                };
+                (h, last, end) = (step.h, step.last, Some(step.t_next));
+            }
             if d.moved {
                 self.stepper.refresh(s, d.t, p, &mut d.counts);
                 d.moved = false;
@@ -279,18 +309,27 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
                 good = self.stays(d);
             }
             if !good {
-                d.rough.add(d.t.f64(), h.f64(), d.err.f64());
+                if M::SMOOTH {
+                    d.rough.add(d.t.f64(), h.f64(), d.err.f64());
+                }
                 match d.reject(&lim, h, d.err.f64()) {
                     Ok(()) => continue,
                     Err(stop) => return stop,
                 }
             }
             let t_next = d.advance(&lim, h, last, trial.square);
+            let t_next = end.unwrap_or(t_next);
             if self.accept(s, p, sinks, d, h, t_next).is_break() {
                 return self.fired.reason;
             }
+            if !self.fired.params.is_empty() {
+                changed.clone_from(&self.fired.params);
+            }
             if d.at_end() {
                 return OdeStop::Finished;
+            }
+            if !M::SMOOTH {
+                d.aim(sinks.next_stop(d.t));
             }
         }
     }

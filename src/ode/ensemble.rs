@@ -2,13 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::explicit::Integrator;
+use super::method::{Integrate, Method, Storage};
 use super::options::Options;
 use super::report::{OdeCounts, OdeReport};
 use super::sinks::{SaveAt, check_save_points};
-use super::stiff::{RosenbrockTableau, StiffIntegrator};
-use super::tableau::Tableau;
-use crate::diff::Map;
 use crate::error::{OdeError, catch, check_len};
 use crate::linalg::Scalar;
 use crate::ode::check::{check_finite, check_span};
@@ -37,13 +34,13 @@ impl<'a, T> Params<'a, T> {
 /// A trajectory whose field panics ends with [`OdeStop::Panicked`](super::OdeStop::Panicked), the others go on with a field of their own; its report
 /// names t0 and no counts, for how far it came is lost.
 #[derive(Debug, Clone)]
-pub struct Ensemble<T, R = OdeReport> {
+pub struct Ensemble<T> {
     /// Final states, dim x count; NaN where the field panicked.
     pub y1: Vec<T>,
     /// States at the save points, dim x saves x count; NaN where a trajectory ended early.
     pub saved: Vec<T>,
     /// One report a trajectory.
-    pub reports: Vec<R>,
+    pub reports: Vec<OdeReport>,
     /// Trajectories whose field panicked, ascending, and the text of the panic.
     pub panics: Vec<(usize, String)>,
 }
@@ -62,10 +59,26 @@ impl<T> Ensemble<T> {
     }
 }
 
-/// Integrates every column of `y0` (dim x count) on its own, in rayon's current pool. Each trajectory is computed by one thread with the same
-/// operations in the same order, so the result does not depend on the number of threads. `make` makes a field for a thread.
-pub fn solve_ensemble<T, F, M>(
-    method: &'static Tableau,
+/// Integrates every column of `y0` (dim x count) on its own, in rayon's current pool; where there is noise, column i follows the path of trajectory
+/// `first_trajectory + i`. Each trajectory is computed by one thread with the same operations in the same order, so the result does not depend on the number of
+/// threads. `make` makes a system for a thread.
+///
+/// ```
+/// use costate::diff::{FnMap, Map};
+/// use costate::ode::{Options, Params, RODAS5P, solve_ensemble};
+/// // y' = -p (y - cos t) - sin t, y(0) = 1: y = cos t, from hardly stiff to very stiff.
+/// let make = || {
+///     let f = FnMap::new(1, 1, |t: f64, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * (y[0] - t.cos()) - t.sin());
+///     f.with_jacobian(|_t, _y: &[f64], p: &[f64], jac: &mut [f64]| jac[0] = -p[0])
+/// };
+/// let rates = [1.0, 1e3, 1e6, 1e9];
+/// let o = Options::tolerances(1e-6, 1e-6);
+/// let s = solve_ensemble(&RODAS5P, &o, make, (0.0, 2.0), &[1.0; 4], Params::Each(&rates), &[])?;
+/// assert!(s.failed().count() == 0 && s.y1.iter().all(|y| (y - 2f64.cos()).abs() < 1e-6));
+/// # Ok::<(), costate::ode::OdeError>(())
+/// ```
+pub fn solve_ensemble<T, D, S, M>(
+    method: D,
     options: &Options,
     make: M,
     span: (T, T),
@@ -75,19 +88,23 @@ pub fn solve_ensemble<T, F, M>(
 ) -> Result<Ensemble<T>, OdeError>
 where
     T: Scalar,
-    F: Map<T>,
-    M: Fn() -> F + Sync,
+    D: Method<T> + Sync,
+    D::Integrator: Integrate<T, S>,
+    M: Fn() -> S + Sync,
 {
-    let sizes = catch(|| sizes(&make()))?;
-    Integrator::<T>::new(method, sizes.0, 1, options)?;
-    check_ensemble(sizes, span, y0, params, save_at)?;
+    let sizes = catch(|| D::Integrator::sizes(&make()))?;
+    method.integrator(sizes.0, 1, options)?;
+    let count = check_ensemble(sizes, span, y0, params, save_at)?;
+    if count as u64 > 1 << 32 {
+        return Err(OdeError::Mismatch { what: format!("{count} trajectories are more than 2^32") });
+    }
     one_by_one(method, options, make, sizes, span, (0, y0), params, save_at)
 }
 
 /// The trajectories whose starts are the columns of `y0`, numbered from `first`; the input is checked already.
 #[allow(clippy::too_many_arguments)]
-pub(super) fn one_by_one<T, F, M>(
-    method: &'static Tableau,
+pub(super) fn one_by_one<T, D, S, M>(
+    method: D,
     options: &Options,
     make: M,
     (dim, np): (usize, usize),
@@ -98,70 +115,23 @@ pub(super) fn one_by_one<T, F, M>(
 ) -> Result<Ensemble<T>, OdeError>
 where
     T: Scalar,
-    F: Map<T>,
-    M: Fn() -> F + Sync,
+    D: Method<T> + Sync,
+    D::Integrator: Integrate<T, S>,
+    M: Fn() -> S + Sync,
 {
+    let stability = method.integrator(dim, 1, options)?.stability();
     each_trajectory(
         (dim, y0),
         save_at,
-        || Ok((catch(&make)?, Integrator::new(method, dim, 1, options)?)),
-        |(field, integrator), i, y0, y1, save| {
-            let report = integrator.run(field, span, y0, params.of(first + i, np), save)?;
+        || Ok((catch(&make)?, method.integrator(dim, 1, options)?)),
+        |(system, integrator), i, y0, y1, save| {
+            integrator.set_trajectory((first + i) as u32);
+            let report = integrator.run(system, span, y0, params.of(first + i, np), save)?;
             y1.copy_from_slice(integrator.y());
             Ok(report)
         },
-        || OdeReport::panicked(span.0.f64(), method.stability),
+        || OdeReport::panicked(span.0.f64(), stability),
     )
-}
-
-/// As [`solve_ensemble`] for stiff problems, with the Rosenbrock steps of a [`StiffIntegrator`].
-///
-/// ```
-/// use costate::diff::{FnMap, Map};
-/// use costate::ode::{Options, Params, RODAS5P, solve_stiff_ensemble};
-/// // y' = -p (y - cos t) - sin t, y(0) = 1: y = cos t, from hardly stiff to very stiff.
-/// let make = || {
-///     let f = FnMap::new(1, 1, |t: f64, y: &[f64], p: &[f64], dy: &mut [f64]| dy[0] = -p[0] * (y[0] - t.cos()) - t.sin());
-///     f.with_jacobian(|_t, _y: &[f64], p: &[f64], jac: &mut [f64]| jac[0] = -p[0])
-/// };
-/// let rates = [1.0, 1e3, 1e6, 1e9];
-/// let o = Options::tolerances(1e-6, 1e-6);
-/// let s = solve_stiff_ensemble(&RODAS5P, &o, make, (0.0, 2.0), &[1.0; 4], Params::Each(&rates), &[])?;
-/// assert!(s.failed().count() == 0 && s.y1.iter().all(|y| (y - 2f64.cos()).abs() < 1e-6));
-/// # Ok::<(), costate::ode::OdeError>(())
-/// ```
-pub fn solve_stiff_ensemble<T, F, M>(
-    method: &'static RosenbrockTableau,
-    options: &Options,
-    make: M,
-    span: (T, T),
-    y0: &[T],
-    params: Params<'_, T>,
-    save_at: &[T],
-) -> Result<Ensemble<T>, OdeError>
-where
-    T: Scalar,
-    F: Map<T>,
-    M: Fn() -> F + Sync,
-{
-    let (dim, np) = catch(|| sizes(&make()))?;
-    StiffIntegrator::<T>::new(method, dim, 1, options)?;
-    check_ensemble((dim, np), span, y0, params, save_at)?;
-    each_trajectory(
-        (dim, y0),
-        save_at,
-        || Ok((catch(&make)?, StiffIntegrator::new(method, dim, 1, options)?)),
-        |(field, integrator), i, y0, y1, save| {
-            let report = integrator.run(field, span, y0, params.of(i, np), save)?;
-            y1.copy_from_slice(integrator.y());
-            Ok(report)
-        },
-        || OdeReport::panicked(span.0.f64(), f64::INFINITY),
-    )
-}
-
-fn sizes<T: Scalar, F: Map<T>>(field: &F) -> (usize, usize) {
-    (field.inputs(), field.n_params())
 }
 
 /// Trajectories handed to one thread at a time.
@@ -169,13 +139,13 @@ const CHUNK: usize = 16;
 
 /// Runs every column of `y0` in rayon's current pool: `run(worker, i, y0, y1, save)` integrates trajectory i and writes its end. `make` makes a
 /// worker for a thread, and another one after a panic, whose trajectory gets the report `panicked`. The input is checked already.
-pub(crate) fn each_trajectory<T: Scalar, W, R: Send>(
+fn each_trajectory<T: Scalar, W>(
     (dim, y0): (usize, &[T]),
     save_at: &[T],
     make: impl Fn() -> Result<W, OdeError> + Sync,
-    run: impl Fn(&mut W, usize, &[T], &mut [T], &mut SaveAt<T>) -> Result<R, OdeError> + Sync,
-    panicked: impl Fn() -> R + Sync,
-) -> Result<Ensemble<T, R>, OdeError> {
+    run: impl Fn(&mut W, usize, &[T], &mut [T], &mut SaveAt<T>) -> Result<OdeReport, OdeError> + Sync,
+    panicked: impl Fn() -> OdeReport + Sync,
+) -> Result<Ensemble<T>, OdeError> {
     let (count, width) = (y0.len() / dim, dim * save_at.len());
     let mut out = Ensemble {
         y1: vec![T::ZERO; y0.len()],
@@ -187,8 +157,8 @@ pub(crate) fn each_trajectory<T: Scalar, W, R: Send>(
     let mut none = vec![T::ZERO; if width == 0 { count } else { 0 }];
     let saved: &mut [T] = if width == 0 { &mut none } else { &mut out.saved };
     let w = width.max(1);
-    type Reports<R> = (Vec<R>, Vec<(usize, String)>);
-    let parts: Vec<Result<Reports<R>, OdeError>> = y0
+    type Reports = (Vec<OdeReport>, Vec<(usize, String)>);
+    let parts: Vec<Result<Reports, OdeError>> = y0
         .par_chunks(CHUNK * dim)
         .zip(out.y1.par_chunks_mut(CHUNK * dim))
         .zip(saved.par_chunks_mut(CHUNK * w))
@@ -227,7 +197,7 @@ pub(crate) fn each_trajectory<T: Scalar, W, R: Send>(
 }
 
 /// The number of trajectories, or what is wrong with starts and parameters.
-pub(crate) fn check_starts<T: Scalar>(
+fn check_starts<T: Scalar>(
     (dim, n_params): (usize, usize),
     y0: &[T],
     params: Params<'_, T>,

@@ -1,12 +1,13 @@
 //! Explicit Runge-Kutta and Nystrom methods as steppers.
 
+use super::check::check_problem;
 use super::driver::Driver;
 use super::erk::{Erk, Stages};
 use super::options::Options;
 use super::pace::FirstStep;
 use super::report::OdeCounts;
 use super::step::{ErkBody, StepBody, StepBuffers};
-use super::stepper::{Carrier, Facts, Measure, Stepper, Trial};
+use super::stepper::{Ask, Carrier, Facts, Measure, Stepper, Trial};
 use super::tableau::Tableau;
 use crate::diff::{At, Map, Offers};
 use crate::error::OdeError;
@@ -48,16 +49,17 @@ impl<T: Scalar> Driver<T, Explicit<T>> {
 impl<T: Scalar> Carrier<T> for Explicit<T> {
     #[inline(always)]
     fn facts(&self) -> Facts {
-        Facts { error_order: self.erk.tab.error_order, stability: self.erk.tab.stability }
+        Facts { control_order: (self.erk.tab.error_order + 1) as f64, stability: self.erk.tab.stability }
     }
     fn y(&self) -> &[T] {
         &self.st.y0
     }
-    fn carried(&self) -> &[T] {
-        &self.st.k[..self.st.y0.len()]
+    fn carried(&self) -> Vec<u64> {
+        self.slope().iter().map(|k| k.f64().to_bits()).collect()
     }
-    fn carry(&mut self, carried: &[T]) {
-        self.st.k[..carried.len()].copy_from_slice(carried);
+    fn carry(&mut self, carried: &[u64]) -> Result<(), OdeError> {
+        self.st.k.iter_mut().zip(carried).for_each(|(k, bits)| *k = T::of(f64::from_bits(*bits)));
+        Ok(())
     }
     fn slope(&self) -> &[T] {
         &self.st.k[..self.st.y0.len()]
@@ -77,16 +79,20 @@ impl<T: Scalar> Carrier<T> for Explicit<T> {
     fn lend(&mut self, take: impl FnOnce(&mut StepBuffers<'_, T>)) {
         let (n, last) = (self.st.y0.len(), self.erk.tab.stages - 1);
         copy(&mut self.st.g, &self.st.k[last * n..][..n]);
-        take(&mut StepBuffers { k: &mut self.st.k, keep: &mut self.st.keep });
+        take(&mut StepBuffers { k: &mut self.st.k, keep: &mut self.st.keep, noise: None });
         copy(&mut self.st.k[..n], &self.st.g);
     }
 }
 
 impl<T: Scalar, F: Map<T>> Stepper<T, F> for Explicit<T> {
-    fn check(&self, field: &F) -> Result<(), OdeError> {
+    fn sizes(field: &F) -> (usize, usize) {
+        (field.inputs(), field.n_params())
+    }
+    fn check(&self, field: &F, ask: &Ask<'_, T>) -> Result<(), OdeError> {
+        check_problem(field, ask)?;
         check_order(self.erk.tab, field)
     }
-    fn prepare(&mut self, field: &F, keep: bool) -> Result<(), OdeError> {
+    fn prepare(&mut self, field: &F, _: (T, T), keep: bool) -> Result<(), OdeError> {
         let len = if keep { field.keep_len(self.batch) * self.erk.tab.stages } else { 0 };
         self.st.keep.resize(len, T::ZERO);
         Ok(())

@@ -6,7 +6,7 @@
 //!
 //! # Which method to choose
 //!
-//! One table for explicit, stiff and stochastic problems; [`solve`], [`solve_stiff`] and [`solve_sde`](crate::sde::solve_sde) take the methods in the second column.
+//! One table for explicit, stiff and stochastic problems; [`solve`] takes the methods in the second column, [`solve_ensemble`] too.
 //! A step's cost is in evaluations of f (of f and g with noise), besides what is said.
 //!
 //! | problem | method | order | a step costs | adjoint | remarks |
@@ -15,6 +15,7 @@
 //! | as above, to compare with other codes | [`DP54`] | 5 | 6 | [`Adjoint`] | the classical pair |
 //! | smooth, rtol 1e-3 to 1e-8 | [`BS54`] | 5 | 7 | [`Adjoint`] | 0.76 to 0.86 of the evaluations of [`TSIT54`] at equal error, mean of seven problems (0.55 to 1.04) |
 //! | q'' = a(t, q): orbits, molecules, waves ([`SecondOrder`]) | [`DPRKN64`] | 6 | 5 | [`Adjoint`] | 0.62 to 0.67 of the evaluations of [`BS54`] on Pleiades |
+//! | H = T(p) + V(q) over many periods: the energy must not drift ([`Separable`], [`SecondOrder`]) | [`BLANES_MOAN4`], [`VERLET`] | 4, 2 | 6, 1 | [`Adjoint`] | fixed step; [`SymplecticIntegrator`] |
 //! | rough solutions, rtol above 1e-3, fields with kinks | [`BS32`] | 3 | 3 | [`Adjoint`] | S is rough, see below |
 //! | smooth, rtol 1e-8 to 1e-13, cheap field | [`VERN76`] | 7 | 10; 16 with dense output | [`Adjoint`] | |
 //! | smooth, rtol below 1e-5, long orbits | [`VERN87`] | 8 | 13; 16 with dense output | [`Adjoint`] | error constant 22 times smaller than the next; f64 |
@@ -61,14 +62,14 @@
 //! E <= 1 accepts. A rejected step shrinks strictly; values that are not finite (of a stage, the error or the new state) are a rejection.
 //! The next step is the [`Controller`]'s.
 //!
-//! One loop, [`Driver`], serves explicit, Nystrom and Rosenbrock steps: limits, control, rejections, sinks, events and reports are the same. It knows no family;
-//! one is a file with a stepper ([`Explicit`], [`LinearlyImplicit`]) that attempts a step, shows it and goes on.
+//! One loop, [`Driver`], serves explicit, Nystrom, Rosenbrock and stochastic steps: limits, control, rejections, sinks, events and reports are the same. It knows no family;
+//! one is a file with a stepper ([`Explicit`], [`LinearlyImplicit`], [`StochasticRk`](crate::sde::StochasticRk)) that attempts a step, shows it and goes on, and a [`Method`] that chooses it.
 //!
 //! Nystrom methods are refused, with one sentence, for a field that is not of second order.
 //! The stages of stiff methods are in [`RosenbrockTableau`]; their error, control, limits, sinks and report are the same.
 //!
 //! Batches share one step: y is n x batch, column-major, and E is one number. For a step per trajectory use [`solve_ensemble`] or
-//! [`solve_stiff_ensemble`], or [`solve_lanes`] for a field written as a [`Formula`](crate::diff::Formula): several times faster for cheap fields, the same bits.
+//! [`solve_lanes`] for a field written as a [`Formula`](crate::diff::Formula): several times faster for cheap fields, the same bits.
 //! A panic of the field's is an [`OdeError`] of a single integration and ends one trajectory of an ensemble ([`Ensemble::panics`]).
 //!
 //! [`Adjoint`]: crate::adjoint::Adjoint
@@ -104,17 +105,20 @@ pub(crate) mod ensemble;
 pub(crate) mod erk;
 mod events;
 mod explicit;
+mod method;
 mod nystrom;
 pub(crate) mod options;
 mod pace;
 mod pack;
 mod report;
 mod second_order;
+mod separable;
 mod short;
 pub(crate) mod sinks;
-mod step;
+pub(crate) mod step;
 pub(crate) mod stepper;
 pub(crate) mod stiff;
+pub(crate) mod symplectic;
 mod tableau;
 mod tableau_data;
 mod tableau_eight;
@@ -125,66 +129,23 @@ pub use crate::linalg::Norm;
 pub use diagnosis::Diagnosis;
 pub use domain::Bound;
 pub use driver::{Driver, Saved};
-pub use ensemble::{Ensemble, Params, solve_ensemble, solve_stiff_ensemble};
+pub use ensemble::{Ensemble, Params, solve_ensemble};
 pub use events::{AtEvent, Crossing, Events, Occurrence};
 pub use explicit::{Explicit, Integrator};
+pub use method::{Integrate, Method, Solution, Storage, solve};
 pub use options::{Controller, Options, Tolerance};
 pub use pack::solve_lanes;
 pub use report::{OdeCounts, OdeReport, OdeStop};
 pub use second_order::SecondOrder;
+pub use separable::{Separable, SeparableMap};
 pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
 pub use stiff::{
     Auto, Diffsol, DiffsolMethod, LinearlyImplicit, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau,
-    StiffIntegrator, Switch, solve_stiff,
+    StiffIntegrator, Switch,
 };
+pub use symplectic::{BLANES_MOAN4, Symplectic, SymplecticIntegrator, SymplecticTableau, VERLET};
 pub use tableau::{Join, Tableau, Velocity};
 pub use tableau_data::{BS32, BS54, DP54, TSIT54, VERN76};
 pub use tableau_eight::{DOP853, VERN87};
 pub use tableau_nystrom::DPRKN64;
-
-use crate::diff::Map;
-use crate::linalg::Scalar;
-
-/// States at the save points and at the end.
-#[derive(Debug, Clone)]
-pub struct Solution<T> {
-    /// How it ended.
-    pub report: OdeReport,
-    /// The state where it ended.
-    pub y1: Vec<T>,
-    saved: SaveAt<T>,
-}
-
-impl<T: Scalar> Solution<T> {
-    /// State at save point i; NaN if it was not reached.
-    pub fn state(&self, i: usize) -> &[T] {
-        self.saved.state(i)
-    }
-    /// The save points.
-    pub fn times(&self) -> &[T] {
-        self.saved.times()
-    }
-    /// All saved states, one after another.
-    pub fn states(&self) -> &[T] {
-        self.saved.states()
-    }
-}
-
-/// Integrates once; the batch is y0.len() / dim. To integrate often, or for dense output and events, use an [`Integrator`] with sinks.
-pub fn solve<T: Scalar, F: Map<T>>(
-    field: &mut F,
-    method: &'static Tableau,
-    options: &Options,
-    span: (T, T),
-    y0: &[T],
-    p: &[T],
-    save_at: &[T],
-) -> Result<Solution<T>, OdeError> {
-    let dim = field.inputs();
-    let batch = y0.len().checked_div(dim).unwrap_or(0);
-    let mut integrator = Integrator::new(method, dim, batch.max(1), options)?;
-    let mut saved = SaveAt::new(save_at);
-    let report = integrator.run(field, span, y0, p, &mut saved)?;
-    Ok(Solution { report, y1: integrator.y().to_vec(), saved })
-}

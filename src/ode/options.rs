@@ -107,17 +107,23 @@ pub struct Options {
     /// Times at which the integration ends a step and begins anew: where the field jumps or has a kink. In any order; those outside the span are passed over.
     ///
     /// The step before is evaluated only before the stop and the one after it only behind it, each by four units in the last place: whatever the field says
-    /// at the stop itself. The controller forgets the steps before.
+    /// at the stop itself. The controller forgets the steps before. Stochastic methods whose stages reach beyond the step (`SOSRI`) look over a stop all the same:
+    /// where the drift jumps in time, take `SRIW1` or `SOSRI2`.
     pub stops: Vec<f64>,
-    /// Where the state may be. A step whose end is outside is refused and a shorter one tried; with a fixed step it is accepted and counted
+    /// Where the state may be. A step whose end is outside is refused and a shorter one tried, along the same Brownian path where there is noise; with a fixed step it is accepted and counted
     /// ([`OdeCounts::outside`](super::OdeCounts::outside)).
     pub domain: Vec<Bound>,
     /// Components that stay non-negative (concentrations): a step that ends below minus the absolute tolerance is refused, one between that and zero ends at zero.
     /// Not for adjoints.
     pub non_negative: Vec<usize>,
+    /// Linear invariants: rows w, as long as a state, with w'y constant along every solution (w'f = 0 everywhere). Steps of Rosenbrock methods keep each to the rounding of y; without this,
+    /// the rounding of f over long stiff steps moves them ([`Diagnosis::InvariantLost`](super::Diagnosis::InvariantLost)). Steps of other methods are short enough and do not look at this.
+    pub invariants: Vec<Vec<f64>>,
     /// A fixed step: no error control (the error is still estimated). The last step is shortened to end at t1; a step beyond `max_step` or the span is
-    /// cut to that.
+    /// cut to that. Stochastic steps end at t0 + j h, at save points and at t1.
     pub fixed_step: Option<f64>,
+    /// Of stochastic methods: weight of the drift's part E1 in the error estimate; the method's own if absent.
+    pub delta: Option<f64>,
 }
 
 impl Default for Options {
@@ -134,7 +140,9 @@ impl Default for Options {
             stops: Vec::new(),
             domain: Vec::new(),
             non_negative: Vec::new(),
+            invariants: Vec::new(),
             fixed_step: None,
+            delta: None,
         }
     }
 }
@@ -147,6 +155,21 @@ impl Options {
     /// Defaults without error control, step h > 0.
     pub fn fixed(h: f64) -> Self {
         Self { fixed_step: Some(h), ..Self::default() }
+    }
+    /// Defaults for stochastic equations: rtol = atol = 1e-2, and the controller of Rackauckas and Nie, proportional-integral with exponents 7/(10 order) and
+    /// 2/(5 order), safety factor 0.9, growth at most 9/8.
+    pub fn noisy() -> Self {
+        let controller = Controller { max_factor: 1.125, ..Controller::pi(0.4, 0.3) };
+        Self { controller, ..Self::tolerances(1e-2, 1e-2) }
+    }
+    /// The same with these tolerances.
+    pub fn with_tolerances(self, rtol: impl Into<Tolerance>, atol: impl Into<Tolerance>) -> Self {
+        Self { rtol: rtol.into(), atol: atol.into(), ..self }
+    }
+    /// The same without error control, step h > 0. Stochastic runs of one seed with different steps follow different paths unless the
+    /// [`Brownian`](crate::sde::Brownian) has its cells given.
+    pub fn with_fixed_step(self, h: f64) -> Self {
+        Self { fixed_step: Some(h), ..self }
     }
 
     /// Whether both tolerances of a component are near the rounding of T.
@@ -207,8 +230,14 @@ impl Options {
                 "zero with a fixed step",
             ),
         ];
+        if let Some(value) = self.delta.filter(|d| !(*d >= 0.0 && d.is_finite())) {
+            return Err(OdeError::Option { option: "delta", value, must: "at least zero and finite" });
+        }
         if let Some(&value) = self.stops.iter().find(|t| !t.is_finite()) {
             return Err(OdeError::Option { option: "stops", value, must: "finite" });
+        }
+        if let Some(&value) = self.invariants.iter().flatten().find(|w| !w.is_finite()) {
+            return Err(OdeError::Option { option: "invariants", value, must: "finite" });
         }
         for (option, value, ok, must) in rules {
             if !ok {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::diagnosis::{Jump, Rough};
 use super::options::{ControlState, Controller, ObservedOrder, Options};
 use super::report::{OdeCounts, OdeStop};
+use super::stepper::Stretch;
 use crate::diff::{At, Map};
 use crate::linalg::Scalar;
 use crate::linalg::kernels::{self, Scale};
@@ -17,10 +18,12 @@ pub(crate) struct Pace<T> {
     pub from: T,
     t0: T,
     t1: T,
-    /// The end of this stretch: the next stop, or t1.
+    /// The end of this stretch: the next stop, or t1; before it, where a sink wants a step to end.
     end: T,
     /// Up to where it may be evaluated: a little before a stop.
     goal: T,
+    /// Both without the sinks.
+    declared: (T, T),
     /// Stops to come, the next one last; and how far evaluations stay away from them, in the direction of integration.
     stops: Vec<T>,
     gap: T,
@@ -72,7 +75,7 @@ pub(crate) struct SavedPace {
 /// The limits of all steps.
 pub(crate) struct Limits<T> {
     controller: Controller,
-    /// error order + 1.
+    /// The error estimate behaves like h^k.
     k: f64,
     fixed: bool,
     near_rounding: bool,
@@ -83,11 +86,11 @@ pub(crate) struct Limits<T> {
 }
 
 impl<T: Scalar> Limits<T> {
-    pub fn new(o: &Options, error_order: usize) -> Self {
+    pub fn new(o: &Options, control_order: f64) -> Self {
         let fixed = o.fixed_step.is_some();
         Self {
             controller: o.controller,
-            k: (error_order + 1) as f64,
+            k: control_order,
             fixed,
             near_rounding: o.near_rounding::<T>(),
             min_step: T::of(o.min_step),
@@ -122,6 +125,7 @@ impl<T: Scalar> Pace<T> {
             t1,
             end: t1,
             goal: t1,
+            declared: (t1, t1),
             stops,
             gap,
             h: T::ZERO,
@@ -179,10 +183,23 @@ impl<T: Scalar> Pace<T> {
 
     /// To the next stop, or to t1.
     fn next_stretch(&mut self) {
-        match self.stops.pop() {
-            Some(stop) => (self.end, self.goal) = (stop, stop - self.gap),
-            None => (self.end, self.goal) = (self.t1, self.t1),
-        }
+        self.declared = match self.stops.pop() {
+            Some(stop) => (stop, stop - self.gap),
+            None => (self.t1, self.t1),
+        };
+        (self.end, self.goal) = self.declared;
+    }
+
+    /// The next step ends at the latest at this time, where a sink wants the state.
+    pub fn aim(&mut self, wanted: Option<T>) {
+        let before = |t: &T| (*t < self.declared.1) == (self.t1 > self.t0) && *t != self.declared.1;
+        (self.end, self.goal) = wanted.filter(before).map_or(self.declared, |t| (t, t));
+    }
+
+    /// Where the next step is.
+    pub fn stretch(&self) -> Stretch<T> {
+        let declared = (self.end, self.goal) == self.declared;
+        Stretch { from: self.from, t: self.t, goal: self.goal, end: self.end, declared }
     }
 
     /// The next attempt: its step, and whether it ends at t1 or at a stop.
@@ -253,7 +270,7 @@ impl<T: Scalar> Pace<T> {
     pub fn move_to(&mut self, t: T) {
         self.counts.accepted += 1;
         (self.t, self.from) = (t, t);
-        if t == self.end && t != self.t1 {
+        if t == self.declared.0 && t != self.t1 {
             self.pass_stop();
         }
     }
@@ -261,7 +278,7 @@ impl<T: Scalar> Pace<T> {
     /// Goes on behind a stop as from a start.
     #[cold]
     fn pass_stop(&mut self) {
-        self.t = self.end + self.gap;
+        self.t = self.declared.0 + self.gap;
         self.moved = true;
         (self.control, self.observed) = (ControlState::default(), ObservedOrder::default());
         self.next_stretch();

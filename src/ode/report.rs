@@ -72,8 +72,10 @@ impl OdeStop {
 /// What it took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OdeCounts {
-    /// Calls of the field (a batch is one call).
+    /// Calls of the field, of the drift where there is noise (a batch is one call).
     pub evals: u64,
+    /// Calls of the diffusion.
+    pub diffusions: u64,
     /// Accepted steps.
     pub accepted: u64,
     /// Rejected attempts, those with values that are not finite included.
@@ -98,6 +100,7 @@ impl std::ops::AddAssign for OdeCounts {
     fn add_assign(&mut self, other: Self) {
         let Self {
             evals,
+            diffusions,
             accepted,
             rejected,
             not_finite,
@@ -109,6 +112,7 @@ impl std::ops::AddAssign for OdeCounts {
             recomputed,
         } = other;
         self.evals += evals;
+        self.diffusions += diffusions;
         self.accepted += accepted;
         self.rejected += rejected;
         self.not_finite += not_finite;
@@ -172,7 +176,11 @@ impl OdeReport {
         match self.stop.opening(names, (self.t, self.h), (accepted, rejected)) {
             Ok(head) => format!("{head}; {}", self.advice()),
             Err(all) => match self.diagnosis {
-                Some(d @ (Diagnosis::Chattering { .. } | Diagnosis::NotFinite { .. })) => {
+                Some(
+                    d @ (Diagnosis::Chattering { .. }
+                    | Diagnosis::NotFinite { .. }
+                    | Diagnosis::InvariantLost { .. }),
+                ) => {
                     format!("{all}; {}", self.explain(d))
                 }
                 _ => all,
@@ -204,6 +212,9 @@ impl OdeReport {
             Diagnosis::NotFinite { component } => {
                 format!("component {component} of dy/dt is not finite there")
             }
+            Diagnosis::InvariantLost { component, change, tolerance } => format!(
+                "a linear invariant of the field, in which component {component} takes part, moved by {change:.1e} where the tolerance of its components is {tolerance:.1e}: rounding of the field over long stiff steps; declare it (Options::invariants), or use it to eliminate a component"
+            ),
             Diagnosis::Resolution => format!(
                 "the step is below what time resolves there, {:.1e} between neighbouring numbers: shift the origin of time, loosen the tolerances, or look for a singularity (then end before it with an event)",
                 (self.t * f64::EPSILON).abs().max(f64::MIN_POSITIVE)

@@ -26,6 +26,11 @@ pub trait StepSink<T: Scalar> {
     fn wants_keep(&self) -> bool {
         false
     }
+    /// The first time after t at which a step must end; asked after every step of a method without interpolant ([`Start::smooth`]).
+    fn next_stop(&self, t: T) -> Option<T> {
+        let _ = t;
+        None
+    }
 }
 
 /// The problem a sink is about to see.
@@ -39,6 +44,8 @@ pub struct Start<'a, T> {
     pub y0: &'a [T],
     /// Length of one state.
     pub dim: usize,
+    /// Whether steps have an interpolant of the method's order; those of stochastic methods have none, between their ends the solution is drawn straight.
+    pub smooth: bool,
 }
 
 /// The stages of the step just accepted, to be taken by swapping.
@@ -48,6 +55,8 @@ pub struct StepBuffers<'a, T> {
     pub k: &'a mut Vec<T>,
     /// What the field kept.
     pub keep: &'a mut Vec<T>,
+    /// Of stochastic steps: the diffusion's stages, what it kept, I1 and I10 / h; see [`SdeMethod`](crate::sde::SdeMethod).
+    pub noise: Option<[&'a mut Vec<T>; 4]>,
 }
 
 /// Nothing looks at the steps.
@@ -70,6 +79,9 @@ impl<T: Scalar, S: StepSink<T> + ?Sized> StepSink<T> for &mut S {
     fn wants_keep(&self) -> bool {
         (**self).wants_keep()
     }
+    fn next_stop(&self, t: T) -> Option<T> {
+        (**self).next_stop(t)
+    }
 }
 
 /// A sink that may be absent.
@@ -87,6 +99,9 @@ impl<T: Scalar, S: StepSink<T>> StepSink<T> for Option<S> {
     }
     fn wants_keep(&self) -> bool {
         self.as_ref().is_some_and(|s| s.wants_keep())
+    }
+    fn next_stop(&self, t: T) -> Option<T> {
+        self.as_ref().and_then(|s| s.next_stop(t))
     }
 }
 
@@ -108,6 +123,13 @@ macro_rules! tuple_sink {
             fn wants_keep(&self) -> bool {
                 false $(|| self.$i.wants_keep())+
             }
+            fn next_stop(&self, t: T) -> Option<T> {
+                let mut first: Option<T> = None;
+                $(if let Some(s) = self.$i.next_stop(t) {
+                    first = Some(first.map_or(s, |f| if (s - t).abs() < (f - t).abs() { s } else { f }));
+                })+
+                first
+            }
         }
     };
 }
@@ -128,6 +150,14 @@ impl<T: Scalar, F: FnMut(&mut Step<'_, T>) -> ControlFlow<()>> StepSink<T> for F
 
 /// What a method can say about the step it has just made.
 pub trait StepBody<T: Scalar> {
+    /// What a recording notes of the step besides its times: where it ends on a Brownian path.
+    fn note(&self) -> Option<u64> {
+        None
+    }
+    /// The Brownian increments over the step; empty where there is no noise.
+    fn increments(&self) -> &[T] {
+        &[]
+    }
     fn y0(&self) -> &[T];
     fn y1(&self) -> &[T];
     fn dy0(&self) -> &[T];
@@ -203,11 +233,13 @@ pub(crate) struct Fired<T> {
     pub reason: OdeStop,
     /// Events that fired in this step: (theta, number).
     marks: Vec<(T, usize)>,
+    /// The parameters from the end of this step on, where an event changed them; else empty.
+    pub params: Vec<T>,
 }
 
 impl<T> Default for Fired<T> {
     fn default() -> Self {
-        Self { reason: OdeStop::Stopped, marks: vec![] }
+        Self { reason: OdeStop::Stopped, marks: vec![], params: vec![] }
     }
 }
 
@@ -217,6 +249,7 @@ impl<T> Fired<T> {
     pub fn clear(&mut self) {
         if !self.marks.is_empty() {
             self.marks.clear();
+            self.params.clear();
         }
     }
 }
@@ -244,6 +277,11 @@ pub struct Step<'a, T: Scalar> {
     pub(crate) changed: bool,
     pub(crate) fired: &'a mut Fired<T>,
     pub(crate) counts: &'a mut OdeCounts,
+}
+
+/// Whether a save point is at the time of an event, which is known to rounding, in a step of length h.
+pub(crate) fn same_time<T: Scalar>(save: T, event: T, h: T) -> bool {
+    (save - event).abs() <= T::of(16.0) * T::EPSILON * (event.abs() + h.abs())
 }
 
 impl<'a, T: Scalar> Step<'a, T> {
@@ -307,7 +345,11 @@ impl<T: Scalar> Step<'_, T> {
     pub fn dy0(&self) -> &[T] {
         self.body.dy0()
     }
-    /// Scaled error estimate E, at most one.
+    /// The Brownian increments over it, width x batch; empty where there is no noise.
+    pub fn increments(&self) -> &[T] {
+        self.body.increments()
+    }
+    /// Scaled error estimate E, at most one unless the step is fixed.
     pub fn error(&self) -> T {
         self.err
     }
@@ -338,6 +380,10 @@ impl<T: Scalar> Step<'_, T> {
     pub fn contains(&self, t: T) -> bool {
         let (a, b) = (self.from, self.t1());
         if self.h > T::ZERO { a < t && t <= b } else { b <= t && t < a }
+    }
+    /// Whether an event ended or changed the step at its end, and t is that time to rounding.
+    pub(crate) fn is_event_time(&self, t: T) -> bool {
+        (self.is_shortened() || self.changed) && same_time(t, self.t1(), self.h)
     }
     /// out <- y(t0 + theta h) from the interpolant; exact at both ends.
     pub fn interpolate(&mut self, theta: T, out: &mut [T]) {
@@ -379,6 +425,17 @@ impl<T: Scalar> Step<'_, T> {
     /// The events that fired in this step: (theta, number of the event), in their order.
     pub fn events(&self) -> &[(T, usize)] {
         &self.fired.marks
+    }
+    /// Replaces the parameters with which the integration goes on, and the state if it was not replaced before by the one at the end.
+    pub(crate) fn set_params(&mut self, p: &[T]) {
+        self.fired.params.clear();
+        self.fired.params.extend_from_slice(p);
+        if !self.changed {
+            self.y_next.clear();
+            let y1 = if self.theta_end == T::ONE { self.body.y1() } else { &*self.y_end };
+            self.y_next.extend_from_slice(y1);
+            self.changed = true;
+        }
     }
     /// Replaces the state from which the integration goes on.
     pub fn set_state(&mut self, y: &[T]) -> Result<(), OdeError> {

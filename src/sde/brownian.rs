@@ -59,6 +59,15 @@ impl Brownian {
     pub fn trajectories_from(self, first: u32) -> Self {
         Self { first_trajectory: first, ..self }
     }
+    /// From a later first trajectory, by this many.
+    pub(crate) fn skip(self, by: u32) -> Result<Self, OdeError> {
+        let Some(first_trajectory) = self.first_trajectory.checked_add(by) else {
+            let value = self.first_trajectory as f64;
+            let must = "such that all trajectories are below 2^32";
+            return Err(OdeError::Option { option: "first_trajectory", value, must });
+        };
+        Ok(Self { first_trajectory, ..self })
+    }
     /// Over a fixed interval, whatever the span.
     pub fn over(self, t0: f64, t1: f64) -> Self {
         Self { interval: Some((t0, t1)), ..self }

@@ -1,5 +1,7 @@
 //! A stochastic equation: drift, diffusion and the shape of its noise.
 
+use super::brownian::Brownian;
+use super::path::Path;
 use crate::diff::Map;
 use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
@@ -98,6 +100,7 @@ pub struct Sde<F, G> {
     additive: bool,
     commutative: bool,
     shared: bool,
+    path: Path,
 }
 
 impl<F, G> Sde<F, G> {
@@ -114,7 +117,8 @@ impl<F, G> Sde<F, G> {
         if noise == Noise::Matrix(0) {
             return Err(OdeError::Mismatch { what: "the diffusion has no columns".to_string() });
         }
-        Ok(Self { drift, diffusion, noise, additive: false, commutative: false, shared: false })
+        let path = Path::Seeded(Brownian::new(0));
+        Ok(Self { drift, diffusion, noise, additive: false, commutative: false, shared: false, path })
     }
     /// Drift and diffusion see the same parameters.
     pub fn shared<T: Scalar>(drift: F, diffusion: G, noise: Noise) -> Result<Self, OdeError>
@@ -132,6 +136,19 @@ impl<F, G> Sde<F, G> {
     /// States that matrix noise commutes: sum_i g_ij dg_kl/dy_i = sum_i g_il dg_kj/dy_i for all j, k, l, so that no Levy areas are needed.
     pub fn commutative(self) -> Self {
         Self { commutative: true, ..self }
+    }
+    /// Along this [`Brownian`] path or these [`Increments`](super::Increments); along the path of seed 0 where none is given.
+    pub fn along(self, path: impl Into<Path>) -> Self {
+        Self { path: path.into(), ..self }
+    }
+    /// From now on along another path.
+    pub fn follow(&mut self, path: impl Into<Path>) -> &mut Self {
+        self.path = path.into();
+        self
+    }
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
     /// Shape of g.
     pub fn noise(&self) -> Noise {

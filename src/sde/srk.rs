@@ -4,7 +4,9 @@ use super::field::{Noise, Sde};
 use super::method::{SdeMethod, Suits};
 use crate::diff::{At, Map};
 use crate::linalg::Scalar;
-use crate::linalg::kernels::{Rows, add_scaled, combine, combine_zero};
+use crate::linalg::kernels::{Rows, add_scaled, combine, combine_zero, scaled_norm};
+use crate::ode::StepBuffers;
+use crate::ode::stepper::Measure;
 
 /// A method in the precision of the computation, rows sparse.
 #[derive(Debug, Clone)]
@@ -57,6 +59,15 @@ pub(crate) struct SdeStages<T> {
     pub arg: Vec<T>,
     /// A combination of g_i.
     pub sum: Vec<T>,
+}
+
+impl<T> SdeStages<T> {
+    /// What sinks may take.
+    pub fn buffers(&mut self) -> StepBuffers<'_, T> {
+        let [w, _, i10, _] = &mut self.x;
+        let noise = Some([&mut self.g, &mut self.keep_g, w, i10]);
+        StepBuffers { k: &mut self.k, keep: &mut self.keep_k, noise }
+    }
 }
 
 impl<T: Scalar> Srk<T> {
@@ -318,6 +329,12 @@ impl<T: Scalar> Srk<T> {
     /// u = delta E1 + E2 into `arg`.
     pub fn error(&self, h: T, st: &mut SdeStages<T>) {
         combine(&mut st.arg, &st.e2, self.delta * h, self.e1.row(0), &st.k);
+    }
+
+    /// E of the step in `st`.
+    pub fn scaled_error(&self, h: T, by: Measure<'_, T>, st: &mut SdeStages<T>) -> T {
+        self.error(h, st);
+        scaled_norm(by.norm, by.scale, &st.y0, &st.y1, &st.arg)
     }
 
     /// S = |k_j - k_i| / |H0_j - H0_i|, leaving H0_i in `e2` (E2 is lost) and H0_j in `arg`. Zero if there is none.

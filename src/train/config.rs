@@ -8,7 +8,7 @@ use super::pass::{Penalty, Scope};
 use super::schedule::Schedule;
 use crate::adjoint::Memory;
 use crate::ode::{Options, Tableau};
-use crate::sde::{SOSRI, SOSRI2, SRIW1, SdeMethod, SdeOptions};
+use crate::sde::{SOSRI, SOSRI2, SRIW1, SdeMethod};
 
 /// Everything about a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -302,9 +302,9 @@ impl SolverConfig {
         (self.rtol.unwrap_or(default), self.atol.unwrap_or(default))
     }
     /// For the stochastic integrator.
-    pub fn sde_options(&self) -> SdeOptions {
+    pub fn sde_options(&self) -> Options {
         let (rtol, atol) = self.tolerances(true);
-        SdeOptions { max_steps: self.max_steps, ..SdeOptions::tolerances(rtol, atol) }
+        Options { max_steps: self.max_steps, ..Options::noisy().with_tolerances(rtol, atol) }
     }
     /// For the integrator.
     pub fn options(&self) -> Options {

@@ -115,7 +115,7 @@ impl<T: Scalar> Task<T> for MnistSde<T> {
         let (method, options, memory) = (solver.sde_method()?, solver.sde_options(), solver.memory());
         let size = (self.state, batch);
         let pass = of_size(&mut self.passes, batch, || {
-            SdePass::new(method, Noise::Diagonal, size, &options, memory, &self.config.penalties)
+            SdePass::new(method, size, &options, memory, &self.config.penalties)
         })?;
         let (g_embed, rest) = gradient.split_at_mut(a);
         let (g_sde, g_head) = rest.split_at_mut(b - a);
@@ -156,19 +156,19 @@ impl<T: Scalar> Task<T> for MnistSde<T> {
             let solver = &self.config.solver;
             let (method, options) = (solver.sde_method()?, solver.sde_options());
             let integrator = of_size(&mut self.integrators, batch, || {
-                SdeIntegrator::new(method, Noise::Diagonal, self.state, batch, &options)
+                SdeIntegrator::new(method, self.state, batch, &options)
             })?;
             let mut mean = vec![T::ZERO; self.state * batch];
             for _ in 0..self.trajectories {
-                let path = Brownian::new(rng.random());
+                self.sde.follow(Brownian::new(rng.random()));
                 let span = (T::ZERO, T::ONE);
-                let report = integrator.run(&mut self.sde, span, &self.y0, &p[a..b], &path, &mut ())?;
+                let report = integrator.run(&mut self.sde, span, &self.y0, &p[a..b], &mut ())?;
                 if !report.ok() {
                     return Err(TrainError::Solver { what: report.message() });
                 }
                 // The head is affine: the mean of the logits is the logits of the mean.
                 mean.iter_mut().zip(integrator.y()).for_each(|(m, y)| *m += T::of(share) * *y);
-                e.add(part, (report.counts.drift, report.counts.accepted, report.counts.rejected));
+                e.add(part, (report.counts.evals, report.counts.accepted, report.counts.rejected));
             }
             let (labels, p_head) = (&self.data.labels, &p[b..]);
             let (loss, right) = classify(&mut self.head, &mean, p_head, labels, 1.0 / count as f64, None);

@@ -4,7 +4,6 @@
 //! increment, from a sampled state that is held constant; sampled without bias, the step begins at a uniformly distributed time, at which the
 //! solver is made to stop. Penalties along the path (TayNODE, RNODE) need a smooth solution and are refused.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use rand::RngExt;
@@ -16,8 +15,8 @@ use super::schedule::Progress;
 use crate::adjoint::{Bars, Heuristic, Heuristics, LocalSample, Memory, SampleRule, SdeAdjoint};
 use crate::diff::Map;
 use crate::linalg::Scalar;
-use crate::ode::{OdeError, SaveAt, Start};
-use crate::sde::{Brownian, Noise, Sde, SdeMethod, SdeOptions, SdeSink, SdeStep};
+use crate::ode::{Options, SaveAt};
+use crate::sde::{Brownian, Sde, SdeMethod};
 
 /// Storage for passes of one batch size.
 #[derive(Debug, Clone)]
@@ -37,9 +36,8 @@ impl<T: Scalar> SdePass<T> {
     /// For states of dim x batch.
     pub fn new(
         method: &'static SdeMethod,
-        noise: Noise,
         (dim, batch): (usize, usize),
-        options: &SdeOptions,
+        options: &Options,
         memory: Memory,
         penalties: &[Penalty],
     ) -> Result<Self, TrainError> {
@@ -54,12 +52,12 @@ impl<T: Scalar> SdePass<T> {
             return Err(TrainError::config(what));
         }
         // One step, to the end of whatever span.
-        let one = SdeOptions { fixed_step: Some(1e30), ..options.clone() };
+        let one = options.clone().with_fixed_step(1e30);
         let recorder = || Heuristics::new(method.stability, method.control_order, method.stiffness.is_some());
         let n = dim * batch;
         Ok(Self {
-            adjoint: SdeAdjoint::new(method, noise, dim, batch, options, memory)?,
-            local: SdeAdjoint::new(method, noise, dim, batch, &one, Memory::Stages)?,
+            adjoint: SdeAdjoint::new(method, dim, batch, options, memory)?,
+            local: SdeAdjoint::new(method, dim, batch, &one, Memory::Stages)?,
             local_heuristics: recorder(),
             sample: LocalSample::new(SampleRule::Biased(0)),
             heuristics: recorder(),
@@ -93,19 +91,13 @@ impl<T: Scalar> SdePass<T> {
         let mut save = SaveAt::new(problem.times);
         let sample = scope.map(|_| &mut self.sample);
         let mut sinks = (&mut save, &mut self.heuristics, sample);
-        let report = self.adjoint.forward(
-            sde,
-            problem.span,
-            problem.y0,
-            problem.p,
-            &Brownian::new(path),
-            &mut sinks,
-        )?;
+        sde.follow(Brownian::new(path));
+        let report = self.adjoint.forward(sde, problem.span, problem.y0, problem.p, &mut sinks)?;
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
         }
         let mut stats = PassStats {
-            nfe: report.counts.drift,
+            nfe: report.counts.evals,
             accepted: report.counts.accepted,
             rejected: report.counts.rejected,
             forward_seconds: begun.elapsed().as_secs_f64(),
@@ -134,7 +126,7 @@ impl<T: Scalar> SdePass<T> {
             stiffness: self.heuristics.stiffness_bar(),
         };
         self.adjoint.reverse(sde, problem.p, &bars, y0_bar, p_bar)?;
-        stats.tape_bytes = self.adjoint.bytes();
+        stats.tape_bytes = self.adjoint.tape().bytes();
         stats.reverse_seconds = begun.elapsed().as_secs_f64();
         Ok(stats)
     }
@@ -156,9 +148,12 @@ impl<T: Scalar> SdePass<T> {
         if !self.sample.found() || t + h == t {
             return Ok(0.0);
         }
-        let path = Brownian::new(seed).over(t.f64(), (t + h).f64()).with_cells(1);
         let heuristics = &mut self.local_heuristics;
-        let report = self.local.forward(sde, (t, t + h), &self.sample.y, problem.p, &path, heuristics)?;
+        let path = sde.path().clone();
+        sde.follow(Brownian::new(seed).over(t.f64(), (t + h).f64()).with_cells(1));
+        let report = self.local.forward(sde, (t, t + h), &self.sample.y, problem.p, heuristics);
+        sde.follow(path);
+        let report = report?;
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
         }
@@ -174,40 +169,6 @@ impl<T: Scalar> SdePass<T> {
         };
         self.local.reverse(sde, problem.p, &bars, &mut self.scratch, p_bar)?;
         Ok(value)
-    }
-}
-
-/// E_j, S_j, h_j of a stochastic integration.
-impl<T: Scalar> SdeSink<T> for Heuristics<T> {
-    fn start(&mut self, _: &Start<'_, T>) -> Result<(), OdeError> {
-        self.begin();
-        Ok(())
-    }
-    fn accepted(&mut self, step: &mut SdeStep<'_, T>) -> ControlFlow<()> {
-        let stiffness = if self.wants_stiffness() { step.stiffness() } else { T::ZERO };
-        self.push(step.error(), stiffness, step.h());
-        ControlFlow::Continue(())
-    }
-}
-
-/// Biased as for smooth solutions; without bias, the solver stops at the sampled time and the step after it is taken.
-impl<T: Scalar> SdeSink<T> for LocalSample<T> {
-    fn start(&mut self, start: &Start<'_, T>) -> Result<(), OdeError> {
-        self.begin(start);
-        Ok(())
-    }
-    fn next_stop(&self, t: T) -> Option<T> {
-        self.time().filter(|at| *at > t)
-    }
-    fn accepted(&mut self, step: &mut SdeStep<'_, T>) -> ControlFlow<()> {
-        let take = match self.time() {
-            Some(at) => step.t0() <= at && at < step.t1(),
-            None => self.draw(),
-        };
-        if take {
-            self.set(step.t0(), step.h(), step.y0());
-        }
-        ControlFlow::Continue(())
     }
 }
 

@@ -32,8 +32,8 @@ use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
 use crate::diff::{FnMap, Map};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Chain, Mlp, Parallel, Params, Power};
-use crate::ode::SaveAt;
-use crate::sde::{Brownian, Noise, SOSRI, Sde, SdeIntegrator, SdeOptions};
+use crate::ode::{Options, SaveAt};
+use crate::sde::{Brownian, Noise, SOSRI, Sde, SdeIntegrator};
 
 const START: [f64; 2] = [2.0, 0.0];
 /// Batches of trajectories of one evaluation.
@@ -81,11 +81,11 @@ fn simulate(times: &[f64], paths: usize, seed: u64) -> Result<Vec<f64>, TrainErr
     let noise = FnMap::new(2, 0, |_t, u: &[f64], _: &[f64], g: &mut [f64]| {
         (g[0], g[1]) = (0.2 * u[0], 0.2 * u[1]);
     });
-    let mut sde = Sde::new(drift, noise, Noise::Diagonal)?;
-    let mut integrator = SdeIntegrator::new(&SOSRI, Noise::Diagonal, 2, paths, &SdeOptions::fixed(2e-3))?;
+    let mut sde = Sde::new(drift, noise, Noise::Diagonal)?.along(Brownian::new(seed));
+    let mut integrator = SdeIntegrator::new(&SOSRI, 2, paths, &Options::noisy().with_fixed_step(2e-3))?;
     let mut save = SaveAt::new(times);
     let (y0, end) = (START.repeat(paths), times[times.len() - 1]);
-    let report = integrator.run(&mut sde, (0.0, end), &y0, &[], &Brownian::new(seed), &mut save)?;
+    let report = integrator.run(&mut sde, (0.0, end), &y0, &[], &mut save)?;
     if !report.ok() {
         return Err(TrainError::Solver { what: report.message() });
     }
@@ -183,8 +183,8 @@ impl<T: Scalar> SpiralSde<T> {
             drift,
             diffusion,
             sde,
-            pass: SdePass::new(method, Noise::Diagonal, size, &options, memory, &config.penalties)?,
-            integrator: SdeIntegrator::new(method, Noise::Diagonal, 2, *trajectories, &options)?,
+            pass: SdePass::new(method, size, &options, memory, &config.penalties)?,
+            integrator: SdeIntegrator::new(method, 2, *trajectories, &options)?,
             times: times.iter().map(|t| T::of(*t)).collect(),
             target,
             trajectories: *trajectories,
@@ -234,17 +234,18 @@ impl<T: Scalar> Task<T> for SpiralSde<T> {
         let mut rng = generator(split as u64, Stream::Data, 0);
         let mut e = Evaluation { predict_seconds: f64::INFINITY, ..Evaluation::default() };
         for _ in 0..EVALUATIONS {
-            let (begun, path) = (Instant::now(), Brownian::new(rng.random()));
+            let begun = Instant::now();
+            self.sde.follow(Brownian::new(rng.random()));
             let mut save = SaveAt::new(&self.times);
             let span = self.span();
-            let report = self.integrator.run(&mut self.sde, span, &self.y0, p, &path, &mut save)?;
+            let report = self.integrator.run(&mut self.sde, span, &self.y0, p, &mut save)?;
             if !report.ok() {
                 return Err(TrainError::Solver { what: report.message() });
             }
             e.predict_seconds = e.predict_seconds.min(begun.elapsed().as_secs_f64());
             let share = 1.0 / EVALUATIONS as f64;
             e.loss += share * moment_loss(save.states(), self.trajectories, &self.target, None);
-            e.nfe += share * report.counts.drift as f64;
+            e.nfe += share * report.counts.evals as f64;
             e.accepted += share * report.counts.accepted as f64;
             e.rejected += share * report.counts.rejected as f64;
         }
@@ -253,8 +254,9 @@ impl<T: Scalar> Task<T> for SpiralSde<T> {
     /// Means in the plane, variances over time.
     fn fit(&mut self, p: &[T]) -> Result<Vec<Plot>, TrainError> {
         let mut save = SaveAt::new(&self.times);
-        let (span, path) = (self.span(), Brownian::new(0));
-        let report = self.integrator.run(&mut self.sde, span, &self.y0, p, &path, &mut save)?;
+        let span = self.span();
+        self.sde.follow(Brownian::new(0));
+        let report = self.integrator.run(&mut self.sde, span, &self.y0, p, &mut save)?;
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
         }

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::super::explicit::Integrator;
+use super::super::method::{Integrate, Storage};
 use super::super::options::Options;
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Start, Step, StepBuffers, StepSink};
@@ -67,6 +68,31 @@ pub struct Auto<T: Scalar> {
     /// Where the next part begins.
     start: Vec<T>,
     switches: Vec<Switch>,
+}
+
+impl<T: Scalar> Storage<T> for Auto<T> {
+    fn y(&self) -> &[T] {
+        &self.y
+    }
+    fn stability(&self) -> f64 {
+        self.explicit.stability()
+    }
+}
+
+impl<T: Scalar, F: Map<T>> Integrate<T, F> for Auto<T> {
+    fn sizes(field: &F) -> (usize, usize) {
+        (field.inputs(), field.n_params())
+    }
+    fn run<K: StepSink<T>>(
+        &mut self,
+        field: &mut F,
+        span: (T, T),
+        y0: &[T],
+        p: &[T],
+        sinks: &mut K,
+    ) -> Result<OdeReport, OdeError> {
+        Auto::run(self, field, span, y0, p, sinks)
+    }
 }
 
 impl<T: Scalar> Auto<T> {

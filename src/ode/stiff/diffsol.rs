@@ -12,6 +12,7 @@ use super::super::check::check_problem;
 use super::super::options::{Options, Tolerance};
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Fired, Start, Step, StepBody, StepBuffers, StepSink};
+use super::super::stepper::Ask;
 use crate::diff::{At, Linearizer, Map};
 use crate::error::{OdeError, catch};
 use crate::linalg::Norm;
@@ -115,10 +116,10 @@ impl Diffsol {
         p: &[f64],
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
-        check_problem(field, (self.dim, self.batch), span, y0, p)?;
+        check_problem(field, &Ask { dim: self.dim, batch: self.batch, span, y0, p })?;
         Linearizer::check(field, "diffsol")?;
         catch(|| {
-            sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim })?;
+            sinks.start(&Start { t0: span.0, t1: span.1, y0, dim: self.dim, smooth: true })?;
             self.y.copy_from_slice(y0);
             self.solve(field, span, p, sinks)
         })?
@@ -260,7 +261,7 @@ impl<F: Map<f64>, S: StepSink<f64>> Run<'_, '_, F, S> {
                 (false, true) => &y_end,
                 (false, false) => &y1,
             });
-            sinks.retain(&mut StepBuffers { k: &mut vec![], keep: &mut vec![] });
+            sinks.retain(&mut StepBuffers { k: &mut vec![], keep: &mut vec![], noise: None });
             if flow.is_break() {
                 break fired.reason;
             }

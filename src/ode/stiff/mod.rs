@@ -14,13 +14,14 @@
 mod auto;
 mod diffsol;
 mod integrator;
+mod invariants;
 mod matrices;
 mod step;
 mod tableau;
 
 pub use auto::{Auto, Switch};
 pub use diffsol::{Diffsol, DiffsolMethod};
-pub use integrator::{LinearlyImplicit, StiffIntegrator, solve_stiff};
+pub use integrator::{LinearlyImplicit, StiffIntegrator};
 pub use tableau::{RODAS3P, RODAS4, RODAS5P, RosenbrockTableau};
 
 pub(crate) use step::{RosStages, Rosenbrock};
