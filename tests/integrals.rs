@@ -222,8 +222,8 @@ fn stiff_steps_of_the_state_have_the_same_bits() {
     let (y0, start) = ([0.8, -0.3, 0.2, 0.4], [0.8, -0.3, 0.0, 0.0, 0.0, 0.2, 0.4, 0.0, 0.0, 0.0]);
     let mut both = field().with_integral(integrand()).unwrap();
     for method in RosenbrockTableau::all() {
-        let plain = solve_stiff(&mut field(), method, &options, (0.0, 2.0), &y0, &P, &[0.73]).unwrap();
-        let s = solve_stiff(&mut both, method, &options, (0.0, 2.0), &start, &P, &[0.73]).unwrap();
+        let plain = solve(&mut field(), method, &options, (0.0, 2.0), &y0, &P, &[0.73]).unwrap();
+        let s = solve(&mut both, method, &options, (0.0, 2.0), &start, &P, &[0.73]).unwrap();
         for c in 0..2 {
             assert_eq!(plain.y1[2 * c..][..2], s.y1[5 * c..][..2], "{}", method.name);
             assert_eq!(plain.state(0)[2 * c..][..2], s.state(0)[5 * c..][..2]);
