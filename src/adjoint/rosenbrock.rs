@@ -98,7 +98,8 @@ impl<T: Scalar> RosTransposed<T> {
         self.k_bars[s * n..].iter_mut().zip(&self.tau).for_each(|(w, tau)| *w = *tau / unit);
         self.times[s] = unit;
         let dots = Dots { count: s + 1, t: &self.times, x: &self.k, p: &[] };
-        let of = self.room.evaluate(f, at);
+        let alone = f.offers().has(Offers::TANGENT_ALONE);
+        let of = if alone { Kept::NONE } else { self.room.evaluate(f, at) };
         let dot = if of.y.is_empty() {
             Kept::NONE
         } else {
