@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use costate::adjoint::{Adjoint, Bars, Memory, SdeAdjoint, StiffAdjoint};
 use costate::diff::{Differences, FnMap, Formula, Map, Number, Size};
-use costate::expr::formula;
+use costate::expr::{formula, record};
 use costate::linalg::Scalar;
 use costate::nn::{Activation, Chain, Mlp, Parallel, Power};
 use costate::ode::*;
@@ -137,6 +137,24 @@ fn nystrom(pins: &mut Pins) {
     for (batch, method) in [(1, &DPRKN64), (2, &DPRKN64), (2, &TSIT54)] {
         let s = solve(&mut field, method, &o, (0.0, 6.0), &y0[..4 * batch], &[], &times(6.0)).unwrap();
         pins.add(format!("orbit {} x {batch}", method.name), of(&s.report.counts), &[&s.y1, s.states()]);
+    }
+}
+
+fn symplectic(pins: &mut Pins) {
+    let henon_heiles = record(2, 1, |_, q, p, a| {
+        (a[0], a[1]) = (-p[0] * q[0] - 2.0 * q[0] * q[1], q[1] * q[1] - q[1] - q[0] * q[0]);
+    });
+    let mut field = SecondOrder::new(henon_heiles.unwrap().into_map());
+    let (y0, o, mut g) = ([0.1, -0.2, 0.35, 0.1], Options::fixed(0.05), [0.0; 5]);
+    for method in SymplecticTableau::all() {
+        let s = solve(&mut field, method, &o, (0.0, 8.0), &y0, &[1.0], &times(8.0)).unwrap();
+        pins.add(format!("henon-heiles {}", method.name), of(&s.report.counts), &[&s.y1, s.states()]);
+        let mut solver = Adjoint::new(method, 4, 1, &o, Memory::Checkpoints(5)).unwrap();
+        solver.forward(&mut field, (0.0, 8.0), &y0, &[1.0], &mut ()).unwrap();
+        let (y0_bar, p_bar) = g.split_at_mut(4);
+        let bars = Bars { y1: &[1.0, 0.5, 0.2, -0.1], ..Bars::default() };
+        let counts = solver.reverse(&mut field, &[1.0], &bars, y0_bar, p_bar).unwrap();
+        pins.add(format!("gradient henon-heiles {}", method.name), of(&counts), &[&g]);
     }
 }
 
@@ -513,6 +531,7 @@ fn measure() -> Vec<Pin> {
     explicit::<f64>(&mut pins, "f64", 1e-6);
     explicit::<f32>(&mut pins, "f32", 1e-4);
     nystrom(&mut pins);
+    symplectic(&mut pins);
     events(&mut pins);
     stiff_runs(&mut pins);
     ensembles(&mut pins);

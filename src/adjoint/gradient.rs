@@ -2,8 +2,8 @@
 
 use super::jumps::{Crossed, Happened, Jumps};
 use super::sweep::{
-    AtEvent, EventBars, Steps, check_options, check_replay, check_reverse, end_bar, estimate_bars,
-    find_saves, start_bar, sweep,
+    AtEvent, EventBars, Steps, add_after_event, check_options, check_replay, check_reverse, end_bar,
+    estimate_bars, find_saves, start_bar, sweep,
 };
 use super::tape::{Memory, Tape};
 use super::transpose::{Backward, Bars, Redo, Reverse, StepBars, Transpose};
@@ -164,8 +164,8 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         self.record(system, span, y0, p, sinks)
     }
 
-    /// As [`forward`](Self::forward) with events whose derivatives are known, which [`reverse_jumps`](Self::reverse_jumps) goes through. A save point at the time of an event, to the bit, takes the
-    /// state before it.
+    /// As [`forward`](Self::forward) with events whose derivatives are known, which [`reverse_jumps`](Self::reverse_jumps) goes through. A save point at the time of an event, to rounding, takes the
+    /// state before it, or after it ([`SaveAt::after_events`](crate::ode::SaveAt::after_events) and [`Jumps::after_events`]).
     pub fn forward_jumps<S, K: StepSink<T>>(
         &mut self,
         system: &mut S,
@@ -330,9 +330,12 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             self.tape.check_ends(bars.times)?;
         }
         self.back.prepare(system)?;
+        self.tape.after_events = matches!(&through, Through::Jumps(crossed) if crossed.saves_after());
         end_bar(bars, self.back.lambda());
         *self.back.counts() = OdeCounts { accepted: self.tape.len() as u64, ..OdeCounts::default() };
         let t0 = self.tape.t[0];
+        // A change of parameters transposes the sum of all that came behind it, and nothing else.
+        let mut own = vec![T::ZERO; if self.tape.changes_params() { p.len() } else { 0 }];
         let mut pass = Pass {
             back: &mut self.back,
             by: Measure { norm: self.norm, scale: &self.scale },
@@ -341,11 +344,13 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             p,
             bars,
             through,
-            p_bar,
+            p_bar: if own.is_empty() { &mut *p_bar } else { &mut own },
+            changed: vec![],
         };
         let swept = catch(|| sweep(&mut self.tape, &mut pass));
         let swept = swept.and_then(|()| pass.through.finish());
         swept.inspect_err(|_| self.tape.clear())?;
+        p_bar.iter_mut().zip(&own).for_each(|(p, own)| *p += *own);
         start_bar(bars, t0, self.back.lambda(), y0_bar);
         Ok(*self.back.counts())
     }
@@ -458,6 +463,8 @@ struct Pass<'a, 'b, 'm, T, B, S> {
     bars: &'a Bars<'b, T>,
     through: Through<'a, 'm, T>,
     p_bar: &'a mut [T],
+    /// The parameters of the step, where events change them.
+    changed: Vec<T>,
 }
 
 impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
@@ -468,7 +475,7 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
         for j in a..b {
             self.back.select(tape.recorded(j));
             let fresh = j == a || tape.is_fresh(j);
-            self.back.redo(self.system, tape.step(j), self.p, Redo::Advance { fresh });
+            self.back.redo(self.system, tape.step(j), tape.params(j, self.p), Redo::Advance { fresh });
             self.back.go_on();
             if let Some(event) = tape.event(j) {
                 self.back.start().copy_from_slice(&event.after);
@@ -478,6 +485,11 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
     }
     fn reverse(&mut self, tape: &mut Tape<T>, j: usize) {
         let step = tape.step(j);
+        if tape.changes_params() {
+            self.changed.clear();
+            self.changed.extend_from_slice(tape.params(j, self.p));
+        }
+        let p = if self.changed.is_empty() { self.p } else { &self.changed[..] };
         self.back.select(tape.recorded(j));
         let (error, stiffness) = estimate_bars(self.bars, j);
         let stages = tape.memory() == Memory::Stages;
@@ -487,36 +499,39 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
             self.back.exchange(buffers, end, stages);
         }
         if stages {
-            self.back.restore(self.system, step, self.p, stiffness != T::ZERO);
+            self.back.restore(self.system, step, p, stiffness != T::ZERO);
         } else {
-            self.back.redo(self.system, step, self.p, Redo::Transpose);
+            self.back.redo(self.system, step, p, Redo::Transpose);
             self.back.counts().recomputed += 1;
         }
         find_saves(tape, self.bars.times, j, self.saves);
         let (back, theta) = (&mut *self.back, tape.end_of(j));
+        add_after_event(tape, self.bars, j, back.lambda());
         let mut end = None;
         match (&mut self.through, tape.event(j)) {
             (Through::End(event), _) if j + 1 == tape.len() => {
-                back.rate(self.system, step, self.p, theta, event.rate());
+                back.rate(self.system, step, p, theta, event.rate());
                 end = Some((theta, event.fix_time(back.lambda(), self.p_bar)));
             }
             (Through::Jumps(crossed), Some(at)) => {
-                back.rate(self.system, step, self.p, theta, crossed.rate());
+                back.rate(self.system, step, p, theta, crossed.rate());
                 if crossed.goes_on(at) {
-                    back.slope(self.system, at.t, &at.after, self.p, &mut crossed.slope);
+                    let behind = if at.params.is_empty() { p } else { &at.params };
+                    back.slope(self.system, at.t, &at.after, behind, &mut crossed.slope);
                 }
-                end = Some((theta, crossed.transpose(at, self.p, back.lambda(), self.p_bar)));
+                crossed.transpose_params(at, p, self.p_bar);
+                end = Some((theta, crossed.transpose(at, p, back.lambda(), self.p_bar)));
             }
             _ => {}
         }
         let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
-        self.back.reverse(self.system, step, self.p, self.by, &bars, self.p_bar);
+        self.back.reverse(self.system, step, p, self.by, &bars, self.p_bar);
         if stored {
             let (buffers, end) = tape.stored(j);
             self.back.exchange(buffers, end, stages);
         }
         if tape.is_fresh(j) {
-            self.back.close(self.system, step.0, self.p, self.p_bar);
+            self.back.close(self.system, step.0, p, self.p_bar);
         }
     }
 }

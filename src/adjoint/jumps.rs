@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use crate::diff::{At, BarsMut, Dots, Map, Offers, VjpRoom, need};
 use crate::linalg::Scalar;
-use crate::ode::{AtEvent, Crossing, Events, OdeError, Step};
+use crate::ode::{AtEvent, Crossing, Events, Occurrence, OdeError, Step};
 
 type Boxed<'m, T> = RefCell<Box<dyn Map<T> + 'm>>;
 
@@ -13,7 +14,7 @@ type Boxed<'m, T> = RefCell<Box<dyn Map<T> + 'm>>;
 /// state becomes H(t, y, p), or where the integration ends. g and H are maps of the whole state, dim x batch numbers, as one column, with the parameters of the system, or
 /// with none. They need a vector-Jacobian product, and a derivative by time unless they are [autonomous](Map::autonomous).
 ///
-/// A parameter that an event changes is a component of the state with the derivative zero. An event at a fixed time t* is g = t - t*.
+/// An event may change the parameters, too ([`when_params`](Self::when_params)). An event at a fixed time t* is g = t - t*.
 ///
 /// ```
 /// use costate::adjoint::{Adjoint, Bars, Jumps, Memory};
@@ -49,6 +50,7 @@ type Boxed<'m, T> = RefCell<Box<dyn Map<T> + 'm>>;
 /// ```
 pub struct Jumps<'m, T> {
     all: Vec<Jump<'m, T>>,
+    after: bool,
 }
 
 struct Jump<'m, T> {
@@ -56,6 +58,8 @@ struct Jump<'m, T> {
     g: Boxed<'m, T>,
     /// None: the integration ends.
     h: Option<Boxed<'m, T>>,
+    /// What becomes of the parameters.
+    params: Option<Boxed<'m, T>>,
 }
 
 impl<T: Scalar> Default for Jumps<'_, T> {
@@ -67,17 +71,37 @@ impl<T: Scalar> Default for Jumps<'_, T> {
 impl<'m, T: Scalar> Jumps<'m, T> {
     /// None yet.
     pub fn new() -> Self {
-        Self { all: vec![] }
+        Self { all: vec![], after: false }
     }
     /// Where g changes its sign in this direction, the state becomes h(t, y, p).
     pub fn when(mut self, crossing: Crossing, g: impl Map<T> + 'm, h: impl Map<T> + 'm) -> Self {
         let h = Some(RefCell::new(Box::new(h) as _));
-        self.all.push(Jump { crossing, g: RefCell::new(Box::new(g)), h });
+        self.all.push(Jump { crossing, g: RefCell::new(Box::new(g)), h, params: None });
+        self
+    }
+    /// As [`when`](Self::when), and from there on the parameters are `params` of what they were, a map of all of them to as many without parameters of its own.
+    pub fn when_params(
+        mut self,
+        crossing: Crossing,
+        g: impl Map<T> + 'm,
+        h: impl Map<T> + 'm,
+        params: impl Map<T> + 'm,
+    ) -> Self {
+        self = self.when(crossing, g, h);
+        if let Some(last) = self.all.last_mut() {
+            last.params = Some(RefCell::new(Box::new(params)));
+        }
         self
     }
     /// Where g changes its sign in this direction, the integration ends.
     pub fn stop(mut self, crossing: Crossing, g: impl Map<T> + 'm) -> Self {
-        self.all.push(Jump { crossing, g: RefCell::new(Box::new(g)), h: None });
+        self.all.push(Jump { crossing, g: RefCell::new(Box::new(g)), h: None, params: None });
+        self
+    }
+
+    /// The bars of states saved at the time of an event, to rounding, are those of the state after it, as [`SaveAt::after_events`](crate::ode::SaveAt::after_events) saves it.
+    pub fn after_events(mut self) -> Self {
+        self.after = true;
         self
     }
 
@@ -88,30 +112,53 @@ impl<'m, T: Scalar> Jumps<'m, T> {
             if let Some(h) = &jump.h {
                 check_map(&**h.borrow(), &format!("the jump of event {i}"), (n, n, n_params))?;
             }
+            if let Some(params) = &jump.params {
+                let (map, what) = (&**params.borrow(), format!("the change of parameters by event {i}"));
+                let size = map.size();
+                if (size.inputs, size.outputs, size.params) != (n_params, n_params, 0) {
+                    let what = format!(
+                        "{what} must take {n_params} parameters to as many, without parameters of its own"
+                    );
+                    return Err(OdeError::Mismatch { what });
+                }
+                need(map, Offers::VJP, &format!("the adjoint through {what}"))?;
+            }
         }
         Ok(())
     }
 
     /// As events of one run with the parameters p.
     pub(super) fn events<'a>(&'a self, p: &'a [T]) -> Events<'a, T> {
+        // Those of now.
+        let now = Rc::new(RefCell::new(p.to_vec()));
         let mut events = Events::new();
         for jump in &self.all {
             let action = if jump.h.is_some() { AtEvent::Handle } else { AtEvent::Stop };
+            let now = now.clone();
             events = events.when(jump.crossing, action, move |t, y: &[T]| {
                 let mut g = [T::ZERO];
-                evaluate(&jump.g, t, y, p, &mut g);
+                evaluate(&jump.g, t, y, &now.borrow(), &mut g);
                 g[0]
             });
         }
         let mut from = vec![];
-        events.on_event(move |happened, y| {
-            if let Some(h) = &self.all[happened.event].h {
+        let mut handle = move |happened: &Occurrence<T>, y: &mut [T], p: &mut [T]| {
+            let jump = &self.all[happened.event];
+            if let Some(h) = &jump.h {
                 from.clear();
                 from.extend_from_slice(y);
-                evaluate(h, happened.t, &from, p, y);
+                evaluate(h, happened.t, &from, &now.borrow(), y);
+            }
+            if let Some(params) = &jump.params {
+                evaluate(params, happened.t, &now.borrow(), &[], p);
+                now.borrow_mut().copy_from_slice(p);
             }
             ControlFlow::Continue(())
-        })
+        };
+        if self.all.iter().all(|jump| jump.params.is_none()) {
+            return events.on_event(move |happened, y| handle(happened, y, &mut []));
+        }
+        events.on_event_with_params(p, handle)
     }
 }
 
@@ -158,6 +205,8 @@ pub(super) struct Happened<T> {
     /// The state there, and the one from which the integration goes on.
     pub before: Vec<T>,
     pub after: Vec<T>,
+    /// The parameters from there on, where the event changed them; else empty.
+    pub params: Vec<T>,
     /// Under Memory::Stages: the end of the whole step.
     pub whole: Vec<T>,
 }
@@ -168,7 +217,8 @@ impl<T: Scalar> Happened<T> {
         let (theta, changed, before) = (step.theta_end, step.is_changed(), step.y1().to_vec());
         let after = if changed { step.y_next.clone() } else { before.clone() };
         let events = step.events().iter().filter(|e| e.0 == theta).map(|e| e.1).collect();
-        Self { step: j, theta, t: step.t1(), changed, events, before, after, whole }
+        let params = step.fired.params.clone();
+        Self { step: j, theta, t: step.t1(), changed, events, before, after, params, whole }
     }
 }
 
@@ -230,6 +280,10 @@ impl<'a, 'm, T: Scalar> Crossed<'a, 'm, T> {
             return Err(OdeError::Mismatch { what });
         }
         Ok(())
+    }
+    /// Whether states saved at the times of events are those after them.
+    pub fn saves_after(&self) -> bool {
+        self.jumps.after
     }
     /// Where dy/dt before the event goes.
     pub fn rate(&mut self) -> &mut [T] {
@@ -310,6 +364,22 @@ impl<'a, 'm, T: Scalar> Crossed<'a, 'm, T> {
         p_bar.iter_mut().zip(&self.g_p).for_each(|(b, g)| *b -= a * *g);
         lambda.fill(T::ZERO);
         &self.bar
+    }
+    /// p_bar of the parameters after the event becomes that of those before it, p.
+    pub fn transpose_params(&mut self, at: &Happened<T>, p: &[T], p_bar: &mut [T]) {
+        if at.params.is_empty() {
+            return;
+        }
+        if let Some(params) = &self.jumps.all[at.events[0]].params {
+            let w = p_bar.to_vec();
+            p_bar.fill(T::ZERO);
+            self.room.add(
+                &mut **params.borrow_mut(),
+                At::new(at.t, p, &[]),
+                &w,
+                BarsMut::new(p_bar, &mut []),
+            );
+        }
     }
     /// After the sweep: an error if the time of an event has no derivative.
     pub fn finish(&self) -> Result<(), OdeError> {

@@ -69,9 +69,10 @@
 //! a = [ l+' (H_y v- + H_t - f+) + t_bar ] / (g_t + g_y' v-),   bar of the state at theta: H_y' l+ - a g_y,   p_bar += H_p' l+ - a g_p
 //! ```
 //!
-//! and the cut step is transposed as above. A terminal event is the case H = identity, f+ = 0, where t_bar is dL/dt_e; elsewhere t_bar = 0. The steps behind an event begin at a time
-//! that moves: this counts with f+, not as a change of the frozen steps, so gradients across jumps are right to the method's error and not to rounding. A save point at the time of an event takes
-//! the state before it, one within its rounding that of the side it lies on, forwards and backwards alike. A handler without derivatives is refused, and so are two events at one time.
+//! and the cut step is transposed as above. Where the parameters become P(p), too ([`Jumps::when_params`]), f+ is with these, and the sum of p_bar over all behind the event is taken to P_p' p_bar before the
+//! last line. A terminal event is the case H = identity, f+ = 0, where t_bar is dL/dt_e; elsewhere t_bar = 0. The steps behind an event begin at a time
+//! that moves: this counts with f+, not as a change of the frozen steps, so gradients across jumps are right to the method's error and not to rounding. A save point at the time of an event, to rounding, takes
+//! the state before it or, where it is asked for ([`Jumps::after_events`]), after it, forwards and backwards alike. A handler without derivatives is refused, and so are two events at one time.
 //!
 //! # Derivatives along directions
 //!
@@ -104,6 +105,7 @@ mod rosenbrock;
 mod sensitivity;
 mod srk;
 mod sweep;
+mod symplectic;
 mod tangent;
 mod tape;
 mod transpose;

@@ -98,7 +98,8 @@ impl<T: Scalar> RosTransposed<T> {
         self.k_bars[s * n..].iter_mut().zip(&self.tau).for_each(|(w, tau)| *w = *tau / unit);
         self.times[s] = unit;
         let dots = Dots { count: s + 1, t: &self.times, x: &self.k, p: &[] };
-        let of = self.room.evaluate(f, at);
+        let alone = f.offers().has(Offers::TANGENT_ALONE);
+        let of = if alone { Kept::NONE } else { self.room.evaluate(f, at) };
         let dot = if of.y.is_empty() {
             Kept::NONE
         } else {
@@ -216,7 +217,7 @@ impl<T: Scalar> Transpose<T> for StiffIntegrator<T> {
     type Back = RosTransposed<T>;
     fn back(&self, dim: usize, batch: usize) -> RosTransposed<T> {
         let measure = (self.options().norm, self.scale.clone());
-        RosTransposed::new(Rosenbrock::new(self.method()), dim, batch, measure)
+        RosTransposed::new(self.stepper.ros.clone(), dim, batch, measure)
     }
 }
 
@@ -283,6 +284,7 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for RosTransposed<T> {
         for ((y, &g), &u) in self.st.y1.iter_mut().zip(&self.st.g).zip(u) {
             *y = g + u;
         }
+        self.ros.keep_invariants(self.st.dim, &self.st.y0, &mut self.st.y1);
     }
     fn interpolate(&mut self, _: &mut F, _: (T, T), _: &[T], theta: T, out: &mut [T]) {
         self.ros.interpolate(theta, &self.st, out);

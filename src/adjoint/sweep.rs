@@ -56,19 +56,40 @@ pub(crate) fn sweep<T: Scalar>(tape: &mut Tape<T>, steps: &mut impl Steps<T>) {
     tape.clear();
 }
 
-/// Save points inside step j: (theta, index).
+/// Save points inside step j: (theta, index). One at the time of an event that ended a step belongs to that step or, where states are
+/// saved after events, to none if the event changed the state.
 pub(crate) fn find_saves<T: Scalar>(tape: &Tape<T>, times: &[T], j: usize, saves: &mut Vec<(T, usize)>) {
     let ((t, h), end) = (tape.step(j), tape.t_next[j]);
     saves.clear();
     let forward = h > T::ZERO;
     // Behind a stop the step begins a little after the end of the one before.
     let from = if j == 0 { t } else { tape.t_next[j - 1] };
-    let first = times.partition_point(|&x| if forward { x <= from } else { x >= from });
+    let mut first = times.partition_point(|&x| if forward { x <= from } else { x >= from });
+    while j > 0 && first < times.len() && tape.is_event_time(times[first], j - 1) {
+        first += 1;
+    }
+    let skipped = tape.after_events && tape.event(j).is_some_and(|e| e.changed);
     for (i, &x) in times.iter().enumerate().skip(first) {
-        if (forward && x > end) || (!forward && x < end) {
+        let at_event = tape.is_event_time(x, j);
+        if at_event && skipped {
+            continue;
+        }
+        if !at_event && ((forward && x > end) || (!forward && x < end)) {
             break;
         }
-        saves.push((if x == end { tape.end_of(j) } else { (x - t) / h }, i));
+        saves.push((if at_event || x == end { tape.end_of(j) } else { (x - t) / h }, i));
+    }
+}
+
+/// ADDS the bars of the states that were saved after the event that ended step j.
+pub(crate) fn add_after_event<T: Scalar>(tape: &Tape<T>, bars: &Bars<'_, T>, j: usize, lambda: &mut [T]) {
+    if !tape.after_events || !tape.event(j).is_some_and(|e| e.changed) {
+        return;
+    }
+    for (bar, t) in bars.saved.chunks_exact(lambda.len()).zip(bars.times) {
+        if tape.is_event_time(*t, j) {
+            lambda.iter_mut().zip(bar).for_each(|(y, b)| *y += *b);
+        }
     }
 }
 

@@ -125,6 +125,10 @@ where
         jumps.check(self.n, p.len())?;
         let mut crossed = Crossed::new(jumps, T::ZERO, (self.n, p.len()));
         crossed.check(&of.tape().happened, of.tape().len())?;
+        if of.tape().changes_params() {
+            let what = "an event of the pass changed the parameters: there are no derivatives forwards through that, `reverse_jumps` has them";
+            return Err(OdeError::Mismatch { what: what.to_string() });
+        }
         let out = self.run(of, p, y0_dot, p_dot, times, Some(&mut crossed))?;
         crossed.finish().map(|()| out)
     }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::jumps::Happened;
 use super::transpose::{Recorded, Stored};
 use crate::linalg::Scalar;
+use crate::ode::step::same_time;
 use crate::ode::{OdeError, Start, Step, StepBuffers, StepSink};
 
 /// How much of the forward pass is stored.
@@ -43,6 +44,8 @@ pub struct Tape<T> {
     pub(super) happened: Vec<Happened<T>>,
     /// Whether all events of the pass are [`Jumps`](super::Jumps).
     pub(super) with_jumps: bool,
+    /// Whether states saved at the times of events are those after them, in the present sweep.
+    pub(super) after_events: bool,
     /// First steps of the parts that one method made, and its number.
     parts: Vec<(usize, u8)>,
     /// Ends of the steps on a Brownian path; empty without noise.
@@ -72,6 +75,7 @@ impl<T: Scalar> Tape<T> {
             last_end: vec![],
             happened: vec![],
             with_jumps: false,
+            after_events: false,
             parts: vec![],
             ticks: vec![],
             stride: 1,
@@ -207,6 +211,20 @@ impl<T: Scalar> Tape<T> {
     /// The event that ended step j or changed the state there.
     pub(super) fn event(&self, j: usize) -> Option<&Happened<T>> {
         self.find_event(j).map(|i| &self.happened[i])
+    }
+    /// The parameters of step j, those of the pass being p.
+    pub(super) fn params<'a>(&'a self, j: usize, p: &'a [T]) -> &'a [T] {
+        let before = &self.happened[..self.happened.partition_point(|h| h.step < j)];
+        before.iter().rev().map(|h| &h.params[..]).find(|q| !q.is_empty()).unwrap_or(p)
+    }
+    /// Whether an event changed the parameters.
+    pub(super) fn changes_params(&self) -> bool {
+        self.happened.iter().any(|h| !h.params.is_empty())
+    }
+    /// Whether an event ended step j, or changed the state there, at the time t to rounding.
+    pub(crate) fn is_event_time(&self, t: T, j: usize) -> bool {
+        let h = self.h[j];
+        self.event(j).is_some_and(|e| same_time(t, e.t, h))
     }
     /// The buffers of step j and the end of the whole step, which is the start of the next one unless an event shortened it.
     pub(crate) fn stored(&mut self, j: usize) -> (&mut Stored<T>, &mut Vec<T>) {

@@ -47,6 +47,13 @@ impl<T: Scalar, A: Map<T>, B: Map<T>> Sum<A, B, T> {
     }
 }
 
+impl<A, B, T> Sum<A, B, T> {
+    /// The summands.
+    pub(crate) fn parts_mut(&mut self) -> (&mut A, &mut B) {
+        (&mut self.a.map, &mut self.b.map)
+    }
+}
+
 impl<T: Scalar, A: Map<T>, B: Map<T>> Map<T> for Sum<A, B, T> {
     #[inline(always)]
     fn size(&self) -> Size {

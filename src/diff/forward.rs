@@ -167,6 +167,9 @@ macro_rules! pointer_map {
             fn directions(&self) -> usize {
                 (**self).directions()
             }
+            fn integrals(&self) -> usize {
+                (**self).integrals()
+            }
             #[inline(always)]
             fn jacobian(&mut self, at: At<'_, T>, jac: &mut [T]) {
                 (**self).jacobian(at, jac);

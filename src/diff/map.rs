@@ -139,6 +139,8 @@ impl Offers {
     pub const SECOND_ORDER: Self = Self(128);
     /// What is not offered may be made of differences of values ([`Differences`](super::Differences)).
     pub const DIFFERENCES: Self = Self(256);
+    /// [`Map::vjp_tangent`] needs nothing before, neither of `forward` nor of `jvp`: [`Kept::NONE`] will do for both.
+    pub const TANGENT_ALONE: Self = Self(512);
 
     /// Whether all of `other` is in it.
     #[inline(always)]
@@ -330,6 +332,11 @@ pub trait Map<T: Scalar> {
     /// are the blocks of [`jacobian`](Self::jacobian), dy/dx and its derivative along each direction. Zero for all other maps.
     #[inline(always)]
     fn directions(&self) -> usize {
+        0
+    }
+    /// How many of the last components of x no output depends on, integrals along the solution ([`with_integral`](Self::with_integral)): implicit steps leave them out of their matrices.
+    #[inline(always)]
+    fn integrals(&self) -> usize {
         0
     }
     /// dt <- dy/dt, outputs x batch.

@@ -49,6 +49,13 @@ impl<T: Scalar, A: Map<T>> On<A, T> {
     }
 }
 
+impl<A, T> On<A, T> {
+    /// The map itself.
+    pub(crate) fn inner_mut(&mut self) -> &mut A {
+        &mut self.a.map
+    }
+}
+
 /// The listed rows of every column.
 fn gather<T: Scalar>(to: &mut Vec<T>, from: &[T], n: usize, rows: &[usize]) {
     to.clear();

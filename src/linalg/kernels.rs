@@ -189,6 +189,16 @@ pub enum Scale<T> {
     Each { atol: Vec<T>, rtol: Vec<T> },
 }
 
+impl<T: Scalar> Scale<T> {
+    /// atol + rtol |y| of component i.
+    pub fn at(&self, i: usize, y: T) -> T {
+        match self {
+            Self::One { atol, rtol } => *atol + *rtol * y.abs(),
+            Self::Each { atol, rtol } => atol[i] + rtol[i] * y.abs(),
+        }
+    }
+}
+
 /// How component errors make one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Norm {

@@ -36,6 +36,16 @@ pub enum Diagnosis {
     },
     /// The steps asked for are below the spacing of numbers near t.
     Resolution,
+    /// A linear invariant w'y of the field, w scaled to a largest entry of one, moved by more than the tolerance of its components: their last digits are rounding errors of
+    /// earlier, larger states. Looked for after runs of stiff methods with at most 30 unknowns that finished, of fields that say they are autonomous.
+    InvariantLost {
+        /// Where w is largest.
+        component: usize,
+        /// |w'(y1 - y0)|.
+        change: f64,
+        /// max |w_i| (atol_i + rtol_i |y1_i|).
+        tolerance: f64,
+    },
 }
 
 /// Rejected attempts whose error does not fall as that of a smooth solution would.
@@ -156,13 +166,17 @@ impl Evidence<'_> {
         if 5 * lost > 2 * (c.accepted + c.rejected) || !self.error.is_finite() || 2 * c.outside > c.rejected {
             return Some(Diagnosis::LeavesDomain);
         }
+        let tiny = self.stop == OdeStop::StepUnderflow && self.h.abs() <= 64.0 * self.epsilon * t.abs();
+        // The first attempt was hardly longer than what time resolves: all that the solution does there is a jump.
+        if tiny && c.accepted == 0 && c.rejected <= 8 {
+            return Some(Diagnosis::Resolution);
+        }
         if let Some(Jump { component, .. }) = self.jump {
             return Some(Diagnosis::Discontinuity { component, t });
         }
         if self.stiff.is_some_and(|s| s > 0.5) {
             return Some(Diagnosis::Stiff);
         }
-        let tiny = self.stop == OdeStop::StepUnderflow && self.h.abs() <= 64.0 * self.epsilon * t.abs();
         tiny.then_some(Diagnosis::Resolution)
     }
 }

@@ -10,7 +10,7 @@ use super::options::Options;
 use super::pace::{Bits, Limits, Pace, SavedPace};
 use super::report::{OdeReport, OdeStop};
 use super::step::{Fired, Start, Step, StepSink};
-use super::stepper::{Ask, Carrier, Measure, Stepper};
+use super::stepper::{Ask, Carrier, Lost, Measure, Stepper};
 use crate::diff::At;
 use crate::error::{OdeError, catch, check_len};
 use crate::linalg::kernels::Scale;
@@ -149,13 +149,14 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
     where
         M: Stepper<T, S>,
     {
-        let mut stop = self.steps(s, p, sinks, &mut d);
+        let mut changed = vec![];
+        let mut stop = self.steps(s, p, sinks, &mut d, &mut changed);
         let early = matches!(stop, OdeStop::StepUnderflow | OdeStop::NotFinite) && d.counts.accepted == 0;
         if early && !self.stepper.starts(s, d.t, p, &mut d.counts) {
             stop = OdeStop::StartNotFinite;
         }
         self.last = Some(d.clone());
-        self.end(s, p, stop, &mut d)
+        self.end(s, if changed.is_empty() { p } else { &changed }, stop, &mut d)
     }
 
     /// Where the last run stood after its last step, to go on from there ([`resume`](Self::resume)) with this integrator or another of the same method and options; none before
@@ -229,7 +230,18 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         if M::SMOOTH && (hard || (asked && (d.stiff.at.is_some() || d.rough.many(&d.counts)))) {
             d.jump = self.find_jump(s, p, d);
         }
-        self.report(stop, d)
+        let lost = if stop == OdeStop::Finished {
+            self.stepper.lost(s, d.t, p, &self.scale, &mut d.counts)
+        } else {
+            None
+        };
+        let report = self.report(stop, d);
+        let lost = lost.map(|Lost { component, change, tolerance }| Diagnosis::InvariantLost {
+            component,
+            change,
+            tolerance,
+        });
+        OdeReport { diagnosis: report.diagnosis.or(lost), ..report }
     }
 
     /// A jump of the field near the end: along y + theta h f, or in time.
@@ -255,8 +267,16 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         jump(in_time, y.len()).map(|(component, _)| Jump { component, points_back: false })
     }
 
+    /// `changed`: the parameters once an event has changed them.
     #[inline(never)]
-    fn steps<S, K: StepSink<T>>(&mut self, s: &mut S, p: &[T], sinks: &mut K, d: &mut Pace<T>) -> OdeStop
+    fn steps<S, K: StepSink<T>>(
+        &mut self,
+        s: &mut S,
+        given: &[T],
+        sinks: &mut K,
+        d: &mut Pace<T>,
+        changed: &mut Vec<T>,
+    ) -> OdeStop
     where
         M: Stepper<T, S>,
     {
@@ -266,6 +286,7 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
             d.aim(sinks.next_stop(d.t));
         }
         loop {
+            let p = if changed.is_empty() { given } else { &changed[..] };
             let (mut h, mut last) = match d.plan(&lim) {
                 Ok(plan) => plan,
                 Err(stop) => return stop,
@@ -304,6 +325,9 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
             let t_next = end.unwrap_or(t_next);
             if self.accept(s, p, sinks, d, h, t_next).is_break() {
                 return self.fired.reason;
+            }
+            if !self.fired.params.is_empty() {
+                changed.clone_from(&self.fired.params);
             }
             if d.at_end() {
                 return OdeStop::Finished;

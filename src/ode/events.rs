@@ -95,7 +95,8 @@ pub struct Occurrence<T> {
     pub y: Vec<T>,
 }
 
-type Handler<'f, T> = Box<dyn FnMut(&Occurrence<T>, &mut [T]) -> ControlFlow<()> + 'f>;
+/// Takes what happened, the state and the parameters.
+type Handler<'f, T> = Box<dyn FnMut(&Occurrence<T>, &mut [T], &mut [T]) -> ControlFlow<()> + 'f>;
 
 /// The event functions of a problem, as a sink: put it first in the tuple, for it may shorten the step.
 ///
@@ -109,6 +110,8 @@ type Handler<'f, T> = Box<dyn FnMut(&Occurrence<T>, &mut [T]) -> ControlFlow<()>
 pub struct Events<'f, T> {
     events: Vec<Event<'f, T>>,
     handler: Option<Handler<'f, T>>,
+    /// Parameters at the start and now, for a handler that may change them; else empty.
+    params: [Vec<T>; 2],
     happened: Vec<Occurrence<T>>,
     /// Where events accumulate, once it is known.
     accumulation: Option<f64>,
@@ -130,6 +133,7 @@ impl<'f, T: Scalar> Events<'f, T> {
         Self {
             events: vec![],
             handler: None,
+            params: [vec![], vec![]],
             happened: vec![],
             accumulation: None,
             near: 0.0,
@@ -154,7 +158,17 @@ impl<'f, T: Scalar> Events<'f, T> {
         self
     }
     /// The handler of all events with [`AtEvent::Handle`]: it may change the state; `Break` ends the integration.
-    pub fn on_event(mut self, f: impl FnMut(&Occurrence<T>, &mut [T]) -> ControlFlow<()> + 'f) -> Self {
+    pub fn on_event(mut self, mut f: impl FnMut(&Occurrence<T>, &mut [T]) -> ControlFlow<()> + 'f) -> Self {
+        self.handler = Some(Box::new(move |happened, y, _| f(happened, y)));
+        self
+    }
+    /// As [`on_event`](Self::on_event) with a handler that may also change the parameters, its third argument, of which `p` are those that the run is given. Each run begins with these.
+    pub fn on_event_with_params(
+        mut self,
+        p: &[T],
+        f: impl FnMut(&Occurrence<T>, &mut [T], &mut [T]) -> ControlFlow<()> + 'f,
+    ) -> Self {
+        self.params = [p.to_vec(), p.to_vec()];
         self.handler = Some(Box::new(f));
         self
     }
@@ -289,11 +303,15 @@ impl<'f, T: Scalar> Events<'f, T> {
             match (self.events[event].action, &mut self.handler) {
                 (AtEvent::Stop, _) => flow = ControlFlow::Break(()),
                 (AtEvent::Handle, Some(handler)) => {
-                    if handler(&happened, &mut self.y).is_break() {
+                    let [start, now] = &mut self.params;
+                    if handler(&happened, &mut self.y, now).is_break() {
                         flow = ControlFlow::Break(());
                     }
                     // Lengths agree, both are the state's.
                     let _ = step.set_state(&self.y);
+                    if !start.is_empty() {
+                        step.set_params(now);
+                    }
                 }
                 _ => {}
             }
@@ -348,6 +366,8 @@ impl<T: Scalar> StepSink<T> for Events<'_, T> {
             return Err(OdeError::Mismatch { what });
         }
         self.happened.clear();
+        let [first, now] = &mut self.params;
+        now.clone_from(first);
         let (t0, t1) = (start.t0.f64(), start.t1.f64());
         self.near = (1e-9 * (t1 - t0).abs()).max(1000.0 * T::EPSILON.f64() * t0.abs().max(t1.abs()));
         self.accumulation = None;

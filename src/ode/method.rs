@@ -6,13 +6,15 @@ use super::options::Options;
 use super::report::OdeReport;
 use super::sinks::SaveAt;
 use super::step::StepSink;
-use super::stepper::{Carrier, Stepper};
+use super::stepper::{Carrier, Facts, Stepper};
 use super::stiff::{Auto, RosenbrockTableau, StiffIntegrator};
+use super::symplectic::{SymplecticIntegrator, SymplecticTableau};
 use super::tableau::Tableau;
 use crate::error::OdeError;
 use crate::linalg::Scalar;
 
-/// The choice of a method: a [`Tableau`] (explicit, or Nystrom's), a [`RosenbrockTableau`] for stiff problems, a pair of them for the automatic choice ([`Auto`]), or an
+/// The choice of a method: a [`Tableau`] (explicit, or Nystrom's), a [`RosenbrockTableau`] for stiff problems, a pair of them for the automatic choice ([`Auto`]), a [`SymplecticTableau`] for a
+/// [`SeparableMap`](super::SeparableMap), or an
 /// [`SdeMethod`](crate::sde::SdeMethod) for an [`Sde`](crate::sde::Sde).
 pub trait Method<T: Scalar>: Copy {
     /// What integrates with it.
@@ -25,8 +27,8 @@ pub trait Method<T: Scalar>: Copy {
 pub trait Storage<T: Scalar> {
     /// The final state of the last run.
     fn y(&self) -> &[T];
-    /// Size of the method's stability interval on the negative axis; infinite where stability does not limit the steps.
-    fn stability(&self) -> f64;
+    /// Orders and stability of the method.
+    fn facts(&self) -> Facts;
     /// The next runs are those of this trajectory of an ensemble: a Brownian path is that many trajectories after the equation's.
     fn set_trajectory(&mut self, number: u32) {
         let _ = number;
@@ -52,8 +54,8 @@ impl<T: Scalar, M: Carrier<T>> Storage<T> for Driver<T, M> {
     fn y(&self) -> &[T] {
         Driver::y(self)
     }
-    fn stability(&self) -> f64 {
-        self.stepper.facts().stability
+    fn facts(&self) -> Facts {
+        self.stepper.facts()
     }
     fn set_trajectory(&mut self, number: u32) {
         self.stepper.set_trajectory(number);
@@ -94,6 +96,18 @@ impl<T: Scalar> Method<T> for (&'static Tableau, &'static RosenbrockTableau) {
     type Integrator = Auto<T>;
     fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Auto<T>, OdeError> {
         Auto::new(self.0, self.1, dim, batch, options)
+    }
+}
+
+impl<T: Scalar> Method<T> for &'static SymplecticTableau {
+    type Integrator = SymplecticIntegrator<T>;
+    fn integrator(
+        self,
+        dim: usize,
+        batch: usize,
+        options: &Options,
+    ) -> Result<SymplecticIntegrator<T>, OdeError> {
+        SymplecticIntegrator::new(self, dim, batch, options)
     }
 }
 

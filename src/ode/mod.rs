@@ -15,6 +15,7 @@
 //! | as above, to compare with other codes | [`DP54`] | 5 | 6 | [`Adjoint`] | the classical pair |
 //! | smooth, rtol 1e-3 to 1e-8 | [`BS54`] | 5 | 7 | [`Adjoint`] | 0.76 to 0.86 of the evaluations of [`TSIT54`] at equal error, mean of seven problems (0.55 to 1.04) |
 //! | q'' = a(t, q): orbits, molecules, waves ([`SecondOrder`]) | [`DPRKN64`] | 6 | 5 | [`Adjoint`] | 0.62 to 0.67 of the evaluations of [`BS54`] on Pleiades |
+//! | H = T(p) + V(q) over many periods: the energy must not drift ([`Separable`], [`SecondOrder`]) | [`BLANES_MOAN4`], [`VERLET`] | 4, 2 | 6, 1 | [`Adjoint`] | fixed step; [`SymplecticIntegrator`] |
 //! | rough solutions, rtol above 1e-3, fields with kinks | [`BS32`] | 3 | 3 | [`Adjoint`] | S is rough, see below |
 //! | smooth, rtol 1e-8 to 1e-13, cheap field | [`VERN76`] | 7 | 10; 16 with dense output | [`Adjoint`] | |
 //! | smooth, rtol below 1e-5, long orbits | [`VERN87`] | 8 | 13; 16 with dense output | [`Adjoint`] | error constant 22 times smaller than the next; f64 |
@@ -124,11 +125,13 @@ mod pace;
 mod pack;
 mod report;
 mod second_order;
+mod separable;
 mod short;
 pub(crate) mod sinks;
 pub(crate) mod step;
 pub(crate) mod stepper;
 pub(crate) mod stiff;
+pub(crate) mod symplectic;
 mod tableau;
 mod tableau_data;
 mod tableau_eight;
@@ -147,11 +150,14 @@ pub use options::{Controller, Options, Tolerance};
 pub use pack::solve_lanes;
 pub use report::{OdeCounts, OdeReport, OdeStop};
 pub use second_order::SecondOrder;
+pub use separable::{Separable, SeparableMap};
 pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
+pub use stepper::Facts;
 pub use stiff::{
     Auto, LinearlyImplicit, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau, StiffIntegrator, Switch,
 };
+pub use symplectic::{BLANES_MOAN4, Symplectic, SymplecticIntegrator, SymplecticTableau, VERLET};
 pub use tableau::{Join, Tableau, Velocity};
 pub use tableau_data::{BS32, BS54, DP54, TSIT54, VERN76};
 pub use tableau_eight::{DOP853, VERN87};

@@ -116,6 +116,9 @@ pub struct Options {
     /// Components that stay non-negative (concentrations): a step that ends below minus the absolute tolerance is refused, one between that and zero ends at zero.
     /// Not for adjoints.
     pub non_negative: Vec<usize>,
+    /// Linear invariants: rows w, as long as a state, with w'y constant along every solution (w'f = 0 everywhere). Steps of Rosenbrock methods keep each to the rounding of y; without this,
+    /// the rounding of f over long stiff steps moves them ([`Diagnosis::InvariantLost`](super::Diagnosis::InvariantLost)). Steps of other methods are short enough and do not look at this.
+    pub invariants: Vec<Vec<f64>>,
     /// A fixed step: no error control (the error is still estimated). The last step is shortened to end at t1; a step beyond `max_step` or the span is
     /// cut to that. Stochastic steps end at t0 + j h, at save points and at t1.
     pub fixed_step: Option<f64>,
@@ -137,6 +140,7 @@ impl Default for Options {
             stops: Vec::new(),
             domain: Vec::new(),
             non_negative: Vec::new(),
+            invariants: Vec::new(),
             fixed_step: None,
             delta: None,
         }
@@ -231,6 +235,9 @@ impl Options {
         }
         if let Some(&value) = self.stops.iter().find(|t| !t.is_finite()) {
             return Err(OdeError::Option { option: "stops", value, must: "finite" });
+        }
+        if let Some(&value) = self.invariants.iter().flatten().find(|w| !w.is_finite()) {
+            return Err(OdeError::Option { option: "invariants", value, must: "finite" });
         }
         for (option, value, ok, must) in rules {
             if !ok {

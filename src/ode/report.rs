@@ -180,7 +180,11 @@ impl OdeReport {
         match self.stop.opening(names, (self.t, self.h), (accepted, rejected)) {
             Ok(head) => format!("{head}; {}", self.advice()),
             Err(all) => match self.diagnosis {
-                Some(d @ (Diagnosis::Chattering { .. } | Diagnosis::NotFinite { .. })) => {
+                Some(
+                    d @ (Diagnosis::Chattering { .. }
+                    | Diagnosis::NotFinite { .. }
+                    | Diagnosis::InvariantLost { .. }),
+                ) => {
                     format!("{all}; {}", self.explain(d))
                 }
                 _ => all,
@@ -212,6 +216,9 @@ impl OdeReport {
             Diagnosis::NotFinite { component } => {
                 format!("component {component} of dy/dt is not finite there")
             }
+            Diagnosis::InvariantLost { component, change, tolerance } => format!(
+                "a linear invariant of the field, in which component {component} takes part, moved by {change:.1e} where the tolerance of its components is {tolerance:.1e}: rounding of the field over long stiff steps; declare it (Options::invariants), or use it to eliminate a component"
+            ),
             Diagnosis::Resolution => format!(
                 "the step is below what time resolves there, {:.1e} between neighbouring numbers: shift the origin of time, loosen the tolerances, or look for a singularity (then end before it with an event)",
                 (self.t * f64::EPSILON).abs().max(f64::MIN_POSITIVE)

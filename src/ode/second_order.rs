@@ -1,6 +1,6 @@
 //! Second-order equations q'' = a(t, q, p) as first-order ones.
 
-use crate::diff::{At, BarsMut, Dots, Kept, Map, Offers, Size, Spec};
+use crate::diff::{At, BarsMut, Dots, Kept, Map, Offers, Size, Spec, VjpRoom};
 use crate::linalg::Scalar;
 
 /// d(q; v)/dt = (v; a(t, q, p)): the field of a second-order equation, what Nystrom methods ([`DPRKN64`](super::DPRKN64)) need and every other method takes, too.
@@ -28,12 +28,14 @@ pub struct SecondOrder<F, T = f64> {
     room: [Vec<T>; 4],
     /// For tangents: accelerations, positions and accelerations along the directions, weights of the accelerations and theirs, the sum of those of the velocities.
     more: [Vec<T>; 6],
+    kept: VjpRoom<T>,
 }
 
 impl<F, T: Scalar> SecondOrder<F, T> {
     /// From the acceleration.
     pub fn new(acceleration: F) -> Self {
-        Self { field: acceleration, room: [const { Vec::new() }; 4], more: [const { Vec::new() }; 6] }
+        let more = [const { Vec::new() }; 6];
+        Self { field: acceleration, room: [const { Vec::new() }; 4], more, kept: VjpRoom::default() }
     }
 }
 
@@ -74,6 +76,17 @@ impl<F, T: Scalar> SecondOrder<F, T> {
             yq.iter_mut().zip(q_bar).for_each(|(y, &b)| *y += b);
             yv.iter_mut().zip(w_q).for_each(|(y, &b)| *y += b);
         }
+    }
+}
+
+impl<T: Scalar, F: Map<T>> SecondOrder<F, T> {
+    /// The accelerations at positions alone.
+    pub(super) fn accelerate(&mut self, at: At<'_, T>, dv: &mut [T]) {
+        self.field.value(at, dv);
+    }
+    /// ADDS w' times their derivatives.
+    pub(super) fn pull_acceleration(&mut self, at: At<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
+        self.kept.add(&mut self.field, at, w, bars);
     }
 }
 

@@ -22,7 +22,8 @@ pub(crate) fn check_save_points<T: Scalar>(times: &[T], t0: T, t1: T) -> Result<
     Ok(())
 }
 
-/// States at given times, from the interpolant. Times after an early end keep NaN.
+/// States at given times, from the interpolant. Times after an early end keep NaN. A save point at the time of an event that ends a step, to rounding (16 units in the last
+/// place), takes the state before the event changed it, or after ([`after_events`](Self::after_events)).
 #[derive(Debug, Clone)]
 pub struct SaveAt<T> {
     times: Vec<T>,
@@ -31,6 +32,7 @@ pub struct SaveAt<T> {
     n: usize,
     forward: bool,
     marked: Option<Marked<T>>,
+    after: bool,
 }
 
 /// With events.
@@ -45,11 +47,17 @@ struct Marked<T> {
 impl<T: Scalar> SaveAt<T> {
     /// At these times, in the order of integration.
     pub fn new(times: &[T]) -> Self {
-        Self { times: times.to_vec(), states: Vec::new(), next: 0, n: 0, forward: true, marked: None }
+        let (times, states) = (times.to_vec(), Vec::new());
+        Self { times, states, next: 0, n: 0, forward: true, marked: None, after: false }
     }
     /// The points at which events fire become save points, too, in their places: with the state before any change. [`event`](Self::event) tells which they are.
     pub fn with_events(mut self) -> Self {
         self.marked = Some(Marked { asked: self.times.clone(), points: vec![] });
+        self
+    }
+    /// Save points at the time of an event take the state after it. For the adjoint the jumps say so, too ([`Jumps::after_events`](crate::adjoint::Jumps::after_events)).
+    pub fn after_events(mut self) -> Self {
+        self.after = true;
         self
     }
     /// The number of the event that fired at save point i; none if the time was asked for.
@@ -119,6 +127,9 @@ impl<T: Scalar> StepSink<T> for SaveAt<T> {
             self.insert_event(step, theta, event);
         }
         self.save_to(step, T::ONE);
+        if step.is_shortened() || step.is_changed() {
+            self.save_at_event(step);
+        }
         GO
     }
     fn next_stop(&self, t: T) -> Option<T> {
@@ -127,12 +138,21 @@ impl<T: Scalar> StepSink<T> for SaveAt<T> {
 }
 
 impl<T: Scalar> SaveAt<T> {
+    /// What is left at the time of the event that ended the step.
+    #[cold]
+    fn save_at_event(&mut self, step: &mut Step<'_, T>) {
+        while self.next < self.times.len() && step.is_event_time(self.times[self.next]) {
+            let y = if self.after && step.changed { &step.y_next[..] } else { step.y1() };
+            self.states[self.next * self.n..][..self.n].copy_from_slice(y);
+            self.next += 1;
+        }
+    }
     /// The points of the step up to theta.
     #[inline(always)]
     fn save_to(&mut self, step: &mut Step<'_, T>, end: T) {
         while self.next < self.times.len() && step.contains(self.times[self.next]) {
             let theta = step.theta(self.times[self.next]);
-            if theta > end {
+            if theta > end || (self.after && step.is_event_time(self.times[self.next])) {
                 break;
             }
             step.interpolate(theta, &mut self.states[self.next * self.n..][..self.n]);

@@ -233,11 +233,13 @@ pub(crate) struct Fired<T> {
     pub reason: OdeStop,
     /// Events that fired in this step: (theta, number).
     marks: Vec<(T, usize)>,
+    /// The parameters from the end of this step on, where an event changed them; else empty.
+    pub params: Vec<T>,
 }
 
 impl<T> Default for Fired<T> {
     fn default() -> Self {
-        Self { reason: OdeStop::Stopped, marks: vec![] }
+        Self { reason: OdeStop::Stopped, marks: vec![], params: vec![] }
     }
 }
 
@@ -247,6 +249,7 @@ impl<T> Fired<T> {
     pub fn clear(&mut self) {
         if !self.marks.is_empty() {
             self.marks.clear();
+            self.params.clear();
         }
     }
 }
@@ -274,6 +277,11 @@ pub struct Step<'a, T: Scalar> {
     pub(crate) changed: bool,
     pub(crate) fired: &'a mut Fired<T>,
     pub(crate) counts: &'a mut OdeCounts,
+}
+
+/// Whether a save point is at the time of an event, which is known to rounding, in a step of length h.
+pub(crate) fn same_time<T: Scalar>(save: T, event: T, h: T) -> bool {
+    (save - event).abs() <= T::of(16.0) * T::EPSILON * (event.abs() + h.abs())
 }
 
 impl<'a, T: Scalar> Step<'a, T> {
@@ -373,6 +381,10 @@ impl<T: Scalar> Step<'_, T> {
         let (a, b) = (self.from, self.t1());
         if self.h > T::ZERO { a < t && t <= b } else { b <= t && t < a }
     }
+    /// Whether an event ended or changed the step at its end, and t is that time to rounding.
+    pub(crate) fn is_event_time(&self, t: T) -> bool {
+        (self.is_shortened() || self.changed) && same_time(t, self.t1(), self.h)
+    }
     /// out <- y(t0 + theta h) from the interpolant; exact at both ends.
     pub fn interpolate(&mut self, theta: T, out: &mut [T]) {
         if theta == T::ONE {
@@ -413,6 +425,17 @@ impl<T: Scalar> Step<'_, T> {
     /// The events that fired in this step: (theta, number of the event), in their order.
     pub fn events(&self) -> &[(T, usize)] {
         &self.fired.marks
+    }
+    /// Replaces the parameters with which the integration goes on, and the state if it was not replaced before by the one at the end.
+    pub(crate) fn set_params(&mut self, p: &[T]) {
+        self.fired.params.clear();
+        self.fired.params.extend_from_slice(p);
+        if !self.changed {
+            self.y_next.clear();
+            let y1 = if self.theta_end == T::ONE { self.body.y1() } else { &*self.y_end };
+            self.y_next.extend_from_slice(y1);
+            self.changed = true;
+        }
     }
     /// Replaces the state from which the integration goes on.
     pub fn set_state(&mut self, y: &[T]) -> Result<(), OdeError> {

@@ -35,6 +35,17 @@ pub struct Trial<T> {
     pub square: f64,
 }
 
+/// A linear invariant w'y that was lost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lost {
+    /// Where w is largest.
+    pub component: usize,
+    /// |w'(y1 - y0)|, w scaled to a largest entry of one.
+    pub change: f64,
+    /// max |w_i| (atol_i + rtol_i |y1_i|).
+    pub tolerance: f64,
+}
+
 /// What an integration is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a, T> {
@@ -161,6 +172,11 @@ pub trait Stepper<T: Scalar, S: ?Sized>: Carrier<T> {
     }
     /// The step just made, as sinks see it.
     fn body<'a>(&'a mut self, s: &'a mut S, p: &'a [T]) -> impl StepBody<T> + 'a;
+    /// A linear invariant of the field that a finished run, which stands at t, has lost by more than its tolerance.
+    fn lost(&mut self, s: &mut S, t: T, p: &[T], scale: &Scale<T>, counts: &mut OdeCounts) -> Option<Lost> {
+        let _ = (s, t, p, scale, counts);
+        None
+    }
     /// The dominant eigenvalue where the integration failed, if it is known.
     fn probe(&mut self, s: &mut S, th: (T, T), p: &[T], counts: &mut OdeCounts) -> Option<T>;
 }

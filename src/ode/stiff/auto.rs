@@ -7,6 +7,7 @@ use super::super::method::{Integrate, Storage};
 use super::super::options::Options;
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Start, Step, StepBuffers, StepSink};
+use super::super::stepper::Facts;
 use super::super::tableau::Tableau;
 use super::integrator::StiffIntegrator;
 use super::matrices::SMALL;
@@ -81,8 +82,8 @@ impl<T: Scalar> Storage<T> for Auto<T> {
     fn y(&self) -> &[T] {
         &self.y
     }
-    fn stability(&self) -> f64 {
-        self.explicit.stability()
+    fn facts(&self) -> Facts {
+        Storage::facts(&self.explicit)
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod auto;
 mod integrator;
+mod invariants;
 mod matrices;
 mod price;
 mod products;

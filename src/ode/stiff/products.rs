@@ -149,7 +149,7 @@ impl<T: Scalar> Products<T> {
         self.power(f, at);
     }
 
-    /// sc_i <- atol + rtol |y_i|; where that is next to nothing, a share of the largest.
+    /// sc_i <- atol + rtol |y_i|; where that is next to nothing, a share of the largest, where it is infinite (integrals, whose error does not count), far above it.
     fn units(&mut self, y: &[T]) {
         let [sc, inverse] = &mut self.system.sc;
         for (i, (sc, y)) in sc.iter_mut().zip(y).enumerate() {
@@ -159,10 +159,13 @@ impl<T: Scalar> Products<T> {
             };
             *sc = atol + rtol * y.abs();
         }
-        let most = sc.iter().fold(T::ZERO, |m, s| if *s > m { *s } else { m });
+        let most = sc.iter().fold(T::ZERO, |m, s| if *s > m && s.is_finite() { *s } else { m });
         let least = if most > T::ZERO { most * T::EPSILON } else { T::ONE };
         for (sc, inverse) in sc.iter_mut().zip(inverse) {
             *sc = if *sc < least { least } else { *sc };
+            if !sc.is_finite() {
+                *sc = least / (T::EPSILON * T::EPSILON.sqrt());
+            }
             *inverse = T::ONE / *sc;
         }
     }

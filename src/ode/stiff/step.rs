@@ -33,6 +33,10 @@ pub(crate) struct Rosenbrock<T> {
     /// The only stage in the error estimate, if its weight is one.
     single: Option<usize>,
     pub has_stiffness: bool,
+    /// The embedded estimate vanishes where h J is large: every step has its defect looked at.
+    pub blind: bool,
+    /// Rows w of the invariants w'y, one after another.
+    pub invariants: Vec<T>,
 }
 
 /// The stages of one attempted step.
@@ -47,6 +51,10 @@ pub(crate) struct RosStages<T> {
     pub g: Vec<T>,
     r: Vec<T>,
     pub dfdt: Vec<T>,
+    /// f at the end.
+    pub ahead: Vec<T>,
+    /// f_0 and df/dt while the derivatives are those of the end.
+    aside: Vec<T>,
     /// df/dy and the factors of W.
     pub matrices: Matrices<T>,
     pub error: Vec<T>,
@@ -102,6 +110,8 @@ impl<T: Scalar> Rosenbrock<T> {
             degree: tab.q.len(),
             single: if nonzero.len() == 1 && tab.e[nonzero[0]] == 1.0 { Some(nonzero[0]) } else { None },
             has_stiffness: tab.has_stiffness(),
+            blind: !tab.sees_residual(),
+            invariants: vec![],
         }
     }
 
@@ -117,6 +127,8 @@ impl<T: Scalar> Rosenbrock<T> {
             g: zeros(n),
             r: zeros(n),
             dfdt: zeros(n),
+            ahead: zeros(n),
+            aside: zeros(2 * n),
             matrices: Matrices::new(dim, batch),
             error: zeros(n),
             dim,
@@ -145,14 +157,30 @@ impl<T: Scalar> Rosenbrock<T> {
         counts: &mut OdeCounts,
     ) {
         let n = st.y0.len();
+        f.value(At::new(t, &st.y0, p), &mut st.f[..n]);
+        counts.evals += 1;
+        self.differentiate(f, t, h, p, st, counts);
+    }
+
+    /// The derivatives at the step's start, with f_0 there.
+    #[inline]
+    pub fn differentiate<F: Map<T> + ?Sized>(
+        &self,
+        f: &mut F,
+        t: T,
+        h: T,
+        p: &[T],
+        st: &mut RosStages<T>,
+        counts: &mut OdeCounts,
+    ) {
+        let n = st.y0.len();
         let at = At::new(t, &st.y0, p);
-        f.value(at, &mut st.f[..n]);
         let structured = st.matrices.structured();
         if let Some(products) = st.matrices.products() {
             products.linearize(f, at);
             let mut work = Work::default();
             st.lin.rate(f, at, h, &st.f[..n], &mut st.dfdt, &mut work);
-            counts.evals += 1 + work.values;
+            counts.evals += work.values;
             counts.jvps += work.jvps;
             return;
         }
@@ -162,7 +190,7 @@ impl<T: Scalar> Rosenbrock<T> {
         } else {
             st.lin.linearize(f, at, h, y, jac, dt)
         };
-        counts.evals += 1 + work.values;
+        counts.evals += work.values;
         counts.pullbacks += work.vjps;
         counts.jvps += work.jvps;
         counts.jacobians += 1;
@@ -318,6 +346,9 @@ impl<T: Scalar> Rosenbrock<T> {
         for m in 0..n {
             y1[m] = g[m] + u[m];
         }
+        if !self.invariants.is_empty() {
+            self.keep_invariants(st.dim, &st.y0, y1);
+        }
     }
 
     /// g <- g_i, with the operations of the step.
@@ -346,6 +377,55 @@ impl<T: Scalar> Rosenbrock<T> {
             }
         };
         kernels::scaled_norm(norm, scale, &st.y0, &st.y1, u)
+    }
+
+    /// The scaled norm of v = W^-1 (f(t + h, y1) - y'(t + h)), y' of the interpolant: what is left of the equation at the end. It is of higher order than u where h J is
+    /// small; where it is large v is the distance of y1 from the slow solution, which u of RODAS3P does not see.
+    pub fn defect<F: Map<T> + ?Sized>(
+        &self,
+        f: &mut F,
+        (t, h): (T, T),
+        p: &[T],
+        (norm, scale): (Norm, &Scale<T>),
+        st: &mut RosStages<T>,
+        counts: &mut OdeCounts,
+    ) -> T {
+        f.value(At::new(t + h, &st.y1, p), &mut st.ahead);
+        counts.evals += 1;
+        let mut rate = std::mem::take(&mut st.error);
+        self.rate(T::ONE, h, st, &mut rate);
+        rate.iter_mut().zip(&st.ahead).for_each(|(r, f)| *r = *f - *r);
+        st.error = rate;
+        st.matrices.solve(st.dim, f, At::new(t, &st.y0, p), &st.error, &mut st.g);
+        kernels::scaled_norm(norm, scale, &st.y0, &st.y1, &st.g)
+    }
+
+    /// After [`defect`](Self::defect): the same with W of the end of the step, which then stays in place of that of the start.
+    pub fn defect_at_end<F: Map<T> + ?Sized>(
+        &self,
+        f: &mut F,
+        (t, h): (T, T),
+        p: &[T],
+        (norm, scale): (Norm, &Scale<T>),
+        st: &mut RosStages<T>,
+        counts: &mut OdeCounts,
+    ) -> T {
+        let n = st.y0.len();
+        st.aside[..n].copy_from_slice(&st.f[..n]);
+        st.aside[n..].copy_from_slice(&st.dfdt);
+        st.f[..n].copy_from_slice(&st.ahead);
+        std::mem::swap(&mut st.y0, &mut st.y1);
+        self.differentiate(f, t + h, h, p, st, counts);
+        std::mem::swap(&mut st.y0, &mut st.y1);
+        st.f[..n].copy_from_slice(&st.aside[..n]);
+        st.dfdt.copy_from_slice(&st.aside[n..]);
+        counts.factorizations += st.matrices.are_held() as u64;
+        if !self.factor(h, st) {
+            // No value of the field's: a shorter step helps.
+            return T::of(f32::MAX as f64);
+        }
+        st.matrices.solve(st.dim, f, At::new(t + h, &st.y1, p), &st.error, &mut st.g);
+        kernels::scaled_norm(norm, scale, &st.y0, &st.y1, &st.g)
     }
 
     /// |f_{s-1} - f_{s-2}| / |g_{s-1} - g_{s-2}|, both at t + h, with g_{s-1} - g_{s-2} = U_{s-2}: an estimate of the dominant eigenvalue. Zero

@@ -7,6 +7,7 @@
 /// W U_i = f(t + alpha_i h, g_i) + (1/h) sum_{j<i} c_ij U_j + h d_i df/dt(t, y0)
 /// y1 = g_{s-1} + U_{s-1}                                   (stiffly accurate)
 /// u  = sum_i e_i U_i                                       (embedded error estimate)
+/// v  = W^-1 (f(t + h, y1) - y'(t + h))                     (defect of the interpolant at the end, see [`StiffIntegrator`](super::super::StiffIntegrator))
 /// y(t + theta h) = (1 - theta) y0 + theta y1 + theta (1 - theta) sum_m theta^m sum_i q_mi U_i
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,6 +66,14 @@ impl RosenbrockTableau {
     pub fn has_stiffness(&self) -> bool {
         let s = self.stages();
         self.continues(s - 1) && self.alpha[s - 1] == self.alpha[s - 2]
+    }
+    /// Whether the error estimate sees f at arguments that differ, so that of a stiff nonlinear problem it sees what W leaves of it. Else (the weights e_i of stages with
+    /// equal arguments add to zero) it vanishes with 1 / h there, whatever the error.
+    pub fn sees_residual(&self) -> bool {
+        let s = self.stages();
+        let group = |i: usize| self.repeats(i).unwrap_or(i);
+        let sum = |l: usize| (0..s).filter(|&i| group(i) == l).map(|i| self.e[i]).sum::<f64>();
+        (0..s).any(|l| sum(l).abs() > 1e-12)
     }
     /// All built-in methods.
     pub fn all() -> [&'static RosenbrockTableau; 3] {
