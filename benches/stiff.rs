@@ -2,18 +2,27 @@
 //!
 //!     cargo bench --bench stiff                  # criterion
 //!     cargo bench --bench stiff -- --ratios      # times, errors, ratios at equal error
+//!     cargo bench --bench stiff -- --large [--small] [--svg FILE]    # many unknowns: time, memory, errors (benches/large)
+//!     cargo bench --bench stiff -- --dense       # full matrices: own kernels against faer's
+//!     cargo bench --bench stiff -- --adjoint     # reverse against forward for many unknowns
 //!
 //! Errors are relative to the reference values in ../shared/data/nde (or COSTATE_SHARED); without them to a run at 1e-12.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "../tests/common/diffusion.rs"]
+mod diffusion;
+mod large;
 #[path = "../tests/common/stiff.rs"]
 mod problems;
 
 use std::hint::black_box;
 use std::time::Instant;
 
+use costate::adjoint::{Bars, Memory, StiffAdjoint};
 use costate::diff::{FnMap, Map};
+use costate::linalg::MatrixRef;
+use costate::linsol::factors::{DenseLu, Factors};
 use costate::ode::*;
 use criterion::Criterion;
 use diffsol::{NalgebraLU, NalgebraMat, OdeBuilder, OdeSolverMethod, OdeSolverStopReason};
@@ -161,10 +170,91 @@ fn ratios(only: Option<&str>) {
     }
 }
 
+/// Whether a matrix has an entry there.
+type Holds = Box<dyn Fn(usize, usize) -> bool>;
+
+/// Own elimination against faer's, in turn, on full matrices and on ones with zeros.
+fn dense() {
+    println!("| n | matrix | own, ms | faer's, ms | own / faer's | as chosen, ms |");
+    println!("|---|---|---|---|---|---|");
+    for n in [64, 128, 192, 256, 384, 512, 768, 1000] {
+        let noise = |i: usize, j: usize| ((i * 7919 + j * 104_729) % 1009) as f64 / 1009.0 - 0.5;
+        let kinds: [(&str, Holds); 4] = [
+            ("full", Box::new(|_, _| true)),
+            ("band of 2 + 2", Box::new(|i, j| i.abs_diff(j) <= 2)),
+            ("band of n/8 on each side", Box::new(move |i, j| i.abs_diff(j) <= n / 8)),
+            ("five entries a column", Box::new(move |i, j| i == j || (i * 31 + j * 17) % (n / 4) == 0)),
+        ];
+        for (name, is) in kinds {
+            let value = |k: usize| {
+                let (i, j) = (k % n, k / n);
+                if !is(i, j) { 0.0 } else { noise(i, j) + if i == j { 4.0 } else { 0.0 } }
+            };
+            let values: Vec<f64> = (0..n * n).map(value).collect();
+            let a = MatrixRef::Dense { n, values: &values };
+            let mut own = DenseLu::blocked_above(usize::MAX);
+            let mut theirs = DenseLu::always_blocked();
+            let mut chosen = DenseLu::new();
+            let mut fastest = [f64::INFINITY; 3];
+            let begin = Instant::now();
+            while begin.elapsed().as_secs_f64() < 0.6 {
+                for (lu, fastest) in [&mut own, &mut theirs, &mut chosen].into_iter().zip(&mut fastest) {
+                    let clock = Instant::now();
+                    lu.factor(a).unwrap();
+                    *fastest = fastest.min(clock.elapsed().as_secs_f64());
+                }
+            }
+            let [own, theirs, chosen] = fastest.map(|s| 1e3 * s);
+            println!("| {n} | {name} | {own:.3} | {theirs:.3} | {:.2} | {chosen:.3} |", own / theirs);
+        }
+    }
+}
+
+/// The gradient of the Brusselator by the recorded formula.
+fn adjoint() {
+    println!("| unknowns | forward, ms | reverse, ms | reverse / forward |");
+    println!("|---|---|---|---|");
+    for n in [500, 1000, 2000, 4000, 10_000] {
+        let pr = diffusion::Brusselator::new(n);
+        let (mut field, y0) = (pr.field(), pr.start());
+        let options = Options::tolerances(1e-4, 1e-4);
+        let mut s = StiffAdjoint::new(&RODAS5P, n, 1, &options, Memory::Stages).unwrap();
+        let (w, mut yb, mut pb) = (vec![1.0; n], vec![0.0; n], vec![0.0; 3]);
+        let (mut forward, mut reverse) = (f64::INFINITY, f64::INFINITY);
+        let begin = Instant::now();
+        while begin.elapsed().as_secs_f64() < 3.0 {
+            let clock = Instant::now();
+            s.forward(&mut field, (0.0, 10.0), &y0, &diffusion::P, &mut ()).unwrap();
+            forward = forward.min(clock.elapsed().as_secs_f64());
+            let clock = Instant::now();
+            let bars = Bars { y1: &w, ..Bars::default() };
+            s.reverse(&mut field, &diffusion::P, &bars, &mut yb, &mut pb).unwrap();
+            reverse = reverse.min(clock.elapsed().as_secs_f64());
+        }
+        println!("| {n} | {:.2} | {:.2} | {:.2} |", 1e3 * forward, 1e3 * reverse, reverse / forward);
+    }
+}
+
 fn main() {
-    if std::env::args().any(|a| a == "--ratios") {
-        let only = std::env::args().skip_while(|a| a != "--only").nth(1);
-        return ratios(only.as_deref());
+    let args: Vec<String> = std::env::args().collect();
+    let has = |name: &str| args.iter().any(|a| a == name);
+    let after = |name: &str, k: usize| args.iter().skip_while(|a| *a != name).nth(k).map(String::as_str);
+    if let (Some(problem), Some(size), Some(method)) =
+        (after("--cell", 1), after("--cell", 2), after("--cell", 3))
+    {
+        return large::cell(problem, size.parse().unwrap(), method);
+    }
+    if has("--large") {
+        return large::table(after("--svg", 1), has("--small"));
+    }
+    if has("--dense") {
+        return dense();
+    }
+    if has("--adjoint") {
+        return adjoint();
+    }
+    if has("--ratios") {
+        return ratios(after("--only", 1));
     }
     let mut c = Criterion::default().sample_size(20).configure_from_args();
     for pr in &problems::ALL {

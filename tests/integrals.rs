@@ -215,6 +215,80 @@ fn second_derivatives_of_integral_losses() {
     assert!((dot(&u, &hv) - dot(&v, &hu)).abs() < 1e-12 && hu.iter().any(|x| x.abs() > 0.1));
 }
 
+/// Full matrices are those of y alone: the same bits for y, with a batch, and the tangents of all.
+#[test]
+fn stiff_steps_of_the_state_have_the_same_bits() {
+    let options = Options { fixed_step: Some(0.05), ..Options::default() };
+    let (y0, start) = ([0.8, -0.3, 0.2, 0.4], [0.8, -0.3, 0.0, 0.0, 0.0, 0.2, 0.4, 0.0, 0.0, 0.0]);
+    let mut both = field().with_integral(integrand()).unwrap();
+    for method in RosenbrockTableau::all() {
+        let plain = solve(&mut field(), method, &options, (0.0, 2.0), &y0, &P, &[0.73]).unwrap();
+        let s = solve(&mut both, method, &options, (0.0, 2.0), &start, &P, &[0.73]).unwrap();
+        for c in 0..2 {
+            assert_eq!(plain.y1[2 * c..][..2], s.y1[5 * c..][..2], "{}", method.name);
+            assert_eq!(plain.state(0)[2 * c..][..2], s.state(0)[5 * c..][..2]);
+        }
+        let mut solver = Adjoint::new(method, 5, 2, &options, Memory::States).unwrap();
+        solver.forward(&mut both, (0.0, 2.0), &start, &P, &mut ()).unwrap();
+        let mut tangent = solver.tangent(both.clone(), 1).unwrap();
+        let (v, w) = (noise(12, 4), noise(10, 5));
+        let t = tangent.forward(&solver, &P, &v[..10], &v[10..], &[]).unwrap();
+        let h = tangent.reverse(&Bars { y1: &w, ..Bars::default() }, &Bars::default()).unwrap();
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let (left, right) = (dot(&t.y1_dot, &w), dot(&h.y0_bar, &v) + dot(&h.p_bar, &v[10..]));
+        assert!((left - right).abs() < 1e-11 * left.abs().max(1.0), "{}: {left} {right}", method.name);
+    }
+}
+
+/// A band with an integral keeps the band's factors.
+#[test]
+fn a_banded_field_with_an_integral() {
+    let n = 60;
+    let heat = || {
+        record(n, 1, |_, y, p, dy| {
+            for i in 0..n {
+                let a = if i > 0 { y[i - 1] } else { 0.0.into() };
+                let b = if i + 1 < n { y[i + 1] } else { 0.0.into() };
+                dy[i] = 900.0 * p[0] * (a - 2.0 * y[i] + b);
+            }
+        })
+        .unwrap()
+        .into_map()
+    };
+    let energy = outputs((n, 2, 1), |_, y, p, q| {
+        q[0] = y.iter().fold(Var::from(0.0), |s, y| s + *y * *y);
+        q[1] = p[0] * y[3];
+    });
+    let mut both = heat().with_integral(energy).unwrap();
+    let y0: Vec<f64> = (0..n).map(|i| (0.1 * i as f64).sin()).collect();
+    let start = [&y0[..], &[0.0, 0.0]].concat();
+    let options = Options::tolerances(1e-5, 1e-5);
+    let counted = options.clone().with_integrals(n, 2);
+    let mut alone = StiffIntegrator::new(&RODAS4, n, 1, &options).unwrap();
+    let mut with = StiffIntegrator::new(&RODAS4, n + 2, 1, &counted).unwrap();
+    let a = alone.run(&mut heat(), (0.0, 0.1), &y0, &[1.2], &mut ()).unwrap();
+    let b = with.run(&mut both, (0.0, 0.1), &start, &[1.2], &mut ()).unwrap();
+    assert_eq!(a.counts.accepted, b.counts.accepted);
+    assert_eq!(alone.structure().unwrap().to_string(), with.structure().unwrap().to_string());
+    assert!(alone.y().iter().zip(with.y()).all(|(a, b)| (a - b).abs() < 1e-13));
+    let mut solver = Adjoint::new(&RODAS4, n + 2, 1, &counted, Memory::States).unwrap();
+    solver.forward(&mut both, (0.0, 0.1), &start, &[1.2], &mut ()).unwrap();
+    let (mut yb, mut pb) = (vec![0.0; n + 2], [0.0]);
+    let mut bar = vec![0.0; n + 2];
+    (bar[n], bar[n + 1]) = (1.0, 0.3);
+    solver.reverse(&mut both, &[1.2], &Bars { y1: &bar, ..Bars::default() }, &mut yb, &mut pb).unwrap();
+    let mut at = |p: f64, d: f64| {
+        let mut start = start.clone();
+        start[7] += d;
+        let r = solver.replay(&mut both, &[p], &start, &[]).unwrap();
+        r.y1[n] + 0.3 * r.y1[n + 1]
+    };
+    let by_p = central(1e-3, |d| at(1.2 + d, 0.0));
+    assert!((by_p - pb[0]).abs() < 1e-9 * by_p.abs(), "{by_p} {}", pb[0]);
+    let by_y = central(1e-3, |d| at(1.2, d));
+    assert!((by_y - yb[7]).abs() < 1e-9 * by_y.abs(), "{by_y} {}", yb[7]);
+}
+
 #[test]
 fn steps_do_not_allocate() {
     let mut both = field().with_integral(integrand()).unwrap();

@@ -277,6 +277,21 @@ fn the_hessian_of_a_stiff_neural_equation() {
     assert!(asymmetry < 1e-10, "{asymmetry:.1e}");
 }
 
+/// A stiff equation with a network, whose products need what was kept.
+#[test]
+fn products_of_rosenbrock_methods_with_a_network() {
+    let layer = |inputs, outputs, activation, time| Layer { inputs, outputs, activation, time };
+    let layers = [layer(2, 5, Activation::Tanh, true), layer(5, 2, Activation::Identity, false)];
+    let net = Mlp::new(&layers).unwrap();
+    let p: Vec<f64> = noise(net.n_params(), 7);
+    let field = costate::diff::Scale::fixed(&[-1.0, -200.0]).plus(net).unwrap();
+    let mut case = Case::new("network", &RODAS5P, field, (&Y0, &p), &fixed(0.1), Memory::States);
+    let worst = case.check(1e-3, 1e-8, 1e-13);
+    let asymmetry = case.asymmetry();
+    println!("stiff network: products {worst:.1e}, asymmetry {asymmetry:.1e}");
+    assert!(asymmetry < 1e-10, "{asymmetry:.1e}");
+}
+
 #[test]
 fn the_whole_hessian_of_a_neural_equation_is_symmetric_and_right() {
     let layer = |inputs, outputs, activation, time| Layer { inputs, outputs, activation, time };
@@ -339,18 +354,37 @@ fn every_policy_gives_the_same_bits() {
 /// Several directions at once are those one by one, for stiff methods with one factorization a step.
 #[test]
 fn directions_at_once_are_those_one_by_one() {
-    let (y0, p) = ([2.0, 0.0], [40.0, 1.2, 0.5]);
-    let mut solver = Adjoint::new(&RODAS5P, 2, 1, &Options::tolerances(1e-6, 1e-6), Memory::States).unwrap();
-    solver.forward(&mut stiff(), SPAN, &y0, &p, &mut ()).unwrap();
-    let (y0_dot, p_dot) = (noise(6, 1), noise(9, 2));
-    let mut three = solver.tangent(stiff(), 3).unwrap();
-    let all = three.forward(&solver, &p, &y0_dot, &p_dot, &TIMES).unwrap();
-    let mut one = solver.tangent(stiff(), 1).unwrap();
-    for i in 0..3 {
-        let t = one.forward(&solver, &p, &y0_dot[2 * i..][..2], &p_dot[3 * i..][..3], &TIMES).unwrap();
-        assert_eq!(t.y1_dot, all.y1_dot[2 * i..][..2]);
+    let p: Vec<f64> = (0..17).map(|m| 0.4 * (1.3 * m as f64 + 0.5).sin()).collect();
+    let y0 = [1.0, -0.5, 0.3];
+    let mut solver = Adjoint::new(&RODAS5P, 3, 1, &Options::tolerances(1e-6, 1e-6), Memory::States).unwrap();
+    solver.forward(&mut stiff_neural(), SPAN, &y0, &p, &mut ()).unwrap();
+    let (y0_dot, p_dot) = (noise(6, 1), noise(34, 2));
+    let mut two = solver.tangent(stiff_neural(), 2).unwrap();
+    let all = two.forward(&solver, &p, &y0_dot, &p_dot, &TIMES).unwrap();
+    let mut one = solver.tangent(stiff_neural(), 1).unwrap();
+    for i in 0..2 {
+        let t = one.forward(&solver, &p, &y0_dot[3 * i..][..3], &p_dot[17 * i..][..17], &TIMES).unwrap();
+        assert_eq!(t.y1_dot, all.y1_dot[3 * i..][..3]);
         for s in 0..TIMES.len() {
-            assert_eq!(t.saved_dot[2 * s..][..2], all.saved_dot[6 * s + 2 * i..][..2]);
+            assert_eq!(t.saved_dot[3 * s..][..3], all.saved_dot[6 * s + 3 * i..][..3]);
+        }
+    }
+}
+
+/// Many directions take the derivatives of J entry by entry, a few row by row.
+#[test]
+fn many_directions_are_those_one_by_one() {
+    let p: Vec<f64> = (0..17).map(|m| 0.4 * (1.3 * m as f64 + 0.5).sin()).collect();
+    let mut solver = Adjoint::new(&RODAS5P, 3, 1, &fixed(0.1), Memory::States).unwrap();
+    solver.forward(&mut stiff_neural(), SPAN, &[1.0, -0.5, 0.3], &p, &mut ()).unwrap();
+    let (y0_dot, p_dot) = (noise(36, 1), noise(17 * 12, 2));
+    let mut many = solver.tangent(stiff_neural(), 12).unwrap();
+    let all = many.forward(&solver, &p, &y0_dot, &p_dot, &TIMES).unwrap();
+    let mut one = solver.tangent(stiff_neural(), 1).unwrap();
+    for i in 0..12 {
+        let t = one.forward(&solver, &p, &y0_dot[3 * i..][..3], &p_dot[17 * i..][..17], &TIMES).unwrap();
+        for (a, b) in t.y1_dot.iter().zip(&all.y1_dot[3 * i..]) {
+            assert!((a - b).abs() < 1e-11 * b.abs().max(1e-2), "{i}: {a} {b}");
         }
     }
 }

@@ -6,8 +6,8 @@ use super::reverse::norm_bars;
 use super::transpose::{Backward, Redo, Reverse, StepBars, Stored, Transpose};
 use crate::diff::{At, BarsMut, Dots, Kept, Linearizer, Map, Offers, VjpRoom, need, tangent_differences};
 use crate::error::check_len;
-use crate::linalg::Scalar;
-use crate::linalg::kernels::{add_scaled, scaled_norm};
+use crate::linalg::kernels::{Scale, add_scaled, scaled_norm};
+use crate::linalg::{Norm, Scalar};
 use crate::ode::stepper::Measure;
 use crate::ode::stiff::{RosStages, Rosenbrock};
 use crate::ode::{OdeCounts, OdeError, StiffIntegrator};
@@ -46,7 +46,7 @@ pub struct RosTransposed<T: Scalar> {
 }
 
 impl<T: Scalar> RosTransposed<T> {
-    fn new(ros: Rosenbrock<T>, dim: usize, batch: usize) -> Self {
+    fn new(ros: Rosenbrock<T>, dim: usize, batch: usize, measure: (Norm, Scale<T>)) -> Self {
         let (n, s) = (dim * batch, ros.s);
         let zeros = |len: usize| vec![T::ZERO; len];
         let (gamma, gamma_inverse) = gammas(&ros);
@@ -59,7 +59,7 @@ impl<T: Scalar> RosTransposed<T> {
             y_dot: vec![],
             keep_dot: vec![],
             room: VjpRoom::default(),
-            st: ros.stages(dim, batch),
+            st: ros.stages(dim, batch, measure),
             u_bars: zeros(s * n),
             r_bars: zeros(s * n),
             f_bars: zeros(s * n),
@@ -80,7 +80,7 @@ impl<T: Scalar> RosTransposed<T> {
         if !self.ros.factor(h, &mut self.st) {
             self.st.matrices.spoil();
         }
-        self.counts.factorizations += 1;
+        self.counts.factorizations += self.st.matrices.are_held() as u64;
     }
 
     /// ADDS the derivatives of `sum_i k_bar_i' (df/dy) k_i + tau' df/dt` with respect to y0 and p: the tangent of the pullback along the k_i, and along time.
@@ -98,7 +98,8 @@ impl<T: Scalar> RosTransposed<T> {
         self.k_bars[s * n..].iter_mut().zip(&self.tau).for_each(|(w, tau)| *w = *tau / unit);
         self.times[s] = unit;
         let dots = Dots { count: s + 1, t: &self.times, x: &self.k, p: &[] };
-        let of = self.room.evaluate(f, at);
+        let alone = f.offers().has(Offers::TANGENT_ALONE);
+        let of = if alone { Kept::NONE } else { self.room.evaluate(f, at) };
         let dot = if of.y.is_empty() {
             Kept::NONE
         } else {
@@ -127,7 +128,7 @@ impl<T: Scalar> RosTransposed<T> {
     fn reverse_stage<F: Map<T>>(&mut self, f: &mut F, i: usize, (t, h): (T, T), p: &[T], p_bar: &mut [T]) {
         let (n, s) = (self.lambda.len(), self.ros.s);
         let (u, r) = (&mut self.u_bars[i * n..][..n], &mut self.r_bars[i * n..][..n]);
-        self.st.matrices.solve_transposed(self.st.dim, u, r);
+        self.st.matrices.solve_transposed(self.st.dim, f, At::new(t, &self.st.y0, p), u, r);
         let r = &self.r_bars[i * n..][..n];
         add_scaled(&mut self.f_bars[i * n..][..n], T::ONE, r);
         add_scaled(&mut self.tau, h * self.ros.d[i], r);
@@ -215,7 +216,8 @@ impl<T: Scalar> RosTransposed<T> {
 impl<T: Scalar> Transpose<T> for StiffIntegrator<T> {
     type Back = RosTransposed<T>;
     fn back(&self, dim: usize, batch: usize) -> RosTransposed<T> {
-        RosTransposed::new(self.stepper.ros.clone(), dim, batch)
+        let measure = (self.options().norm, self.scale.clone());
+        RosTransposed::new(self.stepper.ros.clone(), dim, batch, measure)
     }
 }
 
@@ -264,6 +266,7 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for RosTransposed<T> {
         self.linearize(f, (t, h), p);
         self.ros.step(f, t, h, p, &mut self.st);
         self.counts.evals += self.ros.evals();
+        self.st.matrices.tell(&mut self.counts);
     }
     fn restore(&mut self, f: &mut F, (t, h): (T, T), p: &[T], stiffness: bool) {
         let (n, s) = (self.st.y0.len(), self.ros.s);
@@ -325,6 +328,7 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for RosTransposed<T> {
         self.untransform();
         self.second_order(f, (t, h), p, p_bar);
         self.lambda.copy_from_slice(&self.y0_bar);
+        self.st.matrices.tell(&mut self.counts);
     }
 }
 

@@ -52,10 +52,22 @@ pub(crate) fn time_difference<T: Scalar>(t: T, h: T) -> T {
     (t + if h < T::ZERO { -delta } else { delta }) - t
 }
 
+/// The largest |x_j|.
+pub(super) fn largest<T: Scalar>(x: &[T]) -> T {
+    x.iter().fold(T::ZERO, |m, v| if v.abs() > m { v.abs() } else { m })
+}
+
+/// What an increment of a step, of this size, is divided by where differences are taken along it: one, but where a step is longer than a stiff transient, increments may be
+/// larger than the state.
+pub(super) fn growth<T: Scalar>(increment: T, state: T) -> T {
+    let ratio = increment / state;
+    if ratio > T::ONE && ratio.is_finite() { ratio } else { T::ONE }
+}
+
 /// In place of [`Map::vjp_tangent`] with directions of x, each with its w, and at last one of time with the weight `tau`; `work` has room for two states.
 ///
 /// The derivative of the vjp of w along v, with P(e) the vjp at x + e v, is (8 P(d) - 8 P(-d) - P(2d) + P(-2d)) / (12 d) up to d^4, with
-/// d = eps^(1/5): v is an increment of a step, along which f varies slowly, so that about twelve digits are right. Along time it is one difference, the
+/// d = eps^(1/5): v is an increment of a step, along which f varies slowly, so that about twelve digits are right. A v larger than x is taken as long as x. Along time it is one difference, the
 /// transpose of the difference that df/dt is made of, with `h` its scale, and fourth-order differences by h where df/dt is exact.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn tangent_differences<T: Scalar, M: Map<T> + ?Sized>(
@@ -71,11 +83,13 @@ pub(crate) fn tangent_differences<T: Scalar, M: Map<T> + ?Sized>(
     let (shifted, rest) = work.split_at_mut(n);
     let weight = &mut rest[..m];
     let mut vjps = 0;
-    let d = T::of(T::EPSILON.f64().powf(0.2));
+    let fifth = T::of(T::EPSILON.f64().powf(0.2));
+    let size = largest(at.x);
     for (v, w) in v.chunks_exact(n).zip(w.chunks_exact(m)) {
         if w.iter().all(|x| *x == T::ZERO) || v.iter().all(|x| *x == T::ZERO) {
             continue;
         }
+        let d = fifth / growth(largest(v), size);
         for (steps, factor) in CENTRAL {
             let (e, factor) = (T::of(steps) * d, T::of(factor / 12.0) / d);
             for i in 0..n {
@@ -89,7 +103,7 @@ pub(crate) fn tangent_differences<T: Scalar, M: Map<T> + ?Sized>(
     if map.offers().has(Offers::AUTONOMOUS) || tau.iter().all(|x| *x == T::ZERO) {
         return Work { vjps, ..Work::default() };
     }
-    let (delta, d) = (time_difference(at.t, h), d * h);
+    let (delta, d) = (time_difference(at.t, h), fifth * h);
     let one = [(delta, delta), (T::ZERO, -delta)];
     let fourth = CENTRAL.map(|(steps, factor)| (T::of(steps) * d, T::of(12.0 / factor) * d));
     let exact = map.offers().has(Offers::DT) || map.offers().has(Offers::JVP);

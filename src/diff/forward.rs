@@ -1,7 +1,7 @@
 //! Maps that hand on to a map inside them.
 
-use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Structure};
-use super::{Size, Spec};
+use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Preconditioner, Structure};
+use super::{Size, Spec, Work};
 use crate::linalg::Scalar;
 
 /// Hands the named methods on to a field that is a map.
@@ -69,6 +69,15 @@ macro_rules! forward_map {
     (@jacobian $to:ident) => {
         fn structure(&self) -> &Structure {
             self.$to.structure()
+        }
+        fn preconditioner(&self) -> crate::diff::Preconditioner<'_> {
+            self.$to.preconditioner()
+        }
+        fn precondition(&mut self, at: At<'_, T>, h_gamma: T, v: &mut [T], transposed: bool) {
+            self.$to.precondition(at, h_gamma, v, transposed);
+        }
+        fn near_jacobian(&mut self, at: At<'_, T>, jac: &mut [T]) -> crate::diff::Work {
+            self.$to.near_jacobian(at, jac)
         }
         #[inline(always)]
         fn jacobian(&mut self, at: At<'_, T>, jac: &mut [T]) {
@@ -145,9 +154,21 @@ macro_rules! pointer_map {
             fn structure(&self) -> &Structure {
                 (**self).structure()
             }
+            fn preconditioner(&self) -> Preconditioner<'_> {
+                (**self).preconditioner()
+            }
+            fn precondition(&mut self, at: At<'_, T>, h_gamma: T, v: &mut [T], transposed: bool) {
+                (**self).precondition(at, h_gamma, v, transposed);
+            }
+            fn near_jacobian(&mut self, at: At<'_, T>, jac: &mut [T]) -> Work {
+                (**self).near_jacobian(at, jac)
+            }
             #[inline(always)]
             fn directions(&self) -> usize {
                 (**self).directions()
+            }
+            fn integrals(&self) -> usize {
+                (**self).integrals()
             }
             #[inline(always)]
             fn jacobian(&mut self, at: At<'_, T>, jac: &mut [T]) {

@@ -64,10 +64,6 @@ impl<T: Scalar, F: Map<T>, Q: Map<T>> WithIntegral<F, Q, T> {
         let (room, lin) = (Room::default(), [Linearizer::default(), Linearizer::default()]);
         Ok(Self { f, q, n, m, shared, structure, places, room, lin })
     }
-    /// Number of integrals, the last components of a state.
-    pub fn integrals(&self) -> usize {
-        self.m
-    }
     fn batch(&self, x: &[T]) -> usize {
         x.len() / (self.n + self.m)
     }
@@ -152,6 +148,9 @@ impl<T: Scalar, F: Map<T>, Q: Map<T>> Map<T> for WithIntegral<F, Q, T> {
     }
     fn structure(&self) -> &Structure {
         &self.structure
+    }
+    fn integrals(&self) -> usize {
+        self.m
     }
     #[inline(always)]
     fn value_one(&mut self, at: At<'_, T>, dy: &mut [T]) {

@@ -19,6 +19,8 @@ pub enum Source {
     Vjps(usize),
     /// So many forward differences.
     Differences(usize),
+    /// There is none: iterations with Jacobian-vector products.
+    Products,
 }
 
 impl fmt::Display for Source {
@@ -28,6 +30,7 @@ impl fmt::Display for Source {
             Self::Jvps(k) => write!(f, "{k} Jacobian-vector products"),
             Self::Vjps(k) => write!(f, "{k} vector-Jacobian products"),
             Self::Differences(k) => write!(f, "{k} differences"),
+            Self::Products => write!(f, "no Jacobian, only products"),
         }
     }
 }
@@ -52,6 +55,10 @@ impl<T: Scalar> Linearizer<T> {
     /// Whether a Jacobian can be made, or a sentence that says what to add.
     pub fn check<M: Map<T> + ?Sized>(map: &M, who: &str) -> Result<(), OdeError> {
         let offers = map.offers();
+        if *map.structure() == Structure::Products && !offers.has(Offers::JVP) {
+            let what = format!("{who} needs Jacobian-vector products of a map by products: add `with_jvp`");
+            return Err(OdeError::Mismatch { what });
+        }
         let some = [Offers::JACOBIAN, Offers::JVP, Offers::VJP, Offers::DIFFERENCES];
         if some.into_iter().any(|o| offers.has(o)) {
             return Ok(());
@@ -103,7 +110,7 @@ impl<T: Scalar> Linearizer<T> {
         let mut work = Work::default();
         if !map.offers().has(Offers::JACOBIAN) {
             work = self.without_jacobian(map, at, h, y, jac);
-        } else if *map.structure() == Structure::Dense {
+        } else if !is_known(map.structure()) {
             map.jacobian(at, jac);
         } else {
             let mut entries = self.room_for_entries(map, at);
@@ -125,12 +132,20 @@ impl<T: Scalar> Linearizer<T> {
         jac: &mut [T],
         dt: &mut [T],
     ) -> Work {
-        let mut work = self.fill(map, at, h, y, jac);
+        let mut work = self.entries(map, at, h, y, jac);
         self.rate(map, at, h, y, dt, &mut work);
         work
     }
 
-    fn fill<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>, h: T, y: &[T], jac: &mut [T]) -> Work {
+    /// The Jacobian alone, in a block of [`Map::structure`] for each column of the batch.
+    pub fn entries<M: Map<T> + ?Sized>(
+        &mut self,
+        map: &mut M,
+        at: At<'_, T>,
+        h: T,
+        y: &[T],
+        jac: &mut [T],
+    ) -> Work {
         if map.offers().has(Offers::JACOBIAN) {
             map.jacobian(at, jac);
             Work::default()
@@ -143,7 +158,7 @@ impl<T: Scalar> Linearizer<T> {
 
     /// jac <- dy/dx alone, as [`linearize_structured`](Self::linearize_structured), of a map that has it or a product: no differences.
     pub(super) fn jacobian<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>, jac: &mut [T]) {
-        self.fill(map, at, T::ONE, &[], jac);
+        self.entries(map, at, T::ONE, &[], jac);
     }
 
     /// dt <- dy/dt alone, of a map that has it or a Jacobian-vector product: no difference.
@@ -151,9 +166,9 @@ impl<T: Scalar> Linearizer<T> {
         self.rate(map, at, T::ONE, &[], dt, &mut Work::default());
     }
 
-    /// dt <- dy/dt.
+    /// dt <- dy/dt alone; adds what it takes to `work`.
     #[inline(always)]
-    fn rate<M: Map<T> + ?Sized>(
+    pub fn rate<M: Map<T> + ?Sized>(
         &mut self,
         map: &mut M,
         at: At<'_, T>,
@@ -395,7 +410,7 @@ impl<T: Scalar> Linearizer<T> {
 /// Banded or sparse.
 #[inline(always)]
 fn is_known(structure: &Structure) -> bool {
-    *structure != Structure::Dense
+    matches!(structure, Structure::Banded { .. } | Structure::Sparse { .. })
 }
 
 /// jac <- the entries of the map's structure, in full.

@@ -7,7 +7,7 @@ use super::combine::{Product, Stack, Sum};
 use super::detect::{EVALUATIONS, detect};
 use super::integral::WithIntegral;
 use super::scale::Scaled;
-use super::{Chain, On, Spec};
+use super::{ByProducts, Chain, On, Spec, Work};
 use crate::error::OdeError;
 use crate::linalg::Scalar;
 
@@ -139,6 +139,8 @@ impl Offers {
     pub const SECOND_ORDER: Self = Self(128);
     /// What is not offered may be made of differences of values ([`Differences`](super::Differences)).
     pub const DIFFERENCES: Self = Self(256);
+    /// [`Map::vjp_tangent`] needs nothing before, neither of `forward` nor of `jvp`: [`Kept::NONE`] will do for both.
+    pub const TANGENT_ALONE: Self = Self(512);
 
     /// Whether all of `other` is in it.
     #[inline(always)]
@@ -190,6 +192,19 @@ pub enum Structure {
         /// Rows, ascending in each column.
         row_idx: Vec<usize>,
     },
+    /// Not to be looked at: products with it are all there is ([`Map::by_products`]).
+    Products,
+}
+
+/// What stands in for the inverse of I / (h gamma) - dy/dx where only products with it are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preconditioner<'a> {
+    /// Nothing.
+    None,
+    /// [`Map::precondition`].
+    Own,
+    /// The factors of I / (h gamma) - B for a B of this structure, which [`Map::near_jacobian`] makes; where it is sparse incomplete ones, ILU(0).
+    Matrix(&'a Structure),
 }
 
 impl Structure {
@@ -199,6 +214,7 @@ impl Structure {
             Self::Dense => outputs * inputs,
             Self::Banded { lower, upper } => inputs * (lower + upper + 1),
             Self::Sparse { row_idx, .. } => row_idx.len(),
+            Self::Products => 0,
         }
     }
     /// Calls `f(i, j, place)` for every entry.
@@ -213,6 +229,7 @@ impl Structure {
                 Self::Sparse { col_ptr, row_idx } => {
                     (col_ptr[j]..col_ptr[j + 1]).for_each(|k| f(row_idx[k], j, k));
                 }
+                Self::Products => {}
             }
         }
     }
@@ -297,10 +314,29 @@ pub trait Map<T: Scalar> {
         let _ = (at, jac);
         missing("Jacobian")
     }
+    /// What stands in for the inverse of I / (h gamma) - dy/dx, for a map by products.
+    fn preconditioner(&self) -> Preconditioner<'_> {
+        Preconditioner::None
+    }
+    /// v <- M^-1 v, or M^-T v with `transposed`, for each column of the batch, where M resembles I / (h gamma) - dy/dx at `at`.
+    fn precondition(&mut self, at: At<'_, T>, h_gamma: T, v: &mut [T], transposed: bool) {
+        let _ = (at, h_gamma, v, transposed);
+        missing("preconditioner")
+    }
+    /// jac <- a matrix that resembles dy/dx, a block of the preconditioner's structure for each column of the batch.
+    fn near_jacobian(&mut self, at: At<'_, T>, jac: &mut [T]) -> Work {
+        let _ = (at, jac);
+        missing("matrix that resembles the Jacobian")
+    }
     /// Of [`Variational`](super::Variational) equations, how many directions: the batch is then a part of states and as many parts of their derivatives, and so
     /// are the blocks of [`jacobian`](Self::jacobian), dy/dx and its derivative along each direction. Zero for all other maps.
     #[inline(always)]
     fn directions(&self) -> usize {
+        0
+    }
+    /// How many of the last components of x no output depends on, integrals along the solution ([`with_integral`](Self::with_integral)): implicit steps leave them out of their matrices.
+    #[inline(always)]
+    fn integrals(&self) -> usize {
         0
     }
     /// dt <- dy/dt, outputs x batch.
@@ -373,6 +409,13 @@ pub trait Map<T: Scalar> {
     {
         let structure = detected(&mut self, at)?;
         Ok(self.with_structure(structure))
+    }
+    /// With no Jacobian at all: implicit steps solve by GMRES with Jacobian-vector products, adjoints with vector-Jacobian products. See [`ByProducts`].
+    fn by_products(self) -> ByProducts<Self>
+    where
+        Self: Sized,
+    {
+        ByProducts::of(self)
     }
     /// With dy/dt by a closure `|t, x, p, dt|` on ONE column that writes every entry.
     fn with_time_derivative<G>(self, dt: G) -> WithTimeDerivative<Self, G>
@@ -528,12 +571,18 @@ impl<T: Scalar> VjpRoom<T> {
     /// Evaluates where the vjp needs it.
     pub fn evaluate<M: Map<T> + ?Sized>(&mut self, map: &mut M, at: At<'_, T>) -> Kept<'_, T> {
         if map.offers().has(Offers::ALONE) {
+            self.y.clear();
+            self.keep.clear();
             return Kept::NONE;
         }
         let batch = at.x.len() / map.inputs();
         self.y.resize(map.outputs() * batch, T::ZERO);
         self.keep.resize(map.keep_len(batch), T::ZERO);
         map.forward(at, &mut self.y, &mut self.keep);
+        self.last()
+    }
+    /// What the last evaluation left.
+    pub fn last(&self) -> Kept<'_, T> {
         Kept { y: &self.y, keep: &self.keep }
     }
     /// ADDS w' times the derivatives at `at`.

@@ -10,6 +10,7 @@
 //! | a closure | [`FnMap`], then [`Map::with_vjp`], [`Map::with_jvp`], [`Map::with_jacobian`], [`Map::with_time_derivative`], [`Map::autonomous`] |
 //! | a closure, derivatives by differences | [`Differences::of`] |
 //! | where the Jacobian has entries | [`Map::with_structure`], [`Map::with_detected_structure`] |
+//! | no Jacobian, only products with it | [`Map::by_products`], with [`ByProducts::precondition`] or [`ByProducts::precondition_by`] |
 //! | other maps | [`Map::plus`], [`Map::plus_shared`], [`Map::times`], [`Map::then`], [`Map::stack`], [`Map::scaled`], [`Map::on`], [`Map::with_integral`], [`Scale`] |
 //! | networks | [`crate::nn`] |
 //! | the derivatives of a map along directions, as a map | [`Variational`] |
@@ -32,6 +33,7 @@ mod linearize;
 mod map;
 pub(crate) mod number;
 mod operand;
+mod products;
 mod scale;
 mod select;
 mod spec;
@@ -49,9 +51,10 @@ pub use lanes::Lanes;
 pub(crate) use lanes::{Lane, WIDTH};
 pub use linearize::{Linearizer, Source};
 pub(crate) use map::VjpRoom;
-pub use map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure, need};
+pub use map::{At, BarsMut, Dots, Kept, Map, Offers, Preconditioner, Size, Structure, need};
 pub(crate) use number::Values;
 pub use number::{Formula, Left, Number};
+pub use products::{ByProducts, Preconditioned, PreconditionedBy};
 pub use scale::{Scale, Scaled};
 pub use select::On;
 pub use spec::{Entry, Init, Spec};

@@ -1,7 +1,7 @@
 //! Variational equations: a map and its derivatives along directions as one map.
 
 use super::combine::block;
-use super::differences::CENTRAL;
+use super::differences::{CENTRAL, growth, largest};
 use super::linearize::Linearizer;
 use super::map::{At, BarsMut, Dots, Kept, Map, Offers, Size, Structure, VjpRoom, need};
 use crate::error::OdeError;
@@ -18,7 +18,8 @@ use crate::linalg::Scalar;
 /// [`sensitivities`](crate::adjoint::sensitivities) are made.
 ///
 /// The parts of [`Map::jacobian`] are J = A_x and its derivatives J_i along the directions, each stored as A's own: the Jacobian of all is J on the diagonal and the J_i below it,
-/// so that one factorization of W = I / (h gamma) - J serves all directions. J_i comes of the tangents of A's vjp, exact, or where A has none of fourth-order differences of J. The vjp of all
+/// so that one factorization of W = I / (h gamma) - J serves all directions. The J_i come of tangents of A's vjp, exact, a row or colour at a time or where
+/// directions are many an entry at a time, or where A has none of fourth-order differences of J. The vjp of all
 /// needs A's and its tangent; the tangent of that is exact but for third derivatives of A.
 ///
 /// ```
@@ -41,16 +42,32 @@ pub struct Variational<M, T> {
     lin_dot: Linearizer<T>,
 }
 
+/// Up to so many unknowns the derivatives of dA/dt are exact, whatever the number of directions.
+const FEW: usize = 64;
+
 /// Storage between calls.
 #[derive(Debug, Clone, Default)]
 struct Room<T> {
     pull: VjpRoom<T>,
+    y_dot: Vec<T>,
     keep_dot: Vec<T>,
     w_dot: Vec<T>,
     /// A shifted point, and what is evaluated there.
     x: Vec<T>,
     p: Vec<T>,
     shifted: Vec<T>,
+    /// Of [`Variational::slopes`].
+    bars: [Vec<T>; 2],
+    /// The entries of J: row, column, place.
+    places: Vec<(usize, usize, usize)>,
+}
+
+impl<T: Scalar> Room<T> {
+    /// Along a direction of x and p.
+    fn slope(&self, x_dot: &[T], p_dot: &[T]) -> T {
+        let product = |a: &[T], b: &[T]| a.iter().zip(b).fold(T::ZERO, |s, (a, b)| s + *a * *b);
+        product(&self.bars[0], x_dot) + product(&self.bars[1], p_dot)
+    }
 }
 
 impl<T: Scalar, M: Map<T>> Variational<M, T> {
@@ -85,13 +102,17 @@ impl<T: Scalar, M: Map<T>> Variational<M, T> {
 
     /// ADDS P'[v; w] + P[w_dot].
     fn tangent(&mut self, at: At<'_, T>, v: Dots<'_, T>, w: &[T], w_dot: &[T], bars: BarsMut<'_, T>) {
-        self.map.vjp_tangent(at, Kept::NONE, v, Kept::NONE, w, w_dot, bars);
+        let Room { pull, y_dot, keep_dot, .. } = &mut self.room;
+        add_tangent(&mut self.map, (pull, y_dot, keep_dot), at, v, (w, w_dot), bars);
     }
 
     /// ADDS the derivative of P'[v; w] along u, an increment of a step: fourth-order differences.
     fn third(&mut self, at: At<'_, T>, u: Dots<'_, T>, v: Dots<'_, T>, w: &[T], mut bars: BarsMut<'_, T>) {
-        let Self { map, room: Room { x, p, shifted, .. }, .. } = self;
-        let d = T::of(T::EPSILON.f64().powf(0.2));
+        let Self { map, room: Room { pull, y_dot, keep_dot, x, p, shifted, .. }, .. } = self;
+        if w.iter().all(|w| *w == T::ZERO) {
+            return;
+        }
+        let d = T::of(T::EPSILON.f64().powf(0.2)) / growth(largest(u.x), largest(at.x));
         for (steps, factor) in CENTRAL {
             let (e, factor) = (T::of(steps) * d, T::of(factor / 12.0) / d);
             shift(x, at.x, e, u.x);
@@ -99,8 +120,66 @@ impl<T: Scalar, M: Map<T>> Variational<M, T> {
             shifted.clear();
             shifted.extend(w.iter().map(|w| factor * *w));
             let t = u.t.iter().fold(at.t, |t, dot| t + e * *dot);
-            map.vjp_tangent(At::new(t, x, p), Kept::NONE, v, Kept::NONE, shifted, &[], bars.again());
+            add_tangent(map, (pull, y_dot, keep_dot), At::new(t, x, p), v, (shifted, &[]), bars.again());
         }
+    }
+
+    fn has_second(&self) -> bool {
+        self.map.offers().has(Offers::VJP | Offers::TANGENT)
+    }
+    /// Whether J has fewer entries than all J_i have rows, or colours of them.
+    fn by_entries(&mut self) -> bool {
+        let (n, places) = (self.map.inputs(), &mut self.room.places);
+        if places.is_empty() {
+            self.map.structure().entries(n, n, |i, j, k| places.push((i, j, k)));
+        }
+        let column = |j: usize| places.iter().filter(|p| p.1 == j).count();
+        let rows = if self.directions < n { 0 } else { (0..n).map(column).max().unwrap_or(0) };
+        places.len() < self.directions * rows && self.has_second()
+    }
+
+    /// All J_i from the derivative of each entry of J by x and p, column by column.
+    fn jacobian_entries(&mut self, at: At<'_, T>, dots: Dots<'_, T>, jac: &mut [T]) {
+        let (n, all, params) = (self.map.inputs(), at.x.len(), at.p.len());
+        let (len, batch) = (jac.len() / self.directions, at.x.len() / n);
+        let places = std::mem::take(&mut self.room.places);
+        let mut e = std::mem::take(&mut self.room.x);
+        e.clear();
+        e.resize(n, T::ZERO);
+        for (c, &(i, j, k)) in (0..batch).flat_map(|c| places.iter().map(move |p| (c, p))) {
+            e[j] = T::ONE;
+            self.slopes(At { x: &at.x[c * n..][..n], ..at }, Dots { count: 1, t: &[], x: &e, p: &[] }, i);
+            e[j] = T::ZERO;
+            for (l, jac) in jac.chunks_exact_mut(len).enumerate() {
+                let dot = dots.one(l, all, params);
+                jac[c * (len / batch) + k] = self.room.slope(&dot.x[c * n..][..n], dot.p);
+            }
+        }
+        (self.room.places, self.room.x) = (places, e);
+    }
+
+    /// The derivatives of dA/dt along all directions from those of each component by x and p, column by column.
+    fn rate_entries(&mut self, at: At<'_, T>, dots: Dots<'_, T>, dt: &mut [T]) {
+        let (n, all, params) = (self.map.inputs(), at.x.len(), at.p.len());
+        for (k, c) in (0..all).map(|k| (k, k / n)) {
+            let time = Dots { count: 1, t: &[T::ONE], x: &[], p: &[] };
+            self.slopes(At { x: &at.x[c * n..][..n], ..at }, time, k % n);
+            for (l, dt) in dt.chunks_exact_mut(all).enumerate() {
+                let dot = dots.one(l, all, params);
+                dt[k] = self.room.slope(&dot.x[c * n..][..n], dot.p);
+            }
+        }
+    }
+
+    /// The derivatives by x and p of component i of the derivative of A along v.
+    fn slopes(&mut self, at: At<'_, T>, v: Dots<'_, T>, i: usize) {
+        let Room { pull, y_dot, keep_dot, w_dot: w, bars: [x, p], .. } = &mut self.room;
+        for (to, len) in [(&mut *w, self.map.outputs()), (&mut *x, at.x.len()), (&mut *p, at.p.len())] {
+            to.clear();
+            to.resize(len, T::ZERO);
+        }
+        w[i] = T::ONE;
+        add_tangent(&mut self.map, (pull, y_dot, keep_dot), at, v, (w, &[]), BarsMut::new(x, p));
     }
 
     /// out <- the derivative, along one direction, of what `make` writes at a point: fourth-order differences by steps of some eps^(1/5) of the numbers moved.
@@ -129,6 +208,26 @@ impl<T: Scalar, M: Map<T>> Variational<M, T> {
     }
 }
 
+/// ADDS the tangent of the vjp of w along the one direction v, and the vjp of `w_dot`, where nothing was evaluated before.
+fn add_tangent<T: Scalar, M: Map<T>>(
+    map: &mut M,
+    (pull, y_dot, keep_dot): (&mut VjpRoom<T>, &mut Vec<T>, &mut Vec<T>),
+    at: At<'_, T>,
+    v: Dots<'_, T>,
+    (w, w_dot): (&[T], &[T]),
+    bars: BarsMut<'_, T>,
+) {
+    let of = pull.evaluate(map, at);
+    let mut dot = Kept::NONE;
+    if !map.offers().has(Offers::ALONE) {
+        y_dot.resize(of.y.len(), T::ZERO);
+        keep_dot.resize(of.keep.len(), T::ZERO);
+        map.jvp(at, of, v, y_dot, keep_dot);
+        dot = Kept { y: y_dot, keep: keep_dot };
+    }
+    map.vjp_tangent(at, of, v, dot, w, w_dot, bars);
+}
+
 /// A state and its directions; an empty one has empty parts.
 #[derive(Clone, Copy)]
 struct Parts<'a, T> {
@@ -155,11 +254,11 @@ fn shift<T: Scalar>(to: &mut Vec<T>, x: &[T], e: T, dot: &[T]) {
     to.iter_mut().zip(dot).for_each(|(x, d)| *x += e * *d);
 }
 
-/// The largest |x_dot_j / x_j|, with the x_j not below 1e-5 of their largest.
+/// The largest |x_dot_j / x_j|, with the x_j not below 1e-3 of their largest: differences along a direction that moves one close to zero would be rounding.
 fn largest_ratio<T: Scalar>(x: &[T], dot: &[T]) -> T {
     let larger = |a: T, b: T| if b > a { b } else { a };
-    let most = x.iter().fold(T::ZERO, |m, v| larger(m, v.abs()));
-    let least = if most > T::ZERO { T::of(1e-5) * most } else { T::ONE };
+    let most = largest(x);
+    let least = if most > T::ZERO { T::of(1e-3) * most } else { T::ONE };
     x.iter().zip(dot).fold(T::ZERO, |m, (x, d)| larger(m, d.abs() / larger(x.abs(), least)))
 }
 
@@ -172,7 +271,7 @@ impl<T: Scalar, M: Map<T>> Map<T> for Variational<M, T> {
         let inner = self.map.offers();
         let passed = Offers::ALONE | Offers::AUTONOMOUS | Offers::SECOND_ORDER;
         let second = inner.has(Offers::VJP | Offers::TANGENT);
-        let products = Offers::VJP | Offers::TANGENT.when(inner.has(Offers::ALONE));
+        let products = Offers::VJP | Offers::TANGENT | Offers::TANGENT_ALONE;
         inner.and(passed) | products.when(second) | Offers::JACOBIAN | Offers::DT
     }
     fn directions(&self) -> usize {
@@ -180,6 +279,9 @@ impl<T: Scalar, M: Map<T>> Map<T> for Variational<M, T> {
     }
     fn structure(&self) -> &Structure {
         self.map.structure()
+    }
+    fn integrals(&self) -> usize {
+        self.map.integrals()
     }
     fn value(&mut self, at: At<'_, T>, y: &mut [T]) {
         let (at, dots) = self.split(at);
@@ -227,7 +329,7 @@ impl<T: Scalar, M: Map<T>> Map<T> for Variational<M, T> {
             self.map.vjp(at, of, &w_i[i * m..][..m], BarsMut::new(x_bar, p_bar));
         }
     }
-    /// Of a map whose products need nothing before. With (u; u_1; ..) a direction and (w; w_1; ..) its weights, P(x)[w] the vjp and P'(x)[v; w] its tangent along v: the derivatives of
+    /// With (u; u_1; ..) a direction and (w; w_1; ..) its weights, P(x)[w] the vjp and P'(x)[v; w] its tangent along v: the derivatives of
     /// P[w] + sum_i P'[x_i; w_i] for x, those of P[w_i] for x_i. What is linear, P'[u; w], P'[u_i; w_i] and P'[u; w_i], is exact, and only the third derivative is one of differences.
     fn vjp_tangent(
         &mut self,
@@ -272,10 +374,13 @@ impl<T: Scalar, M: Map<T>> Map<T> for Variational<M, T> {
     fn jacobian(&mut self, at: At<'_, T>, jac: &mut [T]) {
         let (at, dots) = self.split(at);
         let params = at.p.len();
-        let mut blocks = jac.chunks_exact_mut((jac.len() / (self.directions + 1)).max(1));
-        let Some(first) = blocks.next() else { return };
+        let len = jac.len() / (self.directions + 1);
+        let (first, rest) = jac.split_at_mut(len);
         self.lin.jacobian(&mut self.map, at, first);
-        for (i, block) in blocks.enumerate() {
+        if self.by_entries() {
+            return self.jacobian_entries(at, dots, rest);
+        }
+        for (i, block) in rest.chunks_exact_mut(len.max(1)).enumerate() {
             let dot = dots.one(i, at.x.len(), params);
             if self.map.offers().has(Offers::VJP | Offers::TANGENT) {
                 let mut along = Along { map: &mut self.map, dot, pull: &mut self.room.pull };
@@ -292,6 +397,9 @@ impl<T: Scalar, M: Map<T>> Map<T> for Variational<M, T> {
         }
         let (first, rest) = dt.split_at_mut(dt.len() / (self.directions + 1));
         self.lin.rate_at(&mut self.map, at, first);
+        if self.has_second() && self.map.inputs() <= FEW.max(CENTRAL.len() * self.directions) {
+            return self.rate_entries(at, dots, rest);
+        }
         for (i, dt) in rest.chunks_exact_mut(first.len().max(1)).enumerate() {
             self.differentiate(at, dots.one(i, at.x.len(), params), dt, Linearizer::rate_at);
         }

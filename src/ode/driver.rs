@@ -13,8 +13,8 @@ use super::step::{Fired, Start, Step, StepSink};
 use super::stepper::{Ask, Carrier, Lost, Measure, Stepper};
 use crate::diff::At;
 use crate::error::{OdeError, catch, check_len};
-use crate::linalg::Scalar;
 use crate::linalg::kernels::Scale;
+use crate::linalg::{Norm, Scalar};
 
 /// Where an integration stands between two steps: time, state, what the method carries, and the memory of the controller. Can be written and read (serde).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,15 +52,17 @@ pub struct Driver<T: Scalar, M> {
     options: Options,
     dim: usize,
     batch: usize,
+    /// Whether a jump of the field is looked for where a sink ended the run, too: some 500 evaluations.
+    pub(super) explains_stops: bool,
 }
 
 impl<T: Scalar, M> Driver<T, M> {
-    /// Storage for states of dim x batch; `make` makes the stepper's.
+    /// Storage for states of dim x batch; `make` makes the stepper's, told how errors are measured.
     pub(crate) fn make(
         dim: usize,
         batch: usize,
         options: &Options,
-        make: impl FnOnce() -> M,
+        make: impl FnOnce((Norm, &Scale<T>)) -> M,
     ) -> Result<Self, OdeError> {
         options.check()?;
         if dim * batch == 0 {
@@ -70,7 +72,7 @@ impl<T: Scalar, M> Driver<T, M> {
         let (scale, y_end) = (options.scale(dim, batch)?, vec![T::ZERO; dim * batch]);
         let domain = Domain::new(options, dim)?;
         Ok(Self {
-            stepper: make(),
+            stepper: make((options.norm, &scale)),
             y_end,
             y_next: vec![],
             scale,
@@ -80,6 +82,7 @@ impl<T: Scalar, M> Driver<T, M> {
             options: options.clone(),
             dim,
             batch,
+            explains_stops: true,
         })
     }
     /// The options it was made with.
@@ -223,7 +226,8 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
             d.stiffness = self.stepper.probe(s, (d.t, d.h), p, &mut d.counts);
         }
         let hard = matches!(stop, OdeStop::MaxSteps | OdeStop::StepUnderflow);
-        if M::SMOOTH && (hard || d.stiff.at.is_some() || d.rough.many(&d.counts)) {
+        let asked = stop != OdeStop::Stopped || self.explains_stops;
+        if M::SMOOTH && (hard || (asked && (d.stiff.at.is_some() || d.rough.many(&d.counts)))) {
             d.jump = self.find_jump(s, p, d);
         }
         let lost = if stop == OdeStop::Finished {

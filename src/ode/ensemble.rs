@@ -119,7 +119,7 @@ where
     D::Integrator: Integrate<T, S>,
     M: Fn() -> S + Sync,
 {
-    let stability = method.integrator(dim, 1, options)?.stability();
+    let stability = method.integrator(dim, 1, options)?.facts().stability;
     each_trajectory(
         (dim, y0),
         save_at,

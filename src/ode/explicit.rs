@@ -35,7 +35,7 @@ impl<T: Scalar> Driver<T, Explicit<T>> {
         batch: usize,
         options: &Options,
     ) -> Result<Self, OdeError> {
-        Self::make(dim, batch, options, || {
+        Self::make(dim, batch, options, |_| {
             let erk = Erk::new(method, dim);
             Explicit { st: erk.stages(dim * batch, 0), erk, batch }
         })

@@ -6,7 +6,7 @@ use super::options::Options;
 use super::report::OdeReport;
 use super::sinks::SaveAt;
 use super::step::StepSink;
-use super::stepper::{Carrier, Stepper};
+use super::stepper::{Carrier, Facts, Stepper};
 use super::stiff::{Auto, RosenbrockTableau, StiffIntegrator};
 use super::symplectic::{SymplecticIntegrator, SymplecticTableau};
 use super::tableau::Tableau;
@@ -27,8 +27,8 @@ pub trait Method<T: Scalar>: Copy {
 pub trait Storage<T: Scalar> {
     /// The final state of the last run.
     fn y(&self) -> &[T];
-    /// Size of the method's stability interval on the negative axis; infinite where stability does not limit the steps.
-    fn stability(&self) -> f64;
+    /// Orders and stability of the method.
+    fn facts(&self) -> Facts;
     /// The next runs are those of this trajectory of an ensemble: a Brownian path is that many trajectories after the equation's.
     fn set_trajectory(&mut self, number: u32) {
         let _ = number;
@@ -54,8 +54,8 @@ impl<T: Scalar, M: Carrier<T>> Storage<T> for Driver<T, M> {
     fn y(&self) -> &[T] {
         Driver::y(self)
     }
-    fn stability(&self) -> f64 {
-        self.stepper.facts().stability
+    fn facts(&self) -> Facts {
+        self.stepper.facts()
     }
     fn set_trajectory(&mut self, number: u32) {
         self.stepper.set_trajectory(number);

@@ -20,10 +20,10 @@
 //! | smooth, rtol 1e-8 to 1e-13, cheap field | [`VERN76`] | 7 | 10; 16 with dense output | [`Adjoint`] | |
 //! | smooth, rtol below 1e-5, long orbits | [`VERN87`] | 8 | 13; 16 with dense output | [`Adjoint`] | error constant 22 times smaller than the next; f64 |
 //! | as above, rtol below 1e-12, or dense output below 1e-11 | [`DOP853`] | 8 | 12; 15 with dense output | [`Adjoint`] | small weights: less rounding |
-//! | stiff ([`OdeReport::stiff_at`] is set, or the message says so), up to about a hundred unknowns, rtol 1e-3 to 1e-8 | [`RODAS5P`] | 5 | 8; a Jacobian, a factorization | [`StiffAdjoint`] | [`StiffIntegrator`] for sinks |
+//! | stiff ([`OdeReport::stiff_at`] is set, or the message says so), rtol 1e-3 to 1e-8 | [`RODAS5P`] | 5 | 8; a Jacobian, a factorization | [`StiffAdjoint`] | [`StiffIntegrator`] for sinks |
 //! | as above, rtol above 1e-4, or costly evaluations | [`RODAS4`], [`RODAS3P`] | 4, 3 | 6, or 3; a Jacobian, a factorization | [`StiffAdjoint`] | |
 //! | stiff in parts, or not known | [`Auto`] | its two methods' | theirs | [`Adjoint`] with both | explicit until S h stays at the stability limit, and back |
-//! | stiff and large, rtol below 1e-8 | [`Diffsol`] with [`DiffsolMethod::Bdf`] | 1 to 5 | few factorizations | none | |
+//! | stiff and large | [`RODAS5P`], above 1e-4 [`RODAS4`], with a structured Jacobian or none, see below | 5 | 8; as the matrix | [`StiffAdjoint`] | |
 //! | noise, diagonal or scalar | [`SOSRI`] | strong 1.5 | 4 + 4 | [`SdeAdjoint`] | [`SRIW1`] has half the evaluations of f, [`SOSRI2`] estimates S |
 //! | noise, additive, any shape | [`SOSRA`] | strong 1.5 | 3 + 3 | [`SdeAdjoint`] | [`SRA1`] is cheaper, [`SOSRA2`] estimates S |
 //! | noise, a matrix that commutes | [`MILSTEIN`] | strong 1 | 1 + 1 + columns | [`SdeAdjoint`] | fixed step |
@@ -38,6 +38,19 @@
 //! | the Jacobian by hand | [`Map::with_jacobian`] |
 //! | a pullback by hand ([`Map::with_vjp`]) or of a network | n pullbacks a Jacobian |
 //! | nothing | [`Differences`](crate::diff::Differences): n evaluations a Jacobian |
+//!
+//! Many unknowns: the structure of the Jacobian decides what a step costs.
+//!
+//! | unknowns, df/dy | say so by | W = I / (h gamma) - J is |
+//! |---|---|---|
+//! | up to 30 | nothing | full, own kernels |
+//! | more, full | nothing | full, faer's blocked LU from 129 on, where it is not mostly zeros |
+//! | a band, or one after reordering: lines, chains | a recorded formula; [`Map::with_structured_jacobian`]; [`Map::with_structure`] for products or differences | a band: work and memory grow with n (docs/stiff-experiments.md) |
+//! | sparse: surfaces, networks | the same; [`Map::with_detected_structure`] where it is not known | sparse LU |
+//! | so much that factors do not fit, or volumes | [`Map::by_products`], with a preconditioner where h gamma times the largest eigenvalue is above some hundred | nothing: GMRES with products |
+//! | an explicit method may do: mildly stiff, costly factors | [`Auto`] | as above, once it pays |
+//!
+//! [`StiffIntegrator::structure`] says what was chosen. The adjoint solves with the same factors, transposed.
 //!
 //! A field is a [`Map`] with as many outputs as inputs ([`crate::diff`]). df/dt is the field's ([`Map::with_time_derivative`]), zero after
 //! [`Map::autonomous`], else one forward difference.
@@ -140,9 +153,9 @@ pub use second_order::SecondOrder;
 pub use separable::{Separable, SeparableMap};
 pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
+pub use stepper::Facts;
 pub use stiff::{
-    Auto, Diffsol, DiffsolMethod, LinearlyImplicit, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau,
-    StiffIntegrator, Switch,
+    Auto, LinearlyImplicit, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau, StiffIntegrator, Switch,
 };
 pub use symplectic::{BLANES_MOAN4, Symplectic, SymplecticIntegrator, SymplecticTableau, VERLET};
 pub use tableau::{Join, Tableau, Velocity};

@@ -92,6 +92,8 @@ pub struct OdeCounts {
     pub pullbacks: u64,
     /// Jacobian-vector products, each direction one: for Jacobians made of them, and df/dt.
     pub jvps: u64,
+    /// Products with W = I / (h gamma) - J in linear solves by iteration (implicit methods only).
+    pub iterations: u64,
     /// Steps computed again (adjoint only).
     pub recomputed: u64,
 }
@@ -109,6 +111,7 @@ impl std::ops::AddAssign for OdeCounts {
             factorizations,
             pullbacks,
             jvps,
+            iterations,
             recomputed,
         } = other;
         self.evals += evals;
@@ -121,6 +124,7 @@ impl std::ops::AddAssign for OdeCounts {
         self.factorizations += factorizations;
         self.pullbacks += pullbacks;
         self.jvps += jvps;
+        self.iterations += iterations;
         self.recomputed += recomputed;
     }
 }

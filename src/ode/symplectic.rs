@@ -281,7 +281,7 @@ impl<T: Scalar> Driver<T, Symplectic<T>> {
         if dim % 2 == 1 {
             return wrong(format!("a state of {dim} components is no pair of positions and momenta"));
         }
-        Self::make(dim, batch, options, || {
+        Self::make(dim, batch, options, |_| {
             let split = Split::new(method, dim, batch);
             Symplectic { force: vec![T::ZERO; split.half()], split, keep: vec![] }
         })

@@ -62,7 +62,7 @@ impl<T: Scalar> Driver<T, StochasticRk<T>> {
             return Err(OdeError::Mismatch { what });
         }
         let stepper = StochasticRk::new(method, (dim, batch), options)?;
-        Self::make(dim, batch, options, || stepper)
+        Self::make(dim, batch, options, |_| stepper)
     }
     /// The method.
     pub fn method(&self) -> &'static SdeMethod {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
 use super::optimizer::OptimizerConfig;
-use super::pass::{Penalty, Scope};
+use super::penalty::{Penalty, Scope};
 use super::schedule::Schedule;
 use crate::adjoint::Memory;
 use crate::ode::{Options, Tableau};

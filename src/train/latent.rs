@@ -18,7 +18,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::config::{Config, TaskConfig};
 use super::error::TrainError;
-use super::pass::{LossBars, OdePass, PassStats, Problem};
+use super::pass::{LossBars, Pass, PassStats, Problem};
 use super::schedule::Progress;
 use super::series::{FEATURES, Series, TIMES};
 use super::task::{Evaluation, Split, Task, batches, jittered, of_size};
@@ -55,7 +55,7 @@ pub struct LatentOde<T: Scalar> {
     net: Mlp<T>,
     decoder: Mlp<T>,
     field: Field<T>,
-    passes: Vec<(usize, OdePass<T>)>,
+    passes: Vec<(usize, Pass<T>)>,
     integrators: Vec<(usize, Integrator<T>)>,
     times: Vec<T>,
     encoding: Encoding<T>,
@@ -249,7 +249,7 @@ impl<T: Scalar> Task<T> for LatentOde<T> {
         let (method, options, memory) = (solver.tableau()?, solver.options(), solver.memory());
         let (penalties, stiff) = (&self.config.penalties, solver.record_stiffness);
         let pass = of_size(&mut self.passes, batch, || {
-            OdePass::new(method, (n, batch), &options, memory, penalties, stiff)
+            Pass::new(method, (n, batch), &options, memory, penalties, stiff)
         })?;
         let (g_encoder, rest) = gradient.split_at_mut(parts.head);
         let (g_field, g_decoder) = rest.split_at_mut(parts.field - parts.head);

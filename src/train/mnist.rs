@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use super::config::{Config, TaskConfig};
 use super::digits::{DigitData, classify};
 use super::error::TrainError;
-use super::pass::{LossBars, OdePass, PassStats, Problem};
+use super::pass::{LossBars, Pass, PassStats, Problem};
 use super::schedule::Progress;
 use super::task::{Evaluation, Split, Task, batches, of_size, random_end};
 use crate::diff::Map;
@@ -28,7 +28,7 @@ pub struct MnistOde<T: Scalar> {
     head: Mlp<T>,
     field: Field<T>,
     /// One for each batch size met.
-    passes: Vec<(usize, OdePass<T>)>,
+    passes: Vec<(usize, Pass<T>)>,
     integrators: Vec<(usize, Integrator<T>)>,
     bar: Vec<T>,
 }
@@ -83,7 +83,7 @@ impl<T: Scalar> Task<T> for MnistOde<T> {
         let (method, options, memory) = (solver.tableau()?, solver.options(), solver.memory());
         let (penalties, stiff) = (&self.config.penalties, solver.record_stiffness);
         let pass = of_size(&mut self.passes, batch, || {
-            OdePass::new(method, (dim, batch), &options, memory, penalties, stiff)
+            Pass::new(method, (dim, batch), &options, memory, penalties, stiff)
         })?;
         let end = random_end(1.0, steer, rng);
         let (p_field, p_head) = p.split_at(self.net.n_params());

@@ -12,9 +12,8 @@ use super::config::{Config, TaskConfig};
 use super::data::{Stream, generator};
 use super::digits::{DigitData, classify};
 use super::error::TrainError;
-use super::pass::{LossBars, PassStats, Problem};
+use super::pass::{LossBars, Pass, PassStats, Problem};
 use super::schedule::Progress;
-use super::sde_pass::SdePass;
 use super::task::{Evaluation, Split, Task, batches, of_size, random_end};
 use crate::diff::{At, BarsMut, Kept, Map};
 use crate::linalg::Scalar;
@@ -36,7 +35,7 @@ pub struct MnistSde<T: Scalar> {
     diffusion: Mlp<T>,
     head: Mlp<T>,
     sde: Equation<T>,
-    passes: Vec<(usize, SdePass<T>)>,
+    passes: Vec<(usize, Pass<T, SdeIntegrator<T>>)>,
     integrators: Vec<(usize, SdeIntegrator<T>)>,
     x_bar: Vec<T>,
     y0: Vec<T>,
@@ -115,7 +114,7 @@ impl<T: Scalar> Task<T> for MnistSde<T> {
         let (method, options, memory) = (solver.sde_method()?, solver.sde_options(), solver.memory());
         let size = (self.state, batch);
         let pass = of_size(&mut self.passes, batch, || {
-            SdePass::new(method, size, &options, memory, &self.config.penalties)
+            Pass::new(method, size, &options, memory, &self.config.penalties, true)
         })?;
         let (g_embed, rest) = gradient.split_at_mut(a);
         let (g_sde, g_head) = rest.split_at_mut(b - a);

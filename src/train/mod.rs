@@ -9,7 +9,7 @@
 //!
 //! | to do | with |
 //! |---|---|
-//! | one gradient | [`OdePass::run`], [`SdePass::run`] |
+//! | one gradient | [`Pass::run`] |
 //! | optimize | [`Optimizer`], [`OptimizerConfig`], [`Schedule`], [`clip_norm`] |
 //! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], [`LatentOde`], or your own), with a [`State`] |
 //! | go on after an interruption | [`checkpoint::write`], [`checkpoint::read`]: same bits as without |
@@ -28,8 +28,8 @@ mod mnist_sde;
 mod optimizer;
 mod pass;
 mod path;
+mod penalty;
 mod schedule;
-mod sde_pass;
 pub mod series;
 mod size;
 mod spiral;
@@ -43,10 +43,10 @@ pub use latent::LatentOde;
 pub use mnist::MnistOde;
 pub use mnist_sde::MnistSde;
 pub use optimizer::{Optimizer, OptimizerConfig, clip_norm};
-pub use pass::{Loss, LossBars, OdePass, PassStats, Penalty, Problem, Scope};
-pub use path::{PathPenalty, PathTerm};
+pub use pass::{Guide, Loss, LossBars, Noisy, Pass, PassStats, Problem, Smooth, Trainable};
+pub use path::{PathPenalty, PathPoint, PathTerm};
+pub use penalty::{Penalty, Scope};
 pub use schedule::{Progress, Schedule};
-pub use sde_pass::SdePass;
 pub use spiral::SpiralOde;
 pub use spiral_sde::{SpiralSde, moment_loss};
 pub use task::{Curve, Evaluation, Plot, Split, Task};

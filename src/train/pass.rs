@@ -1,176 +1,35 @@
-//! One training pass of a neural ODE: solve, loss, penalties, reverse.
+//! One training pass of a neural differential equation: solve, loss, penalties, reverse.
 //!
 //! The loss that is differentiated is data loss + sum of weight x penalty. Its gradient is that of the frozen-step program ([`crate::adjoint`]).
 //!
 //! A **local** penalty looks at one more step, of length h from a sampled state y(t): the state and h are constants (as in the published code), and
 //! the gradient is that of E, E^2 or S of this one step with respect to the parameters; its cost is one step forwards and back, whatever the
 //! length of the solution. Here h is the length of the solver's own step around t (the published code takes a fresh initial-step guess).
+//!
+//! A pass of a stochastic equation lives on a Brownian path that the pass's random numbers choose; a local step takes an increment of its own, and sampled without bias it begins at
+//! a uniformly distributed time, at which the solver is made to stop. Penalties along the path (TayNODE, RNODE) need a smooth solution and are refused there.
 
 use std::time::Instant;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::error::TrainError;
-use super::path::{PathPenalty, PathTerm};
-use super::schedule::{Progress, Schedule};
+use super::path::{PathPenalty, PathPoint, PathTerm};
+use super::penalty::{Penalty, Scope};
+use super::schedule::Progress;
 use crate::adjoint::{
-    Adjoint, Aggregate, Bars, Heuristic, Heuristics, LocalSample, Memory, SampleRule, Term,
+    Adjoint, Backward, Bars, Heuristic, Heuristics, LocalSample, Memory, Reverse, SampleRule, Transpose,
 };
+use crate::diff::Map;
 use crate::linalg::Scalar;
-use crate::nn::{Jets, MAX_ORDERS};
-use crate::ode::{EveryStep, OdeCounts, OdeError, Options, SaveAt, Tableau};
-
-/// Where a solver heuristic is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// All accepted steps, gradient through the whole solution.
-    #[default]
-    Global,
-    /// One step from a start of the solver's own steps, uniformly.
-    LocalBiased,
-    /// One step from a uniformly distributed time.
-    LocalUnbiased,
-}
-
-/// One penalty with its weight.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Penalty {
-    /// R_E: E_j |h_j|.
-    Error {
-        /// Its weight.
-        weight: Schedule,
-        /// Over the steps; default mean.
-        #[serde(default = "mean")]
-        aggregate: Aggregate,
-        /// Whether multiplied by |h_j|; default true.
-        #[serde(default = "yes")]
-        times_step: bool,
-        /// Global or local; default global.
-        #[serde(default)]
-        scope: Scope,
-    },
-    /// R_E2: E_j^2.
-    ErrorSquared {
-        /// Its weight.
-        weight: Schedule,
-        /// Over the steps; default sum.
-        #[serde(default = "sum")]
-        aggregate: Aggregate,
-        /// Whether multiplied by |h_j|; default false.
-        #[serde(default)]
-        times_step: bool,
-        /// Global or local; default global.
-        #[serde(default)]
-        scope: Scope,
-    },
-    /// Expected steps, sum E_j^(1/k): the weight is the price of a step, whatever the tolerance.
-    ExpectedSteps {
-        /// Its weight.
-        weight: Schedule,
-        /// Global or local; default global. A local sample is multiplied by the number of steps it stands for.
-        #[serde(default)]
-        scope: Scope,
-    },
-    /// R_S: S_j / stability size.
-    Stiffness {
-        /// Its weight.
-        weight: Schedule,
-        /// Over the steps; default max.
-        #[serde(default = "max")]
-        aggregate: Aggregate,
-        /// Whether multiplied by |h_j|; default false.
-        #[serde(default)]
-        times_step: bool,
-        /// Global or local; default global.
-        #[serde(default)]
-        scope: Scope,
-    },
-    /// TayNODE: mean square of the derivative of this order along the solution.
-    Taylor {
-        /// Its weight.
-        weight: Schedule,
-        /// K.
-        order: usize,
-    },
-    /// RNODE's kinetic energy: mean square of dy/dt along the solution.
-    Kinetic {
-        /// Its weight.
-        weight: Schedule,
-    },
-    /// RNODE's Jacobian norm along the solution, by one random direction a pass.
-    Jacobian {
-        /// Its weight.
-        weight: Schedule,
-    },
-}
-
-fn mean() -> Aggregate {
-    Aggregate::Mean
-}
-fn sum() -> Aggregate {
-    Aggregate::Sum
-}
-fn max() -> Aggregate {
-    Aggregate::Max
-}
-fn yes() -> bool {
-    true
-}
-
-impl Penalty {
-    /// Its weight.
-    pub fn weight(&self) -> &Schedule {
-        match self {
-            Self::Error { weight, .. }
-            | Self::ErrorSquared { weight, .. }
-            | Self::ExpectedSteps { weight, .. }
-            | Self::Stiffness { weight, .. }
-            | Self::Taylor { weight, .. }
-            | Self::Kinetic { weight }
-            | Self::Jacobian { weight } => weight,
-        }
-    }
-    /// The term of the solver's heuristics and its scope, if it is one.
-    pub fn term(&self) -> Option<(Term, Scope)> {
-        let (heuristic, aggregate, times_step, scope) = match *self {
-            Self::Error { aggregate, times_step, scope, .. } => {
-                (Heuristic::Error, aggregate, times_step, scope)
-            }
-            Self::ErrorSquared { aggregate, times_step, scope, .. } => {
-                (Heuristic::ErrorSquared, aggregate, times_step, scope)
-            }
-            Self::ExpectedSteps { scope, .. } => return Some((Term::expected_steps(), scope)),
-            Self::Stiffness { aggregate, times_step, scope, .. } => {
-                (Heuristic::Stiffness, aggregate, times_step, scope)
-            }
-            _ => return None,
-        };
-        Some((Term { heuristic, aggregate, times_step }, scope))
-    }
-    /// The term along the path, if it is one.
-    pub fn path(&self) -> Option<PathTerm> {
-        match *self {
-            Self::Taylor { order, .. } => Some(PathTerm::Derivative(order)),
-            Self::Kinetic { .. } => Some(PathTerm::Derivative(1)),
-            Self::Jacobian { .. } => Some(PathTerm::Jacobian),
-            _ => None,
-        }
-    }
-    /// What is wrong with it, if anything.
-    pub fn problem(&self) -> Option<String> {
-        match self {
-            Self::Taylor { order, .. } if !(1..=MAX_ORDERS).contains(order) => {
-                Some(format!("penalty taylor: order is {order}, it must be between 1 and {MAX_ORDERS}"))
-            }
-            _ => self.weight().problem("penalty weight"),
-        }
-    }
-}
+use crate::nn::Jets;
+use crate::ode::{
+    Auto, EveryStep, Integrate, Integrator, Method, OdeCounts, Options, SaveAt, StiffIntegrator,
+};
+use crate::sde::{Brownian, Sde, SdeIntegrator};
 
 /// What one pass cost and gave.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -240,14 +99,101 @@ pub struct LossBars<'a, T> {
 /// The data loss of y(t1) and the saved states, which sets its derivatives.
 pub type Loss<'l, T> = dyn FnMut(&[T], &[T], LossBars<'_, T>) -> f64 + 'l;
 
+/// What a kind of systems is to a pass besides its steps.
+pub trait Guide<T: Scalar, S> {
+    /// The system's own random choices of this pass; returns the seed of those of a local step.
+    fn draw(system: &mut S, rng: &mut StdRng) -> u64 {
+        let _ = (system, rng);
+        0
+    }
+    /// Runs a local step over this span, with these choices.
+    fn local<R>(system: &mut S, seed: u64, span: (f64, f64), run: impl FnOnce(&mut S) -> R) -> R {
+        let _ = (seed, span);
+        run(system)
+    }
+    /// The integrand of a path penalty at a point; weight times its derivative is ADDED to the bars of y and p.
+    fn along(
+        system: &mut S,
+        penalty: &mut PathPenalty<T>,
+        at: &PathPoint<'_, T>,
+        bars: (&mut [T], &mut [T]),
+    ) -> f64;
+}
+
+/// Fields with Taylor mode ([`Jets`]).
+#[derive(Debug, Clone, Copy)]
+pub struct Smooth;
+
+impl<T: Scalar, M: Jets<T>> Guide<T, M> for Smooth {
+    fn along(
+        field: &mut M,
+        penalty: &mut PathPenalty<T>,
+        at: &PathPoint<'_, T>,
+        bars: (&mut [T], &mut [T]),
+    ) -> f64 {
+        penalty.add(field, at, Some(bars))
+    }
+}
+
+/// Stochastic equations: a pass follows a Brownian path that its random numbers choose, a local step one of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Noisy;
+
+impl<T: Scalar, F: Map<T>, G: Map<T>> Guide<T, Sde<F, G>> for Noisy {
+    fn draw(sde: &mut Sde<F, G>, rng: &mut StdRng) -> u64 {
+        sde.follow(Brownian::new(rng.random()));
+        rng.random()
+    }
+    fn local<R>(
+        sde: &mut Sde<F, G>,
+        seed: u64,
+        (t0, t1): (f64, f64),
+        run: impl FnOnce(&mut Sde<F, G>) -> R,
+    ) -> R {
+        let path = sde.path().clone();
+        let out = run(sde.follow(Brownian::new(seed).over(t0, t1).with_cells(1)));
+        sde.follow(path);
+        out
+    }
+    /// Refused before: [`Pass::new`].
+    fn along(
+        _: &mut Sde<F, G>,
+        _: &mut PathPenalty<T>,
+        _: &PathPoint<'_, T>,
+        _: (&mut [T], &mut [T]),
+    ) -> f64 {
+        0.0
+    }
+}
+
+/// Integrators that a pass can train with.
+pub trait Trainable<T: Scalar>: Transpose<T> {
+    /// What their systems are.
+    type Guide;
+}
+impl<T: Scalar> Trainable<T> for Integrator<T> {
+    type Guide = Smooth;
+}
+impl<T: Scalar> Trainable<T> for StiffIntegrator<T> {
+    type Guide = Smooth;
+}
+impl<T: Scalar> Trainable<T> for Auto<T> {
+    type Guide = Smooth;
+}
+impl<T: Scalar> Trainable<T> for SdeIntegrator<T> {
+    type Guide = Noisy;
+}
+
 /// Storage for passes of one batch size.
 #[derive(Debug, Clone)]
-pub struct OdePass<T: Scalar> {
-    adjoint: Adjoint<T>,
+pub struct Pass<T: Scalar, I: Trainable<T> = Integrator<T>> {
+    adjoint: Adjoint<T, I>,
     /// One step, for local penalties.
-    local: Adjoint<T>,
+    local: Adjoint<T, I>,
     local_heuristics: Heuristics<T>,
     sample: LocalSample<T>,
+    /// Of the system's choices in a local step.
+    local_seed: u64,
     heuristics: Heuristics<T>,
     save: SaveAt<T>,
     save_times: Vec<T>,
@@ -268,30 +214,43 @@ struct Merged<T> {
     bars: Vec<T>,
 }
 
-impl<T: Scalar> OdePass<T> {
-    /// For states of dim x batch. `stiffness`: record S_j even if no penalty wants it.
-    pub fn new(
-        method: &'static Tableau,
+impl<T: Scalar, I: Trainable<T>> Pass<T, I> {
+    /// For states of dim x batch. `stiffness`: record S_j even if no penalty wants it, where the method has it.
+    pub fn new<D: Method<T, Integrator = I>>(
+        method: D,
         (dim, batch): (usize, usize),
         options: &Options,
         memory: Memory,
         penalties: &[Penalty],
         stiffness: bool,
-    ) -> Result<Self, OdeError> {
+    ) -> Result<Self, TrainError> {
+        if !I::Back::SMOOTH && penalties.iter().any(|p| p.path().is_some()) {
+            let what =
+                "penalties taylor, kinetic and jacobian need a smooth solution: not for stochastic tasks";
+            return Err(TrainError::config(what));
+        }
         let wants = |scope: fn(Scope) -> bool| {
             let stiff =
                 |p: &Penalty| p.term().filter(|t| t.0.heuristic == Heuristic::Stiffness && scope(t.1));
             penalties.iter().any(|p| stiff(p).is_some())
         };
+        let facts = method.integrator(dim, batch, options)?.facts();
+        if facts.stability.is_infinite() && wants(|_| true) {
+            let what = "the method has no stiffness estimate for a penalty on it; of the stochastic methods sosri2 has one";
+            return Err(TrainError::config(what));
+        }
         // A fixed step longer than any span: one step, to its end.
-        let one = Options { fixed_step: Some(1e30), ..options.clone() };
+        let one = options.clone().with_fixed_step(1e30);
         let n = dim * batch;
-        let recorder = |stiff| Heuristics::new(method.stability, (method.error_order + 1) as f64, stiff);
+        let recorder = |stiff: bool| {
+            Heuristics::new(facts.stability, facts.control_order, stiff && facts.stability.is_finite())
+        };
         Ok(Self {
             adjoint: Adjoint::new(method, dim, batch, options, memory)?,
             local: Adjoint::new(method, dim, batch, &one, Memory::Stages)?,
             local_heuristics: recorder(wants(|s| s != Scope::Global)),
             sample: LocalSample::new(SampleRule::Biased(0)),
+            local_seed: 0,
             heuristics: recorder(stiffness || wants(|s| s == Scope::Global)),
             save: SaveAt::new(&[]),
             save_times: vec![],
@@ -318,18 +277,23 @@ impl<T: Scalar> OdePass<T> {
     /// Solves, asks `loss(y1, saved, bars)` for the data loss and its derivatives, adds the penalties, and goes back: sets `y0_bar`, ADDS to `p_bar`.
     /// All random choices of the pass come from `rng`.
     #[allow(clippy::too_many_arguments)]
-    pub fn run<M: Jets<T>>(
+    pub fn run<S>(
         &mut self,
-        field: &mut M,
+        system: &mut S,
         problem: &Problem<'_, T>,
         now: &Progress,
         rng: &mut StdRng,
         loss: &mut Loss<'_, T>,
         y0_bar: &mut [T],
         p_bar: &mut [T],
-    ) -> Result<PassStats, TrainError> {
+    ) -> Result<PassStats, TrainError>
+    where
+        I: Integrate<T, S>,
+        I::Back: Reverse<T, S>,
+        I::Guide: Guide<T, S>,
+    {
         let begun = Instant::now();
-        let mut stats = self.forward(field, problem, rng)?;
+        let mut stats = self.forward(system, problem, rng)?;
         stats.forward_seconds = begun.elapsed().as_secs_f64();
         let begun = Instant::now();
         self.y1_bar.fill(T::ZERO);
@@ -342,7 +306,7 @@ impl<T: Scalar> OdePass<T> {
         stats.loss = stats.data_loss;
         for penalty in &penalties {
             let weight = penalty.weight().at(now);
-            let value = self.penalty(field, problem, penalty, weight, p_bar)?;
+            let value = self.penalty(system, problem, penalty, weight, p_bar)?;
             stats.loss += weight * value;
             stats.penalties.push(value);
         }
@@ -354,24 +318,29 @@ impl<T: Scalar> OdePass<T> {
             error: self.heuristics.error_bar(),
             stiffness: self.heuristics.stiffness_bar(),
         };
-        self.adjoint.reverse(field, problem.p, &bars, y0_bar, p_bar)?;
+        self.adjoint.reverse(system, problem.p, &bars, y0_bar, p_bar)?;
         stats.tape_bytes = self.adjoint.tape().bytes();
         stats.reverse_seconds = begun.elapsed().as_secs_f64();
         Ok(stats)
     }
 
-    fn forward<M: Jets<T>>(
+    fn forward<S>(
         &mut self,
-        field: &mut M,
+        system: &mut S,
         problem: &Problem<'_, T>,
         rng: &mut StdRng,
-    ) -> Result<PassStats, TrainError> {
+    ) -> Result<PassStats, TrainError>
+    where
+        I: Integrate<T, S>,
+        I::Guide: Guide<T, S>,
+    {
         let (t0, t1) = problem.span;
         if self.save_times != problem.times {
             self.save_times = problem.times.to_vec();
             self.save = SaveAt::new(problem.times);
         }
         // Drawn whether needed or not: a penalty more or less does not change what the others draw.
+        self.local_seed = I::Guide::draw(system, rng);
         let (seed, share) = (rng.random::<u64>(), rng.random::<f64>());
         let scope = self.penalties.iter().filter_map(|p| p.term()).map(|t| t.1).find(|s| *s != Scope::Global);
         let at = t0 + T::of(share) * (t1 - t0);
@@ -387,7 +356,7 @@ impl<T: Scalar> OdePass<T> {
         let sample = scope.map(|_| &mut self.sample);
         let points = path.then_some(&mut self.points);
         let mut sinks = (&mut self.save, &mut self.heuristics, sample, points);
-        let report = self.adjoint.forward(field, problem.span, problem.y0, problem.p, &mut sinks)?;
+        let report = self.adjoint.forward(system, problem.span, problem.y0, problem.p, &mut sinks)?;
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
         }
@@ -403,16 +372,21 @@ impl<T: Scalar> OdePass<T> {
     }
 
     /// Value of a penalty; its bars, times the weight, go where the reverse sweep finds them, or straight to p_bar.
-    fn penalty<M: Jets<T>>(
+    fn penalty<S>(
         &mut self,
-        field: &mut M,
+        system: &mut S,
         problem: &Problem<'_, T>,
         penalty: &Penalty,
         weight: f64,
         p_bar: &mut [T],
-    ) -> Result<f64, TrainError> {
+    ) -> Result<f64, TrainError>
+    where
+        I: Integrate<T, S>,
+        I::Back: Reverse<T, S>,
+        I::Guide: Guide<T, S>,
+    {
         if let Some(path) = penalty.path() {
-            return Ok(self.along_path(field, problem, path, weight, p_bar));
+            return Ok(self.along_path(system, problem, path, weight, p_bar));
         }
         let Some((term, scope)) = penalty.term() else { return Ok(0.0) };
         if scope == Scope::Global {
@@ -426,7 +400,10 @@ impl<T: Scalar> OdePass<T> {
             return Ok(0.0);
         }
         let heuristics = &mut self.local_heuristics;
-        let report = self.local.forward(field, (t, t + h), &self.sample.y, problem.p, heuristics)?;
+        let (local, y, p) = (&mut self.local, &self.sample.y, problem.p);
+        let report = I::Guide::local(system, self.local_seed, (t.f64(), (t + h).f64()), |system| {
+            local.forward(system, (t, t + h), y, p, heuristics)
+        })?;
         if !report.ok() {
             return Err(TrainError::Solver { what: report.message() });
         }
@@ -441,18 +418,21 @@ impl<T: Scalar> OdePass<T> {
             ..Bars::default()
         };
         // The state is a constant: its bar is dropped.
-        self.local.reverse(field, problem.p, &bars, &mut self.scratch, p_bar)?;
+        self.local.reverse(system, problem.p, &bars, &mut self.scratch, p_bar)?;
         Ok(value)
     }
 
-    fn along_path<M: Jets<T>>(
+    fn along_path<S>(
         &mut self,
-        field: &mut M,
+        system: &mut S,
         problem: &Problem<'_, T>,
         term: PathTerm,
         weight: f64,
         p_bar: &mut [T],
-    ) -> f64 {
+    ) -> f64
+    where
+        I::Guide: Guide<T, S>,
+    {
         let steps = self.heuristics.steps();
         let n = self.scratch.len();
         let mut total = 0.0;
@@ -465,9 +445,9 @@ impl<T: Scalar> OdePass<T> {
             let right = steps.get(j).map_or(0.0, |h| h.f64().abs());
             let share = 0.5 * (left + right);
             self.scratch.fill(T::ZERO);
-            let bars = Some((&mut self.scratch[..], &mut *p_bar));
-            let (y, map) = (self.points.state(j), &mut *field);
-            total += share * self.path.add(map, term, t, y, problem.p, &self.direction, weight * share, bars);
+            let (y, p, direction) = (self.points.state(j), problem.p, &self.direction[..]);
+            let at = PathPoint { term, t, y, p, direction, weight: weight * share };
+            total += share * I::Guide::along(system, &mut self.path, &at, (&mut self.scratch, &mut *p_bar));
             // Bars that come before this point in the order of integration.
             let before = |x: T| if forward { x <= t } else { x >= t };
             let to = from + self.merged.times[from..].iter().take_while(|x| before(**x)).count();
@@ -487,3 +467,7 @@ impl<T: Scalar> OdePass<T> {
 #[cfg(test)]
 #[path = "pass_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "sde_pass_tests.rs"]
+mod sde_tests;

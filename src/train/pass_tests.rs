@@ -1,9 +1,11 @@
 //! Gradients of every penalty against finite differences of the frozen-step program.
 
 use super::*;
+use crate::adjoint::Aggregate;
 use crate::diff::Map;
 use crate::nn::{Activation, Chain, Mlp, Power};
 use crate::ode::TSIT54;
+use crate::train::Schedule;
 use rand::SeedableRng;
 
 type Field = Chain<Power, Mlp<f64>, f64>;
@@ -36,7 +38,7 @@ fn penalty_counts_steps(penalty: &Penalty) -> bool {
 }
 
 /// The frozen program's loss at other parameters or another start: same steps, same sample.
-fn frozen(pass: &mut OdePass<f64>, field: &mut Field, now: &Progress, y0: &[f64], p: &[f64]) -> f64 {
+fn frozen(pass: &mut Pass<f64>, field: &mut Field, now: &Progress, y0: &[f64], p: &[f64]) -> f64 {
     let r = pass.adjoint.replay(field, p, y0, &TIMES).unwrap();
     let mut loss = data_loss(&r.y1, &r.saved, None);
     let mut heuristics = pass.heuristics.clone();
@@ -63,7 +65,11 @@ fn frozen(pass: &mut OdePass<f64>, field: &mut Field, now: &Progress, y0: &[f64]
                         let h = |j: usize| steps.get(j).copied().unwrap_or(0.0);
                         let share = 0.5 * (h(j) + if j > 0 { h(j - 1) } else { 0.0 });
                         let (y, map) = (&r.saved[j * n..][..n], &mut *field);
-                        share * PathPenalty::new().add(map, path, times[j], y, p, &pass.direction, 0.0, None)
+                        {
+                            let (t, direction) = (times[j], &pass.direction[..]);
+                            let at = PathPoint { term: path, t, y, p, direction, weight: 0.0 };
+                            share * PathPenalty::new().add(map, &at, None)
+                        }
                     };
                     (0..times.len()).map(value).sum()
                 }
@@ -84,7 +90,7 @@ fn check_with(options: &Options, name: &str, penalties: &[Penalty], tol: f64) {
     let (y0, p) = (wave(n * batch, 0.9), wave(field.n_params(), 1.7));
     let now = Progress { step: 3, epoch: 1, epochs: 4 };
     for memory in [Memory::Stages, Memory::States] {
-        let mut pass = OdePass::new(&TSIT54, (n, batch), options, memory, penalties, true).unwrap();
+        let mut pass = Pass::new(&TSIT54, (n, batch), options, memory, penalties, true).unwrap();
         let (mut yb, mut pb) = (vec![0.0; y0.len()], vec![0.0; p.len()]);
         let problem = Problem { span: SPAN, y0: &y0, p: &p, times: &TIMES };
         let mut rng = StdRng::seed_from_u64(5);
@@ -156,7 +162,7 @@ fn count_steps(options: &Options, scope: Scope, seed: u64) -> (f64, u64, Vec<f64
     let mut field = field();
     let (y0, p) = (wave(6, 0.9), wave(field.n_params(), 1.7));
     let penalty = Penalty::ExpectedSteps { weight: Schedule::constant(1.0), scope };
-    let mut pass = OdePass::new(&TSIT54, (2, 3), options, Memory::States, &[penalty], false).unwrap();
+    let mut pass = Pass::new(&TSIT54, (2, 3), options, Memory::States, &[penalty], false).unwrap();
     let problem = Problem { span: SPAN, y0: &y0, p: &p, times: &[] };
     let mut rng = StdRng::seed_from_u64(seed);
     let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; p.len()]);
@@ -225,7 +231,7 @@ fn kinetic_energy_of_a_constant_field_is_exact() {
     let weight = Schedule::constant(1.0);
     let penalties = [Penalty::Kinetic { weight }, Penalty::Taylor { weight, order: 2 }];
     let mut pass =
-        OdePass::new(&TSIT54, (2, 1), &Options::default(), Memory::States, &penalties, false).unwrap();
+        Pass::new(&TSIT54, (2, 1), &Options::default(), Memory::States, &penalties, false).unwrap();
     let problem = Problem { span: (0.0, 2.0), y0: &[1.0, 1.0], p: &p, times: &[] };
     let mut rng = StdRng::seed_from_u64(1);
     let (mut yb, mut pb) = ([0.0; 2], [0.0; 6]);

@@ -22,6 +22,23 @@ pub enum PathTerm {
     Jacobian,
 }
 
+/// Where a penalty's integrand is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct PathPoint<'a, T> {
+    /// What is integrated.
+    pub term: PathTerm,
+    /// Time.
+    pub t: T,
+    /// State, dim x batch.
+    pub y: &'a [T],
+    /// Parameters.
+    pub p: &'a [T],
+    /// e, for the Jacobian's term.
+    pub direction: &'a [T],
+    /// Factor of the derivative.
+    pub weight: f64,
+}
+
 /// Storage for the integrand and its derivative.
 #[derive(Debug, Clone, Default)]
 pub struct PathPenalty<T> {
@@ -45,19 +62,14 @@ impl<T: Scalar> PathPenalty<T> {
         Self { x: none(), y: none(), store: none(), x_bar: none(), y_bar: none(), store_bar: none() }
     }
 
-    /// r at (t, y), `direction` being e for the Jacobian's term; with bars, `weight` dr is ADDED to the bars of y and p.
-    #[allow(clippy::too_many_arguments)]
+    /// r at a point; with bars, the point's weight times dr is ADDED to the bars of y and p.
     pub fn add<M: Jets<T> + ?Sized>(
         &mut self,
         map: &mut M,
-        term: PathTerm,
-        t: T,
-        y: &[T],
-        p: &[T],
-        direction: &[T],
-        weight: f64,
+        point: &PathPoint<'_, T>,
         bars: Option<(&mut [T], &mut [T])>,
     ) -> f64 {
+        let PathPoint { term, t, y, p, direction, weight } = *point;
         let n = y.len();
         let (orders, dt) = match term {
             PathTerm::Derivative(k) => (k.clamp(1, MAX_ORDERS), T::ONE),
@@ -127,11 +139,13 @@ mod tests {
         let mean = (0.7f64 * 0.7 + 0.04) / 2.0;
         for k in 1..=6 {
             let term = PathTerm::Derivative(k);
-            let r = PathPenalty::new().add(&mut map, term, 0.0, &y, &[a, 0.0], &[], 1.0, None);
+            let at = PathPoint { term, t: 0.0, y: &y, p: &[a, 0.0], direction: &[], weight: 1.0 };
+            let r = PathPenalty::new().add(&mut map, &at, None);
             assert!((r - a.powi(2 * k as i32) * mean).abs() < 1e-12, "{k}");
         }
-        let r =
-            PathPenalty::new().add(&mut map, PathTerm::Jacobian, 0.0, &y, &[a, 0.0], &[1.0, 2.0], 1.0, None);
+        let (term, direction) = (PathTerm::Jacobian, &[1.0, 2.0]);
+        let at = PathPoint { term, t: 0.0, y: &y, p: &[a, 0.0], direction, weight: 1.0 };
+        let r = PathPenalty::new().add(&mut map, &at, None);
         assert!((r - a * a * 2.5).abs() < 1e-14);
     }
 
@@ -145,14 +159,17 @@ mod tests {
         for term in terms.into_iter().chain([PathTerm::Jacobian]) {
             let mut path = PathPenalty::new();
             let (mut yb, mut pb) = (vec![0.0; 6], vec![0.0; n]);
-            path.add(&mut map, term, 0.4, &x[..6], &x[6..], &e, 0.7, Some((&mut yb, &mut pb)));
+            fn point<'a>(x: &'a [f64], e: &'a [f64], term: PathTerm, weight: f64) -> PathPoint<'a, f64> {
+                PathPoint { term, t: 0.4, y: &x[..6], p: &x[6..], direction: e, weight }
+            }
+            path.add(&mut map, &point(&x, &e, term, 0.7), Some((&mut yb, &mut pb)));
             let g = [yb, pb].concat();
             let size = g.iter().fold(0.0f64, |m, v| m.max(v.abs()));
             for i in 0..x.len() {
                 let mut at = |d: f64| {
                     let old = std::mem::replace(&mut x[i], 0.0);
                     x[i] = old + d;
-                    let r = 0.7 * path.add(&mut map, term, 0.4, &x[..6], &x[6..], &e, 0.0, None);
+                    let r = 0.7 * path.add(&mut map, &point(&x, &e, term, 0.0), None);
                     x[i] = old;
                     r
                 };

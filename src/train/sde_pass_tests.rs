@@ -3,7 +3,7 @@
 use super::*;
 use crate::adjoint::{Aggregate, Replay};
 use crate::nn::{Activation, Mlp};
-use crate::sde::{Noise, SOSRI, SOSRI2};
+use crate::sde::{Noise, SOSRI, SOSRI2, SdeMethod};
 use crate::train::Schedule;
 use rand::SeedableRng;
 
@@ -33,7 +33,7 @@ fn set(h: &mut Heuristics<f64>, r: &Replay<f64>) {
     h.set(&r.error, &r.stiffness).unwrap();
 }
 
-fn frozen(pass: &mut SdePass<f64>, y0: &[f64], p: &[f64]) -> f64 {
+fn frozen(pass: &mut Pass<f64, SdeIntegrator<f64>>, y0: &[f64], p: &[f64]) -> f64 {
     let mut sde = sde();
     let r = pass.adjoint.replay(&mut sde, p, y0, &TIMES).unwrap();
     let mut loss = data_loss(&r.y1, &r.saved, None);
@@ -61,7 +61,7 @@ fn check(name: &str, method: &'static SdeMethod, penalties: &[Penalty]) {
     let mut sde = sde();
     let (y0, p) = (wave(8, 0.9), wave(sde.n_params(), 1.7).iter().map(|v| 0.5 * v).collect::<Vec<_>>());
     let options = Options::noisy().with_tolerances(1e-2, 1e-2);
-    let mut pass = SdePass::new(method, (2, 4), &options, Memory::States, penalties).unwrap();
+    let mut pass = Pass::new(method, (2, 4), &options, Memory::States, penalties, true).unwrap();
     let (mut yb, mut pb) = (vec![0.0; 8], vec![0.0; p.len()]);
     let problem = Problem { span: (0.0, 1.0), y0: &y0, p: &p, times: &TIMES };
     let mut loss = |y1: &[f64], s: &[f64], b: LossBars<'_, f64>| data_loss(y1, s, Some(b));
@@ -107,7 +107,7 @@ fn what_does_not_go_with_noise_is_refused() {
     let weight = Schedule::constant(1.0);
     let make = |method, penalty| {
         let options = Options::noisy();
-        let pass = SdePass::<f64>::new(method, (2, 4), &options, Memory::States, &[penalty]);
+        let pass = Pass::<f64, _>::new(method, (2, 4), &options, Memory::States, &[penalty], true);
         pass.unwrap_err().to_string()
     };
     assert!(make(&SOSRI, Penalty::Kinetic { weight }).contains("smooth solution"));

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 
 use super::config::Config;
 use super::error::TrainError;
-use super::pass::{LossBars, OdePass, PassStats, Problem};
+use super::pass::{LossBars, Pass, PassStats, Problem};
 use super::schedule::Progress;
 use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
 use crate::diff::{FnMap, Map};
@@ -23,7 +23,7 @@ type Field<T> = Chain<Power, Mlp<T>, T>;
 pub struct SpiralOde<T: Scalar> {
     net: Mlp<T>,
     field: Field<T>,
-    pass: OdePass<T>,
+    pass: Pass<T>,
     integrator: Integrator<T>,
     end: T,
     times: Vec<T>,
@@ -66,7 +66,7 @@ impl<T: Scalar> SpiralOde<T> {
         Ok(Self {
             net,
             field,
-            pass: OdePass::new(method, (2, 1), &options, memory, &config.penalties, stiff)?,
+            pass: Pass::new(method, (2, 1), &options, memory, &config.penalties, stiff)?,
             integrator: Integrator::new(method, 2, 1, &options)?,
             end: T::of(end),
             target: truth(&times)?,

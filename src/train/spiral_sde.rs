@@ -25,9 +25,8 @@ use rand::rngs::StdRng;
 use super::config::{Config, TaskConfig};
 use super::data::{Stream, generator};
 use super::error::TrainError;
-use super::pass::{LossBars, PassStats, Problem};
+use super::pass::{LossBars, Pass, PassStats, Problem};
 use super::schedule::Progress;
-use super::sde_pass::SdePass;
 use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
 use crate::diff::{FnMap, Map};
 use crate::linalg::Scalar;
@@ -146,7 +145,7 @@ pub struct SpiralSde<T: Scalar> {
     drift: Mlp<T>,
     diffusion: Mlp<T>,
     sde: Equation<T>,
-    pass: SdePass<T>,
+    pass: Pass<T, SdeIntegrator<T>>,
     integrator: SdeIntegrator<T>,
     times: Vec<T>,
     target: Vec<f64>,
@@ -183,7 +182,7 @@ impl<T: Scalar> SpiralSde<T> {
             drift,
             diffusion,
             sde,
-            pass: SdePass::new(method, size, &options, memory, &config.penalties)?,
+            pass: Pass::new(method, size, &options, memory, &config.penalties, true)?,
             integrator: SdeIntegrator::new(method, 2, *trajectories, &options)?,
             times: times.iter().map(|t| T::of(*t)).collect(),
             target,

@@ -119,3 +119,34 @@ pub fn heat(n: usize) -> impl Map<f64> {
     })
     .autonomous()
 }
+
+/// Allen and Cahn's equation on a torus of m x m cells of side 1/m: u' = 0.01 Lap u + 5 (u - u^3), five points.
+pub struct AllenCahn {
+    pub m: usize,
+}
+
+impl AllenCahn {
+    pub fn field(&self) -> RecordedMap {
+        let m = self.m;
+        let c = 0.01 * (m * m) as f64;
+        let f = |_: Var, y: &[Var], _: &[Var], dy: &mut [Var]| {
+            let at = |i: usize, j: usize| y[(i % m) * m + j % m];
+            for k in 0..m * m {
+                let (i, j, u) = (k / m, k % m, y[k]);
+                let beside = at(i + 1, j) + at(i + m - 1, j) + at(i, j + 1) + at(i, j + m - 1);
+                dy[k] = c * (beside - 4.0 * u) + 5.0 * (u - u * u * u);
+            }
+        };
+        record(m * m, 0, f).unwrap().into_map()
+    }
+    pub fn start(&self) -> Vec<f64> {
+        use std::f64::consts::PI;
+        let m = self.m;
+        let start = |k: usize| {
+            let (x, y) = ((k / m) as f64 / m as f64, (k % m) as f64 / m as f64);
+            let waves = 0.4 * (2.0 * PI * x).sin() * (4.0 * PI * y).cos();
+            waves + 0.2 * (2.0 * PI * (3.0 * x + y)).cos() + 0.1
+        };
+        (0..m * m).map(start).collect()
+    }
+}

@@ -25,6 +25,21 @@ pub enum Structure {
     Sparse,
     /// [`super::Krylov`] with ILU(0).
     Krylov,
+    /// No matrix at all: GMRES with products, and this in the place of the inverse.
+    Products(Preconditioning),
+}
+
+/// What stands in for the inverse of a matrix that is known by its products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preconditioning {
+    /// Nothing.
+    None,
+    /// What the map brings.
+    Own,
+    /// [`super::Ilu0`] of a matrix that resembles it.
+    Ilu0,
+    /// A full factorization of one, [`super::BandLu`] or [`super::DenseLu`].
+    Lu,
 }
 
 /// What a choice looks at beside the pattern.
@@ -71,12 +86,25 @@ impl fmt::Display for Choice {
             }
             Structure::Sparse => write!(f, "sparse LU with about {:.0} entries", self.fill)?,
             Structure::Krylov => write!(f, "GMRES with ILU(0)")?,
+            Structure::Products(by) => {
+                return f.write_str(match by {
+                    Preconditioning::None => "GMRES with products, no preconditioner",
+                    Preconditioning::Own => "GMRES with products, the map's preconditioner",
+                    Preconditioning::Ilu0 => "GMRES with products, ILU(0) of a matrix given",
+                    Preconditioning::Lu => "GMRES with products, LU of a matrix given",
+                });
+            }
         }
         write!(f, ", {} {}", self.colours, if self.colours == 1 { "colour" } else { "colours" })
     }
 }
 
 impl Choice {
+    /// No matrix: products and this preconditioner. The operations of a factorization are not known before.
+    pub fn by_products(preconditioning: Preconditioning) -> Self {
+        let structure = Structure::Products(preconditioning);
+        Self { structure, order: None, colours: 0, flops: 0.0, fill: 0.0 }
+    }
     /// A full matrix of n unknowns.
     pub fn dense(n: usize) -> Self {
         let x = n as f64;

@@ -10,10 +10,13 @@ const NAME: &str = "dense LU";
 /// From about this size on faer's blocked elimination is faster (`cargo bench --bench factors`); its solves are not.
 const BLOCKED_ABOVE: usize = 30;
 
+/// Share of the multiplications that the zeros of a matrix leave, below which own kernels, which pass over them, take less time than faer's on everything.
+const OWN_BELOW: f64 = 0.25;
+
 /// P A = L D U with partial pivoting, n^2 numbers.
 ///
-/// Small matrices are eliminated by own kernels, unrolled up to four unknowns, larger ones by faer's blocked kernels in one thread; solves are
-/// always own. Nothing is allocated after the first factorization of a size.
+/// Small matrices are eliminated by own kernels, unrolled up to four unknowns, and so are larger ones of which zeros leave less than a quarter of the work: bands,
+/// arrows. The others go to faer's blocked kernels in one thread; solves are always own. Nothing is allocated after the first factorization of a size.
 pub struct DenseLu<T> {
     /// Unknowns of the factored matrix.
     n: Option<usize>,
@@ -22,6 +25,8 @@ pub struct DenseLu<T> {
     work: Vec<T>,
     backend: Option<Box<dyn DenseBackend<T> + Send>>,
     blocked_above: usize,
+    /// Share of the work below which zeros are passed over.
+    own_below: f64,
 }
 
 impl<T: Scalar> Default for DenseLu<T> {
@@ -45,7 +50,13 @@ impl<T: Scalar> DenseLu<T> {
             work: Vec::new(),
             backend: None,
             blocked_above: size,
+            own_below: OWN_BELOW,
         }
+    }
+
+    /// With faer's kernels on every matrix, however many of its entries are zero.
+    pub fn always_blocked() -> Self {
+        Self { own_below: 0.0, ..Self::blocked_above(0) }
     }
 
     fn fill(&mut self, n: usize, a: &MatrixRef<'_, T>) -> Result<(), FactorError> {
@@ -66,6 +77,19 @@ impl<T: Scalar> DenseLu<T> {
             _ => a.for_each(|i, j, v| self.lu[j * ld + i] += v),
         }
         Ok(())
+    }
+
+    /// Multiplications of own kernels, which pass over zeros of U, as a share of n^3 / 3: column c is changed from the row of its first entry on. Exchanges of rows, which may bring
+    /// entries further up, are left aside.
+    fn share(&self, n: usize) -> f64 {
+        let ld = small_lu::stride(n);
+        let column = |(c, column): (usize, &[T])| {
+            let first = column[..c].iter().position(|v| *v != T::ZERO).unwrap_or(c);
+            let (from, to) = ((n - first) as f64, (n - c) as f64);
+            0.5 * (from * from - to * to)
+        };
+        let all: f64 = self.lu.chunks_exact(ld.max(1)).take(n).enumerate().map(column).sum();
+        3.0 * all / (n as f64).powi(3)
     }
 
     fn factor_small(&mut self, n: usize) -> Result<(), usize> {
@@ -191,8 +215,9 @@ impl<T: Scalar> Factors<T> for DenseLu<T> {
             self.backend = dense();
         }
         self.fill(n, &a)?;
+        let blocked = n > self.blocked_above && self.share(n) >= self.own_below;
         let done = match &mut self.backend {
-            Some(backend) if n > self.blocked_above => {
+            Some(backend) if blocked => {
                 Self::factor_blocked(n, backend.as_mut(), &mut self.lu, &mut self.rows)
             }
             _ => self.factor_small(n),

@@ -26,11 +26,19 @@ pub struct KrylovOptions {
     pub tolerance: Option<f64>,
     /// Products with A of one solve at most.
     pub max_products: usize,
+    /// Whether the residual at the end is computed, one more product, or believed as the iteration carries it along: it may be off by rounding times the
+    /// size of the right-hand side, much for tight tolerances.
+    pub verify: bool,
 }
 
 impl Default for KrylovOptions {
     fn default() -> Self {
-        Self { method: KrylovMethod::Gmres { restart: 30 }, tolerance: None, max_products: 1000 }
+        Self {
+            method: KrylovMethod::Gmres { restart: 30 },
+            tolerance: None,
+            max_products: 1000,
+            verify: true,
+        }
     }
 }
 
@@ -111,13 +119,43 @@ impl<T: Scalar> Krylov<T> {
         if a.ncols() != n {
             return Err(FactorError::Malformed { solver });
         }
-        let count = right_hand_sides(solver, n, b.len())?;
-        if count == 0 {
+        if right_hand_sides(solver, n, b.len())? == 0 {
             return Ok(());
         }
         self.iterations = 0;
         self.resize(n);
-        b.chunks_exact_mut(n).try_for_each(|b| self.solve_one(a, b, transposed))
+        let wanted = T::of(self.tolerance());
+        let mut both = Both { a, preconditioner: self.preconditioner.take() };
+        let done = b.chunks_exact_mut(n).try_for_each(|b| {
+            let target = wanted * norm(b);
+            self.solve_one(&mut both, b, target, transposed)
+        });
+        self.preconditioner = both.preconditioner;
+        done
+    }
+
+    /// b <- x with |b - A x| <= target, or for A' with `transposed`, for one right-hand side; the operator's own preconditioner takes the place of the one here. There is
+    /// one iteration at least; a target below ten roundings of |b| counts as that.
+    pub fn solve_to(
+        &mut self,
+        a: &mut dyn Operator<T>,
+        b: &mut [T],
+        target: T,
+        transposed: bool,
+    ) -> Result<(), FactorError> {
+        let n = a.n();
+        if n != b.len() || n == 0 {
+            return Err(FactorError::Length { solver: self.my_name(), found: b.len(), n });
+        }
+        self.iterations = 0;
+        self.resize(n);
+        let least = T::of(10.0) * T::EPSILON * norm(b);
+        self.solve_one(a, b, if target < least { least } else { target }, transposed)
+    }
+
+    /// Products of the last solve, or of the solves of its right-hand sides.
+    pub fn iterations(&self) -> usize {
+        self.iterations
     }
 
     fn resize(&mut self, n: usize) {
@@ -130,23 +168,32 @@ impl<T: Scalar> Krylov<T> {
         }
     }
 
-    fn solve_one(&mut self, a: &mut dyn LinOp<T>, b: &mut [T], transposed: bool) -> Result<(), FactorError> {
+    fn solve_one(
+        &mut self,
+        a: &mut dyn Operator<T>,
+        b: &mut [T],
+        target: T,
+        transposed: bool,
+    ) -> Result<(), FactorError> {
         let sums = sums::<T>();
         let norm_b = norm(b);
-        let wanted = self.tolerance();
         if norm_b == T::ZERO {
             return Ok(());
         }
-        let target = T::of(wanted) * norm_b;
         self.x.fill(T::ZERO);
         self.r.copy_from_slice(b);
         let (mut size, mut products) = (norm_b, 0);
-        while size > target && products < self.options.max_products && size.is_finite() {
+        // Once at least: zero is no solution, however small the right-hand side.
+        while (size > target || products == 0) && products < self.options.max_products && size.is_finite() {
             let left = self.options.max_products - products;
-            let done = self.improve(&sums, a, target, left, transposed)?;
-            products += done.max(1);
-            self.r.copy_from_slice(b);
-            product(a, -T::ONE, &self.x, T::ONE, &mut self.r, transposed);
+            let CycleEnd { iterations, residual, .. } = self.improve(&sums, a, target, left, transposed)?;
+            products += iterations.max(1);
+            if !self.options.verify && residual <= target {
+                size = residual;
+                break;
+            }
+            a.apply(&self.x, &mut self.r, transposed);
+            self.r.iter_mut().zip(b.iter()).for_each(|(r, b)| *r = *b - *r);
             let new = norm(&self.r);
             let stalled = new.is_nan() || new > T::of(0.999) * size;
             size = new;
@@ -159,33 +206,28 @@ impl<T: Scalar> Krylov<T> {
             b.copy_from_slice(&self.x);
             return Ok(());
         }
-        let residual = (size / norm_b).f64();
+        let (residual, wanted) = ((size / norm_b).f64(), (target / norm_b).f64());
         Err(FactorError::NotConverged { solver: self.my_name(), residual, wanted, iterations: products })
     }
 
-    /// x <- x + M^-1 z with A M^-1 z = r to the target, or as far as one cycle comes; its iterations.
+    /// x <- x + M^-1 z with A M^-1 z = r to the target, or as far as one cycle comes; its products.
     fn improve(
         &mut self,
         sums: &Sums<T>,
-        a: &mut dyn LinOp<T>,
+        a: &mut dyn Operator<T>,
         target: T,
         limit: usize,
         transposed: bool,
-    ) -> Result<usize, FactorError> {
+    ) -> Result<CycleEnd<T>, FactorError> {
         let solver = self.my_name();
-        let Self { options, preconditioner, gmres, bicgstab, x, r, z, .. } = self;
+        let Self { options, gmres, bicgstab, x, r, z, .. } = self;
         let mut failed = Ok(());
-        let mut precondition = |z: &mut [T]| match preconditioner {
-            Some(m) if transposed => m.solve_t(z),
-            Some(m) => m.solve(z),
-            None => Ok(()),
-        };
         let mut apply = |q: &[T], w: &mut [T]| {
             z.copy_from_slice(q);
             if failed.is_ok() {
-                failed = precondition(z);
+                failed = a.precondition(z, transposed);
             }
-            product(a, T::ONE, z, T::ZERO, w, transposed);
+            a.apply(z, w, transposed);
         };
         let end = match options.method {
             KrylovMethod::Gmres { .. } => gmres.run(sums, r, &mut apply, target, limit, &mut || false),
@@ -194,16 +236,16 @@ impl<T: Scalar> Krylov<T> {
         failed?;
         let overflow =
             FactorError::NotConverged { solver, residual: f64::NAN, wanted: target.f64(), iterations: 0 };
-        let CycleEnd { iterations, .. } = end.map_err(|_| overflow)?;
+        let end = end.map_err(|_| overflow)?;
         z.fill(T::ZERO);
         match options.method {
             KrylovMethod::Gmres { .. } => gmres.add_to(sums, z),
             KrylovMethod::BiCgStab => z.copy_from_slice(bicgstab.solution()),
         }
-        precondition(z)?;
+        a.precondition(z, transposed)?;
         axpy(T::ONE, z, x);
-        let products = if options.method == KrylovMethod::BiCgStab { 2 * iterations } else { iterations };
-        Ok(products)
+        let two = options.method == KrylovMethod::BiCgStab;
+        Ok(CycleEnd { iterations: if two { 2 * end.iterations } else { end.iterations }, ..end })
     }
 
     fn tolerance(&self) -> f64 {
@@ -239,9 +281,39 @@ impl<T: Scalar> Krylov<T> {
     }
 }
 
-/// y <- alpha A x + beta y, or with A'.
-fn product<T: Scalar>(a: &mut dyn LinOp<T>, alpha: T, x: &[T], beta: T, y: &mut [T], transposed: bool) {
-    if transposed { a.apply_t(alpha, x, beta, y) } else { a.apply(alpha, x, beta, y) }
+/// A square matrix known by its products, and what stands in for its inverse.
+pub trait Operator<T: Scalar> {
+    /// Rows and columns.
+    fn n(&self) -> usize;
+    /// y <- A x, or A' x with `transposed`.
+    fn apply(&mut self, x: &[T], y: &mut [T], transposed: bool);
+    /// z <- M^-1 z, or M^-T z with `transposed`, where M resembles A; nothing is done without one.
+    fn precondition(&mut self, z: &mut [T], transposed: bool) -> Result<(), FactorError> {
+        let _ = (z, transposed);
+        Ok(())
+    }
+}
+
+/// A linear operator and factors beside it.
+struct Both<'a, T> {
+    a: &'a mut dyn LinOp<T>,
+    preconditioner: Option<Box<dyn Factors<T> + Send>>,
+}
+
+impl<T: Scalar> Operator<T> for Both<'_, T> {
+    fn n(&self) -> usize {
+        self.a.nrows()
+    }
+    fn apply(&mut self, x: &[T], y: &mut [T], transposed: bool) {
+        if transposed { self.a.apply_t(T::ONE, x, T::ZERO, y) } else { self.a.apply(T::ONE, x, T::ZERO, y) }
+    }
+    fn precondition(&mut self, z: &mut [T], transposed: bool) -> Result<(), FactorError> {
+        match &mut self.preconditioner {
+            Some(m) if transposed => m.solve_t(z),
+            Some(m) => m.solve(z),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Entries as an operator.
@@ -267,7 +339,7 @@ impl<T: Scalar> LinOp<T> for Held<T> {
 
 /// Sums in sixteen parts, so that they vectorize; always the same ones.
 fn sums<T: Scalar>() -> Sums<T> {
-    Sums { dot, norm, axpy, tiny: T::of(4.5) * T::EPSILON }
+    Sums { dot, norm, axpy, tiny: T::of(4.5) * T::EPSILON, again: T::of(0.5) }
 }
 
 fn dot<T: Scalar>(x: &[T], y: &[T]) -> T {

@@ -43,10 +43,10 @@ mod sparse;
 mod tests;
 
 pub use band::BandLu;
-pub use choose::{Choice, ChooseOptions, Structure, choose};
+pub use choose::{Choice, ChooseOptions, Preconditioning, Structure, choose};
 pub use dense::DenseLu;
 pub use ilu::Ilu0;
-pub use krylov::{Krylov, KrylovMethod, KrylovOptions};
+pub use krylov::{Krylov, KrylovMethod, KrylovOptions, Operator};
 pub use shifted::{Layout, Mass, StepMatrix};
 pub use sparse::SparseLu;
 

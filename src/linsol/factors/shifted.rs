@@ -179,6 +179,7 @@ impl<T: Scalar> StepMatrix<T> {
             }
             Structure::Sparse => (Layout::Sparse(pattern), Box::new(SparseLu::new())),
             Structure::Krylov => (Layout::Sparse(pattern), Box::new(Krylov::default())),
+            Structure::Products(_) => return Err(FactorError::Malformed { solver: NAME }),
         };
         let position = |i: usize, j: usize| {
             let (i, j) = (place(i), place(j));

@@ -17,7 +17,7 @@ fn dense_lu_conforms() {
     let demands = Demands::default();
     conform(&demands, &|| Box::new(DenseLu::new()), &|| Box::new(DenseLu::new()));
     // faer's kernels on every size, own kernels on every size.
-    conform(&demands, &|| Box::new(DenseLu::blocked_above(0)), &|| Box::new(DenseLu::blocked_above(0)));
+    conform(&demands, &|| Box::new(DenseLu::always_blocked()), &|| Box::new(DenseLu::always_blocked()));
     conform(&demands, &|| Box::new(DenseLu::blocked_above(usize::MAX)), &|| {
         Box::new(DenseLu::blocked_above(usize::MAX))
     });

@@ -32,7 +32,7 @@ impl<T: Scalar> BiCgStab<T> {
         apply: &mut dyn FnMut(&[T], &mut [T]),
         target: T,
         limit: usize,
-    ) -> Result<CycleEnd, ProductNotFinite> {
+    ) -> Result<CycleEnd<T>, ProductNotFinite> {
         self.shadow.copy_from_slice(r);
         self.r.copy_from_slice(r);
         self.p.copy_from_slice(r);
@@ -80,7 +80,7 @@ impl<T: Scalar> BiCgStab<T> {
                 *p = *r + beta * (*p - omega * *v);
             }
         }
-        Ok(CycleEnd { iterations, stopped: false })
+        Ok(CycleEnd { iterations, residual: (sums.norm)(&self.r), stopped: false })
     }
 
     /// x of the last run.

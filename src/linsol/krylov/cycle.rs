@@ -9,9 +9,12 @@ pub(crate) struct Sums<T> {
     pub axpy: fn(T, &[T], &mut [T]),
     /// What is rounding beside 1.
     pub tiny: T,
+    /// Orthogonalize a second time only where the first has left less than this share of a vector: 1 for always.
+    pub again: T,
 }
 
-/// Storage of a cycle of GMRES (Saad and Schultz 1986): modified Gram-Schmidt with one reorthogonalization, Givens rotations.
+/// Storage of a cycle of GMRES (Saad and Schultz 1986): modified Gram-Schmidt, a second time where cancellation asks for it (Daniel, Gragg, Kaufman and
+/// Stewart 1976), Givens rotations.
 #[derive(Debug, Default)]
 pub(crate) struct Cycle<T> {
     n: usize,
@@ -27,8 +30,10 @@ pub(crate) struct Cycle<T> {
 }
 
 /// How a cycle ended.
-pub(crate) struct CycleEnd {
+pub(crate) struct CycleEnd<T> {
     pub iterations: usize,
+    /// |r - A Q y| as the recurrence has it.
+    pub residual: T,
     /// The caller asked to stop.
     pub stopped: bool,
 }
@@ -57,7 +62,7 @@ impl<T: Scalar> Cycle<T> {
         target: T,
         limit: usize,
         stop: &mut dyn FnMut() -> bool,
-    ) -> Result<CycleEnd, ProductNotFinite> {
+    ) -> Result<CycleEnd<T>, ProductNotFinite> {
         let (n, ld) = (self.n, self.width + 1);
         let beta = (sums.norm)(r);
         for (q, r) in self.basis[..n].iter_mut().zip(r) {
@@ -80,14 +85,18 @@ impl<T: Scalar> Cycle<T> {
             }
             let column = &mut self.h[k * ld..(k + 1) * ld];
             column.fill(T::ZERO);
+            let mut next = size;
             for _ in 0..2 {
                 for (q, h) in old.chunks_exact(n).zip(column.iter_mut()) {
                     let t = (sums.dot)(q, w);
                     *h += t;
                     (sums.axpy)(-t, q, w);
                 }
+                let before = std::mem::replace(&mut next, (sums.norm)(w));
+                if sums.again < T::ONE && next > sums.again * before {
+                    break;
+                }
             }
-            let next = (sums.norm)(w);
             let invariant = next <= sums.tiny * size;
             if !invariant {
                 w.iter_mut().for_each(|v| *v /= next);
@@ -111,8 +120,9 @@ impl<T: Scalar> Cycle<T> {
                 break;
             }
         }
+        let residual = self.g[k].abs();
         self.back_substitute(k);
-        Ok(CycleEnd { iterations: k, stopped })
+        Ok(CycleEnd { iterations: k, residual, stopped })
     }
 
     /// y <- R^-1 g.

@@ -19,7 +19,7 @@ pub struct Gmres {
     start: Vec<f64>,
 }
 
-const SUMS: Sums<f64> = Sums { dot, norm: norm2, axpy, tiny: 1e-15 };
+const SUMS: Sums<f64> = Sums { dot, norm: norm2, axpy, tiny: 1e-15, again: 1.0 };
 
 impl Default for Gmres {
     fn default() -> Self {
@@ -41,7 +41,7 @@ impl Gmres {
         target: f64,
         limit: usize,
         stop: &StopToken,
-    ) -> Result<CycleEnd, LinSolError> {
+    ) -> Result<CycleEnd<f64>, LinSolError> {
         let mut apply = |q: &[f64], w: &mut [f64]| a.apply(1.0, q, 0.0, w);
         let mut stop = || stop.check().is_some();
         let end = self
@@ -97,7 +97,7 @@ impl LinearSolver for Gmres {
             }
             self.start.copy_from_slice(x);
             let left = accuracy.max_iterations - iterations;
-            let CycleEnd { iterations: done, stopped } = self.improve(a, x, target, left, stop)?;
+            let CycleEnd { iterations: done, stopped, .. } = self.improve(a, x, target, left, stop)?;
             iterations += done;
             let new = residual(a, b, x, &mut self.r);
             // A cycle that gains less than a thousandth: the restart length does not suffice, or b is out of range.

@@ -7,8 +7,11 @@ use super::super::method::{Integrate, Storage};
 use super::super::options::Options;
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Start, Step, StepBuffers, StepSink};
+use super::super::stepper::Facts;
 use super::super::tableau::Tableau;
 use super::integrator::StiffIntegrator;
+use super::matrices::SMALL;
+use super::price::Prices;
 use super::tableau::RosenbrockTableau;
 use crate::diff::Map;
 use crate::error::OdeError;
@@ -36,6 +39,11 @@ pub struct Switch {
 /// eigenvalue stays at the explicit method's stability limit, and comes back where |h| times the norm of the Jacobian, min(|J|_1, |J|_inf), stays
 /// within it. (S of an implicit method would not do: it sees only what the last two stages differ by.) An explicit step that shrinks away is tried
 /// by the implicit method, too.
+///
+/// With more than 30 unknowns a factorization must pay, too. Costs are counted in operations: those of the factors are known, an evaluation is thought to take two an entry of the
+/// Jacobian. The implicit method is tried once the explicit steps have cost as much as four of its own (and, before a sparse matrix is analyzed, five times the
+/// analysis), so a try that is in vain costs no more than what is done already; it stays as long as it gets further for its operations than the explicit
+/// one did at its limit; after a try in vain four times as much must be spent before the next.
 ///
 /// Options, sinks and report are those of both; [`OdeReport::stiff_at`] is the first change, [`switches`](Self::switches) has all. Sinks see
 /// one integration. Its discrete adjoint is [`Adjoint`](crate::adjoint::Adjoint) with the pair of tableaus: each step is transposed by the method that made it.
@@ -74,8 +82,8 @@ impl<T: Scalar> Storage<T> for Auto<T> {
     fn y(&self) -> &[T] {
         &self.y
     }
-    fn stability(&self) -> f64 {
-        self.explicit.stability()
+    fn facts(&self) -> Facts {
+        Storage::facts(&self.explicit)
     }
 }
 
@@ -104,8 +112,11 @@ impl<T: Scalar> Auto<T> {
         batch: usize,
         options: &Options,
     ) -> Result<Self, OdeError> {
+        let mut explicit = Integrator::new(explicit, dim, batch, options)?;
+        // The runs of its parts are ended to change the method.
+        explicit.explains_stops = false;
         Ok(Self {
-            explicit: Integrator::new(explicit, dim, batch, options)?,
+            explicit,
             stiff: StiffIntegrator::new(stiff, dim, batch, options)?,
             options: options.clone(),
             y: vec![T::ZERO; dim * batch],
@@ -142,6 +153,7 @@ impl<T: Scalar> Auto<T> {
             whole: (t0, t1),
             fresh: true,
             index: 0,
+            patience: self.options.max_steps / 4,
             stiff: false,
             stability,
             hits: 0,
@@ -149,6 +161,7 @@ impl<T: Scalar> Auto<T> {
             switch: false,
             ended: false,
             size: 0.0,
+            balance: Balance::new(field, y0.len()),
         };
         let (mut t, mut first_step) = (t0, self.options.first_step);
         let mut total = OdeCounts::default();
@@ -166,6 +179,7 @@ impl<T: Scalar> Auto<T> {
                 (options.first_step, options.max_steps) = (first_step, left);
                 self.explicit.run(field, (t, t1), &self.start, p, &mut watch)?
             };
+            watch.balance.part_ends(&report.counts);
             total += report.counts;
             t = T::of(report.t);
             let y = if watch.stiff { self.stiff.y() } else { self.explicit.y() };
@@ -174,10 +188,19 @@ impl<T: Scalar> Auto<T> {
                 !watch.stiff && report.stop == OdeStop::StepUnderflow && self.options.fixed_step.is_none();
             let switch = (watch.switch && !watch.ended) || shrunk;
             if switch && t != t1 {
+                let on = Some(report.h.abs()).filter(|h| *h > 0.0 && !shrunk);
+                if !watch.stiff && watch.balance.is_kept() && !shrunk {
+                    watch.balance.survey(&mut self.stiff, field)?;
+                    if !watch.may_try() {
+                        first_step = on;
+                        continue;
+                    }
+                }
                 watch.stiff = !watch.stiff;
+                watch.balance.turn(watch.stiff, shrunk);
                 self.switches.push(Switch { t: report.t, to_stiff: watch.stiff, size: watch.size });
                 // A step that shrank away would be too short for the implicit method too: it chooses its own.
-                first_step = Some(report.h.abs()).filter(|h| *h > 0.0 && !shrunk);
+                first_step = on;
                 continue;
             }
             if switch && !shrunk {
@@ -191,12 +214,128 @@ impl<T: Scalar> Auto<T> {
     }
 }
 
+/// Tries that the explicit steps must have paid for: so many steps of the implicit method, and their lengths grow meanwhile.
+const TRIAL: u64 = 4;
+/// Steps, one after another, that do not pay.
+const IN_VAIN: u32 = 3;
+/// What the next try costs beside the one in vain.
+const DEARER: f64 = 4.0;
+/// Costs of an analysis that must be spent before it.
+const BEFORE_ANALYSIS: f64 = 5.0;
+
+/// The costs of the two methods, for many unknowns.
+#[derive(Debug)]
+struct Balance {
+    prices: Prices,
+    kept: bool,
+    batch: usize,
+    surveyed: bool,
+    /// What explicit steps must cost before the next try, and what they have cost since the last.
+    try_at: f64,
+    spent: f64,
+    /// Of the part that runs: its cost before the last step, steps, and where the last one ended.
+    before: f64,
+    steps: u64,
+    last: f64,
+    /// Where and at what cost the explicit method came to its limit, and how far it got for its operations there.
+    mark: (f64, f64),
+    speed: f64,
+    in_vain: u32,
+    /// What a try may cost before its steps must pay.
+    budget: f64,
+}
+
+impl Balance {
+    fn new<T: Scalar, F: Map<T>>(field: &F, len: usize) -> Self {
+        let dim = field.inputs().max(1);
+        let (kept, batch) = (dim > SMALL, len / dim);
+        let prices = Prices::new(field, batch);
+        let try_at = BEFORE_ANALYSIS * prices.analysis;
+        let (surveyed, spent, before, steps, last) = (false, 0.0, 0.0, 0, f64::NAN);
+        let (mark, speed, in_vain, budget) = ((0.0, 0.0), 0.0, 0, f64::INFINITY);
+        Self {
+            prices,
+            kept,
+            batch,
+            surveyed,
+            try_at,
+            spent,
+            before,
+            steps,
+            last,
+            mark,
+            speed,
+            in_vain,
+            budget,
+        }
+    }
+    /// Costs count.
+    fn is_kept(&self) -> bool {
+        self.kept
+    }
+    fn may_try(&self) -> bool {
+        self.spent >= self.try_at
+    }
+    /// An accepted step that ends at t; `hit`: the first of many at the stability limit.
+    fn step(&mut self, t: f64, counts: &OdeCounts, hit: bool) {
+        let now = self.prices.of(counts);
+        let (cost, length) = (now - self.before, (t - self.last).abs());
+        (self.before, self.last) = (now, t);
+        self.spent += cost;
+        self.steps += 1;
+        if hit {
+            self.mark = (t, self.spent);
+        }
+        let tried = self.steps > TRIAL || self.spent > self.budget;
+        let pays = !tried || length.is_nan() || length >= self.speed * cost;
+        self.in_vain = if pays { 0 } else { self.in_vain + 1 };
+    }
+    fn does_not_pay(&self) -> bool {
+        self.in_vain >= IN_VAIN
+    }
+    /// A part of the integration is over.
+    fn part_ends(&mut self, counts: &OdeCounts) {
+        self.spent += self.prices.of(counts) - self.before;
+        self.before = 0.0;
+    }
+    /// Finds out what the steps of the implicit method cost.
+    fn survey<T: Scalar, F: Map<T>>(
+        &mut self,
+        stiff: &mut StiffIntegrator<T>,
+        field: &F,
+    ) -> Result<(), OdeError> {
+        if self.surveyed {
+            return Ok(());
+        }
+        let (choice, source, evals) = stiff.survey(field)?;
+        let solves = stiff.method().stages();
+        self.prices = self.prices.with(&choice, solves, self.batch);
+        self.try_at = TRIAL as f64 * self.prices.step(evals, solves, source);
+        self.surveyed = true;
+        Ok(())
+    }
+    /// The method changes.
+    fn turn(&mut self, to_stiff: bool, shrunk: bool) {
+        if to_stiff {
+            // Steps that shrank away are no limit to compare with.
+            let speed = (self.last - self.mark.0).abs() / (self.spent - self.mark.1);
+            self.speed = if shrunk || !speed.is_finite() { 0.0 } else { speed };
+        } else if self.does_not_pay() {
+            self.try_at *= DEARER;
+        }
+        self.budget = if to_stiff { self.spent } else { f64::INFINITY };
+        (self.spent, self.steps, self.in_vain) = (0.0, 0, 0);
+    }
+}
+
 /// Passes the steps on to the user's sinks and ends a part of the integration where the method should change.
 struct Watch<'s, T, S> {
     sinks: &'s mut S,
     whole: (T, T),
     fresh: bool,
     index: u64,
+    /// Steps after which a matrix is factored whatever it costs.
+    patience: u64,
     stiff: bool,
     stability: f64,
     hits: u32,
@@ -206,6 +345,7 @@ struct Watch<'s, T, S> {
     /// A sink of the user's ended the integration.
     ended: bool,
     size: f64,
+    balance: Balance,
 }
 
 impl<T: Scalar, S: StepSink<T>> Watch<'_, T, S> {
@@ -213,11 +353,16 @@ impl<T: Scalar, S: StepSink<T>> Watch<'_, T, S> {
         (self.index, self.hits, self.misses) = (index, 0, 0);
         (self.switch, self.ended) = (false, false);
     }
+    /// Whether the explicit steps have cost as much as trying the other method would.
+    fn may_try(&self) -> bool {
+        self.balance.may_try() || self.index > self.patience
+    }
     fn judge(&mut self, step: &mut Step<'_, T>) {
         let estimate = if self.stiff { step.body.radius().unwrap_or(T::ZERO) } else { step.stiffness() };
         self.size = (estimate * step.h()).abs().f64();
         let at_limit = self.size > LIMIT * self.stability;
-        if at_limit != self.stiff {
+        let hit = at_limit != self.stiff;
+        if hit {
             (self.hits, self.misses) = (self.hits + 1, 0);
         } else {
             self.misses += 1;
@@ -225,7 +370,17 @@ impl<T: Scalar, S: StepSink<T>> Watch<'_, T, S> {
                 self.hits = 0;
             }
         }
-        self.switch = self.hits >= if self.stiff { EASY_STEPS } else { STIFF_STEPS };
+        if !self.balance.is_kept() {
+            self.switch = self.hits >= if self.stiff { EASY_STEPS } else { STIFF_STEPS };
+            return;
+        }
+        self.balance.step(step.t1().f64(), step.counts, self.hits == 1 && hit);
+        self.index = step.index;
+        self.switch = if self.stiff {
+            self.hits >= EASY_STEPS || self.balance.does_not_pay()
+        } else {
+            self.hits >= STIFF_STEPS && self.may_try()
+        };
     }
 }
 

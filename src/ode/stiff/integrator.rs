@@ -12,8 +12,8 @@ use super::step::{RosBody, RosStages, Rosenbrock};
 use super::tableau::RosenbrockTableau;
 use crate::diff::{At, Linearizer, Map, Offers, Source};
 use crate::error::OdeError;
-use crate::linalg::Scalar;
 use crate::linalg::kernels::{self, Scale};
+use crate::linalg::{Norm, Scalar};
 use crate::linsol::factors::Choice;
 
 /// A Rosenbrock method with its storage: made once, used for any number of integrations; no allocation per step. It takes the same options,
@@ -54,8 +54,8 @@ pub struct LinearlyImplicit<T> {
 }
 
 impl<T: Scalar> LinearlyImplicit<T> {
-    fn new(ros: Rosenbrock<T>, dim: usize, batch: usize) -> Self {
-        let st = ros.stages(dim, batch);
+    fn new(ros: Rosenbrock<T>, (dim, batch): (usize, usize), measure: (Norm, Scale<T>)) -> Self {
+        let st = ros.stages(dim, batch, measure);
         let first = Vec::with_capacity(dim * batch);
         Self { st, ros, first, linearized: false, fresh: true, looked: false, known: false }
     }
@@ -96,7 +96,9 @@ impl<T: Scalar> Driver<T, LinearlyImplicit<T>> {
     ) -> Result<Self, OdeError> {
         let mut ros = Rosenbrock::new(method);
         ros.invariants = invariants::rows(&options.invariants, dim)?;
-        Self::make(dim, batch, options, || LinearlyImplicit::new(ros, dim, batch))
+        Self::make(dim, batch, options, |(norm, scale)| {
+            LinearlyImplicit::new(ros, (dim, batch), (norm, scale.clone()))
+        })
     }
     /// How W = I / (h gamma) - J of the last run is held and factored, as one line when printed (`band 2 + 2, 5 colours`). None before the first
     /// run, and where the Jacobian is full or small.
@@ -106,6 +108,14 @@ impl<T: Scalar> Driver<T, LinearlyImplicit<T>> {
     /// What the Jacobians of the last run were made of (`4 Jacobian-vector products`). None before the first run.
     pub fn jacobian(&self) -> Option<Source> {
         self.stepper.st.source
+    }
+    /// How W is to be held for this field and what its Jacobians are made of, without a step: (choice, source, evaluations a step).
+    pub(super) fn survey<F: Map<T>>(&mut self, field: &F) -> Result<(Choice, Source, u64), OdeError> {
+        Linearizer::check(field, self.stepper.ros.tab.name)?;
+        let LinearlyImplicit { ros, st, .. } = &mut self.stepper;
+        st.prepare(field)?;
+        let source = st.source.unwrap_or(Source::Own);
+        Ok((st.matrices.choice().cloned().unwrap_or_else(|| Choice::dense(st.dim)), source, ros.evals()))
     }
     /// The method.
     pub fn method(&self) -> &'static RosenbrockTableau {
@@ -215,7 +225,7 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
             self.ros.linearize(field, t, h, p, &mut self.st, counts);
         }
         (self.linearized, self.looked) = (true, false);
-        counts.factorizations += 1;
+        counts.factorizations += self.st.matrices.are_held() as u64;
         let error = if self.ros.factor(h, &mut self.st) {
             self.ros.step(field, t, h, p, &mut self.st);
             counts.evals += self.ros.evals();
@@ -228,6 +238,7 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
             let second = self.second_look(field, (t, h), p, by, counts);
             judged = if second <= error { error } else { second };
         }
+        self.st.matrices.tell(counts);
         let (e, passes) = (judged.f64(), judged <= T::ONE);
         Trial { error: if passes { error } else { judged }, square: e * e }
     }

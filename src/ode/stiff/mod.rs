@@ -1,4 +1,4 @@
-//! Stiff problems: Rosenbrock methods, diffsol's, and the automatic choice.
+//! Stiff problems: Rosenbrock methods and the automatic choice.
 //!
 //! Why Rosenbrock and not an implicit Runge-Kutta or multistep method: a step is a fixed sequence of operations, without an iteration whose
 //! stopping rule would be part of the program; so it has an exact transpose, and on systems of up to some tens of unknowns it is
@@ -9,18 +9,21 @@
 //! Many unknowns: the matrix of a step takes the structure of the Jacobian ([`Map::structure`](crate::diff::Map::structure)), a band or sparse, with
 //! the factors of [`linsol::factors`](crate::linsol::factors).
 //!
+//! A field by products ([`Map::by_products`](crate::diff::Map::by_products)) has no matrix at all (`products.rs`): GMRES to a thousandth of the tolerance is then part of the step, so
+//! steps, and gradients, are right to that accuracy only; its residual is no part of what is differentiated.
+//!
 //! A step is a function of (t, h, y0) alone: nothing is carried over from the step before, so that any step can be computed again from its start.
 
 mod auto;
-mod diffsol;
 mod integrator;
 mod invariants;
 mod matrices;
+mod price;
+mod products;
 mod step;
 mod tableau;
 
 pub use auto::{Auto, Switch};
-pub use diffsol::{Diffsol, DiffsolMethod};
 pub use integrator::{LinearlyImplicit, StiffIntegrator};
 pub use tableau::{RODAS3P, RODAS4, RODAS5P, RosenbrockTableau};
 

@@ -2,9 +2,10 @@
 
 use super::super::report::OdeCounts;
 use super::super::step::StepBody;
+use super::super::stepper::Measure;
 use super::matrices::Matrices;
 use super::tableau::RosenbrockTableau;
-use crate::diff::{At, Linearizer, Map, Source};
+use crate::diff::{At, Linearizer, Map, Source, Work};
 use crate::error::OdeError;
 use crate::linalg::Norm;
 use crate::linalg::Scalar;
@@ -39,7 +40,7 @@ pub(crate) struct Rosenbrock<T> {
 }
 
 /// The stages of one attempted step.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct RosStages<T> {
     pub y0: Vec<T>,
     pub y1: Vec<T>,
@@ -63,14 +64,19 @@ pub(crate) struct RosStages<T> {
     pub source: Option<Source>,
     /// What `forward` would keep; nothing here.
     pub keep: Vec<T>,
+    /// How errors are measured, which iterations of linear solves need to know.
+    norm: Norm,
+    scale: Scale<T>,
 }
 
 impl<T: Scalar> RosStages<T> {
     /// Before a run: room for the field's Jacobians.
     pub fn prepare<F: Map<T> + ?Sized>(&mut self, field: &F) -> Result<(), OdeError> {
-        self.matrices.prepare(field, self.dim, self.y0.len() / self.dim)?;
+        let by = Measure { norm: self.norm, scale: &self.scale };
+        self.matrices.prepare(field, self.dim, self.y0.len() / self.dim, by)?;
         self.lin.prepare(field);
-        self.source = Some(self.lin.source(field));
+        let none = self.matrices.products().is_some();
+        self.source = Some(if none { Source::Products } else { self.lin.source(field) });
         Ok(())
     }
     /// Before the first step: makes g and r again, which a panic in an earlier step has lost.
@@ -109,8 +115,8 @@ impl<T: Scalar> Rosenbrock<T> {
         }
     }
 
-    /// Room for dim x batch numbers.
-    pub fn stages(&self, dim: usize, batch: usize) -> RosStages<T> {
+    /// Room for dim x batch numbers, whose errors are measured so.
+    pub fn stages(&self, dim: usize, batch: usize, (norm, scale): (Norm, Scale<T>)) -> RosStages<T> {
         let n = dim * batch;
         let zeros = |len: usize| vec![T::ZERO; len];
         RosStages {
@@ -129,6 +135,8 @@ impl<T: Scalar> Rosenbrock<T> {
             lin: Linearizer::default(),
             source: None,
             keep: vec![],
+            norm,
+            scale,
         }
     }
 
@@ -168,6 +176,14 @@ impl<T: Scalar> Rosenbrock<T> {
         let n = st.y0.len();
         let at = At::new(t, &st.y0, p);
         let structured = st.matrices.structured();
+        if let Some(products) = st.matrices.products() {
+            products.linearize(f, at);
+            let mut work = Work::default();
+            st.lin.rate(f, at, h, &st.f[..n], &mut st.dfdt, &mut work);
+            counts.evals += work.values;
+            counts.jvps += work.jvps;
+            return;
+        }
         let (y, jac, dt) = (&st.f[..n], &mut st.matrices.jac, &mut st.dfdt);
         let work = if structured {
             st.lin.linearize_structured(f, at, h, y, jac, dt)
@@ -226,7 +242,7 @@ impl<T: Scalar> Rosenbrock<T> {
         for i in 0..self.s {
             self.gather(i, h, st, g, r);
             self.evaluate(i, f, t, h, p, g, st);
-            self.solve(i, dim, st, r);
+            self.solve(i, dim, f, At::new(t, &[], p), r, st);
         }
         self.end(g, st);
     }
@@ -302,15 +318,24 @@ impl<T: Scalar> Rosenbrock<T> {
         }
     }
 
-    /// U_i <- W^-1 (f_i + r).
+    /// U_i <- W^-1 (f_i + r), W at (t, y0) with the t and p of `start`.
     #[inline(always)]
-    fn solve(&self, i: usize, dim: usize, st: &mut RosStages<T>, r: &mut [T]) {
+    fn solve<F: Map<T> + ?Sized>(
+        &self,
+        i: usize,
+        dim: usize,
+        field: &mut F,
+        start: At<'_, T>,
+        r: &mut [T],
+        st: &mut RosStages<T>,
+    ) {
         let n = r.len();
         let f = &st.f[i * n..][..n];
         for m in 0..n {
             r[m] += f[m];
         }
-        st.matrices.solve(dim, r, &mut st.u[i * n..][..n]);
+        let at = At { x: &st.y0, ..start };
+        st.matrices.solve(dim, field, at, r, &mut st.u[i * n..][..n]);
     }
 
     #[inline(always)]
@@ -371,7 +396,7 @@ impl<T: Scalar> Rosenbrock<T> {
         self.rate(T::ONE, h, st, &mut rate);
         rate.iter_mut().zip(&st.ahead).for_each(|(r, f)| *r = *f - *r);
         st.error = rate;
-        st.matrices.solve(st.dim, &st.error, &mut st.g);
+        st.matrices.solve(st.dim, f, At::new(t, &st.y0, p), &st.error, &mut st.g);
         kernels::scaled_norm(norm, scale, &st.y0, &st.y1, &st.g)
     }
 
@@ -394,12 +419,12 @@ impl<T: Scalar> Rosenbrock<T> {
         std::mem::swap(&mut st.y0, &mut st.y1);
         st.f[..n].copy_from_slice(&st.aside[..n]);
         st.dfdt.copy_from_slice(&st.aside[n..]);
-        counts.factorizations += 1;
+        counts.factorizations += st.matrices.are_held() as u64;
         if !self.factor(h, st) {
             // No value of the field's: a shorter step helps.
             return T::of(f32::MAX as f64);
         }
-        st.matrices.solve(st.dim, &st.error, &mut st.g);
+        st.matrices.solve(st.dim, f, At::new(t + h, &st.y1, p), &st.error, &mut st.g);
         kernels::scaled_norm(norm, scale, &st.y0, &st.y1, &st.g)
     }
 
