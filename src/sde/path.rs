@@ -135,6 +135,7 @@ impl Reader {
 
 /// A path at a position, with its storage. Ticks of given increments are numbers of their times.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // One for each stepper.
 pub(crate) enum Track {
     Seeded(BrownianPath),
     Given(Reader),
