@@ -56,11 +56,14 @@ fn phi(t: f64) -> (f64, f64) {
     (1.2 + t.cos(), -t.sin())
 }
 
+/// A function and its derivative.
+type Pair = (fn(f64) -> f64, fn(f64) -> f64);
+
 /// y' = -lambda (g(y) - g(phi)) + phi', y(0) = y0, to 3, where y = phi to rounding or to what is left of y0: the error in tolerances.
 fn slow_solution(
     tab: &'static RosenbrockTableau,
     lambda: f64,
-    (g, dg): (fn(f64) -> f64, fn(f64) -> f64),
+    (g, dg): Pair,
     y0: f64,
     options: &Options,
     tol: f64,
@@ -82,7 +85,6 @@ fn slow_solution(
 /// where the error of the nonlinear field does not.
 #[test]
 fn rosenbrock_estimates_do_not_vanish_in_the_stiff_limit() {
-    type Pair = (fn(f64) -> f64, fn(f64) -> f64);
     let fields: [(&str, Pair); 3] = [
         ("linear", (|y| y, |_| 1.0)),
         ("cubic", (|y| y * y * y, |y| 3.0 * y * y)),
