@@ -194,9 +194,74 @@ fn concentrations_stay_non_negative() {
         }
     }
     assert!(seen > 10, "{seen} runs became negative without the option");
-    let options = Options { non_negative: vec![0], ..Options::default() };
-    let text = Adjoint::<f64>::new(&TSIT54, 1, 1, &options, Memory::States).unwrap_err().to_string();
-    assert!(text.contains("non_negative has no adjoint"), "{text}");
+}
+
+/// Fixed steps at which fast decay overshoots: what is below zero is cut off, and the gradient is that of the program with its cuts, by every memory.
+#[test]
+fn gradients_with_components_cut_off_at_zero() {
+    // y0' = -p0 (y0 - p1 sin(3 t)^2), y1' = p0 y0 / 10 - y1, y2' = y0 - p1 y2.
+    let field = || {
+        FnMap::new(3, 2, |t: f64, y: &[f64], p: &[f64], dy: &mut [f64]| {
+            let s = (3.0 * t).sin();
+            dy[0] = -p[0] * (y[0] - p[1] * s * s);
+            dy[1] = 0.1 * p[0] * y[0] - y[1];
+            dy[2] = y[0] - p[1] * y[2];
+        })
+        .with_vjp(|t: f64, y: &[f64], p: &[f64], w: &[f64], yb: &mut [f64], pb: &mut [f64]| {
+            let s = (3.0 * t).sin();
+            yb[0] += -p[0] * w[0] + 0.1 * p[0] * w[1] + w[2];
+            yb[1] -= w[1];
+            yb[2] -= p[1] * w[2];
+            pb[0] += -(y[0] - p[1] * s * s) * w[0] + 0.1 * y[0] * w[1];
+            pb[1] += p[0] * s * s * w[0] - y[2] * w[2];
+        })
+    };
+    let (times, end) = ([0.3, 0.5, 0.7, 1.3], [0.4, -1.0, 0.7]);
+    let weights: Vec<f64> = (0..12).map(|i| (1.3 * i as f64).cos()).collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    for (tab, h) in [(&BS32, 0.1)] {
+        let options = Options { non_negative: vec![0, 1], atol: 10.0.into(), ..Options::fixed(h) };
+        let mut cuts = 0;
+        let mut loss = |x: &[f64]| {
+            let (mut save, mut it) = (SaveAt::new(&times), Integrator::new(tab, 3, 1, &options).unwrap());
+            let mut look = FnSink(|s: &mut Step<'_, f64>| {
+                cuts += (s.y1()[0] == 0.0) as u32;
+                std::ops::ControlFlow::Continue(())
+            });
+            it.run(&mut field(), (0.0, 2.0), &x[..3], &x[3..], &mut (&mut save, &mut look)).unwrap();
+            dot(save.states(), &weights) + dot(it.y(), &end)
+        };
+        let x = [1.0, 0.2, 0.5, 30.0, 0.8];
+        let want: Vec<f64> = (0..5)
+            .map(|i| {
+                let mut at = |d: f64| {
+                    let mut x = x;
+                    x[i] += d;
+                    loss(&x)
+                };
+                (8.0 * (at(1e-4) - at(-1e-4)) - (at(2e-4) - at(-2e-4))) / 12e-4
+            })
+            .collect();
+        assert!(cuts >= 20, "{}: this test has lost its point, {cuts} cuts in 20 runs", tab.name);
+        let mut bits: Option<Vec<u64>> = None;
+        for memory in [Memory::States, Memory::Stages, Memory::Every(3), Memory::Checkpoints(2)] {
+            let mut solver = Adjoint::new(tab, 3, 1, &options, memory).unwrap();
+            solver.forward(&mut field(), (0.0, 2.0), &x[..3], &x[3..], &mut ()).unwrap();
+            let mut g = [0.0; 5];
+            let (y_bar, p_bar) = g.split_at_mut(3);
+            let bars = Bars { y1: &end, times: &times, saved: &weights, ..Bars::default() };
+            solver.reverse(&mut field(), &x[3..], &bars, y_bar, p_bar).unwrap();
+            for (g, want) in g.iter().zip(&want) {
+                assert!((g - want).abs() < 1e-6 * (1.0 + want.abs()), "{} {memory:?}: {g} {want}", tab.name);
+            }
+            let these: Vec<u64> = g.iter().map(|v| v.to_bits()).collect();
+            assert_eq!(*bits.get_or_insert_with(|| these.clone()), these, "{} {memory:?}", tab.name);
+        }
+        let mut solver = Adjoint::new(tab, 3, 1, &options, Memory::States).unwrap();
+        solver.forward(&mut field(), (0.0, 2.0), &x[..3], &x[3..], &mut ()).unwrap();
+        let text = solver.replay(&mut field(), &x[3..], &x[..3], &[]).map(|_| ()).unwrap_err().to_string();
+        assert!(text.contains("cut off"), "{text}");
+    }
 }
 
 #[test]

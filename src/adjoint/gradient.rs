@@ -2,8 +2,8 @@
 
 use super::jumps::{Crossed, Happened, Jumps};
 use super::sweep::{
-    AtEvent, EventBars, Steps, add_after_event, check_options, check_replay, check_reverse, end_bar,
-    estimate_bars, find_saves, start_bar, sweep,
+    AtEvent, EventBars, Steps, add_after_event, check_replay, check_reverse, end_bar, estimate_bars,
+    find_saves, start_bar, sweep,
 };
 use super::tape::{Memory, Tape};
 use super::transpose::{Backward, Bars, Redo, Reverse, StepBars, Transpose};
@@ -67,6 +67,8 @@ pub struct Adjoint<T: Scalar, I: Transpose<T> = Integrator<T>> {
     norm: Norm,
     scale: Scale<T>,
     dim: usize,
+    /// Components that may not be negative.
+    floors: Vec<usize>,
     n: usize,
     saves: Vec<(T, usize)>,
 }
@@ -126,7 +128,6 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         options: &Options,
         memory: Memory,
     ) -> Result<Self, OdeError> {
-        check_options(options)?;
         let integrator = method.integrator(dim, batch, options)?;
         Ok(Self {
             tape: Tape::new(memory)?,
@@ -135,6 +136,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             norm: options.norm,
             scale: options.scale(dim, batch)?,
             dim,
+            floors: options.non_negative.clone(),
             n: dim * batch,
             saves: vec![],
         })
@@ -219,6 +221,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             back: self.integrator.back(self.dim, n / self.dim),
             integrator: self.integrator.clone(),
             scale: self.scale.clone(),
+            floors: self.floors.clone(),
             saves: vec![],
             n,
             ..*self
@@ -346,6 +349,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             through,
             p_bar: if own.is_empty() { &mut *p_bar } else { &mut own },
             changed: vec![],
+            floors: (&self.floors, self.dim),
         };
         let swept = catch(|| sweep(&mut self.tape, &mut pass));
         let swept = swept.and_then(|()| pass.through.finish());
@@ -465,6 +469,21 @@ struct Pass<'a, 'b, 'm, T, B, S> {
     p_bar: &'a mut [T],
     /// The parameters of the step, where events change them.
     changed: Vec<T>,
+    floors: Floors<'a>,
+}
+
+/// Components that are cut off at zero, of so many.
+type Floors<'a> = (&'a [usize], usize);
+
+/// The bars of what was cut off at the end of a step vanish: lambda is what the bars of states inside the step will add to that of its end, with the other sign.
+fn cut_off<T: Scalar, B: Backward<T>>(back: &mut B, (floors, dim): Floors<'_>, bars: &StepBars<'_, T>) {
+    for k in 0..back.end().len() {
+        // Cut off, or about to be, as the end is stored or made again.
+        if floors.contains(&(k % dim)) && back.end()[k] <= T::ZERO {
+            let lambda = back.lambda();
+            lambda[k] = -bars.states(lambda.len()).fold(T::ZERO, |sum, (theta, v)| sum + theta * v[k]);
+        }
+    }
 }
 
 impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
@@ -477,6 +496,13 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
             let fresh = j == a || tape.is_fresh(j);
             self.back.redo(self.system, tape.step(j), tape.params(j, self.p), Redo::Advance { fresh });
             self.back.go_on();
+            if tape.is_clipped(j) {
+                let (floors, dim) = self.floors;
+                let state = self.back.start().iter_mut().enumerate();
+                state
+                    .filter(|(k, y)| floors.contains(&(k % dim)) && **y < T::ZERO)
+                    .for_each(|(_, y)| *y = T::ZERO);
+            }
             if let Some(event) = tape.event(j) {
                 self.back.start().copy_from_slice(&event.after);
             }
@@ -525,6 +551,9 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
             _ => {}
         }
         let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
+        if tape.is_clipped(j) {
+            cut_off(self.back, self.floors, &bars);
+        }
         self.back.reverse(self.system, step, p, self.by, &bars, self.p_bar);
         if stored {
             let (buffers, end) = tape.stored(j);

@@ -4,8 +4,8 @@ use super::tape::{Tape, split};
 use super::transpose::Bars;
 use crate::error::check_len;
 use crate::linalg::Scalar;
+use crate::ode::OdeError;
 use crate::ode::sinks::check_save_points;
-use crate::ode::{OdeError, Options};
 
 /// Steps that can be computed again from their start and transposed.
 pub(crate) trait Steps<T: Scalar> {
@@ -121,15 +121,6 @@ pub(crate) fn check_reverse<T: Scalar>(
     check_save_points(bars.times, t0, t1)
 }
 
-/// What has no derivative is refused before the forward pass.
-pub(crate) fn check_options(options: &Options) -> Result<(), OdeError> {
-    if options.non_negative.is_empty() {
-        return Ok(());
-    }
-    let what = "non_negative has no adjoint: what it adds to a component is no step of the method; leave it out, or bound the components by the domain";
-    Err(OdeError::Mismatch { what: what.to_string() })
-}
-
 /// What must hold before the steps are run again from y0, besides [`Tape::check`].
 pub(crate) fn check_replay<T: Scalar>(
     tape: &Tape<T>,
@@ -140,6 +131,10 @@ pub(crate) fn check_replay<T: Scalar>(
 ) -> Result<(), OdeError> {
     check_len("the start", y0.len(), n)?;
     check_len("the parameter vector", p.len(), n_params)?;
+    if tape.clips() {
+        let what = "a component that may not be negative was cut off at zero in the forward pass: its steps cannot be run again from elsewhere, `reverse` has their derivatives";
+        return Err(OdeError::Mismatch { what: what.to_string() });
+    }
     let (t0, t1) = tape.span();
     check_save_points(times, t0, t1)
 }

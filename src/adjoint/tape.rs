@@ -44,6 +44,8 @@ pub struct Tape<T> {
     pub(super) happened: Vec<Happened<T>>,
     /// Whether all events of the pass are [`Jumps`](super::Jumps).
     pub(super) with_jumps: bool,
+    /// Steps whose end was cut off at zero ([`Options::non_negative`](crate::ode::Options::non_negative)).
+    clipped: Vec<usize>,
     /// Whether states saved at the times of events are those after them, in the present sweep.
     pub(super) after_events: bool,
     /// First steps of the parts that one method made, and its number.
@@ -75,6 +77,7 @@ impl<T: Scalar> Tape<T> {
             last_end: vec![],
             happened: vec![],
             with_jumps: false,
+            clipped: vec![],
             after_events: false,
             parts: vec![],
             ticks: vec![],
@@ -203,6 +206,7 @@ impl<T: Scalar> Tape<T> {
         j == 0
             || self.parts.binary_search_by_key(&j, |&(first, _)| first).is_ok()
             || self.event(j - 1).is_some()
+            || self.is_clipped(j - 1)
             || self.restarts(j)
     }
     fn find_event(&self, j: usize) -> Option<usize> {
@@ -216,6 +220,14 @@ impl<T: Scalar> Tape<T> {
     pub(super) fn params<'a>(&'a self, j: usize, p: &'a [T]) -> &'a [T] {
         let before = &self.happened[..self.happened.partition_point(|h| h.step < j)];
         before.iter().rev().map(|h| &h.params[..]).find(|q| !q.is_empty()).unwrap_or(p)
+    }
+    /// Whether the end of step j was cut off at zero.
+    pub(super) fn is_clipped(&self, j: usize) -> bool {
+        self.clipped.binary_search(&j).is_ok()
+    }
+    /// Whether that of any step was.
+    pub(super) fn clips(&self) -> bool {
+        !self.clipped.is_empty()
     }
     /// Whether an event changed the parameters.
     pub(super) fn changes_params(&self) -> bool {
@@ -290,6 +302,7 @@ impl<T: Scalar> Tape<T> {
         self.t_next.clear();
         self.held.clear();
         self.happened.clear();
+        self.clipped.clear();
         self.parts.clear();
         self.ticks.clear();
         if self.n != n {
@@ -340,6 +353,9 @@ impl<T: Scalar> StepSink<T> for Tape<T> {
 
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
         let j = self.h.len();
+        if step.fired.clipped {
+            self.clipped.push(j);
+        }
         if self.parts.last().map_or(0, |part| part.1) != step.method {
             self.parts.push((j, step.method));
         }

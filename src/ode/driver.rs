@@ -342,7 +342,8 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
     #[cold]
     fn stays(&mut self, d: &mut Pace<T>) -> bool {
         let place = self.domain.place(self.stepper.end_mut());
-        d.moved |= place == Place::Clipped;
+        self.fired.clipped = place == Place::Clipped;
+        d.moved |= self.fired.clipped;
         d.counts.outside += (place == Place::Outside) as u64;
         let stays = place != Place::Outside || self.options.fixed_step.is_some();
         if !stays {

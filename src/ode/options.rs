@@ -114,7 +114,7 @@ pub struct Options {
     /// ([`OdeCounts::outside`](super::OdeCounts::outside)).
     pub domain: Vec<Bound>,
     /// Components that stay non-negative (concentrations): a step that ends below minus the absolute tolerance is refused, one between that and zero ends at zero.
-    /// Not for adjoints.
+    /// For adjoints what is cut off is a jump whose derivative in that component is zero.
     pub non_negative: Vec<usize>,
     /// Linear invariants: rows w, as long as a state, with w'y constant along every solution (w'f = 0 everywhere). Steps of Rosenbrock methods keep each to the rounding of y; without this,
     /// the rounding of f over long stiff steps moves them ([`Diagnosis::InvariantLost`](super::Diagnosis::InvariantLost)). Steps of other methods are short enough and do not look at this.

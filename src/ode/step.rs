@@ -235,11 +235,13 @@ pub(crate) struct Fired<T> {
     marks: Vec<(T, usize)>,
     /// The parameters from the end of this step on, where an event changed them; else empty.
     pub params: Vec<T>,
+    /// Components that may not be negative were, and are zero at the end.
+    pub clipped: bool,
 }
 
 impl<T> Default for Fired<T> {
     fn default() -> Self {
-        Self { reason: OdeStop::Stopped, marks: vec![], params: vec![] }
+        Self { reason: OdeStop::Stopped, marks: vec![], params: vec![], clipped: false }
     }
 }
 

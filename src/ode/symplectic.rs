@@ -275,6 +275,9 @@ impl<T: Scalar> Driver<T, Symplectic<T>> {
         if options.fixed_step.is_none() {
             return wrong(format!("{} has no error estimate: give it a fixed step", method.name));
         }
+        if !options.non_negative.is_empty() {
+            return wrong(format!("{}: what non_negative cuts off is no symplectic map", method.name));
+        }
         if dim % 2 == 1 {
             return wrong(format!("a state of {dim} components is no pair of positions and momenta"));
         }
