@@ -329,8 +329,8 @@ impl<T: Scalar, M: Map<T>> Map<T> for Variational<M, T> {
             self.map.vjp(at, of, &w_i[i * m..][..m], BarsMut::new(x_bar, p_bar));
         }
     }
-    /// With (u; u_1; ..) a direction and (w; w_1; ..) its weights, P(x)[w] the vjp and P'(x)[v; w] its tangent along v: the derivatives of
-    /// P[w] + sum_i P'[x_i; w_i] for x, those of P[w_i] for x_i. What is linear, P'[u; w], P'[u_i; w_i] and P'[u; w_i], is exact, and only the third derivative is one of differences.
+    /// With (u; u_1; ..) a direction and (w; w_1; ..) its weights, `P(x)[w]` the vjp and `P'(x)[v; w]` its tangent along v: the derivatives of
+    /// `P[w] + sum_i P'[x_i; w_i]` for x, those of `P[w_i]` for x_i. What is linear, `P'[u; w]`, `P'[u_i; w_i]` and `P'[u; w_i]`, is exact, and only the third derivative is one of differences.
     fn vjp_tangent(
         &mut self,
         at: At<'_, T>,

@@ -85,6 +85,15 @@
 //! [`solve_lanes`] for a field written as a [`Formula`](crate::diff::Formula): several times faster for cheap fields, the same bits.
 //! A panic of the field's is an [`OdeError`] of a single integration and ends one trajectory of an ensemble ([`Ensemble::panics`]).
 //!
+//! [`Map`]: crate::diff::Map
+//! [`Map::with_jacobian`]: crate::diff::Map::with_jacobian
+//! [`Map::with_vjp`]: crate::diff::Map::with_vjp
+//! [`Map::with_structured_jacobian`]: crate::diff::Map::with_structured_jacobian
+//! [`Map::with_structure`]: crate::diff::Map::with_structure
+//! [`Map::with_detected_structure`]: crate::diff::Map::with_detected_structure
+//! [`Map::by_products`]: crate::diff::Map::by_products
+//! [`Map::with_time_derivative`]: crate::diff::Map::with_time_derivative
+//! [`Map::autonomous`]: crate::diff::Map::autonomous
 //! [`Adjoint`]: crate::adjoint::Adjoint
 //! [`StiffAdjoint`]: crate::adjoint::StiffAdjoint
 //! [`SdeAdjoint`]: crate::adjoint::SdeAdjoint

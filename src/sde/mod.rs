@@ -4,7 +4,7 @@
 //! dy = f(t, y, p) dt + g(t, y, p) dW,   y(t0) = y0,   from t0 to t1 > t0, in the sense of Ito
 //! ```
 //!
-//! Drift and diffusion are [`Map`]s; an [`Sde`] holds both and knows the shape of the noise. A batch is n x batch,
+//! Drift and diffusion are [`Map`](crate::diff::Map)s; an [`Sde`] holds both and knows the shape of the noise. A batch is n x batch,
 //! column-major; column j follows its own Brownian path, a pure function of (seed, trajectory, t): see [`Brownian`].
 //!
 //! Which method to choose: the table in [`crate::ode`].
