@@ -171,7 +171,9 @@ fn work_is_pinned() {
         let near = |a: u64, b: u64| a.abs_diff(b) <= 2 + b / 50;
         assert!(near(c.accepted, want.0) && near(c.rejected, want.1), "{} {c:?}", pr.name);
         assert_eq!(c.jacobians, c.accepted + c.rejected);
-        assert_eq!(c.evals, 2 + 8 * c.jacobians);
+        // The first step may take a second look.
+        let looks = c.evals - (2 + 8 * c.jacobians);
+        assert!(looks <= 1, "{} {c:?}", pr.name);
     }
 }
 
@@ -329,9 +331,21 @@ fn no_allocation_per_step() {
             let mut differences = Differences::of(FnMap::new(pr.n, pr.p.len(), pr.f));
             it.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
             let before = allocations();
-            let a = it.run(&mut hand, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
             let b = it.run(&mut differences, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
             assert_eq!(allocations() - before, 0, "{} {}", pr.name, tab.name);
+            // A field that says that it does not depend on time is searched for linear invariants, once a run.
+            it.run(&mut hand, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
+            let before = allocations();
+            let a = it.run(&mut hand, (0.0, pr.t1), pr.y0, pr.p, &mut save).unwrap();
+            let whole = allocations() - before;
+            let mut ten = FnSink(|step: &mut Step<'_, f64>| match step.index() {
+                9 => std::ops::ControlFlow::Break(()),
+                _ => std::ops::ControlFlow::Continue(()),
+            });
+            let before = allocations();
+            it.run(&mut hand, (0.0, pr.t1), pr.y0, pr.p, &mut ten).unwrap();
+            assert_eq!(allocations() - before, 0, "{} {}", pr.name, tab.name);
+            assert!(whole <= 40, "{} {}: {whole}", pr.name, tab.name);
             assert!(a.counts.accepted > 20 && b.counts.accepted > 20);
 
             let mut auto = Auto::new(&TSIT54, tab, pr.n, 1, &tolerances(1e-4)).unwrap();
