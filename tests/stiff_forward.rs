@@ -170,10 +170,10 @@ fn work_is_pinned() {
         let c = it.run(&mut field(pr), (0.0, pr.t1), pr.y0, pr.p, &mut ()).unwrap().counts;
         let near = |a: u64, b: u64| a.abs_diff(b) <= 2 + b / 50;
         assert!(near(c.accepted, want.0) && near(c.rejected, want.1), "{} {c:?}", pr.name);
-        assert_eq!(c.jacobians, c.accepted + c.rejected);
-        // The first step may take a second look.
-        let looks = c.evals - (2 + 8 * c.jacobians);
-        assert!(looks <= 1, "{} {c:?}", pr.name);
+        // The first step may take a second look: one evaluation, one matrix.
+        let attempts = c.accepted + c.rejected;
+        let looks = (c.jacobians - attempts, c.evals - (2 + 8 * attempts));
+        assert!(looks.0 <= 1 && looks.1 <= 1, "{} {c:?}", pr.name);
     }
 }
 
@@ -345,7 +345,7 @@ fn no_allocation_per_step() {
             let before = allocations();
             it.run(&mut hand, (0.0, pr.t1), pr.y0, pr.p, &mut ten).unwrap();
             assert_eq!(allocations() - before, 0, "{} {}", pr.name, tab.name);
-            assert!(whole <= 40, "{} {}: {whole}", pr.name, tab.name);
+            assert!(whole as usize <= 8 * pr.n + 8, "{} {}: {whole}", pr.name, tab.name);
             assert!(a.counts.accepted > 20 && b.counts.accepted > 20);
 
             let mut auto = Auto::new(&TSIT54, tab, pr.n, 1, &tolerances(1e-4)).unwrap();
