@@ -51,7 +51,7 @@ pub(crate) struct SdeStages<T> {
     /// What the two `forward` kept; empty unless wanted.
     pub keep_k: Vec<T>,
     pub keep_g: Vec<T>,
-    /// I1, I11/sqrt(h), I10/h, I111/h, each width x batch.
+    /// I1, I11/sqrt(h), I10/h, I111/h, each width x batch; I10/h empty where the method has no use for it.
     pub x: [Vec<T>; 4],
     /// E2.
     pub e2: Vec<T>,
@@ -133,7 +133,9 @@ impl<T: Scalar> Srk<T> {
             g: zeros(self.g_stages() * self.g_len()),
             keep_k: vec![],
             keep_g: vec![],
-            x: std::array::from_fn(|_| zeros(self.w_len())),
+            x: std::array::from_fn(|m| {
+                zeros(if m == 2 && !self.method.needs_area() { 0 } else { self.w_len() })
+            }),
             e2: zeros(self.n()),
             arg: zeros(self.n()),
             sum: zeros(self.g_len()),
