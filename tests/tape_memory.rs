@@ -162,12 +162,11 @@ fn stochastic_tapes_keep_within_their_budgets() {
                 s.forward(sde.follow(Brownian::new(3)), (0.0, 1.0), &y0, &p, &mut ()).unwrap();
                 s.reverse(&mut sde, &p, &bars, &mut yb, &mut pb).unwrap();
             });
-            // One step is one cell of the path: its pair (w, H) is read while the tape is held, and where increments are not kept, read again by a path of the sweep's own.
-            let paths = if matches!(memory, Memory::Stages | Memory::States) { 1 } else { 2 };
-            let path = paths * 2 * 8 * N;
+            // One step is one cell of the path: its pair (w, H) is read while the tape is held.
+            let path = 2 * 8 * N;
             let area = (method.name == "sriw1" || method.name == "sosri") as usize;
             let stages = 2 * method.stages();
-            let allowed = budget(memory, stages, 1 + area) + 2 * paths;
+            let allowed = budget(memory, stages, 1 + area) + 2;
             check(method.name, memory, (peak, s.tape().bytes() + path), allowed);
             gradients.push(pb);
         }

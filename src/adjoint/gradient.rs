@@ -199,6 +199,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     {
         // After an error there is nothing to transpose, not even an earlier pass.
         self.tape.clear();
+        self.integrator.take_back(&mut self.back);
         let report = self.integrator.run(system, span, y0, p, &mut (sinks, &mut self.tape));
         let report = report.inspect_err(|_| self.tape.clear())?;
         self.integrator.hand_over(&mut self.back)?;

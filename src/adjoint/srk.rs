@@ -72,13 +72,17 @@ impl<T: Scalar> Transpose<T> for SdeIntegrator<T> {
             counts: OdeCounts::default(),
         }
     }
-    fn hand_over(&self, back: &mut StochasticTransposed<T>) -> Result<(), OdeError> {
-        let from = &self.stepper;
-        if back.srk.noise != from.srk.noise {
+    fn hand_over(&mut self, back: &mut StochasticTransposed<T>) -> Result<(), OdeError> {
+        if back.srk.noise != self.stepper.srk.noise {
             *back = self.back(0, 0);
         }
-        back.first = from.read_again(&mut back.track)?;
+        self.take_back(back);
+        back.first = self.stepper.read_again(&mut back.track)?;
         Ok(())
+    }
+    /// One path serves both.
+    fn take_back(&mut self, back: &mut StochasticTransposed<T>) {
+        swap(&mut self.stepper.track, &mut back.track);
     }
 }
 

@@ -13,9 +13,13 @@ pub trait Transpose<T: Scalar>: Storage<T> + Clone + Debug {
     /// Storage for them, for states of dim x batch.
     fn back(&self, dim: usize, batch: usize) -> Self::Back;
     /// After a forward pass: what is the same for all its steps and neither system nor tape know.
-    fn hand_over(&self, back: &mut Self::Back) -> Result<(), OdeError> {
+    fn hand_over(&mut self, back: &mut Self::Back) -> Result<(), OdeError> {
         let _ = back;
         Ok(())
+    }
+    /// Before the next forward pass: storage that was handed over.
+    fn take_back(&mut self, back: &mut Self::Back) {
+        let _ = back;
     }
 }
 

@@ -143,6 +143,14 @@ impl BrownianPath {
         Ok(path)
     }
 
+    /// Whether it has this many motions and trajectories.
+    pub(crate) fn fits(&self, width: usize, batch: usize) -> bool {
+        self.component.len() == width * batch && self.width() == width
+    }
+    fn width(&self) -> usize {
+        self.component.last().map_or(1, |last| *last as usize + 1)
+    }
+
     /// Another path in the same storage.
     pub fn set(&mut self, b: &Brownian, span: (f64, f64)) -> Result<(), OdeError> {
         let (t0, t1) = b.interval.unwrap_or(span);
@@ -158,7 +166,7 @@ impl BrownianPath {
                 return Err(OdeError::Option { option, value, must });
             }
         }
-        let width = self.component.iter().max().map_or(1, |m| *m as usize + 1);
+        let width = self.width();
         if (self.trajectory.len() / width) as u64 + b.first_trajectory as u64 > 1 << 32 {
             let (option, value) = ("first_trajectory", b.first_trajectory as f64);
             return Err(OdeError::Option {

@@ -155,7 +155,7 @@ impl Track {
         trajectory: u32,
     ) -> Result<(), OdeError> {
         match (path, &mut *self) {
-            (Path::Seeded(b), Track::Seeded(tree)) => tree.set(b, span),
+            (Path::Seeded(b), Track::Seeded(tree)) if tree.fits(width, batch) => tree.set(b, span),
             (Path::Seeded(b), _) => {
                 *self = Track::Seeded(BrownianPath::new(b, span, width, batch)?);
                 Ok(())

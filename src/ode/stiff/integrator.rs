@@ -51,13 +51,32 @@ pub struct LinearlyImplicit<T> {
     looked: bool,
     /// f at the start is in `st.ahead`, whose first entry is else NaN.
     known: bool,
+    search: Search,
+}
+
+/// Storage of the search for lost invariants: null vectors, and in double precision the Jacobian, states, rates, and sizes or a null vector.
+#[derive(Debug, Clone, Default)]
+struct Search {
+    space: invariants::NullSpace,
+    jac: Vec<f64>,
+    y: Vec<f64>,
+    f: Vec<f64>,
+    first: Vec<f64>,
+    most: Vec<f64>,
+}
+
+/// to <- from.
+fn double<T: Scalar>(to: &mut Vec<f64>, from: &[T]) {
+    to.clear();
+    to.extend(from.iter().map(|v| v.f64()));
 }
 
 impl<T: Scalar> LinearlyImplicit<T> {
     fn new(ros: Rosenbrock<T>, (dim, batch): (usize, usize), measure: (Norm, Scale<T>)) -> Self {
         let st = ros.stages(dim, batch, measure);
         let first = Vec::with_capacity(dim * batch);
-        Self { st, ros, first, linearized: false, fresh: true, looked: false, known: false }
+        let search = Search::default();
+        Self { st, ros, first, linearized: false, fresh: true, looked: false, known: false, search }
     }
 
     fn forget(&mut self) {
@@ -264,29 +283,32 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
         if !alone || !field.offers().has(Offers::AUTONOMOUS) || self.st.matrices.jac.len() != n * n {
             return None;
         }
-        let double = |x: &[T]| x.iter().map(|v| v.f64()).collect::<Vec<f64>>();
-        let (ros, st) = (&self.ros, &mut self.st);
-        let (jac, y, f, first) =
-            (double(&st.matrices.jac), double(&st.y0), double(&st.f), double(&self.first));
+        let (ros, st, Search { space, jac, y, f, first, most }) = (&self.ros, &mut self.st, &mut self.search);
+        double(jac, &st.matrices.jac);
+        double(y, &st.y0);
+        double(f, &st.f);
+        double(first, &self.first);
         // The start of the last step is where its end was before.
-        let most: Vec<f64> = y.iter().zip(&st.y1).map(|(a, b)| a.abs().max(b.f64().abs())).collect();
-        let mut lost = None;
-        for w in invariants::left_null(n, &jac) {
+        double(most, &st.y1);
+        most.iter_mut().zip(&*y).for_each(|(m, y)| *m = m.abs().max(y.abs()));
+        space.find(n, jac);
+        let (w, lost) = space.vectors(jac).find_map(|w| {
             let change: f64 = (0..n).map(|i| w[i] * (y[i] - first[i])).sum();
             let end: f64 = (0..n).map(|i| (w[i] * scale.at(i, st.y0[i]).f64()).abs()).fold(0.0, f64::max);
-            if change.abs() > end && f.chunks_exact(n).all(|f| invariants::keeps(n, &w, f, &jac, &most)) {
-                let component = w.iter().position(|w| w.abs() > 0.5).unwrap_or(0);
-                lost = Some((w, Lost { component, change: change.abs(), tolerance: end }));
-                break;
-            }
-        }
+            let kept = || f.chunks_exact(n).all(|f| invariants::keeps(n, w, f, jac, most));
+            let component = w.iter().position(|w| w.abs() > 0.5).unwrap_or(0);
+            (change.abs() > end && kept())
+                .then_some((w, Lost { component, change: change.abs(), tolerance: end }))
+        })?;
         // It must have been one from the start.
-        let (w, lost) = lost?;
+        most.clear();
+        most.extend_from_slice(w);
         st.y0.copy_from_slice(&self.first);
         ros.linearize(field, t, T::ONE, p, st, counts);
-        let (jac, f) = (double(&st.matrices.jac), double(&st.f[..n]));
-        st.y0.iter_mut().zip(&y).for_each(|(y, v)| *y = T::of(*v));
-        let holds = invariants::annihilates(n, &w, &jac) && invariants::keeps(n, &w, &f, &jac, &first);
+        double(jac, &st.matrices.jac);
+        double(f, &st.f[..n]);
+        st.y0.iter_mut().zip(&*y).for_each(|(y, v)| *y = T::of(*v));
+        let holds = invariants::annihilates(n, most, jac) && invariants::keeps(n, most, f, jac, first);
         holds.then_some(lost)
     }
     /// From the last Jacobian.

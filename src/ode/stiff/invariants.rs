@@ -55,63 +55,88 @@ impl<T: Scalar> Rosenbrock<T> {
     }
 }
 
-/// Left null vectors of an n x n matrix, column-major, by elimination with rows as pivots: a number counts as zero where it is rounding of what it is the sum of. Entries of a vector are cleaned of rounding.
-pub(super) fn left_null(n: usize, jac: &[f64]) -> Vec<Vec<f64>> {
-    // Row i: J_i, the sizes of its sums, and the combination of rows that it is.
-    let row = |i: usize| {
-        let values: Vec<f64> = (0..n).map(|j| jac[j * n + i]).collect();
-        let sizes = values.iter().map(|v| v.abs()).collect::<Vec<f64>>();
-        let unit = (0..n).map(|k| (k == i) as u8 as f64).collect::<Vec<f64>>();
-        (values, sizes, unit)
-    };
-    let mut rows: Vec<Row> = (0..n).map(row).collect();
-    let (mut used, mut done) = (vec![false; n], vec![false; n]);
-    // The entry that is largest beside the others of its row, of those that are not rounding.
-    while let Some((pivot, j)) = pivot(&rows, &used, &done) {
-        (used[pivot], done[j]) = (true, true);
-        let (values, sizes, unit) = rows[pivot].clone();
-        for i in (0..n).filter(|&i| !used[i]) {
-            let (v, s, u) = &mut rows[i];
-            let m = if v[j].abs() > ROUNDING * s[j] { v[j] / values[j] } else { 0.0 };
-            v.iter_mut().zip(&values).for_each(|(a, b)| *a -= m * b);
-            s.iter_mut().zip(&sizes).for_each(|(a, b)| *a += (m * b).abs());
-            u.iter_mut().zip(&unit).for_each(|(a, b)| *a -= m * b);
-            v[j] = 0.0;
-        }
-    }
-    let left = rows.into_iter().zip(used).filter(|(_, used)| !used).map(|(row, _)| clean(row.2));
-    left.filter(|w| annihilates(n, w, jac)).collect()
+/// Left null vectors of an n x n matrix, column-major, by elimination with rows as pivots: a number counts as zero where it is rounding of what it is the sum of. Keeps its storage.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NullSpace {
+    n: usize,
+    /// Of row i, 3 n numbers: J_i, the sizes of its sums, and the combination of rows that it is.
+    rows: Vec<f64>,
+    used: Vec<bool>,
+    done: Vec<bool>,
+    row: Vec<f64>,
 }
 
-/// Values, sizes of their sums, and the combination of rows that they are.
-type Row = (Vec<f64>, Vec<f64>, Vec<f64>);
-
-/// Row and column of the next pivot among the rows not used and the columns not done.
-fn pivot(rows: &[Row], used: &[bool], done: &[bool]) -> Option<(usize, usize)> {
-    let mut best = (0.0, None);
-    for (i, (values, sizes, _)) in rows.iter().enumerate().filter(|(i, _)| !used[*i]) {
-        let most = sizes.iter().fold(0.0, |m: f64, v| m.max(*v));
-        for j in (0..done.len()).filter(|&j| !done[j] && values[j].abs() > ROUNDING * sizes[j]) {
-            if values[j].abs() / most > best.0 {
-                best = (values[j].abs() / most, Some((i, j)));
-            }
+impl NullSpace {
+    /// Of this matrix.
+    pub fn find(&mut self, n: usize, jac: &[f64]) {
+        self.n = n;
+        self.rows.clear();
+        for i in 0..n {
+            self.rows.extend((0..n).map(|j| jac[j * n + i]));
+            self.rows.extend((0..n).map(|j| jac[j * n + i].abs()));
+            self.rows.extend((0..n).map(|k| (k == i) as u8 as f64));
+        }
+        for flags in [&mut self.used, &mut self.done] {
+            flags.clear();
+            flags.resize(n, false);
+        }
+        while let Some((pivot, j)) = self.pivot() {
+            (self.used[pivot], self.done[j]) = (true, true);
+            self.eliminate(pivot, j);
+        }
+        for (row, _) in self.rows.chunks_exact_mut(3 * n).zip(&self.used).filter(|(_, used)| !**used) {
+            clean(&mut row[2 * n..]);
         }
     }
-    best.1
+
+    /// The null vectors of the matrix that was given to [`find`](Self::find).
+    pub fn vectors<'a>(&'a self, jac: &'a [f64]) -> impl Iterator<Item = &'a [f64]> {
+        let n = self.n;
+        let left = self.rows.chunks_exact(3 * n.max(1)).zip(&self.used).filter(|(_, used)| !**used);
+        left.map(move |(row, _)| &row[2 * n..]).filter(move |w| annihilates(n, w, jac))
+    }
+
+    fn eliminate(&mut self, pivot: usize, j: usize) {
+        let Self { n, rows, used, row, .. } = self;
+        let n = *n;
+        row.clear();
+        row.extend_from_slice(&rows[3 * n * pivot..][..3 * n]);
+        for (other, _) in rows.chunks_exact_mut(3 * n).zip(&*used).filter(|(_, used)| !**used) {
+            let m = if other[j].abs() > ROUNDING * other[n + j] { other[j] / row[j] } else { 0.0 };
+            for (k, (a, b)) in other.iter_mut().zip(&*row).enumerate() {
+                *a += if k / n == 1 { (m * b).abs() } else { -(m * b) };
+            }
+            other[j] = 0.0;
+        }
+    }
+
+    /// Row and column of the next pivot among the rows not used and the columns not done: the entry that is largest beside the others of its row, of those that are not rounding.
+    fn pivot(&self) -> Option<(usize, usize)> {
+        let (n, mut best) = (self.n, (0.0, None));
+        for (i, row) in self.rows.chunks_exact(3 * n.max(1)).enumerate().filter(|(i, _)| !self.used[*i]) {
+            let (values, sizes) = row[..2 * n].split_at(n);
+            let most = sizes.iter().fold(0.0, |m: f64, v| m.max(*v));
+            for j in (0..n).filter(|&j| !self.done[j] && values[j].abs() > ROUNDING * sizes[j]) {
+                if values[j].abs() / most > best.0 {
+                    best = (values[j].abs() / most, Some((i, j)));
+                }
+            }
+        }
+        best.1
+    }
 }
 
 /// Scaled to a largest entry of one; entries that differ from a whole multiple of the smallest one by rounding become it.
-fn clean(mut w: Vec<f64>) -> Vec<f64> {
+fn clean(w: &mut [f64]) {
     let most = w.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
     w.iter_mut().for_each(|v| *v = if v.abs() > 1e-9 * most { *v / most } else { 0.0 });
     let least = w.iter().filter(|v| **v != 0.0).fold(f64::INFINITY, |m, v| m.min(v.abs()));
-    for v in &mut w {
+    for v in w {
         let whole = (*v / least).round();
         if (*v / least - whole).abs() < 1e-9 {
             *v = whole * least;
         }
     }
-    w
 }
 
 /// w'J = 0 to rounding.
@@ -134,6 +159,14 @@ pub(super) fn keeps(n: usize, w: &[f64], f: &[f64], jac: &[f64], y: &[f64]) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn left_null(n: usize, jac: &[f64]) -> Vec<Vec<f64>> {
+        let mut space = NullSpace::default();
+        // What an earlier matrix left does not matter.
+        space.find(2, &[1.0, 2.0, 3.0, 4.0]);
+        space.find(n, jac);
+        space.vectors(jac).map(<[f64]>::to_vec).collect()
+    }
 
     #[test]
     fn left_null_vectors_are_found_and_nothing_else() {
