@@ -3,6 +3,7 @@
 use super::check::check_problem;
 use super::driver::Driver;
 use super::erk::{Erk, Stages};
+use super::method::Method;
 use super::options::Options;
 use super::pace::FirstStep;
 use super::report::OdeCounts;
@@ -25,6 +26,13 @@ pub struct Explicit<T> {
     pub(crate) erk: Erk<T>,
     pub(crate) st: Stages<T>,
     batch: usize,
+}
+
+impl<T: Scalar> Method<T> for &'static Tableau {
+    type Integrator = Integrator<T>;
+    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Integrator<T>, OdeError> {
+        Integrator::new(self, dim, batch, options)
+    }
 }
 
 impl<T: Scalar> Driver<T, Explicit<T>> {

@@ -1,19 +1,15 @@
 //! One solve for all families: a method chooses its integrator, an integrator takes systems of its kind.
 
 use super::driver::Driver;
-use super::explicit::Integrator;
 use super::options::Options;
 use super::report::OdeReport;
 use super::sinks::SaveAt;
 use super::step::StepSink;
 use super::stepper::{Carrier, Facts, Stepper};
-use super::stiff::{Auto, RosenbrockTableau, StiffIntegrator};
-use super::symplectic::{SymplecticIntegrator, SymplecticTableau};
-use super::tableau::Tableau;
 use crate::error::OdeError;
 use crate::linalg::Scalar;
 
-/// The choice of a method: a [`Tableau`] (explicit, or Nystrom's), a [`RosenbrockTableau`] for stiff problems, a pair of them for the automatic choice ([`Auto`]), a [`SymplecticTableau`] for a
+/// The choice of a method: a [`Tableau`](super::Tableau) (explicit, or Nystrom's), a [`RosenbrockTableau`](super::RosenbrockTableau) for stiff problems, a pair of them for the automatic choice ([`Auto`](super::Auto)), a [`SymplecticTableau`](super::SymplecticTableau) for a
 /// [`SeparableMap`](super::SeparableMap), or an
 /// [`SdeMethod`](crate::sde::SdeMethod) for an [`Sde`](crate::sde::Sde).
 pub trait Method<T: Scalar>: Copy {
@@ -75,39 +71,6 @@ impl<T: Scalar, S, M: Stepper<T, S>> Integrate<T, S> for Driver<T, M> {
         sinks: &mut K,
     ) -> Result<OdeReport, OdeError> {
         Driver::run(self, system, span, y0, p, sinks)
-    }
-}
-
-impl<T: Scalar> Method<T> for &'static Tableau {
-    type Integrator = Integrator<T>;
-    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Integrator<T>, OdeError> {
-        Integrator::new(self, dim, batch, options)
-    }
-}
-
-impl<T: Scalar> Method<T> for &'static RosenbrockTableau {
-    type Integrator = StiffIntegrator<T>;
-    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<StiffIntegrator<T>, OdeError> {
-        StiffIntegrator::new(self, dim, batch, options)
-    }
-}
-
-impl<T: Scalar> Method<T> for (&'static Tableau, &'static RosenbrockTableau) {
-    type Integrator = Auto<T>;
-    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Auto<T>, OdeError> {
-        Auto::new(self.0, self.1, dim, batch, options)
-    }
-}
-
-impl<T: Scalar> Method<T> for &'static SymplecticTableau {
-    type Integrator = SymplecticIntegrator<T>;
-    fn integrator(
-        self,
-        dim: usize,
-        batch: usize,
-        options: &Options,
-    ) -> Result<SymplecticIntegrator<T>, OdeError> {
-        SymplecticIntegrator::new(self, dim, batch, options)
     }
 }
 

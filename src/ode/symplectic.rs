@@ -2,6 +2,7 @@
 
 use super::check::check_problem;
 use super::driver::Driver;
+use super::method::Method;
 use super::options::Options;
 use super::report::OdeCounts;
 use super::separable::SeparableMap;
@@ -258,6 +259,18 @@ pub struct Symplectic<T> {
     pub(crate) split: Split<T>,
     force: Vec<T>,
     keep: Vec<T>,
+}
+
+impl<T: Scalar> Method<T> for &'static SymplecticTableau {
+    type Integrator = SymplecticIntegrator<T>;
+    fn integrator(
+        self,
+        dim: usize,
+        batch: usize,
+        options: &Options,
+    ) -> Result<SymplecticIntegrator<T>, OdeError> {
+        SymplecticIntegrator::new(self, dim, batch, options)
+    }
 }
 
 impl<T: Scalar> Driver<T, Symplectic<T>> {

@@ -2,12 +2,12 @@
 
 use std::any::Any;
 
-use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::dyn_stack::MemBuffer;
 use faer::linalg::lu::partial_pivoting as lu;
 use faer::traits::RealField;
 use faer::{MatMut, Par};
 
-use super::faer_sparse::{SparseBackend, SparseLuBackend};
+use super::faer_sparse::{SparseBackend, SparseLuBackend, room};
 use crate::linalg::Scalar;
 
 /// Dense LU with partial pivoting.
@@ -43,18 +43,6 @@ struct Blocked {
     rows: Vec<usize>,
     inverse: Vec<usize>,
     memory: Option<MemBuffer>,
-}
-
-/// Memory of at least this size; kept where it suffices.
-pub(super) fn room(memory: &mut Option<MemBuffer>, need: faer::dyn_stack::StackReq) -> &mut MemStack {
-    let short = memory.as_ref().is_none_or(|m| m.len() < need.size_bytes() + need.align_bytes());
-    if short {
-        *memory = None;
-    }
-    let memory = memory.get_or_insert_with(|| {
-        MemBuffer::new(faer::dyn_stack::StackReq::new::<u8>(need.size_bytes() + 2 * need.align_bytes()))
-    });
-    MemStack::new(memory)
 }
 
 impl<T: Scalar + RealField> DenseBackend<T> for Blocked {

@@ -8,8 +8,19 @@ use faer::sparse::{SparseColMatRef, SymbolicSparseColMatRef};
 use faer::traits::RealField;
 use faer::{Conj, MatMut, Par};
 
-use super::faer::room;
 use crate::linalg::{Pattern, Scalar};
+
+/// Memory of at least this size; kept where it suffices.
+pub(super) fn room(memory: &mut Option<MemBuffer>, need: faer::dyn_stack::StackReq) -> &mut MemStack {
+    let short = memory.as_ref().is_none_or(|m| m.len() < need.size_bytes() + need.align_bytes());
+    if short {
+        *memory = None;
+    }
+    let memory = memory.get_or_insert_with(|| {
+        MemBuffer::new(faer::dyn_stack::StackReq::new::<u8>(need.size_bytes() + 2 * need.align_bytes()))
+    });
+    MemStack::new(memory)
+}
 
 /// What the analysis of a pattern predicts.
 #[derive(Debug, Clone, Copy, Default)]

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::super::explicit::Integrator;
-use super::super::method::{Integrate, Storage};
+use super::super::method::{Integrate, Method, Storage};
 use super::super::options::Options;
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Start, Step, StepBuffers, StepSink};
@@ -76,6 +76,13 @@ pub struct Auto<T: Scalar> {
     /// Where the next part begins.
     start: Vec<T>,
     switches: Vec<Switch>,
+}
+
+impl<T: Scalar> Method<T> for (&'static Tableau, &'static RosenbrockTableau) {
+    type Integrator = Auto<T>;
+    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<Auto<T>, OdeError> {
+        Auto::new(self.0, self.1, dim, batch, options)
+    }
 }
 
 impl<T: Scalar> Storage<T> for Auto<T> {

@@ -2,6 +2,7 @@
 
 use super::super::check::check_problem;
 use super::super::driver::Driver;
+use super::super::method::Method;
 use super::super::options::Options;
 use super::super::pace::FirstStep;
 use super::super::report::OdeCounts;
@@ -102,6 +103,13 @@ impl<T: Scalar> LinearlyImplicit<T> {
         // What was in `ahead` is used up.
         (self.looked, self.known) = (true, false);
         if doubtful && defect <= T::ONE { ros.defect_at_end(field, th, p, by, st, counts) } else { defect }
+    }
+}
+
+impl<T: Scalar> Method<T> for &'static RosenbrockTableau {
+    type Integrator = StiffIntegrator<T>;
+    fn integrator(self, dim: usize, batch: usize, options: &Options) -> Result<StiffIntegrator<T>, OdeError> {
+        StiffIntegrator::new(self, dim, batch, options)
     }
 }
 
