@@ -6,13 +6,22 @@ use costate::diff::{FnMap, Map};
 use costate::linalg::Scalar;
 use costate::ode::*;
 
+#[path = "common/diffusion.rs"]
+mod diffusion;
+
 type Rows = Vec<(u64, Vec<u64>)>;
+
+/// Written to a text and read from it.
+fn through_text<S: serde::Serialize + serde::de::DeserializeOwned>(saved: S) -> S {
+    serde_json::from_str(&serde_json::to_string(&saved).unwrap()).unwrap()
+}
 
 /// Times and states after each step.
 fn recorder<T: Scalar>(rows: &mut Rows, stop_after: usize) -> impl StepSink<T> + '_ {
     let mut left = stop_after;
     FnSink(move |s: &mut Step<'_, T>| {
         rows.push((s.t1().f64().to_bits(), s.y1().iter().map(|v| v.f64().to_bits()).collect()));
+        assert_eq!(s.index(), rows.len() as u64);
         left = left.saturating_sub(1);
         if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
@@ -30,26 +39,28 @@ fn controllers() -> [Controller; 5] {
 
 /// Whole, and interrupted after every so many steps, each part by a new integrator from a text.
 macro_rules! compare {
-    ($name:expr, $make:expr, $field:expr, $span:expr, $y0:expr) => {{
-        let (name, make, mut field, span, y0) = ($name, $make, $field, $span, $y0);
+    ($name:expr, $make:expr, $field:expr, $span:expr, $y0:expr) => {
+        compare!($name, $make, $field, $span, $y0, [])
+    };
+    ($name:expr, $make:expr, $field:expr, $span:expr, $y0:expr, $p:expr) => {{
+        let (name, make, mut field, span, y0, p) = ($name, $make, $field, $span, $y0, $p);
         let mut whole = vec![];
-        let report = make().run(&mut field, span, &y0, &[], &mut recorder(&mut whole, usize::MAX)).unwrap();
+        let report = make().run(&mut field, span, &y0, &p, &mut recorder(&mut whole, usize::MAX)).unwrap();
         assert!(report.ok() && whole.len() > 5, "{name}: {}", report.message());
         for every in [1, 3, whole.len() / 2] {
             let mut rows = vec![];
             let mut integrator = make();
             let mut part =
-                integrator.run(&mut field, span, &y0, &[], &mut recorder(&mut rows, every)).unwrap();
+                integrator.run(&mut field, span, &y0, &p, &mut recorder(&mut rows, every)).unwrap();
             while part.stop == OdeStop::Stopped && rows.len() < whole.len() {
-                let text = serde_json::to_string(&integrator.saved().unwrap()).unwrap();
-                let saved: Saved = serde_json::from_str(&text).unwrap();
+                let saved = through_text(integrator.saved().unwrap());
                 assert_eq!(saved.y().iter().map(|v| v.to_bits()).collect::<Vec<_>>(), rows[rows.len() - 1].1);
                 integrator = make();
                 let mut record = recorder(&mut rows, every);
-                part = integrator.resume(&mut field, &saved, span.1, &[], &mut record).unwrap();
+                part = integrator.resume(&mut field, &saved, span.1, &p, &mut record).unwrap();
             }
             assert!(rows == whole, "{name} {every}: {} and {} steps", rows.len(), whole.len());
-            assert_eq!(part.counts.evals, report.counts.evals, "{name} {every}");
+            assert_eq!(part.counts, report.counts, "{name} {every}");
         }
     }};
 }
@@ -108,6 +119,33 @@ fn nystrom_and_rosenbrock_methods() {
             compare!(tab.name, make, vdp, (0.0, 200.0), [2.0, 0.0]);
         }
     }
+}
+
+/// Changes of the method, and what is remembered of steps that may lead to one, survive an interruption at each place.
+#[test]
+fn the_automatic_choice() {
+    for (mu, stops) in [(100.0, vec![]), (5.0, vec![]), (100.0, vec![50.0])] {
+        let vdp = FnMap::new(2, 0, move |_: f64, y: &[f64], _: &[f64], dy: &mut [f64]| {
+            (dy[0], dy[1]) = (y[1], mu * (1.0 - y[0] * y[0]) * y[1] - y[0]);
+        })
+        .with_jacobian(move |_, y: &[f64], _: &[f64], j: &mut [f64]| {
+            j.copy_from_slice(&[0.0, -2.0 * mu * y[0] * y[1] - 1.0, 1.0, mu * (1.0 - y[0] * y[0])]);
+        });
+        let options = Options { stops, ..Options::tolerances(1e-6, 1e-6) };
+        let make = || Auto::<f64>::new(&TSIT54, &RODAS5P, 2, 1, &options).unwrap();
+        let mut auto = make();
+        auto.run(&mut vdp.clone(), (0.0, 200.0), &[2.0, 0.0], &[], &mut ()).unwrap();
+        assert!(mu < 50.0 || auto.switches().len() > 3, "{:?}", auto.switches());
+        compare!("vdp", make, vdp, (0.0, 200.0), [2.0, 0.0]);
+    }
+    // Many unknowns: the costs of the two methods count.
+    let pr = diffusion::Brusselator::new(60);
+    let options = Options::tolerances(1e-4, 1e-4);
+    let make = || Auto::<f64>::new(&TSIT54, &RODAS5P, pr.start().len(), 1, &options).unwrap();
+    let mut auto = make();
+    auto.run(&mut pr.field(), (0.0, 1.0), &pr.start(), &diffusion::P, &mut ()).unwrap();
+    assert!(!auto.switches().is_empty());
+    compare!("brusselator", make, pr.field(), (0.0, 1.0), pr.start(), diffusion::P);
 }
 
 #[test]

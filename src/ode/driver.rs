@@ -8,7 +8,7 @@ use super::diagnosis::{Diagnosis, Evidence, Jump, jump};
 use super::domain::{Domain, Place};
 use super::options::Options;
 use super::pace::{Bits, Limits, Pace, SavedPace};
-use super::report::{OdeReport, OdeStop};
+use super::report::{OdeCounts, OdeReport, OdeStop};
 use super::step::{Fired, Start, Step, StepSink};
 use super::stepper::{Ask, Carrier, Lost, Measure, Stepper};
 use crate::diff::At;
@@ -32,6 +32,23 @@ impl Saved {
     /// The state, dim x batch.
     pub fn y(&self) -> Vec<f64> {
         self.y.iter().map(|b| b.0).collect()
+    }
+    /// The length that the next step is planned to have.
+    pub(super) fn h(&self) -> f64 {
+        self.pace.h.0
+    }
+    /// What the run took so far.
+    pub fn counts(&self) -> &OdeCounts {
+        &self.pace.counts
+    }
+    /// An error where the run came from the side on which t1 lies.
+    pub(super) fn goes_on_to(&self, t1: f64) -> Result<(), OdeError> {
+        let (t0, t) = (self.pace.t0.0, self.t());
+        if (t1 > t) != (t > t0) && t != t0 {
+            let what = format!("the run went from {t0} to {t}: it cannot go on to {t1}");
+            return Err(OdeError::Mismatch { what });
+        }
+        Ok(())
     }
 }
 
@@ -180,14 +197,11 @@ impl<T: Scalar, M: Carrier<T>> Driver<T, M> {
         M: Stepper<T, S>,
     {
         let y: Vec<T> = saved.y.iter().map(|v| T::of(v.0)).collect();
-        let (t, t0) = (T::of(saved.t()), saved.pace.t0.0);
+        let t = T::of(saved.t());
         let ask = Ask { dim: self.dim, batch: self.batch, span: (t, t1), y0: &y, p };
         self.stepper.check(system, &ask)?;
         check_len("what is carried besides the state", saved.carried.len(), self.stepper.carried().len())?;
-        if (t1 > t) != (t.f64() > t0) && t.f64() != t0 {
-            let what = format!("the run went from {} to {}: it cannot go on to {}", t0, saved.t(), t1.f64());
-            return Err(OdeError::Mismatch { what });
-        }
+        saved.goes_on_to(t1.f64())?;
         catch(|| {
             self.last = None;
             self.set_start((t, t1), &y, sinks)?;

@@ -164,7 +164,7 @@ pub use sinks::{DenseSolution, EveryStep, SaveAt};
 pub use step::{FnSink, Start, Step, StepBuffers, StepSink};
 pub use stepper::Facts;
 pub use stiff::{
-    Auto, LinearlyImplicit, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau, StiffIntegrator, Switch,
+    Auto, LinearlyImplicit, RODAS3P, RODAS4, RODAS5P, RosenbrockTableau, SavedAuto, StiffIntegrator, Switch,
 };
 pub use symplectic::{BLANES_MOAN4, Symplectic, SymplecticIntegrator, SymplecticTableau, VERLET};
 pub use tableau::{Join, Tableau, Velocity};

@@ -58,18 +58,32 @@ impl From<Bits> for u64 {
     }
 }
 
+/// For serde: an f64 as [`Bits`].
+pub(crate) mod exact {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Bits;
+
+    pub fn serialize<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+        Bits(*x).serialize(s)
+    }
+    pub fn deserialize<'d, D: Deserializer<'d>>(d: D) -> Result<f64, D::Error> {
+        Ok(Bits::deserialize(d)?.0)
+    }
+}
+
 /// The pace of an integration, to go on with: the controller's memory is a part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedPace {
     pub t0: Bits,
     pub t: Bits,
     from: Bits,
-    h: Bits,
+    pub h: Bits,
     moved: bool,
     control: [u64; 3],
     observed: [u64; 3],
     stiff: (u32, u32, Option<Bits>, Option<Bits>),
-    counts: OdeCounts,
+    pub counts: OdeCounts,
 }
 
 /// The limits of all steps.

@@ -2,16 +2,19 @@
 
 use std::ops::ControlFlow;
 
+use serde::{Deserialize, Serialize};
+
+use super::super::driver::{Driver, Saved};
 use super::super::explicit::Integrator;
 use super::super::method::{Integrate, Method, Storage};
 use super::super::options::Options;
+use super::super::pace::exact;
 use super::super::report::{OdeCounts, OdeReport, OdeStop};
 use super::super::step::{Start, Step, StepBuffers, StepSink};
-use super::super::stepper::Facts;
+use super::super::stepper::{Facts, Stepper};
 use super::super::tableau::Tableau;
+use super::balance::Balance;
 use super::integrator::StiffIntegrator;
-use super::matrices::SMALL;
-use super::price::Prices;
 use super::tableau::RosenbrockTableau;
 use crate::diff::Map;
 use crate::error::OdeError;
@@ -25,14 +28,50 @@ const EASY_STEPS: u32 = 5;
 const LIMIT: f64 = 0.9;
 
 /// A change of method.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Switch {
     /// Where.
+    #[serde(with = "exact")]
     pub t: f64,
     /// Whether to the implicit method.
     pub to_stiff: bool,
     /// |h| times the estimate of the dominant eigenvalue that decided it.
+    #[serde(with = "exact")]
     pub size: f64,
+}
+
+/// What the choice remembers of the steps so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Memory {
+    stiff: bool,
+    hits: u32,
+    misses: u32,
+    /// Change the method here.
+    switch: bool,
+    #[serde(with = "exact")]
+    size: f64,
+    balance: Balance,
+    /// What the parts before this one took.
+    before: OdeCounts,
+}
+
+/// Where an automatic integration stands between two steps: as [`Saved`], and what the choice of the method remembers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SavedAuto {
+    part: Saved,
+    memory: Memory,
+    switches: Vec<Switch>,
+}
+
+impl SavedAuto {
+    /// The time.
+    pub fn t(&self) -> f64 {
+        self.part.t()
+    }
+    /// The state, dim x batch.
+    pub fn y(&self) -> Vec<f64> {
+        self.part.y()
+    }
 }
 
 /// Integration that begins with an explicit method, goes over to a Rosenbrock method where |h| times Shampine's estimate S of the dominant
@@ -73,9 +112,9 @@ pub struct Auto<T: Scalar> {
     stiff: StiffIntegrator<T>,
     options: Options,
     y: Vec<T>,
-    /// Where the next part begins.
-    start: Vec<T>,
     switches: Vec<Switch>,
+    /// How the last run ended.
+    memory: Option<Memory>,
 }
 
 impl<T: Scalar> Method<T> for (&'static Tableau, &'static RosenbrockTableau) {
@@ -127,8 +166,8 @@ impl<T: Scalar> Auto<T> {
             stiff: StiffIntegrator::new(stiff, dim, batch, options)?,
             options: options.clone(),
             y: vec![T::ZERO; dim * batch],
-            start: vec![],
             switches: vec![],
+            memory: None,
         })
     }
     /// The final state of the last run.
@@ -154,184 +193,161 @@ impl<T: Scalar> Auto<T> {
         sinks: &mut S,
     ) -> Result<OdeReport, OdeError> {
         self.switches.clear();
-        let stability = self.explicit.method().stability;
-        let mut watch = Watch {
-            sinks,
-            whole: (t0, t1),
-            fresh: true,
-            index: 0,
-            patience: self.options.max_steps / 4,
+        let memory = Memory {
             stiff: false,
-            stability,
             hits: 0,
             misses: 0,
             switch: false,
-            ended: false,
             size: 0.0,
             balance: Balance::new(field, y0.len()),
+            before: OdeCounts::default(),
         };
-        let (mut t, mut first_step) = (t0, self.options.first_step);
-        let mut total = OdeCounts::default();
-        self.start.clear();
-        self.start.extend_from_slice(y0);
+        let from = From::State { t: t0, y: y0.to_vec(), first_step: self.options.first_step };
+        self.go(field, from, t1, p, sinks, memory)
+    }
+
+    /// Where the last run stood after its last step, to go on from there ([`resume`](Self::resume)) with this integrator or another of the same methods and options; none before
+    /// the first run, or where the start was not finite.
+    pub fn saved(&self) -> Option<SavedAuto> {
+        let memory = self.memory.clone()?;
+        let part = if memory.stiff { self.stiff.saved() } else { self.explicit.saved() };
+        Some(SavedAuto { part: part?, memory, switches: self.switches.clone() })
+    }
+
+    /// Goes on from a saved state to t1, as [`Driver::resume`] does: the steps and the changes of the method are, bit for bit, those of the run that was interrupted after a step.
+    pub fn resume<F: Map<T>, S: StepSink<T>>(
+        &mut self,
+        field: &mut F,
+        saved: &SavedAuto,
+        t1: T,
+        p: &[T],
+        sinks: &mut S,
+    ) -> Result<OdeReport, OdeError> {
+        let SavedAuto { part, mut memory, switches } = saved.clone();
+        part.goes_on_to(t1.f64())?;
+        self.switches = switches;
+        let from = if memory.switch {
+            // The run that was not interrupted changes its method here.
+            memory.part_ends(part.counts());
+            let y = part.y().into_iter().map(T::of).collect();
+            let first_step = self.turn(field, &mut memory, (part.t(), part.h()), false)?;
+            From::State { t: T::of(part.t()), y, first_step }
+        } else {
+            From::Saved(part)
+        };
+        self.go(field, from, t1, p, sinks, memory)
+    }
+
+    fn go<F: Map<T>, S: StepSink<T>>(
+        &mut self,
+        field: &mut F,
+        mut from: From<T>,
+        t1: T,
+        p: &[T],
+        sinks: &mut S,
+        memory: Memory,
+    ) -> Result<OdeReport, OdeError> {
+        self.memory = None;
+        let (whole, patience) = ((from.t(), t1), self.options.max_steps / 4);
+        let stability = self.explicit.method().stability;
+        let mut watch = Watch { sinks, whole, fresh: true, patience, stability, ended: false, memory };
         loop {
-            let left = self.options.max_steps.saturating_sub(total.accepted + total.rejected);
-            watch.restart(total.accepted);
-            let mut report = if watch.stiff {
-                let options = self.stiff.options_mut();
-                (options.first_step, options.max_steps) = (first_step, left);
-                self.stiff.run(field, (t, t1), &self.start, p, &mut watch)?
+            let before = watch.memory.before;
+            let left = self.options.max_steps.saturating_sub(before.accepted + before.rejected);
+            let mut report = if watch.memory.stiff {
+                part(&mut self.stiff, field, (&from, t1), p, left, &mut watch)?
             } else {
-                let options = self.explicit.options_mut();
-                (options.first_step, options.max_steps) = (first_step, left);
-                self.explicit.run(field, (t, t1), &self.start, p, &mut watch)?
+                part(&mut self.explicit, field, (&from, t1), p, left, &mut watch)?
             };
-            watch.balance.part_ends(&report.counts);
-            total += report.counts;
-            t = T::of(report.t);
-            let y = if watch.stiff { self.stiff.y() } else { self.explicit.y() };
-            self.start.copy_from_slice(y);
-            let shrunk =
-                !watch.stiff && report.stop == OdeStop::StepUnderflow && self.options.fixed_step.is_none();
-            let switch = (watch.switch && !watch.ended) || shrunk;
-            if switch && t != t1 {
-                let on = Some(report.h.abs()).filter(|h| *h > 0.0 && !shrunk);
-                if !watch.stiff && watch.balance.is_kept() && !shrunk {
-                    watch.balance.survey(&mut self.stiff, field)?;
-                    if !watch.may_try() {
-                        first_step = on;
-                        continue;
-                    }
-                }
-                watch.stiff = !watch.stiff;
-                watch.balance.turn(watch.stiff, shrunk);
-                self.switches.push(Switch { t: report.t, to_stiff: watch.stiff, size: watch.size });
-                // A step that shrank away would be too short for the implicit method too: it chooses its own.
-                first_step = on;
+            let y = if watch.memory.stiff { self.stiff.y() } else { self.explicit.y() };
+            let shrunk = !watch.memory.stiff
+                && report.stop == OdeStop::StepUnderflow
+                && self.options.fixed_step.is_none();
+            let switch = (watch.memory.switch && !watch.ended) || shrunk;
+            if switch && T::of(report.t) != t1 {
+                let (t, y) = (T::of(report.t), y.to_vec());
+                watch.memory.part_ends(&report.counts);
+                let first_step = self.turn(field, &mut watch.memory, (report.t, report.h), shrunk)?;
+                from = From::State { t, y, first_step };
                 continue;
             }
             if switch && !shrunk {
                 report.stop = OdeStop::Finished;
             }
-            self.y.copy_from_slice(&self.start);
-            report.counts = total;
+            self.y.copy_from_slice(y);
+            report.counts += before;
             report.stiff_at = self.switches.first().map(|s| s.t);
+            self.memory = Some(watch.memory);
             return Ok(report);
         }
     }
-}
 
-/// Tries that the explicit steps must have paid for: so many steps of the implicit method, and their lengths grow meanwhile.
-const TRIAL: u64 = 4;
-/// Steps, one after another, that do not pay.
-const IN_VAIN: u32 = 3;
-/// What the next try costs beside the one in vain.
-const DEARER: f64 = 4.0;
-/// Costs of an analysis that must be spent before it.
-const BEFORE_ANALYSIS: f64 = 5.0;
-
-/// The costs of the two methods, for many unknowns.
-#[derive(Debug)]
-struct Balance {
-    prices: Prices,
-    kept: bool,
-    batch: usize,
-    surveyed: bool,
-    /// What explicit steps must cost before the next try, and what they have cost since the last.
-    try_at: f64,
-    spent: f64,
-    /// Of the part that runs: its cost before the last step, steps, and where the last one ended.
-    before: f64,
-    steps: u64,
-    last: f64,
-    /// Where and at what cost the explicit method came to its limit, and how far it got for its operations there.
-    mark: (f64, f64),
-    speed: f64,
-    in_vain: u32,
-    /// What a try may cost before its steps must pay.
-    budget: f64,
-}
-
-impl Balance {
-    fn new<T: Scalar, F: Map<T>>(field: &F, len: usize) -> Self {
-        let dim = field.inputs().max(1);
-        let (kept, batch) = (dim > SMALL, len / dim);
-        let prices = Prices::new(field, batch);
-        let try_at = BEFORE_ANALYSIS * prices.analysis;
-        let (surveyed, spent, before, steps, last) = (false, 0.0, 0.0, 0, f64::NAN);
-        let (mark, speed, in_vain, budget) = ((0.0, 0.0), 0.0, 0, f64::INFINITY);
-        Self {
-            prices,
-            kept,
-            batch,
-            surveyed,
-            try_at,
-            spent,
-            before,
-            steps,
-            last,
-            mark,
-            speed,
-            in_vain,
-            budget,
-        }
-    }
-    /// Costs count.
-    fn is_kept(&self) -> bool {
-        self.kept
-    }
-    fn may_try(&self) -> bool {
-        self.spent >= self.try_at
-    }
-    /// An accepted step that ends at t; `hit`: the first of many at the stability limit.
-    fn step(&mut self, t: f64, counts: &OdeCounts, hit: bool) {
-        let now = self.prices.of(counts);
-        let (cost, length) = (now - self.before, (t - self.last).abs());
-        (self.before, self.last) = (now, t);
-        self.spent += cost;
-        self.steps += 1;
-        if hit {
-            self.mark = (t, self.spent);
-        }
-        let tried = self.steps > TRIAL || self.spent > self.budget;
-        let pays = !tried || length.is_nan() || length >= self.speed * cost;
-        self.in_vain = if pays { 0 } else { self.in_vain + 1 };
-    }
-    fn does_not_pay(&self) -> bool {
-        self.in_vain >= IN_VAIN
-    }
-    /// A part of the integration is over.
-    fn part_ends(&mut self, counts: &OdeCounts) {
-        self.spent += self.prices.of(counts) - self.before;
-        self.before = 0.0;
-    }
-    /// Finds out what the steps of the implicit method cost.
-    fn survey<T: Scalar, F: Map<T>>(
+    /// Changes the method at t, where the next step would have length h, if trying the other is worth it; the first step after that.
+    fn turn<F: Map<T>>(
         &mut self,
-        stiff: &mut StiffIntegrator<T>,
         field: &F,
-    ) -> Result<(), OdeError> {
-        if self.surveyed {
-            return Ok(());
+        memory: &mut Memory,
+        (t, h): (f64, f64),
+        shrunk: bool,
+    ) -> Result<Option<f64>, OdeError> {
+        (memory.hits, memory.misses, memory.switch) = (0, 0, false);
+        // A step that shrank away would be too short for the implicit method too: it chooses its own.
+        let first_step = Some(h.abs()).filter(|h| *h > 0.0 && !shrunk);
+        if !memory.stiff && memory.balance.is_kept() && !shrunk {
+            memory.balance.survey(&mut self.stiff, field)?;
+            if !memory.may_try(0, self.options.max_steps / 4) {
+                return Ok(first_step);
+            }
         }
-        let (choice, source, evals) = stiff.survey(field)?;
-        let solves = stiff.method().stages();
-        self.prices = self.prices.with(&choice, solves, self.batch);
-        self.try_at = TRIAL as f64 * self.prices.step(evals, solves, source);
-        self.surveyed = true;
-        Ok(())
+        memory.stiff = !memory.stiff;
+        memory.balance.turn(memory.stiff, shrunk);
+        self.switches.push(Switch { t, to_stiff: memory.stiff, size: memory.size });
+        Ok(first_step)
     }
-    /// The method changes.
-    fn turn(&mut self, to_stiff: bool, shrunk: bool) {
-        if to_stiff {
-            // Steps that shrank away are no limit to compare with.
-            let speed = (self.last - self.mark.0).abs() / (self.spent - self.mark.1);
-            self.speed = if shrunk || !speed.is_finite() { 0.0 } else { speed };
-        } else if self.does_not_pay() {
-            self.try_at *= DEARER;
+}
+
+/// Where a part of an integration, with one method, begins.
+enum From<T> {
+    State { t: T, y: Vec<T>, first_step: Option<f64> },
+    Saved(Saved),
+}
+
+impl<T: Scalar> From<T> {
+    fn t(&self) -> T {
+        match self {
+            Self::State { t, .. } => *t,
+            Self::Saved(saved) => T::of(saved.t()),
         }
-        self.budget = if to_stiff { self.spent } else { f64::INFINITY };
-        (self.spent, self.steps, self.in_vain) = (0.0, 0, 0);
+    }
+}
+
+/// Integrates with one method, until the other should take over.
+fn part<T: Scalar, M: Stepper<T, F>, F: Map<T>, K: StepSink<T>>(
+    integrator: &mut Driver<T, M>,
+    field: &mut F,
+    (from, t1): (&From<T>, T),
+    p: &[T],
+    max_steps: u64,
+    sinks: &mut K,
+) -> Result<OdeReport, OdeError> {
+    integrator.options_mut().max_steps = max_steps;
+    match from {
+        From::State { t, y, first_step } => {
+            integrator.options_mut().first_step = *first_step;
+            integrator.run(field, (*t, t1), y, p, sinks)
+        }
+        From::Saved(saved) => integrator.resume(field, saved, t1, p, sinks),
+    }
+}
+
+impl Memory {
+    fn part_ends(&mut self, counts: &OdeCounts) {
+        self.balance.part_ends(counts);
+        self.before += *counts;
+    }
+    /// Whether the explicit steps, so many in this part, have cost as much as trying the other method would.
+    fn may_try(&self, accepted: u64, patience: u64) -> bool {
+        self.balance.may_try() || self.before.accepted + accepted > patience
     }
 }
 
@@ -340,53 +356,38 @@ struct Watch<'s, T, S> {
     sinks: &'s mut S,
     whole: (T, T),
     fresh: bool,
-    index: u64,
     /// Steps after which a matrix is factored whatever it costs.
     patience: u64,
-    stiff: bool,
     stability: f64,
-    hits: u32,
-    misses: u32,
-    /// Change the method here.
-    switch: bool,
     /// A sink of the user's ended the integration.
     ended: bool,
-    size: f64,
-    balance: Balance,
+    memory: Memory,
 }
 
 impl<T: Scalar, S: StepSink<T>> Watch<'_, T, S> {
-    fn restart(&mut self, index: u64) {
-        (self.index, self.hits, self.misses) = (index, 0, 0);
-        (self.switch, self.ended) = (false, false);
-    }
-    /// Whether the explicit steps have cost as much as trying the other method would.
-    fn may_try(&self) -> bool {
-        self.balance.may_try() || self.index > self.patience
-    }
-    fn judge(&mut self, step: &mut Step<'_, T>) {
-        let estimate = if self.stiff { step.body.radius().unwrap_or(T::ZERO) } else { step.stiffness() };
-        self.size = (estimate * step.h()).abs().f64();
-        let at_limit = self.size > LIMIT * self.stability;
-        let hit = at_limit != self.stiff;
+    fn judge(&mut self, step: &mut Step<'_, T>, accepted: u64) {
+        let m = &mut self.memory;
+        let estimate = if m.stiff { step.body.radius().unwrap_or(T::ZERO) } else { step.stiffness() };
+        m.size = (estimate * step.h()).abs().f64();
+        let at_limit = m.size > LIMIT * self.stability;
+        let hit = at_limit != m.stiff;
         if hit {
-            (self.hits, self.misses) = (self.hits + 1, 0);
+            (m.hits, m.misses) = (m.hits + 1, 0);
         } else {
-            self.misses += 1;
-            if self.stiff || self.misses >= 6 {
-                self.hits = 0;
+            m.misses += 1;
+            if m.stiff || m.misses >= 6 {
+                m.hits = 0;
             }
         }
-        if !self.balance.is_kept() {
-            self.switch = self.hits >= if self.stiff { EASY_STEPS } else { STIFF_STEPS };
+        if !m.balance.is_kept() {
+            m.switch = m.hits >= if m.stiff { EASY_STEPS } else { STIFF_STEPS };
             return;
         }
-        self.balance.step(step.t1().f64(), step.counts, self.hits == 1 && hit);
-        self.index = step.index;
-        self.switch = if self.stiff {
-            self.hits >= EASY_STEPS || self.balance.does_not_pay()
+        m.balance.step(step.t1().f64(), step.counts, m.hits == 1 && hit);
+        m.switch = if m.stiff {
+            m.hits >= EASY_STEPS || m.balance.does_not_pay()
         } else {
-            self.hits >= STIFF_STEPS && self.may_try()
+            m.hits >= STIFF_STEPS && m.may_try(accepted, self.patience)
         };
     }
 }
@@ -399,11 +400,12 @@ impl<T: Scalar, S: StepSink<T>> StepSink<T> for Watch<'_, T, S> {
         self.sinks.start(&Start { t0: self.whole.0, t1: self.whole.1, ..*start })
     }
     fn accepted(&mut self, step: &mut Step<'_, T>) -> ControlFlow<()> {
-        step.index += self.index;
-        step.method = self.stiff as u8;
+        let accepted = step.index;
+        step.index += self.memory.before.accepted;
+        step.method = self.memory.stiff as u8;
         self.ended = self.sinks.accepted(step).is_break();
-        self.judge(step);
-        if self.ended || self.switch { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        self.judge(step, accepted);
+        if self.ended || self.memory.switch { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
     fn retain(&mut self, buffers: &mut StepBuffers<'_, T>) {
         self.sinks.retain(buffers);

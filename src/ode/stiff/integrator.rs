@@ -52,6 +52,8 @@ pub struct LinearlyImplicit<T> {
     looked: bool,
     /// f at the start is in `st.ahead`, whose first entry is else NaN.
     known: bool,
+    /// Sum over the steps of h |J| |y|, in units of whose rounding invariants are lost.
+    lossy: f64,
     search: Search,
 }
 
@@ -77,7 +79,8 @@ impl<T: Scalar> LinearlyImplicit<T> {
         let st = ros.stages(dim, batch, measure);
         let first = Vec::with_capacity(dim * batch);
         let search = Search::default();
-        Self { st, ros, first, linearized: false, fresh: true, looked: false, known: false, search }
+        let (linearized, fresh, looked, known, lossy) = (false, true, false, false, 0.0);
+        Self { st, ros, first, linearized, fresh, looked, known, lossy, search }
     }
 
     fn forget(&mut self) {
@@ -167,8 +170,7 @@ impl<T: Scalar> Carrier<T> for LinearlyImplicit<T> {
     fn start(&mut self, y0: &[T]) {
         self.st.y0.copy_from_slice(y0);
         self.st.refill();
-        self.linearized = false;
-        self.fresh = true;
+        (self.linearized, self.fresh, self.lossy) = (false, true, 0.0);
         self.forget();
         self.first.clear();
         self.first.extend_from_slice(y0);
@@ -269,6 +271,15 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
         let (e, passes) = (judged.f64(), judged <= T::ONE);
         Trial { error: if passes { error } else { judged }, square: e * e }
     }
+    #[inline(always)]
+    fn finish(&mut self, _: &mut F, (_, h): (T, T), _: &[T], _: &mut OdeCounts) -> bool {
+        let (n, jac, y0) = (self.st.dim, &self.st.matrices.jac, &self.st.y0);
+        if self.first.len() == n && jac.len() == n * n {
+            let column = |(y, j): (&T, &[T])| (*y * j.iter().map(|v| v.abs()).sum::<T>()).abs();
+            self.lossy += (h * y0.iter().zip(jac.chunks_exact(n)).map(column).sum::<T>()).abs().f64();
+        }
+        true
+    }
     fn derivative(&self, field: &mut F, at: At<'_, T>, out: &mut [T], counts: &mut OdeCounts) {
         field.value(at, out);
         counts.evals += 1;
@@ -289,6 +300,10 @@ impl<T: Scalar, F: Map<T>> Stepper<T, F> for LinearlyImplicit<T> {
         let n = self.st.dim;
         let alone = self.first.len() == n && self.linearized && n > 1 && !self.st.matrices.structured();
         if !alone || !field.offers().has(Offers::AUTONOMOUS) || self.st.matrices.jac.len() != n * n {
+            return None;
+        }
+        let least = (0..n).map(|i| scale.at(i, self.st.y0[i]).f64()).fold(f64::INFINITY, f64::min);
+        if 64.0 * T::EPSILON.f64() * self.lossy < least {
             return None;
         }
         let (ros, st, Search { space, jac, y, f, first, most }) = (&self.ros, &mut self.st, &mut self.search);

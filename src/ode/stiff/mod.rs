@@ -15,6 +15,7 @@
 //! A step is a function of (t, h, y0) alone: nothing is carried over from the step before, so that any step can be computed again from its start.
 
 mod auto;
+mod balance;
 mod integrator;
 mod invariants;
 mod matrices;
@@ -23,7 +24,7 @@ mod products;
 mod step;
 mod tableau;
 
-pub use auto::{Auto, Switch};
+pub use auto::{Auto, SavedAuto, Switch};
 pub use integrator::{LinearlyImplicit, StiffIntegrator};
 pub use tableau::{RODAS3P, RODAS4, RODAS5P, RosenbrockTableau};
 

@@ -1,5 +1,8 @@
 //! What steps of two methods cost, in operations: counted, not timed, so that a choice by it is the same on every machine.
 
+use serde::{Deserialize, Serialize};
+
+use super::super::pace::exact;
 use super::super::report::OdeCounts;
 use crate::diff::{Map, Offers, Size, Source, Structure};
 use crate::linalg::Scalar;
@@ -18,17 +21,24 @@ const ITERATIONS: f64 = 20.0;
 const ORTHOGONALIZE: f64 = 40.0;
 
 /// Prices of what [`OdeCounts`] counts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Prices {
+    #[serde(with = "exact")]
     eval: f64,
+    #[serde(with = "exact")]
     jvp: f64,
+    #[serde(with = "exact")]
     pullback: f64,
+    #[serde(with = "exact")]
     iteration: f64,
     /// A Jacobian of the field's own; others are counted by what they are made of.
+    #[serde(with = "exact")]
     jacobian: f64,
     /// A factorization and the solves of a step.
+    #[serde(with = "exact")]
     factorization: f64,
     /// Finding out how W is to be factored.
+    #[serde(with = "exact")]
     pub analysis: f64,
 }
 
