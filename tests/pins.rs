@@ -19,7 +19,6 @@ use costate::linalg::Scalar;
 use costate::nn::{Activation, Chain, Mlp, Parallel, Power};
 use costate::ode::*;
 use costate::sde::*;
-use costate::train::config::{Config, TaskConfig};
 use costate::train::*;
 
 const HEADER: &str = "run,steps,rejected,evaluations,derivatives";
@@ -500,16 +499,7 @@ fn training<T: Scalar>(pins: &mut Pins, (kind, keys, penalty): (&str, &str, &str
     );
     let config: Config = toml::from_str(&text).unwrap();
     config.check().unwrap();
-    let here = Path::new("");
-    let mut task: Box<dyn Task<T>> = match config.task {
-        TaskConfig::SpiralOde { points, end, hidden } => {
-            Box::new(SpiralOde::new(&config, points, end, hidden).unwrap())
-        }
-        TaskConfig::MnistOde { .. } => Box::new(MnistOde::new(&config, here).unwrap()),
-        TaskConfig::SpiralSde { .. } => Box::new(SpiralSde::new(&config, here).unwrap()),
-        TaskConfig::MnistSde { .. } => Box::new(MnistSde::new(&config, here).unwrap()),
-        TaskConfig::LatentOde { .. } => Box::new(LatentOde::new(&config, here).unwrap()),
-    };
+    let mut task = config.build::<T>(Path::new("")).unwrap();
     let mut state = State::new(&*task, &config.optimizer, 1);
     let (mut counts, mut losses) = ([0; 4], vec![]);
     let stop = train(&mut *task, &config.train, &mut state, &mut |event, _| {

@@ -83,15 +83,7 @@ fn config(text: &str) -> Config {
 }
 
 fn task<T: Scalar>(config: &Config) -> Box<dyn Task<T>> {
-    match config.task {
-        TaskConfig::SpiralOde { points, end, hidden } => {
-            Box::new(SpiralOde::new(config, points, end, hidden).unwrap())
-        }
-        TaskConfig::MnistOde { .. } => Box::new(MnistOde::new(config, Path::new("")).unwrap()),
-        TaskConfig::SpiralSde { .. } => Box::new(SpiralSde::new(config, Path::new("")).unwrap()),
-        TaskConfig::MnistSde { .. } => Box::new(MnistSde::new(config, Path::new("")).unwrap()),
-        TaskConfig::LatentOde { .. } => Box::new(LatentOde::new(config, Path::new("")).unwrap()),
-    }
+    config.build(Path::new("")).unwrap()
 }
 
 const NOISY_DIGITS: &str = r#"

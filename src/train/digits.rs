@@ -2,13 +2,42 @@
 
 use std::path::Path;
 
-use super::config::TaskConfig;
-use super::data::Images;
+use super::config::Config;
+use super::data::{Images, PIXELS};
 use super::error::TrainError;
+use super::recipe::{at_least, kept};
 use super::task::Split;
 use crate::diff::{At, BarsMut, Kept, Map};
 use crate::linalg::Scalar;
 use crate::nn::{Mlp, softmax_cross_entropy};
+
+/// Where digits come from, and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Digits<'a> {
+    pub folder: Option<&'a str>,
+    pub train_files: &'a str,
+    pub test_files: &'a str,
+    pub train: usize,
+    pub validation: usize,
+    pub test: usize,
+}
+
+impl Digits<'_> {
+    pub fn check(&self, run: &Config) -> Result<(), TrainError> {
+        kept(self.validation, self.train)?;
+        at_least(&[("train", self.train, 1), ("test", self.test, 1)])?;
+        // Beyond, the end could come before the start.
+        if run.solver.steer >= 1.0 {
+            let what = format!("solver.steer is {}, it must be below 1 here", run.solver.steer);
+            return Err(TrainError::config(what));
+        }
+        Ok(())
+    }
+    /// Of the images.
+    pub fn bytes(&self) -> f64 {
+        (self.train as f64 + self.test as f64) * (PIXELS as f64 + 1.0)
+    }
+}
 
 /// Images of the splits, and pixels in [0, 1] and labels of the batch at hand.
 #[derive(Debug)]
@@ -20,8 +49,8 @@ pub(super) struct DigitData<T> {
 
 impl<T: Scalar> DigitData<T> {
     /// Reads or generates them; a relative folder starts at `base`.
-    pub fn new(task: &TaskConfig, base: &Path) -> Result<Self, TrainError> {
-        Ok(Self { splits: images(task, base)?, x: vec![], labels: vec![] })
+    pub fn new(digits: &Digits<'_>, base: &Path) -> Result<Self, TrainError> {
+        Ok(Self { splits: images(digits, base)?, x: vec![], labels: vec![] })
     }
     pub fn pixels(&self) -> usize {
         self.splits[0].pixels
@@ -44,10 +73,7 @@ impl<T: Scalar> DigitData<T> {
 }
 
 /// Training, validation and test images; a relative folder starts at `base`.
-fn images(task: &TaskConfig, base: &Path) -> Result<[Images; 3], TrainError> {
-    let Some(d) = task.digits() else {
-        return Err(TrainError::config("the task is not a classification of digits"));
-    };
+fn images(d: &Digits<'_>, base: &Path) -> Result<[Images; 3], TrainError> {
     // Generated data are the same for every seed of the run.
     let (all, tests) = match d.folder {
         None => (Images::generated(d.train, 0, 0), Images::generated(d.test, d.train as u64, 0)),

@@ -15,12 +15,15 @@ use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, StandardNormal};
+use serde::{Deserialize, Serialize};
 
-use super::config::{Config, TaskConfig};
+use super::config::Config;
 use super::error::TrainError;
 use super::pass::{LossBars, Pass, PassStats, Problem};
+use super::recipe::{Need, Recipe, at_least, kept, positive};
 use super::schedule::Progress;
 use super::series::{FEATURES, Series, TIMES};
+use super::size::layer;
 use super::task::{Evaluation, Split, Task, batches, jittered, of_size};
 use crate::diff::{At, BarsMut, Kept, Map};
 use crate::linalg::Scalar;
@@ -64,6 +67,84 @@ pub struct LatentOde<T: Scalar> {
     mask: Vec<T>,
 }
 
+/// `kind = "latent_ode"`: irregular series of 37 features at 49 times through a recurrent encoder, a neural ODE and a linear decoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatentOdeConfig {
+    /// Folder of Physionet 2012 text files, relative to the configuration file; without it, generated series.
+    pub folder: Option<String>,
+    /// Series to train.
+    pub train: usize,
+    /// Of these, the last so many are kept for validation; default 0.
+    #[serde(default)]
+    pub validation: usize,
+    /// Series to test, after those.
+    pub test: usize,
+    /// State of the recurrent unit; default 50.
+    #[serde(default = "fifty")]
+    pub recurrent: usize,
+    /// Components of the ODE; default 20.
+    #[serde(default = "twenty")]
+    pub latent: usize,
+    /// Width of its wide layers; default 50.
+    #[serde(default = "fifty")]
+    pub hidden: usize,
+    /// Standard deviation of an observation; default 0.01.
+    #[serde(default = "hundredth")]
+    pub sigma: f64,
+    /// As for `mnist_ode`, in the right-hand side and the recurrent unit; default: never cut.
+    pub piece: Option<usize>,
+}
+
+fn twenty() -> usize {
+    20
+}
+fn fifty() -> usize {
+    50
+}
+fn hundredth() -> f64 {
+    0.01
+}
+
+/// Width of the encoder's head.
+const HEAD: usize = 50;
+
+impl Recipe for LatentOdeConfig {
+    fn check(&self, _: &Config) -> Result<(), TrainError> {
+        kept(self.validation, self.train)?;
+        at_least(&[
+            ("train", self.train, 1),
+            ("test", self.test, 1),
+            ("recurrent", self.recurrent, 1),
+            ("latent", self.latent, 1),
+            ("hidden", self.hidden, 1),
+            ("piece", self.piece.unwrap_or(1), 1),
+        ])?;
+        positive("sigma", self.sigma)
+    }
+    fn need(&self, run: &Config) -> Need {
+        let (recurrent, latent, hidden) = (self.recurrent as f64, self.latent as f64, self.hidden as f64);
+        let (samples, head) = (self.train as f64 + self.test as f64, HEAD as f64);
+        Need {
+            parameters: 3.0 * layer(2.0 * M as f64 + recurrent, recurrent)
+                + layer(recurrent, head)
+                + layer(head, 2.0 * latent)
+                + 4.0 * (layer(latent, hidden) + layer(hidden, latent)),
+            states: TIMES as f64 * latent * run.train.batch.min(self.train) as f64,
+            bytes: samples * (TIMES * M) as f64 * 5.0,
+        }
+    }
+    fn build<T: Scalar>(&self, run: &Config, base: &Path) -> Result<Box<dyn Task<T>>, TrainError> {
+        Ok(Box::new(LatentOde::new(run, self, base)?))
+    }
+    fn validates_by_another_loss(&self) -> bool {
+        true
+    }
+    fn folder(&mut self) -> Option<&mut Option<String>> {
+        Some(&mut self.folder)
+    }
+}
+
 /// Ranges of the parts of the parameter vector.
 struct Parts {
     gru: usize,
@@ -73,21 +154,8 @@ struct Parts {
 
 impl<T: Scalar> LatentOde<T> {
     /// Reads or generates the series; a relative folder starts at `base`.
-    pub fn new(config: &Config, base: &Path) -> Result<Self, TrainError> {
-        let TaskConfig::LatentOde {
-            folder,
-            train,
-            validation,
-            test,
-            recurrent,
-            latent,
-            hidden,
-            sigma,
-            piece,
-        } = &config.task
-        else {
-            return Err(TrainError::config("the task is not a latent ODE"));
-        };
+    pub fn new(config: &Config, of: &LatentOdeConfig, base: &Path) -> Result<Self, TrainError> {
+        let LatentOdeConfig { folder, train, validation, test, recurrent, latent, hidden, sigma, piece } = of;
         let total = train + test;
         let all = match folder {
             Some(folder) => Series::read(&base.join(folder))?,
@@ -103,7 +171,7 @@ impl<T: Scalar> LatentOde<T> {
         Ok(Self {
             field: Parallel::new(Chain::new(first, net.clone())?, width),
             gru: Parallel::new(Gru::new(2 * M + 1, *recurrent)?, width),
-            head: Mlp::dense(&[*recurrent, 50, 2 * latent], tanh, Activation::Identity, false)?,
+            head: Mlp::dense(&[*recurrent, HEAD, 2 * latent], tanh, Activation::Identity, false)?,
             decoder: Mlp::linear(*latent, M)?,
             net,
             splits,

@@ -5,12 +5,16 @@ use std::path::Path;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
 
-use super::config::{Config, TaskConfig};
-use super::digits::{DigitData, classify};
+use super::config::Config;
+use super::data::{CLASSES, PIXELS};
+use super::digits::{DigitData, Digits, classify};
 use super::error::TrainError;
 use super::pass::{LossBars, Pass, PassStats, Problem};
+use super::recipe::{Need, Recipe, at_least};
 use super::schedule::Progress;
+use super::size::layer;
 use super::task::{Evaluation, Split, Task, batches, of_size, random_end};
 use crate::diff::Map;
 use crate::linalg::Scalar;
@@ -18,6 +22,75 @@ use crate::nn::{Activation, Mlp, Parallel, Params};
 use crate::ode::Integrator;
 
 type Field<T> = Parallel<Mlp<T>, T>;
+
+/// `kind = "mnist_ode"`: digits classified by du/dt = tanh(W2 [tanh(W1 [u; t] + b1); t] + b2) on [0, 1] and a linear head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MnistOdeConfig {
+    /// Folder of IDX files (gzip or not), relative to the configuration file; without it, generated digits.
+    pub folder: Option<String>,
+    /// Prefix of the training files; default "train".
+    pub train_files: String,
+    /// Prefix of the test files; default "t10k". The same prefix twice: the test images follow those used to train.
+    pub test_files: String,
+    /// Images to train; default 60000.
+    pub train: usize,
+    /// Of these, the last so many are kept for validation; default 0.
+    pub validation: usize,
+    /// Images to test; default 10000.
+    pub test: usize,
+    /// Width of the hidden layer; default 100.
+    pub hidden: usize,
+    /// tanh after the second layer too, as in the 2021 paper; default true.
+    pub outer_tanh: bool,
+    /// Columns of the batch that one thread takes at a time, part of the result's rounding; default 128.
+    pub piece: usize,
+}
+
+impl Default for MnistOdeConfig {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            train_files: "train".into(),
+            test_files: "t10k".into(),
+            train: 60_000,
+            validation: 0,
+            test: 10_000,
+            hidden: 100,
+            outer_tanh: true,
+            piece: 128,
+        }
+    }
+}
+
+impl MnistOdeConfig {
+    fn digits(&self) -> Digits<'_> {
+        let Self { folder, train_files, test_files, train, validation, test, .. } = self;
+        let (folder, train, validation, test) = (folder.as_deref(), *train, *validation, *test);
+        Digits { folder, train_files, test_files, train, validation, test }
+    }
+}
+
+impl Recipe for MnistOdeConfig {
+    fn check(&self, run: &Config) -> Result<(), TrainError> {
+        at_least(&[("hidden", self.hidden, 1), ("piece", self.piece, 1)])?;
+        self.digits().check(run)
+    }
+    fn need(&self, run: &Config) -> Need {
+        let (pixels, hidden) = (PIXELS as f64, self.hidden as f64);
+        Need {
+            parameters: layer(pixels, hidden) + layer(hidden, pixels) + layer(pixels, CLASSES as f64),
+            states: pixels * run.train.batch.min(self.train) as f64,
+            bytes: self.digits().bytes(),
+        }
+    }
+    fn build<T: Scalar>(&self, run: &Config, base: &Path) -> Result<Box<dyn Task<T>>, TrainError> {
+        Ok(Box::new(MnistOde::new(run, self, base)?))
+    }
+    fn folder(&mut self) -> Option<&mut Option<String>> {
+        Some(&mut self.folder)
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -35,11 +108,9 @@ pub struct MnistOde<T: Scalar> {
 
 impl<T: Scalar> MnistOde<T> {
     /// Reads the data; a relative folder starts at `base`.
-    pub fn new(config: &Config, base: &Path) -> Result<Self, TrainError> {
-        let TaskConfig::MnistOde { hidden, outer_tanh, piece, .. } = config.task else {
-            return Err(TrainError::config("the task is not a classification of digits"));
-        };
-        let data = DigitData::new(&config.task, base)?;
+    pub fn new(config: &Config, of: &MnistOdeConfig, base: &Path) -> Result<Self, TrainError> {
+        let &MnistOdeConfig { hidden, outer_tanh, piece, .. } = of;
+        let data = DigitData::new(&of.digits(), base)?;
         let n = data.pixels();
         let outer = if outer_tanh { Activation::Tanh } else { Activation::Identity };
         let net = Mlp::dense(&[n, hidden, n], Activation::Tanh, outer, true)?;

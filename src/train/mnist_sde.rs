@@ -7,13 +7,17 @@ use std::time::Instant;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
 
-use super::config::{Config, TaskConfig};
+use super::config::Config;
+use super::data::{CLASSES, PIXELS};
 use super::data::{Stream, generator};
-use super::digits::{DigitData, classify};
+use super::digits::{DigitData, Digits, classify};
 use super::error::TrainError;
 use super::pass::{LossBars, Pass, PassStats, Problem};
+use super::recipe::{Need, Recipe, at_least};
 use super::schedule::Progress;
+use super::size::layer;
 use super::task::{Evaluation, Split, Task, batches, of_size, random_end};
 use crate::diff::{At, BarsMut, Kept, Map};
 use crate::linalg::Scalar;
@@ -22,6 +26,87 @@ use crate::sde::{Brownian, Noise, Sde, SdeIntegrator};
 
 type Net<T> = Parallel<Mlp<T>, T>;
 type Equation<T> = Sde<Net<T>, Net<T>>;
+
+/// `kind = "mnist_sde"`: digits by a neural SDE of `state` components: a linear map in, drift of one hidden layer, linear diagonal diffusion, a linear map out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MnistSdeConfig {
+    /// Folder of IDX files (gzip or not), relative to the configuration file; without it, generated digits.
+    pub folder: Option<String>,
+    /// Prefix of the training files; default "train".
+    pub train_files: String,
+    /// Prefix of the test files; default "t10k". The same prefix twice: the test images follow those used to train.
+    pub test_files: String,
+    /// Images to train; default 60000.
+    pub train: usize,
+    /// Of these, the last so many are kept for validation; default 0.
+    pub validation: usize,
+    /// Images to test; default 10000.
+    pub test: usize,
+    /// Components of the state; default 32.
+    pub state: usize,
+    /// Width of the drift's hidden layer; default 64.
+    pub hidden: usize,
+    /// Trajectories whose mean logits are the prediction; default 10.
+    pub test_trajectories: usize,
+    /// As for `mnist_ode`, in drift, diffusion and the map in; default: never cut.
+    pub piece: Option<usize>,
+}
+
+impl Default for MnistSdeConfig {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            train_files: "train".into(),
+            test_files: "t10k".into(),
+            train: 60_000,
+            validation: 0,
+            test: 10_000,
+            state: 32,
+            hidden: 64,
+            test_trajectories: 10,
+            piece: None,
+        }
+    }
+}
+
+impl MnistSdeConfig {
+    fn digits(&self) -> Digits<'_> {
+        let Self { folder, train_files, test_files, train, validation, test, .. } = self;
+        let (folder, train, validation, test) = (folder.as_deref(), *train, *validation, *test);
+        Digits { folder, train_files, test_files, train, validation, test }
+    }
+}
+
+impl Recipe for MnistSdeConfig {
+    fn check(&self, run: &Config) -> Result<(), TrainError> {
+        at_least(&[
+            ("state", self.state, 1),
+            ("hidden", self.hidden, 1),
+            ("test_trajectories", self.test_trajectories, 1),
+            ("piece", self.piece.unwrap_or(1), 1),
+        ])?;
+        self.digits().check(run)
+    }
+    fn need(&self, run: &Config) -> Need {
+        let (pixels, state, hidden) = (PIXELS as f64, self.state as f64, self.hidden as f64);
+        let drift = layer(state, hidden) + layer(hidden, state);
+        Need {
+            parameters: layer(pixels, state) + drift + layer(state, state) + layer(state, CLASSES as f64),
+            states: state * run.train.batch.min(self.train) as f64 + self.test_trajectories as f64,
+            bytes: self.digits().bytes(),
+        }
+    }
+    fn build<T: Scalar>(&self, run: &Config, base: &Path) -> Result<Box<dyn Task<T>>, TrainError> {
+        Ok(Box::new(MnistSde::new(run, self, base)?))
+    }
+    fn is_stochastic(&self) -> bool {
+        true
+    }
+    fn folder(&mut self) -> Option<&mut Option<String>> {
+        Some(&mut self.folder)
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -44,13 +129,9 @@ pub struct MnistSde<T: Scalar> {
 
 impl<T: Scalar> MnistSde<T> {
     /// Reads the data; a relative folder starts at `base`.
-    pub fn new(config: &Config, base: &Path) -> Result<Self, TrainError> {
-        let TaskConfig::MnistSde { state, hidden, test_trajectories, piece, .. } = config.task else {
-            return Err(TrainError::config(
-                "the task is not a classification of digits by a stochastic equation",
-            ));
-        };
-        let data = DigitData::new(&config.task, base)?;
+    pub fn new(config: &Config, of: &MnistSdeConfig, base: &Path) -> Result<Self, TrainError> {
+        let &MnistSdeConfig { state, hidden, test_trajectories, piece, .. } = of;
+        let data = DigitData::new(&of.digits(), base)?;
         let drift = Mlp::dense(&[state, hidden, state], Activation::Tanh, Activation::Identity, false)?;
         let diffusion = Mlp::linear(state, state)?;
         let cut = |net: &Mlp<T>| Parallel::new(net.clone(), piece.unwrap_or(usize::MAX));

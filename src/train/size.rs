@@ -1,70 +1,18 @@
 //! What a run needs at least in memory, from its configuration alone: absurd sizes are refused before anything is allocated.
 
-use super::config::{Config, Precision, TaskConfig};
-use super::data::{CLASSES, PIXELS};
+use super::config::{Config, Precision};
 use super::error::TrainError;
-use super::series::{FEATURES, TIMES};
-
-/// Numbers of the run's precision, and bytes of data and times.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Need {
-    parameters: f64,
-    /// States of one batch, with the saved ones.
-    states: f64,
-    bytes: f64,
-}
+use super::recipe::Need;
 
 /// A dense layer's weights and biases. In f64: products of absurd sizes do not overflow there.
-fn layer(from: f64, to: f64) -> f64 {
+pub(super) fn layer(from: f64, to: f64) -> f64 {
     (from + 1.0) * to
-}
-
-impl TaskConfig {
-    fn need(&self, batch: usize) -> Need {
-        let f = |n: usize| n as f64;
-        let (pixels, classes) = (f(PIXELS), f(CLASSES));
-        let images = |train: usize, test: usize| (f(train) + f(test)) * (pixels + 1.0);
-        match *self {
-            Self::SpiralOde { points, hidden, .. } => Need {
-                parameters: layer(2.0, f(hidden)) + layer(f(hidden), 2.0),
-                states: 2.0 * f(points),
-                bytes: 24.0 * f(points),
-            },
-            Self::SpiralSde { points, hidden, trajectories, paths, ref moments, .. } => Need {
-                parameters: layer(2.0, f(hidden)) + layer(f(hidden), 2.0) + layer(2.0, 2.0),
-                states: 2.0 * f(points) * f(trajectories),
-                bytes: 40.0 * f(points) + if moments.is_none() { 16.0 * f(points) * f(paths) } else { 0.0 },
-            },
-            Self::MnistOde { hidden, train, test, .. } => Need {
-                parameters: layer(pixels, f(hidden)) + layer(f(hidden), pixels) + layer(pixels, classes),
-                states: pixels * f(batch.min(train)),
-                bytes: images(train, test),
-            },
-            Self::MnistSde { state, hidden, train, test, test_trajectories, .. } => Need {
-                parameters: layer(pixels, f(state))
-                    + layer(f(state), f(hidden))
-                    + layer(f(hidden), f(state))
-                    + layer(f(state), f(state))
-                    + layer(f(state), classes),
-                states: f(state) * f(batch.min(train)) + f(test_trajectories),
-                bytes: images(train, test),
-            },
-            Self::LatentOde { train, test, recurrent, latent, hidden, .. } => Need {
-                parameters: 3.0 * layer(2.0 * f(FEATURES.len()) + f(recurrent), f(recurrent))
-                    + layer(f(recurrent), 50.0)
-                    + layer(50.0, 2.0 * f(latent))
-                    + 4.0 * (layer(f(latent), f(hidden)) + layer(f(hidden), f(latent))),
-                states: f(TIMES) * f(latent) * f(batch.min(train)),
-                bytes: (f(train) + f(test)) * f(TIMES * FEATURES.len()) * 5.0,
-            },
-        }
-    }
 }
 
 /// Refuses what cannot fit: parameters, their gradient and what the optimizer keeps (two vectors at most), a batch of states, and data.
 pub(super) fn check(config: &Config, memory: f64) -> Result<(), TrainError> {
     let number = if config.train.precision == Precision::F32 { 4.0 } else { 8.0 };
-    let Need { parameters, states, bytes } = config.task.need(config.train.batch);
+    let Need { parameters, states, bytes } = config.task.need(config);
     let needed = number * (4.0 * parameters + states) + bytes;
     if needed <= memory {
         return Ok(());
@@ -88,7 +36,7 @@ pub(super) fn main_memory() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::{MnistOde, SpiralOde, Task, data::Stream, data::generator};
+    use crate::train::{data::Stream, data::generator};
 
     fn config(task: &str) -> Config {
         let text = format!("{task}\n[train]\nepochs = 1\nrate = 0.1\n[optimizer]\nkind = \"sgd\"\n");
@@ -99,12 +47,12 @@ mod tests {
     fn parameters_are_those_of_the_model() {
         let mut rng = generator(0, Stream::Init, 0);
         let c = config("[task]\nkind = \"spiral_ode\"\nhidden = 7\n");
-        let task = SpiralOde::<f64>::new(&c, 30, 1.5, 7).unwrap();
-        assert_eq!(task.params(&mut rng).values().len() as f64, c.task.need(1).parameters);
+        let task = c.build::<f64>(std::path::Path::new("")).unwrap();
+        assert_eq!(task.params(&mut rng).values().len() as f64, c.task.need(&c).parameters);
         let c = config("[task]\nkind = \"mnist_ode\"\nhidden = 7\ntrain = 4\ntest = 2\n");
-        let task = MnistOde::<f32>::new(&c, std::path::Path::new("")).unwrap();
+        let task = c.build::<f32>(std::path::Path::new("")).unwrap();
         // The inner layers also see the time.
-        assert_eq!(task.params(&mut rng).values().len() as f64, c.task.need(1).parameters + 7.0 + 784.0);
+        assert_eq!(task.params(&mut rng).values().len() as f64, c.task.need(&c).parameters + 7.0 + 784.0);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! The spiral neural ODE: one trajectory, u' = u^3 A with row vectors, A = [[-0.1, 2], [-2, -0.1]], u(0) = (2, 0), cubes by component.
 
+use std::path::Path;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
 
 use super::config::Config;
 use super::error::TrainError;
 use super::pass::{LossBars, Pass, PassStats, Problem};
+use super::recipe::{Need, Recipe, at_least, positive};
 use super::schedule::Progress;
+use super::size::layer;
 use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
 use crate::diff::{FnMap, Map};
 use crate::linalg::Scalar;
@@ -17,6 +21,45 @@ use crate::ode::{Integrator, Options, SaveAt, VERN76, solve};
 const START: [f64; 2] = [2.0, 0.0];
 
 type Field<T> = Chain<Power, Mlp<T>, T>;
+
+/// `kind = "spiral_ode"`: a spiral, learned by du/dt = W2 tanh(W1 u^3 + b1) + b2.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpiralOdeConfig {
+    /// Save points on \[0, end\], the start included; default 30.
+    pub points: usize,
+    /// Last time; default 1.5.
+    pub end: f64,
+    /// Width of the hidden layer; default 50.
+    pub hidden: usize,
+}
+
+impl Default for SpiralOdeConfig {
+    fn default() -> Self {
+        Self { points: 30, end: 1.5, hidden: 50 }
+    }
+}
+
+impl Recipe for SpiralOdeConfig {
+    fn check(&self, _: &Config) -> Result<(), TrainError> {
+        at_least(&[("points", self.points, 2), ("hidden", self.hidden, 1)])?;
+        positive("end", self.end)
+    }
+    fn need(&self, _: &Config) -> Need {
+        let (points, hidden) = (self.points as f64, self.hidden as f64);
+        Need {
+            parameters: layer(2.0, hidden) + layer(hidden, 2.0),
+            states: 2.0 * points,
+            bytes: 24.0 * points,
+        }
+    }
+    fn build<T: Scalar>(&self, run: &Config, _: &Path) -> Result<Box<dyn Task<T>>, TrainError> {
+        Ok(Box::new(SpiralOde::new(run, self)?))
+    }
+    fn step(&self, _: &Config) -> String {
+        "one trajectory a step".into()
+    }
+}
 
 /// Mean squared error at the save points; the test split has ten times as many.
 #[derive(Debug)]
@@ -51,8 +94,9 @@ fn truth<T: Scalar>(times: &[T]) -> Result<Vec<T>, TrainError> {
 }
 
 impl<T: Scalar> SpiralOde<T> {
-    /// With save points on [0, end].
-    pub fn new(config: &Config, points: usize, end: f64, hidden: usize) -> Result<Self, TrainError> {
+    /// The task of a run.
+    pub fn new(config: &Config, of: &SpiralOdeConfig) -> Result<Self, TrainError> {
+        let &SpiralOdeConfig { points, end, hidden } = of;
         let net = Mlp::dense(&[2, hidden, 2], Activation::Tanh, Activation::Identity, false)?;
         let field = Chain::new(Power { dim: 2, exponent: 3 }, net.clone())?;
         let (method, options) = (config.solver.tableau()?, config.solver.options());

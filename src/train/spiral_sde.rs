@@ -21,12 +21,15 @@ use std::time::Instant;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
 
-use super::config::{Config, TaskConfig};
+use super::config::Config;
 use super::data::{Stream, generator};
 use super::error::TrainError;
 use super::pass::{LossBars, Pass, PassStats, Problem};
+use super::recipe::{Need, Recipe, at_least, positive};
 use super::schedule::Progress;
+use super::size::layer;
 use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
 use crate::diff::{FnMap, Map};
 use crate::linalg::Scalar;
@@ -139,6 +142,71 @@ fn read(path: &Path) -> Result<(Vec<f64>, Vec<f64>), TrainError> {
     Ok((times, target))
 }
 
+/// `kind = "spiral_sde"`: the spiral with noise, du = W2 tanh(W1 u^3 + b1) + b2 dt + diag(W3 u + b3) dW, fitted to means and variances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpiralSdeConfig {
+    /// Save points on \[0, end\], the start included; default 30. With `moments`, those of the file.
+    pub points: usize,
+    /// Last time; default 1.
+    pub end: f64,
+    /// Width of the drift's hidden layer; default 50.
+    pub hidden: usize,
+    /// Trajectories a step; default 100.
+    pub trajectories: usize,
+    /// File of lines `t mean1 mean2 var1 var2`, relative to the configuration file; without it, moments of `paths` simulated paths.
+    pub moments: Option<String>,
+    /// Paths to simulate; default 10000.
+    pub paths: usize,
+    /// As for `mnist_ode`, in drift and diffusion, of the trajectories; default: never cut.
+    pub piece: Option<usize>,
+}
+
+impl Default for SpiralSdeConfig {
+    fn default() -> Self {
+        Self {
+            points: 30,
+            end: 1.0,
+            hidden: 50,
+            trajectories: 100,
+            moments: None,
+            paths: 10_000,
+            piece: None,
+        }
+    }
+}
+
+impl Recipe for SpiralSdeConfig {
+    fn check(&self, _: &Config) -> Result<(), TrainError> {
+        at_least(&[
+            ("points", self.points, 2),
+            ("hidden", self.hidden, 1),
+            ("trajectories", self.trajectories, 2),
+            ("paths", self.paths, 2),
+            ("piece", self.piece.unwrap_or(1), 1),
+        ])?;
+        positive("end", self.end)
+    }
+    fn need(&self, _: &Config) -> Need {
+        let (points, hidden) = (self.points as f64, self.hidden as f64);
+        let simulated = if self.moments.is_none() { 16.0 * points * self.paths as f64 } else { 0.0 };
+        Need {
+            parameters: layer(2.0, hidden) + layer(hidden, 2.0) + layer(2.0, 2.0),
+            states: 2.0 * points * self.trajectories as f64,
+            bytes: 40.0 * points + simulated,
+        }
+    }
+    fn build<T: Scalar>(&self, run: &Config, base: &Path) -> Result<Box<dyn Task<T>>, TrainError> {
+        Ok(Box::new(SpiralSde::new(run, self, base)?))
+    }
+    fn is_stochastic(&self) -> bool {
+        true
+    }
+    fn step(&self, _: &Config) -> String {
+        format!("{} trajectories a step", self.trajectories)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct SpiralSde<T: Scalar> {
@@ -157,11 +225,8 @@ pub struct SpiralSde<T: Scalar> {
 
 impl<T: Scalar> SpiralSde<T> {
     /// Reads or simulates the moments; a relative file starts at `base`.
-    pub fn new(config: &Config, base: &Path) -> Result<Self, TrainError> {
-        let TaskConfig::SpiralSde { points, end, hidden, trajectories, moments, paths, piece } = &config.task
-        else {
-            return Err(TrainError::config("the task is not the spiral with noise"));
-        };
+    pub fn new(config: &Config, of: &SpiralSdeConfig, base: &Path) -> Result<Self, TrainError> {
+        let SpiralSdeConfig { points, end, hidden, trajectories, moments, paths, piece } = of;
         let (times, target) = match moments {
             Some(file) => read(&base.join(file))?,
             None => {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Deserialize;
 
-use costate::train::config::TaskConfig;
 use costate::train::{Config, TrainStop, checkpoint};
 
 use super::super::output::{self, Output};
@@ -169,15 +168,6 @@ fn method(config: &Config) -> &str {
     config.solver.method.as_deref().unwrap_or(default)
 }
 
-/// What a step sees.
-fn batch(config: &Config) -> String {
-    match config.task {
-        TaskConfig::SpiralOde { .. } => "one trajectory a step".into(),
-        TaskConfig::SpiralSde { trajectories, .. } => format!("{trajectories} trajectories a step"),
-        _ => format!("batch {}", config.train.batch),
-    }
-}
-
 /// Markdown: mean +- standard deviation over the seeds, ratios of means to the first variant.
 fn table(config: &Config, path: &Path, seeds: u64, rows: &[(&str, Vec<Done>)]) -> String {
     let classified =
@@ -191,7 +181,7 @@ fn table(config: &Config, path: &Path, seeds: u64, rows: &[(&str, Vec<Done>)]) -
         "`costate compare {}`: {} epochs ({steps} steps), {}, {} at rtol {:e}, atol {:e}, {:?}; {seeds} seed{} from {}: mean +- sample standard deviation, in brackets the ratio to the first row. NFE and prediction on the test split, a batch. {} processors.\n",
         path.display(),
         config.train.epochs,
-        batch(config),
+        config.task.step(config),
         method(config),
         rtol,
         atol,

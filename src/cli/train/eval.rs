@@ -11,7 +11,7 @@ use costate::train::{Config, Split, State, TrainError};
 use super::super::output::Output;
 use super::super::{Failure, Outcome, SOLVED};
 use super::run::Scores;
-use super::{RunArgs, in_precision, on_threads, task};
+use super::{RunArgs, in_precision, on_threads};
 
 /// Which data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -75,7 +75,7 @@ fn evaluate<T: Scalar>(
     weights: &Path,
     split: Split,
 ) -> Result<Scores, TrainError> {
-    let mut task = task::<T>(config, base)?;
+    let mut task = config.build::<T>(base)?;
     if task.split_len(split) == 0 {
         return Err(TrainError::config("the configuration has no data of this kind"));
     }

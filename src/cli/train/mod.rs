@@ -11,11 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use costate::linalg::Scalar;
 use costate::train::config::TaskConfig;
-use costate::train::{
-    Config, LatentOde, MnistOde, MnistSde, SpiralOde, SpiralSde, Task, TrainError, TrainStop,
-};
+use costate::train::{Config, TrainError, TrainStop};
 
 use super::output::Output;
 use super::{Outcome, SOLVED, STOPPED, interrupt};
@@ -82,10 +79,7 @@ impl RunArgs {
 
 /// Puts a folder, named from where the command runs, in place of the task's.
 fn set_folder(task: &mut TaskConfig, data: &Path) -> Result<(), super::Failure> {
-    let (TaskConfig::MnistOde { folder, .. }
-    | TaskConfig::MnistSde { folder, .. }
-    | TaskConfig::LatentOde { folder, .. }) = task
-    else {
+    let Some(folder) = task.folder() else {
         return Err(super::Failure("--data: this task reads no folder of data files".into()));
     };
     let found = data.canonicalize().map_err(|e| super::Failure(format!("--data {}: {e}", data.display())))?;
@@ -133,19 +127,6 @@ pub fn run(args: &TrainArgs, out: &mut Output) -> Outcome {
     Ok(match summary.stop {
         TrainStop::Finished | TrainStop::EarlyStop => SOLVED,
         TrainStop::Interrupted | TrainStop::Failed { .. } => STOPPED,
-    })
-}
-
-/// The task of a configuration.
-fn task<T: Scalar>(config: &Config, base: &Path) -> Result<Box<dyn Task<T>>, TrainError> {
-    Ok(match config.task {
-        TaskConfig::SpiralOde { points, end, hidden } => {
-            Box::new(SpiralOde::new(config, points, end, hidden)?)
-        }
-        TaskConfig::MnistOde { .. } => Box::new(MnistOde::new(config, base)?),
-        TaskConfig::SpiralSde { .. } => Box::new(SpiralSde::new(config, base)?),
-        TaskConfig::MnistSde { .. } => Box::new(MnistSde::new(config, base)?),
-        TaskConfig::LatentOde { .. } => Box::new(LatentOde::new(config, base)?),
     })
 }
 

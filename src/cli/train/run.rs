@@ -16,7 +16,7 @@ use costate::train::{
 
 use super::super::Failure;
 use super::super::output::{self, Output};
-use super::{in_precision, log, on_threads, plots, task};
+use super::{in_precision, log, on_threads, plots};
 
 /// What is to be done.
 pub struct Order<'a> {
@@ -136,7 +136,7 @@ impl Order<'_> {
 
 fn execute<T: Scalar>(order: &Order<'_>) -> Result<Summary, TrainError> {
     let config = order.config;
-    let mut task = task::<T>(config, order.base)?;
+    let mut task = config.build::<T>(order.base)?;
     let mut state = State::new(&*task, &config.optimizer, config.train.seed);
     let (folder, print) = (order.folder, fingerprint(config));
     let file = folder.join("checkpoint.safetensors");
