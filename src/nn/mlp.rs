@@ -163,14 +163,11 @@ impl<T: Scalar> Mlp<T> {
         vectorized(
             delta.len(),
             #[inline(always)]
-            || {
-                let rows = delta.chunks_exact_mut(outputs).zip(bar.chunks_exact(outputs));
-                for ((d, bar), y) in rows.zip(y.chunks_exact(outputs)) {
-                    for (((d, b), y), s) in d.iter_mut().zip(bar).zip(y).zip(sums.iter_mut()) {
-                        *d = if activation == Activation::Identity { *b } else { *b * activation.slope(*y) };
-                        *s += *d;
-                    }
-                }
+            // The choice of the activation stands outside of the loop.
+            || match activation {
+                Activation::Identity => times_slope(delta, bar, y, sums, |b, _| b),
+                Activation::Tanh => times_slope(delta, bar, y, sums, |b, y| b * Activation::Tanh.slope(y)),
+                other => times_slope(delta, bar, y, sums, |b, y| b * other.slope(y)),
             },
         );
     }
@@ -266,6 +263,18 @@ impl<T: Scalar> Mlp<T> {
         let (d, xm) = (Dense::new(a_bar, outputs, at.batch), Dense::new(x, inputs, at.batch));
         T::gemm(T::ONE, d, xm.t(), true, w_bar, self.threads);
         T::gemm(T::ONE, Dense::new(w, outputs, inputs).t(), d, true, x_bar, self.threads);
+    }
+}
+
+/// delta <- f(bar, y), and sums over the columns, each as long as `sums`.
+#[inline(always)]
+fn times_slope<T: Scalar>(delta: &mut [T], bar: &[T], y: &[T], sums: &mut [T], f: impl Fn(T, T) -> T) {
+    let n = sums.len();
+    for ((d, bar), y) in delta.chunks_exact_mut(n).zip(bar.chunks_exact(n)).zip(y.chunks_exact(n)) {
+        for (((d, b), y), s) in d.iter_mut().zip(bar).zip(y).zip(sums.iter_mut()) {
+            *d = f(*b, *y);
+            *s += *d;
+        }
     }
 }
 
