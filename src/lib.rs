@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod adjoint;
+pub mod bilevel;
 pub mod diff;
 pub mod error;
 pub mod expr;
