@@ -59,7 +59,8 @@ impl Unary {
             Self::Atan => a.atan(),
             Self::Sinh => a.sinh(),
             Self::Cosh => a.cosh(),
-            Self::Tanh => a.tanh(),
+            // The one of networks, which runs over lanes.
+            Self::Tanh => crate::linalg::tanh::tanh(a),
             Self::Asinh => a.asinh(),
             Self::Acosh => a.acosh(),
             Self::Atanh => a.atanh(),

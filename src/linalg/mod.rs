@@ -8,6 +8,7 @@ pub mod order;
 mod scalar;
 pub(crate) mod small_lu;
 mod sparse;
+pub(crate) mod tanh;
 mod vector;
 
 pub use band::{BandMut, BandRef};

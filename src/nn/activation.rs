@@ -1,7 +1,7 @@
 //! Activations, each with a slope that is a function of its value.
 
-use super::tanh::tanh;
 use crate::linalg::Scalar;
+use crate::linalg::tanh::tanh;
 
 /// What follows a layer's affine map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

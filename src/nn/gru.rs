@@ -1,9 +1,9 @@
 //! Gated recurrent unit (Cho et al. 2014, in the form of Chung et al. and Flux).
 
 use super::activation::sigmoid;
-use super::tanh::tanh;
 use crate::diff::{At, BarsMut, Init, Kept, Map, Offers, Size, Spec};
 use crate::error::OdeError;
+use crate::linalg::tanh::tanh;
 use crate::linalg::{Dense, Scalar};
 
 /// One cell: [x; h] -> h', with the rows of the matrices in the order r, z, n:

@@ -4,9 +4,9 @@ use super::activation::Activation;
 use super::jets::Jet;
 use super::mlp_tangent::{TangentRoom, Tangents};
 use super::narrow;
-use super::tanh::tanh;
 use crate::diff::{At, BarsMut, Dots, Init, Kept, Map, Offers, Size, Spec};
 use crate::error::OdeError;
+use crate::linalg::tanh::tanh;
 use crate::linalg::{Dense, Scalar};
 use crate::simd::vectorized;
 

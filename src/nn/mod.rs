@@ -27,11 +27,11 @@ mod narrow;
 mod parallel;
 mod params;
 mod poly;
-mod tanh;
 
 pub(crate) use params::{Array, ArrayFile, write_arrays, write_atomically};
 
 pub use crate::diff::{Chain, Entry, Init, Map};
+pub use crate::linalg::tanh::tanh_slice;
 pub use activation::Activation;
 pub use gru::Gru;
 pub use jets::{Jet, JetBars, JetPass, Jets, MAX_ORDERS, factorial};
@@ -40,4 +40,3 @@ pub use mlp::{Layer, Mlp};
 pub use parallel::Parallel;
 pub use params::{Params, ParamsError};
 pub use poly::{Elementwise, Polynomial, Power};
-pub use tanh::tanh_slice;
