@@ -58,6 +58,15 @@ pub struct Progress {
     pub epochs: u64,
 }
 
+impl Progress {
+    /// How many of `all` save points are trained on while the span grows to its whole length over `epochs` epochs: at least two. Fits over a long span have local minima that those over a
+    /// short one lack.
+    pub fn points(&self, all: usize, epochs: u64) -> usize {
+        let grown = (all as u128 * (self.epoch as u128 + 1)).div_ceil(epochs.max(1) as u128);
+        (grown.min(all as u128) as usize).max(2).min(all)
+    }
+}
+
 impl Schedule {
     /// A constant.
     pub const fn constant(value: f64) -> Self {

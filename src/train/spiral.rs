@@ -32,11 +32,13 @@ pub struct SpiralOdeConfig {
     pub end: f64,
     /// Width of the hidden layer; default 50.
     pub hidden: usize,
+    /// Epochs over which the span that is trained on grows to its whole length; default 0.
+    pub grow: u64,
 }
 
 impl Default for SpiralOdeConfig {
     fn default() -> Self {
-        Self { points: 30, end: 1.5, hidden: 50 }
+        Self { points: 30, end: 1.5, hidden: 50, grow: 0 }
     }
 }
 
@@ -73,6 +75,7 @@ pub struct SpiralOde<T: Scalar> {
     target: Vec<T>,
     test_times: Vec<T>,
     test_target: Vec<T>,
+    grow: u64,
     steer: f64,
     bar: Vec<T>,
 }
@@ -96,7 +99,7 @@ fn truth<T: Scalar>(times: &[T]) -> Result<Vec<T>, TrainError> {
 impl<T: Scalar> SpiralOde<T> {
     /// The task of a run.
     pub fn new(config: &Config, of: &SpiralOdeConfig) -> Result<Self, TrainError> {
-        let &SpiralOdeConfig { points, end, hidden } = of;
+        let &SpiralOdeConfig { points, end, hidden, grow } = of;
         let net = Mlp::dense(&[2, hidden, 2], Activation::Tanh, Activation::Identity, false)?;
         let field = Chain::new(Power { dim: 2, exponent: 3 }, net.clone())?;
         let (method, options) = (config.solver.tableau()?, config.solver.options());
@@ -117,6 +120,7 @@ impl<T: Scalar> SpiralOde<T> {
             test_target: truth(&test_times)?,
             times,
             test_times,
+            grow,
             steer: config.solver.steer,
             bar: vec![T::ZERO; 2],
         })
@@ -153,11 +157,12 @@ impl<T: Scalar> Task<T> for SpiralOde<T> {
         rng: &mut StdRng,
         gradient: &mut [T],
     ) -> Result<(PassStats, Option<f64>), TrainError> {
-        let times = jittered(&self.times, self.steer, rng);
+        let mut times = jittered(&self.times, self.steer, rng);
+        times.truncate(now.points(times.len(), self.grow));
         let start = START.map(T::of);
         let end = times[times.len() - 1];
         let problem = Problem { span: (T::ZERO, end), y0: &start, p, times: &times };
-        let target = &self.target;
+        let target = &self.target[..2 * times.len()];
         let mut loss = |_: &[T], saved: &[T], bars: LossBars<'_, T>| {
             squared_error(saved, target, 1.0 / target.len() as f64, Some(bars.saved))
         };

@@ -160,6 +160,8 @@ pub struct SpiralSdeConfig {
     pub paths: usize,
     /// As for `mnist_ode`, in drift and diffusion, of the trajectories; default: never cut.
     pub piece: Option<usize>,
+    /// Epochs over which the span that is trained on grows to its whole length; default 0.
+    pub grow: u64,
 }
 
 impl Default for SpiralSdeConfig {
@@ -172,6 +174,7 @@ impl Default for SpiralSdeConfig {
             moments: None,
             paths: 10_000,
             piece: None,
+            grow: 0,
         }
     }
 }
@@ -218,6 +221,7 @@ pub struct SpiralSde<T: Scalar> {
     times: Vec<T>,
     target: Vec<f64>,
     trajectories: usize,
+    grow: u64,
     steer: f64,
     y0: Vec<T>,
     bar: Vec<T>,
@@ -226,7 +230,7 @@ pub struct SpiralSde<T: Scalar> {
 impl<T: Scalar> SpiralSde<T> {
     /// Reads or simulates the moments; a relative file starts at `base`.
     pub fn new(config: &Config, of: &SpiralSdeConfig, base: &Path) -> Result<Self, TrainError> {
-        let SpiralSdeConfig { points, end, hidden, trajectories, moments, paths, piece } = of;
+        let SpiralSdeConfig { points, end, hidden, trajectories, moments, paths, piece, grow } = of;
         let (times, target) = match moments {
             Some(file) => read(&base.join(file))?,
             None => {
@@ -252,6 +256,7 @@ impl<T: Scalar> SpiralSde<T> {
             times: times.iter().map(|t| T::of(*t)).collect(),
             target,
             trajectories: *trajectories,
+            grow: *grow,
             steer: config.solver.steer,
             y0: START.repeat(*trajectories).iter().map(|v| T::of(*v)).collect(),
             bar: vec![T::ZERO; 2 * trajectories],
@@ -283,10 +288,11 @@ impl<T: Scalar> Task<T> for SpiralSde<T> {
         rng: &mut StdRng,
         gradient: &mut [T],
     ) -> Result<(PassStats, Option<f64>), TrainError> {
-        let times = jittered(&self.times, self.steer, rng);
+        let mut times = jittered(&self.times, self.steer, rng);
+        times.truncate(now.points(times.len(), self.grow));
         let span = (T::ZERO, times[times.len() - 1]);
         let problem = Problem { span, y0: &self.y0, p, times: &times };
-        let (target, count) = (&self.target, self.trajectories);
+        let (target, count) = (&self.target[..4 * times.len()], self.trajectories);
         let mut loss =
             |_: &[T], saved: &[T], bars: LossBars<'_, T>| moment_loss(saved, count, target, Some(bars.saved));
         let bar = &mut self.bar;
