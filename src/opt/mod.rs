@@ -25,6 +25,7 @@ mod hessian;
 mod iterate;
 mod judge;
 mod kkt;
+pub mod lbfgs;
 mod methods;
 mod options;
 mod phase;
