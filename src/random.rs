@@ -94,6 +94,17 @@ pub(crate) fn fill(
     counters.zip(normals).for_each(|((c, t), (x, z))| fill_piece(key, node, c, t, x, z));
 }
 
+/// n standard normals that depend on the key only.
+pub(crate) fn normals(key: u64, n: usize) -> Vec<f64> {
+    let half = n.div_ceil(2);
+    let (mut out, mut second) = (vec![0.0; half], vec![0.0; half]);
+    let components: Vec<u64> = (0..half as u64).collect();
+    fill(key, (0, 0), &components, &vec![0; half], &mut out, &mut second);
+    out.append(&mut second);
+    out.truncate(n);
+    out
+}
+
 fn fill_piece(
     key: u64,
     (node, cell): (u64, u64),

@@ -31,6 +31,7 @@ const FLOORS: &[Row] = &[
     ]),
     Row::family(&["control", "pde", "fit"]),
     Row::apart(&["train"]),
+    Row::apart(&["diagnose"]),
     Row::apart(&["opt"]),
     Row::apart(&["sif", "nl", "model"]),
     Row::apart(&["adjoint"]),

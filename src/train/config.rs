@@ -7,6 +7,7 @@ use super::optimizer::OptimizerConfig;
 use super::penalty::{Penalty, Scope};
 pub use super::recipe::TaskConfig;
 use super::schedule::Schedule;
+use super::watched::DiagnoseConfig;
 use crate::adjoint::Memory;
 use crate::ode::{Options, Tableau};
 use crate::sde::{SOSRI, SOSRI2, SRIW1, SdeMethod};
@@ -30,6 +31,9 @@ pub struct Config {
     /// Named alternatives to `penalty` and `solver.steer`, for comparisons; default none.
     #[serde(default, rename = "variant")]
     pub variants: Vec<Variant>,
+    /// What is measured along the run; the run itself stays the same. Default nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnose: Option<DiagnoseConfig>,
 }
 
 /// An alternative set of penalties.
@@ -239,6 +243,7 @@ impl Config {
         }
         let problem = t.rate.problem("train.rate").or_else(|| self.optimizer.problem());
         let problem = problem.or_else(|| self.penalties.iter().find_map(Penalty::problem));
+        let problem = problem.or_else(|| self.diagnose.as_ref().and_then(DiagnoseConfig::problem));
         if let Some(what) = problem.or_else(|| mixed_scopes(&self.penalties)) {
             return Err(TrainError::config(what));
         }

@@ -21,6 +21,8 @@ pub enum Stream {
     Pass = 3,
     /// Generated data; index: sample.
     Data = 4,
+    /// Measurements along a run; index: sample.
+    Diagnose = 16,
 }
 
 /// The generator of one purpose: depends on seed, purpose and index only, so nothing has to be remembered to go on after an interruption.

@@ -13,6 +13,7 @@
 //! | optimize | [`Optimizer`], [`OptimizerConfig`], [`Schedule`], [`clip_norm`] |
 //! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], [`LatentOde`], or your own), with a [`State`] |
 //! | go on after an interruption | [`checkpoint::write`], [`checkpoint::read`]: same bits as without |
+//! | see what a run is doing | [`Watched`], `[diagnose]` |
 //! | all of it from a file | [`Config`], and the command `costate train` |
 //!
 //! Randomness: every choice depends on the seed, its purpose and the step, never on the number of threads or on what happened before.
@@ -37,6 +38,7 @@ mod spiral;
 mod spiral_sde;
 mod task;
 mod trainer;
+mod watched;
 
 pub use config::Config;
 pub use error::TrainError;
@@ -53,3 +55,4 @@ pub use spiral::{SpiralOde, SpiralOdeConfig};
 pub use spiral_sde::{SpiralSde, SpiralSdeConfig, moment_loss};
 pub use task::{Curve, Evaluation, Plot, Split, Task};
 pub use trainer::{State, StepRecord, TrainEvent, TrainObserver, TrainStop, train};
+pub use watched::{DiagnoseConfig, Diagnosis, OpposingConfig, Watched};

@@ -6,6 +6,7 @@ use costate::Error;
 use costate::train::Config;
 
 use super::super::Failure;
+use super::super::nearest::nearest;
 
 /// Reads and checks a configuration.
 pub fn read(path: &Path) -> Result<Config, Failure> {
@@ -33,27 +34,7 @@ fn suggestion(message: &str) -> String {
     }
     let mut names = message.split('`').skip(1).step_by(2);
     let Some(found) = names.next() else { return String::new() };
-    let best = names.map(|n| (distance(found, n), n)).min();
-    match best {
-        Some((d, name)) if d <= 1 + found.len() / 3 => format!("; did you mean `{name}`?"),
-        _ => String::new(),
-    }
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let up = row[j + 1];
-            row[j + 1] = (corner + (x != *y) as usize).min(up + 1).min(row[j] + 1);
-            corner = up;
-        }
-    }
-    row[b.len()]
+    nearest(found, names).map_or(String::new(), |name| format!("; did you mean `{name}`?"))
 }
 
 #[cfg(test)]
@@ -165,7 +146,7 @@ name = "plain"
         let text = std::fs::read_to_string(path).unwrap();
         let blocks: Vec<&str> =
             text.split("```toml\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
-        assert_eq!(blocks.len(), 5 + 1 + 1 + 5 + 7 + 1);
+        assert_eq!(blocks.len(), 5 + 1 + 1 + 5 + 7 + 1 + 1);
         for block in blocks {
             let kept = |l: &&str| l.starts_with('[') || l.contains("# required");
             let least = block.lines().filter(kept).collect::<Vec<_>>().join("\n") + "\n";

@@ -4,9 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::Value;
 
-use costate::train::{TrainError, TrainEvent, checkpoint};
+use costate::train::{TrainError, checkpoint};
 
 /// An open log.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Log {
         Ok(Self { path: path.into(), file: BufWriter::new(file) })
     }
     /// Writes one line.
-    pub fn event(&mut self, event: &TrainEvent) -> Result<(), TrainError> {
+    pub fn event(&mut self, event: &impl Serialize) -> Result<(), TrainError> {
         let mut write = || {
             serde_json::to_writer(&mut self.file, event)?;
             self.file.write_all(b"\n")?;

@@ -4,7 +4,7 @@ mod compare;
 mod config;
 mod eval;
 mod log;
-mod plots;
+pub mod plots;
 mod run;
 
 use std::path::{Path, PathBuf};

@@ -50,6 +50,17 @@ pub fn curves(
         vec![line("evaluations", of("step", "nfe")), line("rejected steps", of("step", "rejected"))];
     nfe.extend(predicted("nfe", |s| s.nfe));
     draw(&folder.join("nfe.svg"), "evaluations of the field a pass", ("step", ""), &nfe, false)?;
+    let curved = of("sharpness", "value");
+    if !curved.is_empty() {
+        let curves = [line("sharpness", curved), line("2 / rate", of("sharpness", "bound"))];
+        draw(
+            &folder.join("sharpness.svg"),
+            "largest eigenvalue of the Hessian",
+            ("step", ""),
+            &curves,
+            false,
+        )?;
+    }
     let h = [line("mean step", of("step", "mean_step"))];
     draw(&folder.join("step_size.svg"), "mean step size", ("step", ""), &h, false)?;
     let mut seconds =
@@ -69,7 +80,14 @@ pub fn fit(folder: &Path, plots: &[Plot]) -> Result<(), TrainError> {
     })
 }
 
-fn draw(path: &Path, title: &str, axes: (&str, &str), curves: &[Curve], log: bool) -> Result<(), TrainError> {
+/// The plot as an SVG file; logarithmic if asked for and all values are positive. Nothing is written without a finite point.
+pub fn draw(
+    path: &Path,
+    title: &str,
+    axes: (&str, &str),
+    curves: &[Curve],
+    log: bool,
+) -> Result<(), TrainError> {
     let log = log && curves.iter().flat_map(|c| &c.points).all(|p| p.1 > 0.0);
     let finite = |p: &(f64, f64)| p.0.is_finite() && p.1.is_finite();
     let shown: Vec<Curve> = curves

@@ -1,5 +1,6 @@
 //! One run: folder, log, checkpoints, progress bar, summary.
 
+use std::cell::RefCell;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -11,7 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use costate::linalg::Scalar;
 use costate::train::config::Precision;
 use costate::train::{
-    Config, Evaluation, Plot, Split, State, Task, TrainError, TrainEvent, TrainStop, checkpoint, train,
+    Config, Diagnosis, Evaluation, Plot, Split, State, Task, TrainError, TrainEvent, TrainStop, Watched,
+    checkpoint, train,
 };
 
 use super::super::Failure;
@@ -111,7 +113,7 @@ impl Summary {
 pub fn fingerprint(config: &Config) -> String {
     let mut config = config.clone();
     // These change no result.
-    (config.train.threads, config.train.checkpoint_every) = (0, 1);
+    (config.train.threads, config.train.checkpoint_every, config.diagnose) = (0, 1, None);
     config.variants.clear();
     checkpoint::fingerprint(&serde_json::to_string(&config).unwrap_or_default())
 }
@@ -146,18 +148,29 @@ fn execute<T: Scalar>(order: &Order<'_>) -> Result<Summary, TrainError> {
         checkpoint::read(&file, &mut state, &print)?;
     }
     let log_path = folder.join("log.jsonl");
-    let mut log = log::Log::open(&log_path, order.resume.then_some(state.step))?;
+    let log = RefCell::new(log::Log::open(&log_path, order.resume.then_some(state.step))?);
     let bar = progress(order, &*task, &state);
-    let stop = train(&mut *task, &config.train, &mut state, &mut |event, state| {
+    let mut unwritten = None;
+    let mut sink = |d: &Diagnosis| unwritten = unwritten.take().or(log.borrow_mut().event(d).err());
+    let mut watched;
+    let run: &mut dyn Task<T> = match &config.diagnose {
+        Some(d) => {
+            let of = (config.train.rate, config.train.seed);
+            watched = Watched::new(&mut *task, d, of, &mut sink);
+            &mut watched
+        }
+        None => &mut *task,
+    };
+    let stop = train(run, &config.train, &mut state, &mut |event, state| {
         match event {
             TrainEvent::Checkpoint { .. } => checkpoint::write(&file, state, &print)?,
             TrainEvent::Step(r) => {
-                log.event(event)?;
+                log.borrow_mut().event(event)?;
                 bar.set_position(r.step);
                 bar.set_message(format!("loss {:.4e}, {} evaluations", r.pass.loss, r.pass.nfe));
             }
             TrainEvent::Validation { best, .. } => {
-                log.event(event)?;
+                log.borrow_mut().event(event)?;
                 if *best {
                     state.params.save(&folder.join("best.safetensors"))?;
                 }
@@ -167,6 +180,9 @@ fn execute<T: Scalar>(order: &Order<'_>) -> Result<Summary, TrainError> {
         Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     bar.finish_and_clear();
+    if let Some(e) = unwritten {
+        return Err(e);
+    }
     finish(order, &mut *task, &mut state, stop)
 }
 
