@@ -4,10 +4,14 @@
 //!
 //! Constrained optimization: [`nlp`] for a problem of your own, [`sif`] for CUTEst's files, [`opt`] to solve them. Differential equations: [`ode`] has
 //! one table that says which method to choose, explicit, stiff or stochastic; [`sde`] is noise, [`adjoint`] gradients, [`nn`] networks, [`mod@train`] fits.
+//! Methods that learn: [`classify`], [`boost`]; what a run is doing: [`diagnose`]. Whether published claims about them hold is measured by [`study`].
 #![warn(missing_docs)]
 
 pub mod adjoint;
 pub mod bilevel;
+pub mod boost;
+pub mod classify;
+pub mod diagnose;
 pub mod diff;
 pub mod error;
 pub mod expr;
@@ -23,6 +27,7 @@ pub mod report;
 pub mod sde;
 pub mod sif;
 mod simd;
+pub mod study;
 pub mod train;
 
 pub use error::Error;

@@ -10,8 +10,10 @@ mod info;
 mod interrupt;
 mod load;
 mod log;
+mod nearest;
 mod output;
 mod solve;
+mod study;
 mod summary;
 mod table;
 mod train;
@@ -64,6 +66,8 @@ enum Command {
     Eval(train::EvalArgs),
     /// Train all variants of a configuration with several seeds and compare
     Compare(train::CompareArgs),
+    /// Measure whether the claim of a paper holds at this scale
+    Study(study::StudyArgs),
 }
 
 /// A mistake in the input, as one sentence.
@@ -107,6 +111,7 @@ fn parse_and_run() -> u8 {
         Command::Train(args) => train::run(&args, &mut out),
         Command::Eval(args) => train::eval(&args, &mut out),
         Command::Compare(args) => train::compare(&args, &mut out),
+        Command::Study(args) => study::run(&args, &mut out),
     };
     let outcome = outcome.and_then(|code| out.finish().map(|()| code));
     outcome.unwrap_or_else(|Failure(what)| {

@@ -1,0 +1,100 @@
+//! Generated data of the studies, by a generator that is easy to write in any language.
+//!
+//! SplitMix64 (Steele, Lea, Flood 2014): state += 0x9E3779B97F4A7C15, then two multiplications and three shifts. A uniform number is (u >> 11) 2^-53; normal
+//! ones are Box and Muller's pairs r cos(2 pi v), r sin(2 pi v), r = sqrt(-2 ln(1 - u)), for two uniform numbers u, v.
+
+use std::f64::consts::PI;
+
+/// SplitMix64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitMix64(u64);
+
+impl SplitMix64 {
+    /// From a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+    /// Of a purpose (a small number) within a seed: the state begins at the first output of a generator of both.
+    pub fn of(seed: u64, purpose: u64) -> Self {
+        let mut mixed = Self(seed ^ purpose.wrapping_mul(0xD1B5_4A32_D192_ED03));
+        Self(mixed.bits())
+    }
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    /// Uniform in [0, 1).
+    pub fn uniform(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+    /// Standard normal numbers; a pair is begun anew with every call.
+    pub fn normals(&mut self, n: usize) -> Vec<f64> {
+        let mut out = Vec::with_capacity(n + 1);
+        while out.len() < n {
+            let (u, v) = (self.uniform(), self.uniform());
+            let r = (-2.0 * (1.0 - u).ln()).sqrt();
+            let (sin, cos) = (2.0 * PI * v).sin_cos();
+            out.extend([r * cos, r * sin]);
+        }
+        out.truncate(n);
+        out
+    }
+}
+
+/// n points of the positive orthant of the unit sphere of dimension d, d + 1 numbers each, uniform: |normal| / length.
+pub fn orthant(n: usize, d: usize, numbers: &mut SplitMix64) -> Vec<f64> {
+    let mut x: Vec<f64> = numbers.normals(n * (d + 1)).into_iter().map(f64::abs).collect();
+    for row in x.chunks_exact_mut(d + 1) {
+        let length = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+        row.iter_mut().for_each(|v| *v /= length);
+    }
+    x
+}
+
+/// Friedman's first function of ten uniform inputs (Multivariate adaptive regression splines, 1991), of which five count:
+/// 10 sin(pi x1 x2) + 20 (x3 - 1/2)^2 + 10 x4 + 5 x5 + noise N(0, 1). Rows of ten numbers, and one value a row.
+pub fn friedman(n: usize, noise: f64, numbers: &mut SplitMix64) -> (Vec<f64>, Vec<f64>) {
+    let x: Vec<f64> = (0..10 * n).map(|_| numbers.uniform()).collect();
+    let errors = numbers.normals(n);
+    let value = |(x, e): (&[f64], f64)| {
+        10.0 * (PI * x[0] * x[1]).sin() + 20.0 * (x[2] - 0.5).powi(2) + 10.0 * x[3] + 5.0 * x[4] + noise * e
+    };
+    let y = x.chunks_exact(10).zip(errors).map(value).collect();
+    (x, y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_outputs_of_the_generator() {
+        let mut r = SplitMix64::new(42);
+        let want = [13679457532755275413, 2949826092126892291, 5139283748462763858, 6349198060258255764];
+        assert_eq!([r.bits(), r.bits(), r.bits(), r.bits()], want);
+        assert_ne!(SplitMix64::of(1, 0), SplitMix64::of(1, 1));
+        assert_ne!(SplitMix64::of(1, 0), SplitMix64::of(2, 0));
+    }
+
+    /// First values and sums of the reference data.
+    #[test]
+    fn checksums() {
+        let x = orthant(100, 2, &mut SplitMix64::new(4));
+        let first = [0.3693113133027056, 0.29622922025330317, 0.8808276806133823];
+        assert!(x.iter().zip(first).all(|(a, b)| (a - b).abs() < 1e-15), "{:?}", &x[..3]);
+        assert!((x.iter().sum::<f64>() - 150.5143251822789).abs() < 1e-11);
+        let (_, y) = friedman(500, 1.0, &mut SplitMix64::new(2));
+        let first = [20.023565295798033, 12.26015480613736, 8.933166078250508];
+        assert!(y.iter().zip(first).all(|(a, b)| (a - b).abs() < 1e-13), "{:?}", &y[..3]);
+        let sum: f64 = y.iter().sum();
+        let variance = y.iter().map(|v| (v - sum / 500.0).powi(2)).sum::<f64>() / 500.0;
+        assert!(
+            (sum - 7222.003787235182).abs() < 1e-9 && (variance - 25.660633320622583).abs() < 1e-10,
+            "{sum} {variance}"
+        );
+    }
+}
