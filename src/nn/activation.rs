@@ -1,10 +1,13 @@
 //! Activations, each with a slope that is a function of its value.
 
+use serde::{Deserialize, Serialize};
+
 use crate::linalg::Scalar;
 use crate::linalg::tanh::tanh;
 
 /// What follows a layer's affine map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// x.
     Identity,

@@ -20,6 +20,10 @@ pub const MAX_ORDERS: usize = 8;
 /// A map that propagates Taylor coefficients. `x`, `y` hold orders 0.. one after another, each inputs (outputs) x batch; `store` is the map's own,
 /// of length [`jet_len`](Jets::jet_len), and must be the same for all calls that belong together.
 pub trait Jets<T: Scalar>: Map<T> {
+    /// Whether the coefficients are there.
+    fn has_jets(&self) -> bool {
+        true
+    }
     /// Numbers stored for `orders` orders.
     fn jet_len(&self, batch: usize, orders: usize) -> usize;
     /// y_k from x_0..=x_k; to be called for k = 0, 1, ... in order. `time` is (t, dt).
@@ -277,6 +281,9 @@ impl<T: Scalar> Jets<T> for Elementwise {
 }
 
 impl<T: Scalar, A: Jets<T>, B: Jets<T>> Jets<T> for Chain<A, B, T> {
+    fn has_jets(&self) -> bool {
+        self.a.has_jets() && self.b.has_jets()
+    }
     /// What A stores, A's output, what B stores.
     fn jet_len(&self, batch: usize, orders: usize) -> usize {
         self.a.jet_len(batch, orders) + self.a.outputs() * batch * orders + self.b.jet_len(batch, orders)
@@ -303,6 +310,9 @@ impl<T: Scalar, A: Jets<T>, B: Jets<T>> Jets<T> for Chain<A, B, T> {
 
 /// On one thread: jets are for regularizers, a few times per step.
 impl<T: Scalar, M: Jets<T> + Clone + Send> Jets<T> for Parallel<M, T> {
+    fn has_jets(&self) -> bool {
+        self.map().has_jets()
+    }
     fn jet_len(&self, batch: usize, orders: usize) -> usize {
         self.map().jet_len(batch, orders)
     }

@@ -27,6 +27,7 @@ mod narrow;
 mod parallel;
 mod params;
 mod poly;
+mod without_taylor;
 
 pub(crate) use params::{Array, ArrayFile, write_arrays, write_atomically};
 
@@ -40,3 +41,4 @@ pub use mlp::{Layer, Mlp};
 pub use parallel::Parallel;
 pub use params::{Params, ParamsError};
 pub use poly::{Elementwise, Polynomial, Power};
+pub use without_taylor::WithoutTaylor;

@@ -3,7 +3,7 @@
 //! Files are in the safetensors format (shapes are row-major there). The weight of a layer is stored with shape [inputs + time, outputs], so that
 //! a row-vector framework reads y = act([x, t] W + b).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
@@ -49,12 +49,16 @@ pub enum ParamsError {
 pub struct Params<T> {
     values: Vec<T>,
     entries: Vec<Entry>,
+    notes: BTreeMap<String, String>,
 }
+
+/// Prefix of notes among a file's texts.
+const NOTE: &str = "note.";
 
 impl<T: Scalar> Params<T> {
     /// None yet.
     pub fn new() -> Self {
-        Self { values: vec![], entries: vec![] }
+        Self { values: vec![], entries: vec![], notes: BTreeMap::new() }
     }
     /// Adds an array at the end. A name may be used once.
     pub fn add<R: Rng>(&mut self, name: &str, shape: &[usize], init: Init, rng: &mut R) -> Range<usize> {
@@ -98,6 +102,24 @@ impl<T: Scalar> Params<T> {
         Some(&self.values[entry.range.clone()])
     }
 
+    /// Adds a text that belongs to the values and goes with them into files: how inputs are scaled, say.
+    pub fn note(&mut self, name: &str, text: String) {
+        self.notes.insert(name.into(), text);
+    }
+    /// The notes.
+    pub fn notes(&self) -> &BTreeMap<String, String> {
+        &self.notes
+    }
+    /// The notes of a file.
+    pub fn read_notes(path: &Path) -> Result<BTreeMap<String, String>, ParamsError> {
+        let texts = ArrayFile::read(path)?.metadata()?;
+        Ok(texts.into_iter().filter_map(|(k, v)| Some((k.strip_prefix(NOTE)?.to_string(), v))).collect())
+    }
+    /// The notes as texts of a file.
+    pub(crate) fn metadata(&self) -> HashMap<String, String> {
+        self.notes.iter().map(|(k, v)| (format!("{NOTE}{k}"), v.clone())).collect()
+    }
+
     /// Writes a safetensors file, atomically.
     pub fn save(&self, path: &Path) -> Result<(), ParamsError> {
         let arrays = self.entries.iter().map(|e| Array {
@@ -105,11 +127,24 @@ impl<T: Scalar> Params<T> {
             shape: e.shape.clone(),
             values: &self.values[e.range.clone()],
         });
-        write_arrays(path, &arrays.collect::<Vec<_>>(), HashMap::new())
+        write_arrays(path, &arrays.collect::<Vec<_>>(), self.metadata())
     }
-    /// Reads the values of all arrays from a safetensors file; names, shapes and precision must be the same. Arrays of the file that do not
-    /// belong here are an error, except those whose names begin with one of `ignore`.
+    /// Reads the values of all arrays from a safetensors file; names, shapes and precision must be the same, and so must notes. Arrays of the file that
+    /// do not belong here are an error, except those whose names begin with one of `ignore`.
     pub fn load(&mut self, path: &Path, ignore: &[&str]) -> Result<(), ParamsError> {
+        let file = ArrayFile::read(path)?;
+        let texts = file.metadata()?;
+        let other = |(k, v): &(&String, &String)| texts.get(&format!("{NOTE}{k}")).is_some_and(|t| t != *v);
+        if let Some((name, _)) = self.notes.iter().find(other) {
+            let what = format!(
+                "its note {name:?} is another one: it was trained on other data, or with other settings of the task"
+            );
+            return Err(file.mismatch(what));
+        }
+        self.load_values(path, ignore)
+    }
+    /// As [`load`](Self::load), whatever the notes: values to start from.
+    pub fn load_values(&mut self, path: &Path, ignore: &[&str]) -> Result<(), ParamsError> {
         let file = ArrayFile::read(path)?;
         for name in file.names()? {
             if !ignore.iter().any(|i| name.starts_with(i)) && self.entries.iter().all(|e| e.name != name) {

@@ -17,7 +17,7 @@ const OPTIMIZER: &str = "optimizer.";
 /// Writes a checkpoint. `fingerprint` identifies the configuration: only a run with the same one may go on.
 pub fn write<T: Scalar>(path: &Path, state: &mut State<T>, fingerprint: &str) -> Result<(), TrainError> {
     let text = |k: &str, v: String| (k.to_string(), v);
-    let metadata = HashMap::from([
+    let mut metadata = HashMap::from([
         text("format", "costate checkpoint 1".into()),
         text("config", fingerprint.into()),
         text("step", state.step.to_string()),
@@ -26,6 +26,7 @@ pub fn write<T: Scalar>(path: &Path, state: &mut State<T>, fingerprint: &str) ->
         text("best_bits", state.best.map_or("none".into(), |b| b.to_bits().to_string())),
         text("since_best", state.since_best.to_string()),
     ]);
+    metadata.extend(state.params.metadata());
     let mut arrays: Vec<Array<'_, T>> = state
         .params
         .entries()

@@ -21,6 +21,8 @@ pub enum Stream {
     Pass = 3,
     /// Generated data; index: sample.
     Data = 4,
+    /// Which rows of a table are kept aside; index: 0.
+    Split = 5,
     /// Measurements along a run; index: sample.
     Diagnose = 16,
 }
@@ -60,11 +62,12 @@ pub struct Images {
     pub labels: Vec<u8>,
 }
 
-/// The bytes of `name` or `name.gz` in a folder, unpacked if they are gzip.
-fn read_packed(folder: &Path, name: &str) -> Result<(PathBuf, Vec<u8>), TrainError> {
-    let plain = folder.join(name);
-    let packed = folder.join(format!("{name}.gz"));
-    let path = if plain.exists() || !packed.exists() { plain } else { packed };
+/// The bytes of this file, or of that with `.gz` behind its name, unpacked if they are gzip.
+fn read_packed(plain: &Path) -> Result<(PathBuf, Vec<u8>), TrainError> {
+    let mut packed = plain.as_os_str().to_owned();
+    packed.push(".gz");
+    let packed = PathBuf::from(packed);
+    let path = if plain.exists() || !packed.exists() { plain.to_path_buf() } else { packed };
     let shown = path.display().to_string();
     let bytes = fs::read(&path).map_err(|source| TrainError::Io { path: shown.clone(), source })?;
     if !bytes.starts_with(&[0x1f, 0x8b]) {
@@ -116,9 +119,14 @@ impl Images {
     }
     /// `prefix-images-idx3-ubyte` and `prefix-labels-idx1-ubyte` in a folder, each with or without `.gz`.
     pub fn read(folder: &Path, prefix: &str) -> Result<Self, TrainError> {
-        let (path, bytes) = read_packed(folder, &format!("{prefix}-images-idx3-ubyte"))?;
+        let file = |what: &str| folder.join(format!("{prefix}-{what}-ubyte"));
+        Self::open(&file("images-idx3"), &file("labels-idx1"))
+    }
+    /// Two IDX files, images and labels, each with or without `.gz`.
+    pub fn open(images: &Path, labels: &Path) -> Result<Self, TrainError> {
+        let (path, bytes) = read_packed(images)?;
         let (sizes, head) = idx(&path, &bytes, 3)?;
-        let (label_path, labels) = read_packed(folder, &format!("{prefix}-labels-idx1-ubyte"))?;
+        let (label_path, labels) = read_packed(labels)?;
         let (counts, label_head) = idx(&label_path, &labels, 1)?;
         let wrong = |what: String| TrainError::Data { path: label_path.display().to_string(), what };
         if counts[0] != sizes[0] {

@@ -1,5 +1,6 @@
 //! What can go wrong in training.
 
+use crate::data::DataError;
 use crate::nn::ParamsError;
 use crate::ode::OdeError;
 
@@ -20,6 +21,9 @@ pub enum TrainError {
         /// What is wrong with it.
         what: String,
     },
+    /// A table that cannot be read or used.
+    #[error(transparent)]
+    Table(#[from] DataError),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | one gradient | [`Pass::run`] |
 //! | optimize | [`Optimizer`], [`OptimizerConfig`], [`Schedule`], [`clip_norm`] |
-//! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], [`LatentOde`], or your own), with a [`State`] |
+//! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], [`LatentOde`], [`Supervised`] on any table, or your own), with a [`State`] |
 //! | go on after an interruption | [`checkpoint::write`], [`checkpoint::read`]: same bits as without |
 //! | see what a run is doing | [`Watched`], `[diagnose]` |
 //! | all of it from a file | [`Config`], and the command `costate train` |
@@ -36,6 +36,7 @@ pub mod series;
 mod size;
 mod spiral;
 mod spiral_sde;
+pub mod supervised;
 mod task;
 mod trainer;
 mod watched;
@@ -53,6 +54,7 @@ pub use recipe::{Need, Recipe};
 pub use schedule::{Progress, Schedule};
 pub use spiral::{SpiralOde, SpiralOdeConfig};
 pub use spiral_sde::{SpiralSde, SpiralSdeConfig, moment_loss};
-pub use task::{Curve, Evaluation, Plot, Split, Task};
+pub use supervised::{Supervised, SupervisedConfig};
+pub use task::{Confusion, Curve, Evaluation, Plot, Split, Task};
 pub use trainer::{State, StepRecord, TrainEvent, TrainObserver, TrainStop, train};
 pub use watched::{DiagnoseConfig, Diagnosis, OpposingConfig, Watched};

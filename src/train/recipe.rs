@@ -45,6 +45,11 @@ pub trait Recipe: Debug + Clone + PartialEq + Serialize + DeserializeOwned {
     fn folder(&mut self) -> Option<&mut Option<String>> {
         None
     }
+    /// Takes the rows of one of several folds, counted from 0, for tests; false if the task has no rows to fold.
+    fn set_fold(&mut self, fold: usize, folds: usize) -> bool {
+        let _ = (fold, folds);
+        false
+    }
     /// What a step sees, in tables.
     fn step(&self, run: &Config) -> String {
         format!("batch {}", run.train.batch)
@@ -115,6 +120,8 @@ recipes! {
     MnistSde(super::mnist_sde::MnistSdeConfig),
     /// Irregular series through a recurrent encoder, a neural ODE and a linear decoder.
     LatentOde(super::latent::LatentOdeConfig),
+    /// Columns of a table from the others.
+    Supervised(super::supervised::SupervisedConfig),
 }
 
 impl TaskConfig {
@@ -137,6 +144,10 @@ impl TaskConfig {
     /// [`Recipe::folder`].
     pub fn folder(&mut self) -> Option<&mut Option<String>> {
         each!(self, r => r.folder())
+    }
+    /// [`Recipe::set_fold`].
+    pub fn set_fold(&mut self, fold: usize, folds: usize) -> bool {
+        each!(self, r => r.set_fold(fold, folds))
     }
     /// [`Recipe::step`].
     pub fn step(&self, run: &Config) -> String {

@@ -190,6 +190,7 @@ impl<T: Scalar> Task<T> for SpiralOde<T> {
             accepted: report.counts.accepted as f64,
             rejected: report.counts.rejected as f64,
             predict_seconds: seconds,
+            ..Evaluation::default()
         })
     }
     fn fit(&mut self, p: &[T]) -> Result<Vec<Plot>, TrainError> {

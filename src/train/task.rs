@@ -1,11 +1,12 @@
 //! What a training run needs to know of what is learned.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
 use super::pass::PassStats;
@@ -51,6 +52,21 @@ pub struct Evaluation {
     pub rejected: f64,
     /// Shortest time of one batch, in seconds.
     pub predict_seconds: f64,
+    /// Further numbers by name, as the task has them: R2, RMSE, area under the curve, ...
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// For classification of tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
+}
+
+/// How often which class was taken for which.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// The classes.
+    pub names: Vec<String>,
+    /// One row a true class, one number a predicted one.
+    pub counts: Vec<Vec<u64>>,
 }
 
 impl Evaluation {

@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use serde_json::Value;
 
 use costate::train::checkpoint::write_file;
-use costate::train::{Curve, Plot, TrainError};
+use costate::train::{Confusion, Curve, Plot, TrainError};
 
 use super::run::Scores;
 
@@ -49,7 +49,12 @@ pub fn curves(
     let mut nfe =
         vec![line("evaluations", of("step", "nfe")), line("rejected steps", of("step", "rejected"))];
     nfe.extend(predicted("nfe", |s| s.nfe));
-    draw(&folder.join("nfe.svg"), "evaluations of the field a pass", ("step", ""), &nfe, false)?;
+    // A model that solves no equation has none of these.
+    if nfe.iter().flat_map(|c| &c.points).any(|p| p.1 > 0.0) {
+        draw(&folder.join("nfe.svg"), "evaluations of the field a pass", ("step", ""), &nfe, false)?;
+        let h = [line("mean step", of("step", "mean_step"))];
+        draw(&folder.join("step_size.svg"), "mean step size", ("step", ""), &h, false)?;
+    }
     let curved = of("sharpness", "value");
     if !curved.is_empty() {
         let curves = [line("sharpness", curved), line("2 / rate", of("sharpness", "bound"))];
@@ -61,8 +66,6 @@ pub fn curves(
             false,
         )?;
     }
-    let h = [line("mean step", of("step", "mean_step"))];
-    draw(&folder.join("step_size.svg"), "mean step size", ("step", ""), &h, false)?;
     let mut seconds =
         vec![line("forward", of("step", "forward_seconds")), line("reverse", of("step", "reverse_seconds"))];
     for mut curve in predicted("predict_seconds", |s| s.predict_seconds) {
@@ -76,8 +79,69 @@ pub fn curves(
 pub fn fit(folder: &Path, plots: &[Plot]) -> Result<(), TrainError> {
     plots.iter().try_for_each(|plot| {
         let (file, (x, y)) = (folder.join(format!("{}.svg", plot.name)), &plot.axes);
-        draw(&file, "fit", (x, y), &plot.curves, false)
+        draw(&file, &plot.name, (x, y), &plot.curves, false)
     })
+}
+
+/// The confusion matrix: a square a pair of classes, the darker the larger its share of the true class.
+pub fn confusion(folder: &Path, of: &Confusion) -> Result<(), TrainError> {
+    let path = folder.join("confusion.svg");
+    let text = render_confusion(of).map_err(|e| TrainError::Io {
+        path: path.display().to_string(),
+        source: std::io::Error::other(e.to_string()),
+    })?;
+    write_file(&path, text.as_bytes())
+}
+
+fn render_confusion(of: &Confusion) -> Result<String, Box<dyn std::error::Error>> {
+    let k = of.names.len().max(1) as i32;
+    let cell = (480 / k).clamp(8, 60);
+    let (left, top) = (130, 70);
+    let mut text = String::new();
+    {
+        let size = ((left + k * cell + 20) as u32, (top + k * cell + 40) as u32);
+        let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        root.fill(&WHITE)?;
+        root.draw(&Text::new("rows true, columns predicted", (10, 10), ("sans-serif", 16)))?;
+        let short = |name: &str| name.chars().take(14).collect::<String>();
+        for (i, (name, counts)) in of.names.iter().zip(&of.counts).enumerate() {
+            let y = top + i as i32 * cell;
+            root.draw(&Text::new(short(name), (10, y + cell / 2 - 6), ("sans-serif", 13)))?;
+            let all = counts.iter().sum::<u64>().max(1) as f64;
+            for (j, n) in counts.iter().enumerate() {
+                let (x, share) = (left + j as i32 * cell, *n as f64 / all);
+                let shade = |full: f64| (255.0 - share * (255.0 - full)) as u8;
+                let fill = RGBColor(shade(20.0), shade(70.0), shade(160.0)).filled();
+                root.draw(&Rectangle::new([(x, y), (x + cell - 1, y + cell - 1)], fill))?;
+                let ink = if share > 0.5 { &WHITE } else { &BLACK };
+                // In smaller squares there is no room for numbers.
+                if cell >= 24 {
+                    let style = ("sans-serif", 12).into_font().color(ink);
+                    root.draw(&Text::new(n.to_string(), (x + 4, y + cell / 2 - 6), style))?;
+                }
+            }
+        }
+        if cell >= 24 {
+            for (j, name) in of.names.iter().enumerate() {
+                let at = (left + j as i32 * cell + 2, top - 18);
+                let short: String = name.chars().take((cell / 7) as usize).collect();
+                root.draw(&Text::new(short, at, ("sans-serif", 12)))?;
+            }
+        }
+        root.present()?;
+    }
+    Ok(text)
+}
+
+/// Whether values are better seen on a logarithmic axis: all positive, over more than this ratio.
+fn spans_decades(mut values: impl Iterator<Item = f64>) -> bool {
+    const RATIO: f64 = 30.0;
+    let (mut least, mut most) = (f64::INFINITY, 0.0f64);
+    let positive = values.all(|v| {
+        (least, most) = (least.min(v), most.max(v));
+        v > 0.0
+    });
+    positive && most > RATIO * least
 }
 
 /// The plot as an SVG file; logarithmic if asked for and all values are positive. Nothing is written without a finite point.
@@ -88,7 +152,8 @@ pub fn draw(
     curves: &[Curve],
     log: bool,
 ) -> Result<(), TrainError> {
-    let log = log && curves.iter().flat_map(|c| &c.points).all(|p| p.1 > 0.0);
+    let log =
+        log && spans_decades(curves.iter().flat_map(|c| &c.points).map(|p| p.1).filter(|v| v.is_finite()));
     let finite = |p: &(f64, f64)| p.0.is_finite() && p.1.is_finite();
     let shown: Vec<Curve> = curves
         .iter()
@@ -202,6 +267,23 @@ mod tests {
     fn ticks_are_short() {
         let shown = [0.0, 30.0, 0.1 + 0.2, -2.5, 1e-5, 2e6, 1400.0].map(|v| tick(&v));
         assert_eq!(shown, ["0", "30", "0.3", "-2.5", "1e-5", "2e6", "1400"]);
+    }
+
+    #[test]
+    fn logarithmic_where_values_span_decades() {
+        assert!(spans_decades([1.0, 1e-3].into_iter()) && !spans_decades([1.0, 0.5].into_iter()));
+        assert!(!spans_decades([1.0, 0.0, 1e-3].into_iter()) && !spans_decades([-1.0, 1e-3].into_iter()));
+    }
+
+    #[test]
+    fn a_confusion_matrix_has_its_numbers() {
+        let of = Confusion {
+            names: ["a", "b"].map(String::from).to_vec(),
+            counts: vec![vec![31, 2], vec![7, 58]],
+        };
+        let text = render_confusion(&of).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert!(["31", "2", "7", "58", "a", "b"].iter().all(|n| lines.contains(n)), "{text}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One run: folder, log, checkpoints, progress bar, summary.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,8 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use costate::linalg::Scalar;
 use costate::train::config::Precision;
 use costate::train::{
-    Config, Diagnosis, Evaluation, Plot, Split, State, Task, TrainError, TrainEvent, TrainStop, Watched,
-    checkpoint, train,
+    Config, Confusion, Diagnosis, Evaluation, Plot, Split, State, Task, TrainError, TrainEvent, TrainStop, Watched, checkpoint, train,
 };
 
 use super::super::Failure;
@@ -57,6 +57,11 @@ pub struct Scores {
     pub accepted: f64,
     pub rejected: f64,
     pub predict_seconds: f64,
+    /// Further numbers by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "numbers")]
+    pub metrics: BTreeMap<String, f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
 }
 
 /// JSON has no NaN and no infinity: they are written as null.
@@ -64,19 +69,48 @@ fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
+fn numbers<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, f64>, D::Error> {
+    let read: BTreeMap<String, Option<f64>> = Deserialize::deserialize(from)?;
+    Ok(read.into_iter().map(|(k, v)| (k, v.unwrap_or(f64::NAN))).collect())
+}
+
 impl From<Evaluation> for Scores {
     fn from(e: Evaluation) -> Self {
-        let Evaluation { loss, accuracy, nfe, accepted, rejected, predict_seconds } = e;
-        Self { loss, accuracy, nfe, accepted, rejected, predict_seconds }
+        let Evaluation { loss, accuracy, nfe, accepted, rejected, predict_seconds, metrics, confusion } = e;
+        Self { loss, accuracy, nfe, accepted, rejected, predict_seconds, metrics, confusion }
     }
 }
+
+/// Of a confusion matrix on the screen; in summary.json and as a picture it is there with any number.
+const MOST_CLASSES: usize = 12;
 
 impl Scores {
     /// On one line.
     pub fn line(&self) -> String {
         let accuracy = self.accuracy.map_or(String::new(), |a| format!(", accuracy {:.2} %", 100.0 * a));
-        let (loss, nfe, ms) = (self.loss, self.nfe, 1e3 * self.predict_seconds);
-        format!("loss {loss:.4e}{accuracy}, {nfe:.1} evaluations, prediction {ms:.3} ms a batch")
+        let (loss, ms) = (self.loss, 1e3 * self.predict_seconds);
+        let metrics: String = self.metrics.iter().map(|(name, v)| format!(", {name} {v:.4}")).collect();
+        // Models that solve no equation have none.
+        let nfe = if self.nfe > 0.0 { format!(", {:.1} evaluations", self.nfe) } else { String::new() };
+        format!("loss {loss:.4e}{accuracy}{metrics}{nfe}, prediction {ms:.3} ms a batch")
+    }
+    /// The confusion matrix as lines.
+    fn confusion_lines(&self) -> Vec<String> {
+        let Some(c) = self.confusion.as_ref().filter(|c| c.names.len() <= MOST_CLASSES) else {
+            return vec![];
+        };
+        let longest = c.names.iter().map(|n| n.chars().count());
+        let digits = c.counts.iter().flatten().map(|n| n.to_string().len());
+        let width = longest.chain(digits).max().unwrap_or(1).max(4);
+        let row = |head: &str, cells: Vec<String>| {
+            let cells: String = cells.iter().map(|c| format!("  {c:>width$}")).collect();
+            format!("  {head:>width$}{cells}")
+        };
+        let mut lines = vec![row("true", c.names.clone())];
+        for (name, counts) in c.names.iter().zip(&c.counts) {
+            lines.push(row(name, counts.iter().map(u64::to_string).collect()));
+        }
+        lines
     }
 }
 
@@ -104,6 +138,11 @@ impl Summary {
             if let Some(s) = scores {
                 out.line(format_args!("{name}: {}", s.line()));
             }
+        }
+        let lines = self.test.as_ref().map_or(vec![], Scores::confusion_lines);
+        if !lines.is_empty() {
+            out.line(format_args!("test, columns as predicted:"));
+            lines.iter().for_each(|l| out.line(format_args!("{l}")));
         }
         out.line(format_args!("in {}", folder.display()));
     }
@@ -220,8 +259,11 @@ fn finish<T: Scalar>(
         // What was trained stays, even if it cannot be evaluated.
         match evaluate(task, &p) {
             Ok((train, test, fit)) => {
-                summary.note = useless(&train, &test);
-                (summary.train, summary.test) = (Some(train), Some(test));
+                summary.note = useless(&train, test.as_ref());
+                if let Some(confusion) = test.as_ref().and_then(|t| t.confusion.as_ref()) {
+                    plots::confusion(folder, confusion)?;
+                }
+                (summary.train, summary.test) = (Some(train), test);
                 plots::fit(folder, &fit)?;
             }
             Err(TrainError::Solver { what }) => {
@@ -238,15 +280,20 @@ fn finish<T: Scalar>(
     Ok(summary)
 }
 
-/// Scores on the data trained on and on the test data, and the fit.
-fn evaluate<T: Scalar>(task: &mut dyn Task<T>, p: &[T]) -> Result<(Scores, Scores, Vec<Plot>), TrainError> {
+/// Scores on the data trained on and on the test data, if there are any, and the fit.
+type Found = (Scores, Option<Scores>, Vec<Plot>);
+
+fn evaluate<T: Scalar>(task: &mut dyn Task<T>, p: &[T]) -> Result<Found, TrainError> {
     let train = task.evaluate(p, Split::Train)?.into();
-    Ok((train, task.evaluate(p, Split::Test)?.into(), task.fit(p)?))
+    let tested = task.split_len(Split::Test) > 0;
+    let test = if tested { Some(task.evaluate(p, Split::Test)?.into()) } else { None };
+    Ok((train, test, task.fit(p)?))
 }
 
 /// What to say of weights whose loss is not a number, or infinite.
-fn useless(train: &Scores, test: &Scores) -> Option<String> {
-    let (name, scores) = [("test", test), ("training", train)].into_iter().find(|s| !s.1.loss.is_finite())?;
+fn useless(train: &Scores, test: Option<&Scores>) -> Option<String> {
+    let all = test.map(|t| ("test", t)).into_iter().chain([("training", train)]);
+    let (name, scores) = all.into_iter().find(|s| !s.1.loss.is_finite())?;
     Some(format!(
         "the loss on the {name} data is {}: these weights are of no use; try a smaller learning rate or gradient clipping (train.clip)",
         scores.loss
