@@ -64,6 +64,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Evaluate trained parameters
     Eval(train::EvalArgs),
+    /// Predict a table with trained weights
+    Predict(train::PredictArgs),
     /// Train all variants of a configuration with several seeds and compare
     Compare(train::CompareArgs),
     /// Measure whether the claim of a paper holds at this scale
@@ -110,6 +112,7 @@ fn parse_and_run() -> u8 {
         Command::Bench(args) => bench::run(&args, &mut out),
         Command::Train(args) => train::run(&args, &mut out),
         Command::Eval(args) => train::eval(&args, &mut out),
+        Command::Predict(args) => train::predict(&args, &mut out),
         Command::Compare(args) => train::compare(&args, &mut out),
         Command::Study(args) => study::run(&args, &mut out),
     };

@@ -43,6 +43,13 @@ pub fn write<T: Scalar>(path: &Path, state: &mut State<T>, fingerprint: &str) ->
     Ok(write_arrays(path, &arrays, metadata)?)
 }
 
+/// The fingerprint of the configuration that a checkpoint was written with.
+pub fn config(path: &Path) -> Result<String, TrainError> {
+    let file = ArrayFile::read(path)?;
+    let found = file.metadata()?.remove("config");
+    Ok(found.ok_or_else(|| file.mismatch("it has no entry \"config\": not a checkpoint".into()))?)
+}
+
 /// Reads a checkpoint into a fresh state of the same model and optimizer.
 pub fn read<T: Scalar>(path: &Path, state: &mut State<T>, fingerprint: &str) -> Result<(), TrainError> {
     let file = ArrayFile::read(path)?;

@@ -183,12 +183,29 @@ pub struct TrainConfig {
     /// Stop after so many validations without a better loss; default never.
     #[serde(default)]
     pub patience: Option<u64>,
+    /// Which weights are evaluated and written at the end: "last" (default), or "best", those of the best validation. A run that stops early keeps the best.
+    #[serde(default)]
+    pub keep: Keep,
+    /// File of weights to start from, relative to the configuration file; default random ones. Names and shapes must be the model's.
+    #[serde(default)]
+    pub start: Option<String>,
     /// Steps between checkpoints; default 100.
     #[serde(default = "hundred_steps")]
     pub checkpoint_every: u64,
     /// Threads; results do not depend on them. 0, the default: all.
     #[serde(default)]
     pub threads: usize,
+}
+
+/// Which weights a run ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// Those after the last step.
+    #[default]
+    Last,
+    /// Those of the best validation.
+    Best,
 }
 
 const MOST_THREADS: usize = 1024;

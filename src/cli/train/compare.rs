@@ -37,13 +37,13 @@ pub struct CompareArgs {
 
 /// What is read back of a finished run.
 #[derive(Debug, Deserialize)]
-struct Done {
-    stop: String,
+pub(super) struct Done {
+    pub stop: String,
     config: Option<String>,
     steps: u64,
     train_seconds: f64,
     train: Option<Scores>,
-    test: Option<Scores>,
+    pub test: Option<Scores>,
 }
 
 /// Runs the subcommand.
@@ -88,7 +88,7 @@ pub fn run(args: &CompareArgs, out: &mut Output) -> Outcome {
 }
 
 /// The run's summary, from its folder or by running it; nothing if interrupted.
-fn execute(
+pub(super) fn execute(
     config: &Config,
     base: &Path,
     folder: &Path,
@@ -105,7 +105,7 @@ fn execute(
     }
     let resume = folder.join("checkpoint.safetensors").exists();
     eprintln!("{}", folder.display());
-    let order = Order { config, base, folder, resume, quiet: false, flag };
+    let order = Order { config, base, folder, resume, more: false, quiet: false, flag };
     let ended = order.execute()?;
     ended.warn();
     if ended.stop == TrainStop::Interrupted {
@@ -115,7 +115,7 @@ fn execute(
 }
 
 /// Mean and standard deviation (of the sample).
-fn moments(values: &[f64]) -> (f64, f64) {
+pub(super) fn moments(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);

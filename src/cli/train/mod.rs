@@ -1,10 +1,12 @@
-//! `costate train`, `costate eval`, `costate compare`.
+//! `costate train`, `costate eval`, `costate predict`, `costate compare`.
 
 mod compare;
 mod config;
 mod eval;
+mod folds;
 mod log;
 pub mod plots;
+mod predict;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -19,8 +21,9 @@ use super::{Outcome, SOLVED, STOPPED, interrupt};
 
 pub use compare::{CompareArgs, run as compare};
 pub use eval::{EvalArgs, run as eval};
+pub use predict::{PredictArgs, run as predict};
 
-const AFTER: &str = "In the folder: log.jsonl (one line a step), checkpoint.safetensors (replaced atomically), best.safetensors (with validation data), final.safetensors, summary.json, and plots as SVG: loss, evaluations (nfe), mean step size, seconds, and the fit of the spirals.
+const AFTER: &str = "In the folder: log.jsonl (one line a step), checkpoint.safetensors (replaced atomically), best.safetensors (with validation data), final.safetensors, summary.json, and plots as SVG: loss, evaluations (nfe), mean step size, seconds, the fit of series, predicted against true values, the confusion matrix.
 
 All keys of a configuration and their defaults: docs/training-config.md. Examples: examples/train.
 
@@ -102,6 +105,12 @@ pub struct TrainArgs {
     /// Go on from the folder's checkpoint
     #[arg(long)]
     resume: bool,
+    /// In place of the configuration's epochs; with --resume, how many there are to be in all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// Train K times, each time with another K-th of the table's rows for tests: mean and deviation of their scores. Runs that are there are kept, unfinished ones go on
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(2..=1000), conflicts_with_all = ["resume", "quiet"])]
+    folds: Option<u64>,
     /// No progress bar and no summary; why a run failed is said on stderr all the same
     #[arg(long, short)]
     quiet: bool,
@@ -109,13 +118,20 @@ pub struct TrainArgs {
 
 /// Runs `train`.
 pub fn run(args: &TrainArgs, out: &mut Output) -> Outcome {
-    let config = args.run.load()?;
+    let mut config = args.run.load()?;
+    if let Some(epochs) = args.epochs {
+        config.train.epochs = epochs;
+    }
     let flag = interrupt::install()?;
+    if let Some(folds) = args.folds {
+        return folds::run(&config, args.run.base(), &args.run.folder(), folds as usize, &flag, out);
+    }
     let order = run::Order {
         config: &config,
         base: args.run.base(),
         folder: &args.run.folder(),
         resume: args.resume,
+        more: args.epochs.is_some(),
         quiet: args.quiet,
         flag: &flag,
     };

@@ -11,9 +11,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use costate::linalg::Scalar;
-use costate::train::config::Precision;
+use costate::train::config::{Keep, Precision};
 use costate::train::{
-    Config, Confusion, Diagnosis, Evaluation, Plot, Split, State, Task, TrainError, TrainEvent, TrainStop, Watched, checkpoint, train,
+    Config, Confusion, Diagnosis, Evaluation, Plot, Split, State, Task, TrainError, TrainEvent, TrainStop,
+    Watched, checkpoint, train,
 };
 
 use super::super::Failure;
@@ -26,6 +27,8 @@ pub struct Order<'a> {
     pub base: &'a Path,
     pub folder: &'a Path,
     pub resume: bool,
+    /// The checkpoint may be of a run of other epochs.
+    pub more: bool,
     pub quiet: bool,
     pub flag: &'a AtomicBool,
 }
@@ -148,13 +151,28 @@ impl Summary {
     }
 }
 
-/// Identifies what must be the same for a run to go on.
+/// Identifies what must be the same for a run to go on: a hash of all but the epochs, a hyphen, the epochs.
 pub fn fingerprint(config: &Config) -> String {
     let mut config = config.clone();
+    let epochs = config.train.epochs;
     // These change no result.
-    (config.train.threads, config.train.checkpoint_every, config.diagnose) = (0, 1, None);
+    (config.train.threads, config.train.checkpoint_every, config.train.epochs) = (0, 1, 0);
+    config.diagnose = None;
     config.variants.clear();
-    checkpoint::fingerprint(&serde_json::to_string(&config).unwrap_or_default())
+    let hash = checkpoint::fingerprint(&serde_json::to_string(&config).unwrap_or_default());
+    format!("{hash}-{epochs}")
+}
+
+/// The fingerprint to ask a checkpoint for: with `more`, its own if it differs in the epochs only.
+fn expected(file: &Path, print: &str, more: bool) -> Result<String, TrainError> {
+    let hash = |p: &str| p.rsplit_once('-').map(|(hash, _)| hash.to_string());
+    if more {
+        let found = checkpoint::config(file)?;
+        if hash(&found) == hash(print) {
+            return Ok(found);
+        }
+    }
+    Ok(print.into())
 }
 
 impl Order<'_> {
@@ -184,7 +202,12 @@ fn execute<T: Scalar>(order: &Order<'_>) -> Result<Summary, TrainError> {
     fs::create_dir_all(folder)
         .map_err(|source| TrainError::Io { path: folder.display().to_string(), source })?;
     if order.resume {
-        checkpoint::read(&file, &mut state, &print)?;
+        checkpoint::read(&file, &mut state, &expected(&file, &print, order.more)?)?;
+    } else if let Some(start) = &config.train.start {
+        state.params.load_values(&order.base.join(start), &["optimizer."])?;
+    }
+    if config.train.keep == Keep::Best && task.split_len(Split::Validation) == 0 {
+        return Err(TrainError::config("train.keep is \"best\", but there are no validation data to tell"));
     }
     let log_path = folder.join("log.jsonl");
     let log = RefCell::new(log::Log::open(&log_path, order.resume.then_some(state.step))?);
@@ -251,7 +274,8 @@ fn finish<T: Scalar>(
     let done = matches!(summary.stop, TrainStop::Finished | TrainStop::EarlyStop);
     if done {
         let best = folder.join("best.safetensors");
-        if summary.stop == TrainStop::EarlyStop && best.exists() {
+        let wanted = summary.stop == TrainStop::EarlyStop || order.config.train.keep == Keep::Best;
+        if wanted && best.exists() {
             state.params.load(&best, &[])?;
         }
         state.params.save(&folder.join("final.safetensors"))?;

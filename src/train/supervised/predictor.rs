@@ -45,6 +45,20 @@ pub enum Values {
     Texts(Vec<String>),
 }
 
+impl Values {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Numbers(v) => v.len(),
+            Self::Texts(v) => v.len(),
+        }
+    }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A trained model with all that it knows of its table.
 pub struct Predictor<T> {
     model: Box<dyn Model<T>>,
