@@ -169,16 +169,10 @@ fn follow(
     let rate = Schedule::constant(rate);
     let (batch, every) = (problem.samples(), steps / 20);
     let config = TrainConfig {
-        epochs: steps,
         batch,
-        rate,
-        clip: None,
-        seed: 0,
         precision: Precision::F64,
-        validate_every: 1,
-        patience: None,
         checkpoint_every: steps,
-        threads: 0,
+        ..TrainConfig::new(steps, rate)
     };
     let opposing = net.then_some(OpposingConfig { every: 20, top: SAMPLES / PLANTED });
     let diagnose = DiagnoseConfig {

@@ -99,16 +99,11 @@ fn sharpness_of_the_toy_is_that_of_its_hessian() {
 #[test]
 fn a_watched_run_is_the_same_run() {
     let config = TrainConfig {
-        epochs: 60,
         batch: 100,
-        rate: Schedule::constant(0.005),
-        clip: None,
         seed: 1,
         precision: Precision::F64,
-        validate_every: 1,
-        patience: None,
         checkpoint_every: 1000,
-        threads: 0,
+        ..TrainConfig::new(60, Schedule::constant(0.005))
     };
     let optimizer = OptimizerConfig::Sgd { momentum: 0.5 };
     let mut problem = Problem::net(4);

@@ -223,6 +223,26 @@ fn hundred_steps() -> u64 {
     100
 }
 
+impl TrainConfig {
+    /// So many epochs at this rate, and the defaults.
+    pub fn new(epochs: u64, rate: Schedule) -> Self {
+        Self {
+            epochs,
+            batch: batch(),
+            rate,
+            clip: None,
+            seed: 0,
+            precision: single(),
+            validate_every: one(),
+            patience: None,
+            keep: Keep::Last,
+            start: None,
+            checkpoint_every: hundred_steps(),
+            threads: 0,
+        }
+    }
+}
+
 impl Config {
     /// Everything that can be wrong without looking at data.
     pub fn check(&self) -> Result<(), TrainError> {
