@@ -29,6 +29,7 @@ pub mod sde;
 pub mod sif;
 mod simd;
 pub mod study;
+pub mod surrogate;
 pub mod train;
 
 pub use error::Error;

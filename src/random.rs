@@ -11,9 +11,43 @@
 //! (a quarter of the circle, turned to one of four places). Logarithm, sine and cosine are polynomials made of +, *, / only, so that the loop
 //! vectorizes and the numbers are the same on every machine.
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 
 use crate::simd::vectorized;
+
+/// What random numbers of a search are for: streams of one seed that do not meet. Codes below 100 are those of training (`train::data::Stream`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Directions and lengths of a derivative-free search; index: iteration.
+    Search = 101,
+    /// First points of a design; index: none.
+    Design = 102,
+    /// Candidates of an acquisition function; index: proposal.
+    Candidates = 103,
+    /// Weights of a network; index: none.
+    Weights = 104,
+    /// Thompson samples; index: round.
+    Thompson = 105,
+    /// Posterior samples; index: call.
+    Posterior = 106,
+}
+
+/// The generator of one purpose (a code): depends on seed, purpose and index only, so nothing has to be remembered to go on after an interruption.
+pub(crate) fn generator(seed: u64, purpose: u64, index: u64) -> StdRng {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..16].copy_from_slice(&purpose.to_le_bytes());
+    bytes[16..24].copy_from_slice(&index.to_le_bytes());
+    StdRng::from_seed(bytes)
+}
+
+/// One standard normal (Box and Muller 1958).
+pub(crate) fn normal(rng: &mut StdRng) -> f64 {
+    let (u, v): (f64, f64) = (rng.random(), rng.random());
+    (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
 
 const MASK: u64 = 0xFFFF_FFFF;
 

@@ -11,6 +11,7 @@ mod interrupt;
 mod load;
 mod log;
 mod nearest;
+mod optimize;
 mod output;
 mod solve;
 mod study;
@@ -60,6 +61,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Solve many problem files and compare
     Bench(Box<bench::BenchArgs>),
+    /// Minimize what a program prints, in few runs of it
+    Optimize(optimize::OptimizeArgs),
     /// Train a neural differential equation
     Train(train::TrainArgs),
     /// Evaluate trained parameters
@@ -110,6 +113,7 @@ fn parse_and_run() -> u8 {
         Command::Info(args) => info::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),
+        Command::Optimize(args) => optimize::run(&args, &mut out),
         Command::Train(args) => train::run(&args, &mut out),
         Command::Eval(args) => train::eval(&args, &mut out),
         Command::Predict(args) => train::predict(&args, &mut out),

@@ -1,6 +1,7 @@
 //! Operators and sparse storage. Vectors are slices.
 
 mod band;
+mod cholesky;
 mod dense;
 pub(crate) mod kernels;
 mod matrix;
@@ -12,6 +13,7 @@ pub(crate) mod tanh;
 mod vector;
 
 pub use band::{BandMut, BandRef};
+pub use cholesky::{Cholesky, NotPositive};
 pub use dense::gram;
 pub use kernels::Norm;
 pub use matrix::{MatrixMut, MatrixRef};

@@ -17,11 +17,15 @@
 //! - `strategy`: which methods are tried, as tables;
 //! - `sensitivity`: derivatives of a solution;
 //! - `presolved`: a solve of the problem that presolve leaves, and the report of the whole one;
+//! - `surrogated`, `attack`, `direct_search`, `hybrid`: maximizing network surrogates and black boxes without second derivatives;
 //! - `solver`: from the problem to the report, and many solves with one structure.
 
+pub mod attack;
 mod budget;
+pub mod direct_search;
 mod globalization;
 mod hessian;
+pub mod hybrid;
 mod iterate;
 mod judge;
 mod kkt;
@@ -35,6 +39,7 @@ mod second_look;
 mod sensitivity;
 mod solver;
 mod strategy;
+pub mod surrogated;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 
 use super::error::TrainError;
 
@@ -29,11 +29,7 @@ pub enum Stream {
 
 /// The generator of one purpose: depends on seed, purpose and index only, so nothing has to be remembered to go on after an interruption.
 pub fn generator(seed: u64, stream: Stream, index: u64) -> StdRng {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    bytes[8..16].copy_from_slice(&(stream as u64).to_le_bytes());
-    bytes[16..24].copy_from_slice(&index.to_le_bytes());
-    StdRng::from_seed(bytes)
+    crate::random::generator(seed, stream as u64, index)
 }
 
 /// A permutation of 0..n for an epoch (Fisher and Yates).

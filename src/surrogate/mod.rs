@@ -1,0 +1,35 @@
+//! Models of functions that are expensive to evaluate, and what they are for.
+//!
+//! | for | with |
+//! |---|---|
+//! | minimizing a simulation in few evaluations | [`bayes_opt`]: ask and tell, constraints, integers, failures |
+//! | the best of many candidates with features | [`bandit`] |
+//! | regression with an error bar, derivatives, samples | [`gp`] on a [`kernel`] |
+//!
+//! `docs/methods.md` has an example of each.
+
+pub mod acquisition;
+pub mod bandit;
+pub mod bayes_opt;
+pub mod campaign;
+mod climb;
+pub mod gp;
+mod journal;
+pub mod kernel;
+pub mod model;
+pub mod normal;
+pub mod space;
+
+/// Bad input, or data that no model can be made of. Prints as one sentence.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{what}")]
+pub struct SurrogateError {
+    /// One sentence.
+    pub what: String,
+}
+
+impl SurrogateError {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into() }
+    }
+}
