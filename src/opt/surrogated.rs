@@ -121,9 +121,9 @@ impl<M: Map<f64>> Surrogated for MapSurrogate<'_, M> {
 ///
 /// # Errors
 /// [`Error::Option`] without gradients, [`Error::Problem`] if lengths do not fit.
-pub fn as_problem<'a>(
+pub fn as_problem<'a, 'b: 'a>(
     name: &str,
-    surrogate: &'a RefCell<&'a mut dyn Surrogated>,
+    surrogate: &'a RefCell<&'b mut (dyn Surrogated + 'b)>,
     start: &[f64],
     (lower, upper): (&[f64], &[f64]),
 ) -> Result<ClosureProblem<'a>, Error> {

@@ -15,6 +15,10 @@
 //! [`Study::judge`] is a function of the table alone, and criteria are not changed after a run. A new study is one file that implements [`Study`] and one
 //! row of [`STUDIES`]; it holds no algorithm. Its table has the same bits for any number of threads: times stand in notes.
 
+mod attack;
+mod bandit;
+mod biodiesel;
+mod bnn_bo;
 pub mod data;
 mod gbnn;
 #[cfg(feature = "cli")]
@@ -44,6 +48,9 @@ pub static STUDIES: &[&dyn Study] = &[
     &heuristics::Heuristics,
     &opposing::OpposingSignals,
     &gbnn::Boosting,
+    &attack::Attack,
+    &bnn_bo::BnnBo,
+    &bandit::Bandit,
     &wide_deep::WideDeep,
 ];
 
