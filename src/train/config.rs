@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::any_method::AnyMethod;
 use super::error::TrainError;
 use super::optimizer::OptimizerConfig;
 use super::penalty::{Penalty, Scope};
@@ -9,7 +10,7 @@ pub use super::recipe::TaskConfig;
 use super::schedule::Schedule;
 use super::watched::DiagnoseConfig;
 use crate::adjoint::Memory;
-use crate::ode::{Options, Tableau};
+use crate::ode::{Options, RosenbrockTableau, Tableau};
 use crate::sde::{SOSRI, SOSRI2, SRIW1, SdeMethod};
 
 /// Everything about a run.
@@ -54,7 +55,7 @@ pub struct Variant {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SolverConfig {
-    /// bs32, dp54, tsit54, bs54, vern76, dop853 or vern87; default tsit54. For stochastic tasks sosri, sosri2, sriw1; default sosri.
+    /// bs32, dp54, tsit54, bs54, vern76, dop853 or vern87; default tsit54; for series also rodas3p, rodas4, rodas5p, auto. For stochastic tasks sosri, sosri2, sriw1; default sosri.
     pub method: Option<String>,
     /// Relative tolerance; default 1.4e-8, for stochastic tasks 0.14: those of the 2021 paper's classifications.
     pub rtol: Option<f64>,
@@ -105,6 +106,20 @@ impl SolverConfig {
     /// The method by name.
     pub fn tableau(&self) -> Result<&'static Tableau, TrainError> {
         named(self.method.as_deref().unwrap_or("tsit54"), &Tableau::all(), |t| t.name)
+    }
+    /// The method by name, one for stiff equations or "auto" among them.
+    pub fn any_method(&self) -> Result<AnyMethod, TrainError> {
+        let name = self.method.as_deref().unwrap_or("tsit54");
+        if name == "auto" {
+            return Ok(AnyMethod::Auto);
+        }
+        if let Some(method) = RosenbrockTableau::by_name(name) {
+            return Ok(AnyMethod::Stiff(method));
+        }
+        self.tableau().map(AnyMethod::Explicit).map_err(|e| {
+            let names = RosenbrockTableau::all().map(|m| m.name);
+            TrainError::config(format!("{e}, {}, auto", names.join(", ")))
+        })
     }
     /// The stochastic method by name; those for diagonal noise that estimate their error.
     pub fn sde_method(&self) -> Result<&'static SdeMethod, TrainError> {
@@ -248,6 +263,8 @@ impl Config {
     pub fn check(&self) -> Result<(), TrainError> {
         if self.task.is_stochastic() {
             self.solver.sde_method()?;
+        } else if self.task.takes_stiff_methods() {
+            self.solver.any_method()?;
         } else {
             self.solver.tableau()?;
         }

@@ -11,13 +11,14 @@
 //! |---|---|
 //! | one gradient | [`Pass::run`] |
 //! | optimize | [`Optimizer`], [`OptimizerConfig`], [`Schedule`], [`clip_norm`] |
-//! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], [`LatentOde`], [`Supervised`] on any table, or your own), with a [`State`] |
+//! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], [`LatentOde`], [`Supervised`] on any table, [`Trajectories`] on series, or your own), with a [`State`] |
 //! | go on after an interruption | [`checkpoint::write`], [`checkpoint::read`]: same bits as without |
 //! | see what a run is doing | [`Watched`], `[diagnose]` |
 //! | all of it from a file | [`Config`], and the command `costate train` |
 //!
 //! Randomness: every choice depends on the seed, its purpose and the step, never on the number of threads or on what happened before.
 
+mod any_method;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
@@ -39,8 +40,10 @@ mod spiral_sde;
 pub mod supervised;
 mod task;
 mod trainer;
+pub mod trajectories;
 mod watched;
 
+pub use any_method::{AnyIntegrator, AnyMethod, AnyPass};
 pub use config::Config;
 pub use error::TrainError;
 pub use latent::{LatentOde, LatentOdeConfig};
@@ -57,4 +60,5 @@ pub use spiral_sde::{SpiralSde, SpiralSdeConfig, moment_loss};
 pub use supervised::{Supervised, SupervisedConfig};
 pub use task::{Confusion, Curve, Evaluation, Plot, Split, Task};
 pub use trainer::{State, StepRecord, TrainEvent, TrainObserver, TrainStop, train};
+pub use trajectories::{SeriesConfig, Trajectories};
 pub use watched::{DiagnoseConfig, Diagnosis, OpposingConfig, Watched};

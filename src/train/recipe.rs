@@ -37,6 +37,10 @@ pub trait Recipe: Debug + Clone + PartialEq + Serialize + DeserializeOwned {
     fn is_stochastic(&self) -> bool {
         false
     }
+    /// Whether the solver may be one for stiff equations.
+    fn takes_stiff_methods(&self) -> bool {
+        false
+    }
     /// Whether evaluations give another loss than the one trained, as the mean squared error in place of a likelihood.
     fn validates_by_another_loss(&self) -> bool {
         false
@@ -122,6 +126,8 @@ recipes! {
     LatentOde(super::latent::LatentOdeConfig),
     /// Columns of a table from the others.
     Supervised(super::supervised::SupervisedConfig),
+    /// Series of states by a differential equation.
+    Series(super::trajectories::SeriesConfig),
 }
 
 impl TaskConfig {
@@ -136,6 +142,10 @@ impl TaskConfig {
     /// [`Recipe::is_stochastic`].
     pub fn is_stochastic(&self) -> bool {
         each!(self, r => r.is_stochastic())
+    }
+    /// [`Recipe::takes_stiff_methods`].
+    pub fn takes_stiff_methods(&self) -> bool {
+        each!(self, r => r.takes_stiff_methods())
     }
     /// [`Recipe::validates_by_another_loss`].
     pub fn validates_by_another_loss(&self) -> bool {

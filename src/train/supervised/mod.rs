@@ -30,6 +30,7 @@ pub use model::{Counts, Flow, Layers, Model, OutputLoss};
 pub use objective::{LossKind, Objective, StandardLoss};
 pub use predictor::{Predictions, Predictor, Values};
 pub use scores::area_under_curve;
+pub(super) use scores::of_numbers;
 pub use source::{Memory, Rows, Source, fold, split};
 
 use super::error::TrainError;

@@ -24,7 +24,7 @@ pub fn area_under_curve(scores: &[f64], positive: &[bool]) -> Option<f64> {
 }
 
 /// R2 = 1 - sum (y - m)^2 / sum (y - mean y)^2, root of the mean squared error, mean absolute error.
-pub(super) fn of_numbers(predicted: &[f64], truth: &[f64]) -> (Option<f64>, f64, f64) {
+pub(in crate::train) fn of_numbers(predicted: &[f64], truth: &[f64]) -> (Option<f64>, f64, f64) {
     let n = truth.len().max(1) as f64;
     let mean = truth.iter().sum::<f64>() / n;
     let squares: f64 = predicted.iter().zip(truth).map(|(m, y)| (y - m).powi(2)).sum();
