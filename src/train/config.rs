@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::any_method::AnyMethod;
 use super::error::TrainError;
-use super::optimizer::OptimizerConfig;
+use super::optim::OptimizerConfig;
 use super::penalty::{Penalty, Scope};
 pub use super::recipe::TaskConfig;
 use super::schedule::Schedule;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::config::TrainConfig;
 use super::data::{Stream, generator, shuffled};
 use super::error::TrainError;
-use super::optimizer::{Optimizer, OptimizerConfig, clip_norm};
+use super::optim::{Facts, Optimizer, OptimizerConfig, clip_norm};
 use super::pass::PassStats;
 use super::schedule::Progress;
 use super::task::{Evaluation, Split, Task};
@@ -33,7 +33,7 @@ impl<T: Scalar> State<T> {
     /// The start of a run.
     pub fn new<K: Task<T> + ?Sized>(task: &K, optimizer: &OptimizerConfig, seed: u64) -> Self {
         let params = task.params(&mut generator(seed, Stream::Init, 0));
-        let optimizer = optimizer.build(params.values().len());
+        let optimizer = optimizer.build(params.entries());
         Self { params, optimizer, step: 0, best: None, since_best: 0 }
     }
 }
@@ -60,6 +60,9 @@ pub struct StepRecord {
     pub gradient_norm: f64,
     /// Learning rate.
     pub rate: f64,
+    /// What the optimizer tells of the step.
+    #[serde(skip_serializing_if = "Facts::is_empty")]
+    pub optimizer: Facts,
     /// Seconds of the whole step.
     pub seconds: f64,
 }
@@ -180,7 +183,9 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
         state.step += 1;
         let seconds = begun.elapsed().as_secs_f64();
         let (step, epoch) = (state.step, epoch + 1);
-        let record = StepRecord { step, epoch, pass, accuracy, gradient_norm, rate, seconds };
+        let mut optimizer = Facts::default();
+        state.optimizer.facts(&mut optimizer);
+        let record = StepRecord { step, epoch, pass, accuracy, gradient_norm, rate, optimizer, seconds };
         let mut flow = observer(&TrainEvent::Step(record), state)?;
         let epoch_ends = at as u64 + 1 == per_epoch;
         if epoch_ends && epoch.is_multiple_of(config.validate_every) && task.split_len(Split::Validation) > 0
