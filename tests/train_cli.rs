@@ -484,6 +484,43 @@ fn parameters_that_cannot_be_evaluated_are_kept_and_reported() {
 }
 
 #[test]
+fn a_rate_is_searched_and_drawn() {
+    let folder = Folder::new("rate");
+    let config = folder.write("c.toml", &spiral(5, 4, 10));
+    let out = folder.file("out");
+    let text = expect(run(&["train", &config, "--out", &out, "--find-rate"]), 0);
+    let rate: f64 = text.strip_prefix("rate = ").unwrap().split(':').next().unwrap().parse().unwrap();
+    assert!(rate > 1e-6 && rate < 10.0, "{text}");
+    let table = fs::read_to_string(Path::new(&out).join("rate.csv")).unwrap();
+    assert!(table.starts_with("rate,loss,smoothed\n1e-6,") && table.lines().count() > 20, "{table}");
+    let svg = fs::read_to_string(Path::new(&out).join("rate.svg")).unwrap();
+    assert!(svg.contains("falls fastest") && svg.contains("</svg>"));
+    // It leaves no run behind: one may begin in the same folder.
+    expect(run(&["train", &config, "--out", &out, "-q"]), 0);
+}
+
+/// The averaged weights are what is evaluated and saved, of a checkpoint too; numbers of the optimizer are in the log.
+#[test]
+fn averaged_weights_and_numbers_of_the_optimizer() {
+    let folder = Folder::new("average");
+    let text = spiral(12, 4, 12).replace("epochs", "average = 0.9\nepochs").replace("\"adam\"", "\"am\"");
+    let config = folder.write("c.toml", &text.replace("rate = 0.01", "rate = 0.001"));
+    let out = folder.file("out");
+    expect(run(&["train", &config, "--out", &out, "-q"]), 0);
+    let path = |name: &str| Path::new(&out).join(name).display().to_string();
+    let weights = |name: &str| {
+        let text = expect(run(&["eval", &config, "--weights", &path(name), "--json"]), 0);
+        serde_json::from_str::<Value>(&text).unwrap()["loss"].clone()
+    };
+    let summary: Value = serde_json::from_str(&fs::read_to_string(path("summary.json")).unwrap()).unwrap();
+    assert_eq!(weights("final.safetensors"), summary["test"]["loss"]);
+    assert_eq!(weights("checkpoint.safetensors"), summary["test"]["loss"]);
+    let log = fs::read_to_string(path("log.jsonl")).unwrap();
+    let row: Value = serde_json::from_str(log.lines().nth(3).unwrap()).unwrap();
+    assert!((0.0..=0.9).contains(&row["optimizer"]["beta"].as_f64().unwrap()), "{row}");
+}
+
+#[test]
 fn variants_are_compared_in_a_table() {
     let folder = Folder::new("compare");
     let variants = "[[variant]]\nname = \"plain\"\n[[variant]]\nname = \"R_E\"\n[[variant.penalty]]\nkind = \"error\"\nweight = 0.1\n[[variant]]\nname = \"STEER\"\nsteer = 0.5\n";

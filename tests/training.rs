@@ -178,6 +178,7 @@ fn resumed_runs_have_the_same_bits<T: Scalar>(text: &str, cuts: &[u64]) {
         parts.extend(rest);
         assert_eq!(parts, losses, "cut at {cut}");
         assert!(second.params == whole.params, "cut at {cut}");
+        assert!(second.average == whole.average, "cut at {cut}");
         assert_eq!((second.best, second.since_best), (whole.best, whole.since_best));
     }
 }
@@ -189,9 +190,15 @@ fn a_run_that_goes_on_from_a_checkpoint_has_the_same_bits() {
     resumed_runs_have_the_same_bits::<f32>(SERIES, &[2, 6]);
     resumed_runs_have_the_same_bits::<f32>(NOISY_DIGITS, &[2, 3]);
     resumed_runs_have_the_same_bits::<f64>(NOISY_SPIRAL, &[5]);
-    for optimizer in ["sgd", "adamw", "adamax", "adam"] {
-        let text = SPIRAL.replace("\"adam\"", &format!("\"{optimizer}\""));
-        let text = if optimizer == "sgd" { text.replace("0.02", "0.001") } else { text };
+    for optimizer in OptimizerConfig::every() {
+        let plain = SPIRAL.split("[[penalty]]").next().unwrap();
+        let text = match optimizer.needs() {
+            Needs::Gradient => SPIRAL,
+            Needs::Residuals => plain,
+            Needs::LayerInputs => continue,
+        };
+        let text = text.replace("\"adam\"", &format!("{:?}", optimizer.kind()));
+        let text = text.replace("0.02", "0.001").replace("epochs = 40", "epochs = 16\naverage = 0.9");
         resumed_runs_have_the_same_bits::<f64>(&text, &[7]);
     }
 }
@@ -566,4 +573,222 @@ fn real_digits_are_read() {
     assert_eq!(images.labels[..10], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);
     let ink = images.data.iter().map(|v| *v as f64).sum::<f64>() / images.data.len() as f64;
     assert!((30.0..36.0).contains(&ink), "{ink}");
+}
+
+/// A batch in micro-batches is the same step, to rounding, where no penalty looks at the whole batch.
+#[test]
+fn micro_batches_make_the_gradient_of_the_batch() {
+    let run = |accumulate: usize| {
+        let mut config = config(SERIES);
+        config.penalties.clear();
+        config.solver.steer = 0.0;
+        // Steps of all parts alike: the tolerance is met in one series as in all.
+        (config.solver.rtol, config.solver.atol) = (Some(1e-9), Some(1e-9));
+        (config.train.epochs, config.train.accumulate) = (1, accumulate);
+        let mut rows = vec![];
+        let mut state = fresh::<f64>(&config);
+        train(&mut *task::<f64>(&config), &config.train, &mut state, &mut |event, _| {
+            if let TrainEvent::Step(r) = event {
+                rows.push((r.pass.data_loss, r.gradient_norm, r.pass.nfe));
+            }
+            Ok(ControlFlow::Break(()))
+        })
+        .unwrap();
+        rows[0]
+    };
+    let (one, two, four) = (run(1), run(2), run(4));
+    for parts in [two, four] {
+        assert!((parts.0 - one.0).abs() < 1e-6 * one.0.abs(), "{one:?} {parts:?}");
+        assert!((parts.1 - one.1).abs() < 1e-5 * one.1, "{one:?} {parts:?}");
+        assert!(parts.2 > one.2, "work is summed");
+    }
+}
+
+/// The average by its definition, sum over steps of decay^(t - s) p_s, normalized; it is what `weights` gives.
+#[test]
+fn the_average_is_that_of_the_steps() {
+    let mut config = config(SPIRAL);
+    (config.train.epochs, config.train.average) = (9, Some(0.8));
+    let (mut state, mut steps) = (fresh::<f64>(&config), vec![]);
+    train(&mut *task::<f64>(&config), &config.train, &mut state, &mut |event, state| {
+        if let TrainEvent::Step(_) = event {
+            steps.push(state.params.values().to_vec());
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    let weight = |s: usize| 0.8f64.powi((steps.len() - 1 - s) as i32);
+    let all: f64 = (0..steps.len()).map(weight).sum();
+    for (i, found) in state.weights().values().iter().enumerate() {
+        let want: f64 = steps.iter().enumerate().map(|(s, p)| weight(s) * p[i]).sum::<f64>() / all;
+        assert!((found - want).abs() < 1e-13, "{found} {want}");
+    }
+    assert!(state.weights() != state.params);
+}
+
+/// Residuals reach errors in few steps that a first-order method does not in many.
+#[test]
+fn sven_fits_the_spiral() {
+    let text = SPIRAL.split("[[penalty]]").next().unwrap();
+    let run = |kind: &str, rate: f64, epochs: u64| {
+        let mut config = config(&text.replace("\"adam\"", &format!("{kind:?}")));
+        (config.train.epochs, config.train.rate) = (epochs, Schedule::constant(rate));
+        let (mut state, mut facts) = (fresh::<f64>(&config), vec![]);
+        let stop = train(&mut *task::<f64>(&config), &config.train, &mut state, &mut |event, _| {
+            if let TrainEvent::Step(r) = event {
+                facts.push(r.optimizer.clone());
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        assert_eq!(stop.unwrap(), TrainStop::Finished);
+        (task::<f64>(&config).evaluate(state.params.values(), Split::Train).unwrap().loss, facts)
+    };
+    let (sven, facts) = run("sven", 0.3, 40);
+    let (adam, none) = run("adam", 0.02, 40);
+    assert!(sven < 0.1 * adam, "{sven} {adam}");
+    assert!(facts.iter().all(|f| (1.0..=32.0).contains(&f.get("kept").unwrap())));
+    assert!(none.iter().all(Facts::is_empty));
+}
+
+#[test]
+fn optimizers_that_need_more_than_a_task_gives_are_refused() {
+    let refused = |text: &str, accumulate: usize| {
+        let mut config: Config = toml::from_str(text).unwrap();
+        config.train.accumulate = accumulate;
+        config.check().unwrap_err().to_string()
+    };
+    let plain = SPIRAL.split("[[penalty]]").next().unwrap().replace("\"adam\"", "\"sven\"");
+    let text = refused(&SPIRAL.replace("\"adam\"", "\"sven\""), 1);
+    assert!(text.contains("penalties are none: leave out [[penalty]]"), "{text}");
+    assert!(refused(&plain, 2).contains("train.accumulate is 2, it must be 1"));
+    let text = refused(&DIGITS.replace("adabelief", "sven"), 1);
+    assert!(text.contains("optimizer.kind = \"sven\" needs residuals"), "{text}");
+    let text = refused(&SPIRAL.replace("\"adam\"", "\"dgd\""), 1);
+    assert!(text.contains("optimizer.kind = \"dgd\" needs the inputs of layers"), "{text}");
+    // A task of the library's user has no recipe: the loop refuses.
+    for (optimizer, want) in [
+        (optim::SvenConfig::default().into(), "works on residuals, which this task does not give"),
+        (optim::DgdConfig::default().into(), "needs the inputs of layers, which this task does not give"),
+    ] {
+        let mut task = Scripted(vec![]);
+        let mut state = State::new(&task, &optimizer, 0);
+        let train_config = config(SPIRAL).train;
+        let error = train(&mut task, &train_config, &mut state, &mut |_, _| Ok(ControlFlow::Continue(())));
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains(want), "{text}");
+    }
+}
+
+/// y = W x + b on fixed data: all that delta gradient descent needs.
+struct Affine {
+    net: costate::nn::Mlp<f64>,
+    x: Vec<f64>,
+    y: Vec<f64>,
+}
+
+impl Affine {
+    fn new() -> Self {
+        let net = costate::nn::Mlp::linear(2, 1).unwrap();
+        // Inputs whose scales differ: plain descent is slow or explodes.
+        let x: Vec<f64> =
+            (0..40).map(|k| if k % 2 == 0 { 30.0 * (k as f64).sin() } else { (k as f64).cos() }).collect();
+        let y = x.chunks(2).map(|x| 0.2 * x[0] - 3.0 * x[1] + 0.5).collect();
+        Self { net, x, y }
+    }
+    fn inputs(&self, samples: &[usize]) -> Vec<f64> {
+        samples.iter().flat_map(|s| self.x[2 * s..2 * s + 2].to_vec()).collect()
+    }
+}
+
+impl Task<f64> for Affine {
+    fn params(&self, rng: &mut rand::rngs::StdRng) -> costate::nn::Params<f64> {
+        use costate::diff::Map;
+        let mut params = costate::nn::Params::new();
+        params.add_spec("net", self.net.spec(), rng);
+        params
+    }
+    fn samples(&self) -> usize {
+        self.y.len()
+    }
+    fn split_len(&self, _: Split) -> usize {
+        0
+    }
+    fn gradient(
+        &mut self,
+        p: &[f64],
+        samples: &[usize],
+        _: &Progress,
+        _: &mut rand::rngs::StdRng,
+        gradient: &mut [f64],
+    ) -> Result<(PassStats, Option<f64>), TrainError> {
+        let share = 1.0 / samples.len() as f64;
+        let mut loss = 0.0;
+        for &s in samples {
+            let x = &self.x[2 * s..2 * s + 2];
+            let e = p[0] * x[0] + p[1] * x[1] + p[2] - self.y[s];
+            loss += 0.5 * share * e * e;
+            [x[0], x[1], 1.0].iter().zip(&mut *gradient).for_each(|(x, g)| *g += share * e * x);
+        }
+        Ok((PassStats { loss, data_loss: loss, ..PassStats::default() }, None))
+    }
+    fn evaluate(&mut self, _: &[f64], _: Split) -> Result<Evaluation, TrainError> {
+        Ok(Evaluation::default())
+    }
+    fn layer_inputs(
+        &mut self,
+        p: &[f64],
+        samples: &[usize],
+        layers: &mut Vec<costate::nn::LayerInputs<f64>>,
+    ) -> Result<bool, TrainError> {
+        let x = self.inputs(samples);
+        self.net.layer_inputs(costate::diff::At::new(0.0, &x, p), &[], 0, layers);
+        Ok(true)
+    }
+}
+
+fn affine(kind: &str, rate: f64, epochs: u64) -> (TrainStop, Vec<f64>) {
+    let text = format!("epochs = {epochs}\nbatch = 4\nrate = {rate}\nprecision = \"f64\"\n");
+    let config: TrainConfig = toml::from_str(&text).unwrap();
+    let optimizer: OptimizerConfig = toml::from_str(&format!("kind = {kind:?}")).unwrap();
+    let mut task = Affine::new();
+    let mut state = State::new(&task, &optimizer, 3);
+    let stop = train(&mut task, &config, &mut state, &mut |_, _| Ok(ControlFlow::Continue(())));
+    (stop.unwrap(), state.params.values().to_vec())
+}
+
+#[test]
+fn delta_gradient_descent_takes_any_rate() {
+    let (stop, p) = affine("dgd", 10.0, 60);
+    assert_eq!(stop, TrainStop::Finished);
+    for (p, want) in p.iter().zip([0.2, -3.0, 0.5]) {
+        assert!((p - want).abs() < 1e-6, "{p} {want}");
+    }
+    // Without the inputs of the layer the same rate explodes.
+    let (stop, p) = affine("sgd", 10.0, 60);
+    assert!(matches!(stop, TrainStop::Failed { .. }) || p.iter().any(|p| p.abs() > 1e6), "{stop:?} {p:?}");
+}
+
+/// Half squared error of inputs of size 30: gradient descent is stable for rates below 2 / (largest eigenvalue of the second moments, about 450).
+#[test]
+fn a_rate_is_found_below_where_descent_explodes() {
+    let config: TrainConfig =
+        toml::from_str("epochs = 1\nbatch = 20\nrate = 1\nprecision = \"f64\"\n").unwrap();
+    let optimizer: OptimizerConfig = toml::from_str("kind = \"sgd\"\nmomentum = 0.0").unwrap();
+    let mut task = Affine::new();
+    let mut state = State::new(&task, &optimizer, 3);
+    let search = RateSearch::default();
+    let curve = find_rate(&mut task, &config, &mut state, &search).unwrap();
+    let second: f64 = task.x.iter().step_by(2).map(|x| x * x).sum::<f64>() / 20.0;
+    let rate = curve.suggestion.unwrap();
+    assert!(rate > 1e-5 && rate < 2.0 / second, "{rate} {second}");
+    // It gave up soon after the edge of stability, long before the last rate.
+    let last = *curve.rates.last().unwrap();
+    assert!(last > 2.0 / second && last < 1.0, "{last}");
+    let bad = RateSearch { from: 1.0, to: 0.1, steps: 100 };
+    assert!(
+        find_rate(&mut task, &config, &mut state, &bad)
+            .unwrap_err()
+            .to_string()
+            .contains("must be positive, grow")
+    );
 }

@@ -45,6 +45,9 @@ macro_rules! forward_map {
         fn vjp_each(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
             self.$to.vjp_each(at, of, w, bars);
         }
+        fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, gram: &mut [f64]) {
+            self.$to.gram(at, of, gram);
+        }
     };
     (@jvp $to:ident) => {
         #[inline(always)]
@@ -135,6 +138,9 @@ macro_rules! pointer_map {
             }
             fn vjp_each(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
                 (**self).vjp_each(at, of, w, bars);
+            }
+            fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, gram: &mut [f64]) {
+                (**self).gram(at, of, gram);
             }
             fn jvp(&mut self, at: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], keep_dot: &mut [T]) {
                 (**self).jvp(at, of, dots, y_dot, keep_dot);

@@ -305,6 +305,11 @@ pub trait Map<T: Scalar> {
     fn vjp_each(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
         each_column(self, at, of, w, bars);
     }
+    /// gram <- J J', (outputs batch)^2, in f64: row s outputs + k of J is the gradient of output k of column s by the parameters. From a pullback of each output, unless the map knows a
+    /// formula.
+    fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, gram: &mut [f64]) {
+        super::gram_by_rows(self, at, of, gram);
+    }
     /// Where the Jacobian has entries; for a map without a Jacobian of its own, where those made of products or differences have.
     fn structure(&self) -> &Structure {
         &DENSE

@@ -9,6 +9,7 @@ pub mod order;
 mod scalar;
 pub(crate) mod small_lu;
 mod sparse;
+mod spectral;
 pub(crate) mod tanh;
 mod vector;
 
@@ -20,6 +21,7 @@ pub use matrix::{MatrixMut, MatrixRef};
 pub use scalar::{Dense, Scalar};
 pub(crate) use sparse::bandwidth;
 pub use sparse::{OutsideMatrix, Pattern};
+pub use spectral::{Svd, SymmetricEigen};
 pub use vector::{axpy, dot, norm_inf, norm1, norm2};
 
 /// A linear operator A, nrows x ncols: sparse, dense or matrix-free behind one interface.

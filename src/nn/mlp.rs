@@ -4,6 +4,7 @@ use super::activation::Activation;
 use super::jets::Jet;
 use super::mlp_tangent::{TangentRoom, Tangents};
 use super::narrow;
+use super::per_sample::{GramRoom, mlp_gram};
 use crate::diff::{At, BarsMut, Dots, Init, Kept, Map, Offers, Size, Spec};
 use crate::error::OdeError;
 use crate::linalg::tanh::tanh;
@@ -49,6 +50,7 @@ pub struct Mlp<T> {
     /// What `forward` keeps where nobody wants it.
     room: Vec<T>,
     tangent: TangentRoom<T>,
+    gram: GramRoom,
 }
 
 impl<T: Scalar> Mlp<T> {
@@ -71,6 +73,7 @@ impl<T: Scalar> Mlp<T> {
             sums: vec![],
             room: vec![],
             tangent: TangentRoom::default(),
+            gram: GramRoom::default(),
         })
     }
     /// Layers of these sizes, `inner` after all but the last, `outer` after the last, time at every layer or at none.
@@ -361,6 +364,11 @@ impl<T: Scalar> Map<T> for Mlp<T> {
         keep.resize(self.keep_len(at.x.len() / self.ends().0), T::ZERO);
         self.forward(at, y, &mut keep);
         self.room = keep;
+    }
+    fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, gram: &mut [f64]) {
+        let mut room = std::mem::take(&mut self.gram);
+        mlp_gram(self, at, of, &mut room, gram);
+        self.gram = room;
     }
     /// The outputs of all layers but the last.
     fn keep_len(&self, batch: usize) -> usize {

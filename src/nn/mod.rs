@@ -15,6 +15,7 @@
 //! | [`Parallel`] | any map, the batch cut into pieces for rayon, same bits for any number of threads |
 //!
 //! Losses with their derivatives: [`softmax_cross_entropy`], [`gaussian_nll`], [`kl_standard_normal`], [`squared_error`].
+//! Per sample: [`Map::vjp_each`], [`Map::gram`] (J J', for a perceptron by a formula of its layers), [`LayerInputs`].
 //! [`Params`] names, initializes, saves and loads parameters; [`Jets`] propagates Taylor coefficients and transposes that.
 
 mod activation;
@@ -26,6 +27,7 @@ mod mlp_tangent;
 mod narrow;
 mod parallel;
 mod params;
+mod per_sample;
 mod poly;
 mod without_taylor;
 
@@ -40,5 +42,6 @@ pub use loss::{gaussian_nll, kl_standard_normal, softmax_cross_entropy, squared_
 pub use mlp::{Layer, Mlp};
 pub use parallel::Parallel;
 pub use params::{Params, ParamsError};
+pub use per_sample::LayerInputs;
 pub use poly::{Elementwise, Polynomial, Power};
 pub use without_taylor::WithoutTaylor;

@@ -14,7 +14,7 @@ use crate::diagnose::spikes;
 use crate::nn::{Init, Params};
 use crate::train::config::{Precision, TrainConfig};
 use crate::train::{
-    Curve, DiagnoseConfig, Diagnosis, Evaluation, OpposingConfig, OptimizerConfig, PassStats, Plot, Progress,
+    Curve, DiagnoseConfig, Diagnosis, Evaluation, OpposingConfig, OptimizerConfig, PassStats, Plot, Progress, optim,
     Schedule, Split, State, Task, TrainError, TrainEvent, TrainStop, Watched, train,
 };
 
@@ -234,8 +234,8 @@ impl Study for OpposingSignals {
             "last loss",
             "diverged at",
         ]);
-        let sgd = |momentum| OptimizerConfig::Sgd { momentum };
-        let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+        let sgd = |momentum| OptimizerConfig::from(optim::SgdConfig { momentum });
+        let adam = OptimizerConfig::from(optim::AdamConfig::default());
         let (toy, net) = (run.pick(10_000, 20_000), run.pick(1000, 3000));
         let mut plans = [0.001, 0.004, 0.008, 0.01, 0.02].map(|rate| ("toy", "GD", sgd(0.0), rate)).to_vec();
         plans.push(("toy", "momentum 0.9", sgd(0.9), 0.001));

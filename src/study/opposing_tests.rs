@@ -105,7 +105,7 @@ fn a_watched_run_is_the_same_run() {
         checkpoint_every: 1000,
         ..TrainConfig::new(60, Schedule::constant(0.005))
     };
-    let optimizer = OptimizerConfig::Sgd { momentum: 0.5 };
+    let optimizer = OptimizerConfig::from(crate::train::optim::SgdConfig { momentum: 0.5 });
     let mut problem = Problem::net(4);
     let mut plain = State::new(&problem, &optimizer, 1);
     let go = |_: &TrainEvent, _: &mut State<f64>| Ok(ControlFlow::Continue(()));

@@ -9,10 +9,12 @@ use std::path::Path;
 use super::error::TrainError;
 use super::trainer::State;
 use crate::linalg::Scalar;
-use crate::nn::{Array, ArrayFile, ParamsError, write_arrays, write_atomically};
+use crate::nn::{Array, ArrayFile, Params, ParamsError, write_arrays, write_atomically};
 
 /// Prefix of the optimizer's arrays.
 const OPTIMIZER: &str = "optimizer.";
+/// The average of the parameters.
+const AVERAGE: &str = "average.weights";
 
 /// Writes a checkpoint. `fingerprint` identifies the configuration: only a run with the same one may go on.
 pub fn write<T: Scalar>(path: &Path, state: &mut State<T>, fingerprint: &str) -> Result<(), TrainError> {
@@ -39,6 +41,9 @@ pub fn write<T: Scalar>(path: &Path, state: &mut State<T>, fingerprint: &str) ->
         .collect();
     for (name, values) in state.optimizer.state() {
         arrays.push(Array { name: format!("{OPTIMIZER}{name}"), shape: vec![values.len()], values });
+    }
+    if let Some(values) = &state.average {
+        arrays.push(Array { name: AVERAGE.into(), shape: vec![values.len()], values });
     }
     Ok(write_arrays(path, &arrays, metadata)?)
 }
@@ -67,7 +72,13 @@ pub fn read<T: Scalar>(path: &Path, state: &mut State<T>, fingerprint: &str) -> 
     }
     // All or nothing: everything is read before anything is changed.
     let mut params = state.params.clone();
-    params.load(path, &[OPTIMIZER])?;
+    params.load(path, &[OPTIMIZER, AVERAGE])?;
+    let mut average = None;
+    if file.names()?.iter().any(|name| name == AVERAGE) {
+        let mut values = params.values().to_vec();
+        file.copy(AVERAGE, &[values.len()], &mut values)?;
+        average = Some(values);
+    }
     let mut vectors = vec![];
     for (name, values) in state.optimizer.state() {
         let mut copy = values.clone();
@@ -77,8 +88,29 @@ pub fn read<T: Scalar>(path: &Path, state: &mut State<T>, fingerprint: &str) -> 
     let (step, count, since_best) = (number("step")?, number("optimizer_steps")?, number("since_best")?);
     let best = if get("best_bits")? == "none" { None } else { Some(f64::from_bits(number("best_bits")?)) };
     (state.params, state.step, state.best, state.since_best) = (params, step, best, since_best);
+    state.average = average;
     state.optimizer.state().into_iter().zip(vectors).for_each(|((_, v), copy)| *v = copy);
     *state.optimizer.count() = count;
+    Ok(())
+}
+
+/// The weights of a parameter file or of a checkpoint, where the average counts if there is one.
+pub fn read_weights<T: Scalar>(path: &Path, params: &mut Params<T>) -> Result<(), TrainError> {
+    params.load(path, &[OPTIMIZER, AVERAGE])?;
+    read_average(path, params)
+}
+
+/// As [`read_weights`], whatever the notes of the file: values to start from.
+pub fn read_values<T: Scalar>(path: &Path, params: &mut Params<T>) -> Result<(), TrainError> {
+    params.load_values(path, &[OPTIMIZER, AVERAGE])?;
+    read_average(path, params)
+}
+
+fn read_average<T: Scalar>(path: &Path, params: &mut Params<T>) -> Result<(), TrainError> {
+    let file = ArrayFile::read(path)?;
+    if file.names()?.iter().any(|name| name == AVERAGE) {
+        file.copy(AVERAGE, &[params.values().len()], params.values_mut())?;
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::any_method::AnyMethod;
 use super::error::TrainError;
-use super::optim::OptimizerConfig;
+use super::optim::{Needs, OptimizerConfig};
 use super::penalty::{Penalty, Scope};
 pub use super::recipe::TaskConfig;
 use super::schedule::Schedule;
@@ -183,6 +183,12 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Learning rate.
     pub rate: Schedule,
+    /// Micro-batches of a step: its samples are worked off in so many parts, whose gradients are averaged; less memory for the same step. Default 1.
+    #[serde(default = "one_part")]
+    pub accumulate: usize,
+    /// Decay of an exponential average of the weights, in (0, 1): evaluated and saved in their place. Default none.
+    #[serde(default)]
+    pub average: Option<f64>,
     /// Largest norm of the gradient, longer ones are scaled down; default none.
     #[serde(default)]
     pub clip: Option<f64>,
@@ -234,6 +240,9 @@ fn single() -> Precision {
 fn one() -> u64 {
     1
 }
+fn one_part() -> usize {
+    1
+}
 fn hundred_steps() -> u64 {
     100
 }
@@ -245,6 +254,8 @@ impl TrainConfig {
             epochs,
             batch: batch(),
             rate,
+            accumulate: 1,
+            average: None,
             clip: None,
             seed: 0,
             precision: single(),
@@ -272,6 +283,7 @@ impl Config {
         let positive = [
             ("train.epochs", t.epochs as usize),
             ("train.batch", t.batch),
+            ("train.accumulate", t.accumulate),
             ("train.validate_every", t.validate_every as usize),
             ("train.checkpoint_every", t.checkpoint_every as usize),
         ];
@@ -280,6 +292,11 @@ impl Config {
         }
         if let Some(clip) = t.clip.filter(|c| !(*c > 0.0 && c.is_finite())) {
             return Err(TrainError::config(format!("train.clip is {clip}, it must be positive")));
+        }
+        if let Some(average) = t.average.filter(|a| !(*a > 0.0 && *a < 1.0)) {
+            return Err(TrainError::config(format!(
+                "train.average is {average}, it must be above 0 and below 1"
+            )));
         }
         let steer = self.solver.steer;
         if !(steer >= 0.0 && steer.is_finite()) {
@@ -290,6 +307,7 @@ impl Config {
             return Err(TrainError::config(format!("solver.steer is {steer}, it must be at most 1 here")));
         }
         self.task.check(self)?;
+        self.check_optimizer()?;
         super::size::check(self, super::size::main_memory())?;
         if t.threads > MOST_THREADS {
             let what = format!("train.threads is {}, it must be at most {MOST_THREADS}", t.threads);
@@ -311,6 +329,32 @@ impl Config {
                 return Err(TrainError::config(format!("variant {:?} is there twice", v.name)));
             }
             self.with_variant(&v.name)?.check()?;
+        }
+        Ok(())
+    }
+    /// What the optimizer needs is there.
+    fn check_optimizer(&self) -> Result<(), TrainError> {
+        let (kind, needs) = (self.optimizer.kind(), self.optimizer.needs());
+        let what = match needs {
+            Needs::Gradient => return Ok(()),
+            Needs::Residuals => "residuals, a loss that is a sum of squares",
+            Needs::LayerInputs => "the inputs of layers",
+        };
+        if !self.task.gives(needs) {
+            return Err(TrainError::config(format!(
+                "optimizer.kind = {kind:?} needs {what}, which this kind of task does not give: choose another optimizer"
+            )));
+        }
+        if needs == Needs::Residuals && !self.penalties.is_empty() {
+            return Err(TrainError::config(format!(
+                "optimizer.kind = {kind:?} needs {what}, and penalties are none: leave out [[penalty]]"
+            )));
+        }
+        if needs == Needs::Residuals && self.train.accumulate > 1 {
+            return Err(TrainError::config(format!(
+                "optimizer.kind = {kind:?} needs the residuals of the whole batch at once: train.accumulate is {}, it must be 1",
+                self.train.accumulate
+            )));
         }
         Ok(())
     }

@@ -61,6 +61,23 @@ pub struct PassStats {
 }
 
 impl PassStats {
+    /// One of several parts of a batch that holds this share of its samples: losses, means and penalties are averaged, work is summed.
+    pub(crate) fn add(&mut self, part: &Self, share: f64) {
+        self.loss += share * part.loss;
+        self.data_loss += share * part.data_loss;
+        self.penalties.resize(part.penalties.len(), 0.0);
+        self.penalties.iter_mut().zip(&part.penalties).for_each(|(all, p)| *all += share * p);
+        self.nfe += part.nfe;
+        self.accepted += part.accepted;
+        self.rejected += part.rejected;
+        self.mean_step += share * part.mean_step;
+        self.mean_error += share * part.mean_error;
+        let most = part.max_stiffness.map(|s| self.max_stiffness.map_or(s, |m| m.max(s)));
+        self.max_stiffness = most.or(self.max_stiffness);
+        self.tape_bytes = self.tape_bytes.max(part.tape_bytes);
+        self.forward_seconds += part.forward_seconds;
+        self.reverse_seconds += part.reverse_seconds;
+    }
     /// Means and maxima of what was recorded.
     pub(crate) fn of<T: Scalar>(h: &Heuristics<T>) -> Self {
         let share = 1.0 / h.len().max(1) as f64;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Config;
 use super::error::TrainError;
+use super::optim::Needs;
 use super::task::Task;
 use crate::linalg::Scalar;
 
@@ -40,6 +41,10 @@ pub trait Recipe: Debug + Clone + PartialEq + Serialize + DeserializeOwned {
     /// Whether the solver may be one for stiff equations.
     fn takes_stiff_methods(&self) -> bool {
         false
+    }
+    /// Whether its tasks give what an optimizer needs; all give the gradient.
+    fn gives(&self, needs: Needs) -> bool {
+        needs == Needs::Gradient
     }
     /// Whether evaluations give another loss than the one trained, as the mean squared error in place of a likelihood.
     fn validates_by_another_loss(&self) -> bool {
@@ -146,6 +151,10 @@ impl TaskConfig {
     /// [`Recipe::takes_stiff_methods`].
     pub fn takes_stiff_methods(&self) -> bool {
         each!(self, r => r.takes_stiff_methods())
+    }
+    /// [`Recipe::gives`].
+    pub fn gives(&self, needs: Needs) -> bool {
+        each!(self, r => r.gives(needs))
     }
     /// [`Recipe::validates_by_another_loss`].
     pub fn validates_by_another_loss(&self) -> bool {

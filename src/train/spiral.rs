@@ -8,15 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Config;
 use super::error::TrainError;
+use super::optim::Needs;
 use super::pass::{LossBars, Pass, PassStats, Problem};
 use super::recipe::{Need, Recipe, at_least, positive};
+use super::residual::{ResidualRows, ResidualTask};
 use super::schedule::Progress;
 use super::size::layer;
 use super::task::{Curve, Evaluation, Plot, Split, Task, jittered};
+use crate::adjoint::{SensitivityProblem, Wrt, sensitivities};
 use crate::diff::{FnMap, Map};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Chain, Mlp, Params, Power, squared_error};
-use crate::ode::{Integrator, Options, SaveAt, VERN76, solve};
+use crate::ode::{Integrator, Options, SaveAt, Tableau, VERN76, solve};
 
 const START: [f64; 2] = [2.0, 0.0];
 
@@ -58,6 +61,9 @@ impl Recipe for SpiralOdeConfig {
     fn build<T: Scalar>(&self, run: &Config, _: &Path) -> Result<Box<dyn Task<T>>, TrainError> {
         Ok(Box::new(SpiralOde::new(run, self)?))
     }
+    fn gives(&self, needs: Needs) -> bool {
+        needs != Needs::LayerInputs
+    }
     fn step(&self, _: &Config) -> String {
         "one trajectory a step".into()
     }
@@ -78,6 +84,11 @@ pub struct SpiralOde<T: Scalar> {
     grow: u64,
     steer: f64,
     bar: Vec<T>,
+    /// For derivatives of all saved states.
+    method: &'static Tableau,
+    options: Options,
+    penalized: bool,
+    rows: ResidualRows,
 }
 
 fn spiral(_: f64, u: &[f64], _: &[f64], du: &mut [f64]) {
@@ -123,6 +134,10 @@ impl<T: Scalar> SpiralOde<T> {
             grow,
             steer: config.solver.steer,
             bar: vec![T::ZERO; 2],
+            method,
+            options,
+            penalized: !config.penalties.is_empty(),
+            rows: ResidualRows::default(),
         })
     }
 
@@ -170,6 +185,9 @@ impl<T: Scalar> Task<T> for SpiralOde<T> {
         let stats = self.pass.run(&mut self.field, &problem, now, rng, &mut loss, bar, gradient)?;
         Ok((stats, None))
     }
+    fn residuals(&mut self) -> Option<&mut dyn ResidualTask<T>> {
+        Some(self)
+    }
     fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError> {
         debug_assert_eq!(p.len(), self.field.n_params());
         let test = split == Split::Test;
@@ -203,10 +221,103 @@ impl<T: Scalar> Task<T> for SpiralOde<T> {
     }
 }
 
+/// Residuals: saved states minus data, component by component. Rows by forward tangents of all parameters at once: derivatives of the steps taken, as the gradient's.
+impl<T: Scalar> ResidualTask<T> for SpiralOde<T> {
+    fn linearize(
+        &mut self,
+        p: &[T],
+        _: &[usize],
+        now: &Progress,
+        rng: &mut StdRng,
+        r: &mut Vec<f64>,
+    ) -> Result<(PassStats, Option<f64>), TrainError> {
+        if self.penalized {
+            return Err(TrainError::config(
+                "penalties are no residuals: this optimizer works without them, leave out [[penalty]]",
+            ));
+        }
+        let begun = Instant::now();
+        let mut times = jittered(&self.times, self.steer, rng);
+        times.truncate(now.points(times.len(), self.grow));
+        let (start, end) = (START.map(T::of), times[times.len() - 1]);
+        let problem = SensitivityProblem::new((T::ZERO, end), &start, p, &times);
+        let problem = problem.with_respect_to(Wrt::Parameters);
+        let s = sensitivities(&mut self.field, self.method, &self.options, &problem)?;
+        if !s.report.ok() {
+            return Err(TrainError::Solver { what: s.report.message() });
+        }
+        r.clear();
+        let target = &self.target[..2 * times.len()];
+        self.rows.reset(target.len(), p.len());
+        for (i, target) in target.chunks_exact(2).enumerate() {
+            for (c, target) in target.iter().enumerate() {
+                r.push(s.state(i)[c].f64() - target.f64());
+                let by = s.by_parameters(i).iter().skip(c).step_by(2);
+                self.rows.row_mut(2 * i + c).iter_mut().zip(by).for_each(|(to, from)| *to = from.f64());
+            }
+        }
+        let loss = r.iter().map(|r| r * r).sum::<f64>() / r.len() as f64;
+        let counts = s.report.counts;
+        let stats = PassStats {
+            loss,
+            data_loss: loss,
+            nfe: counts.evals as u64,
+            accepted: counts.accepted as u64,
+            rejected: counts.rejected as u64,
+            mean_step: end.f64() / counts.accepted.max(1) as f64,
+            forward_seconds: begun.elapsed().as_secs_f64(),
+            ..PassStats::default()
+        };
+        Ok((stats, None))
+    }
+    fn gram(&mut self, g: &mut [f64]) {
+        self.rows.gram(g);
+    }
+    fn rows(&mut self, rows: &mut [f64]) {
+        rows.copy_from_slice(self.rows.values());
+    }
+    fn pull(&mut self, w: &[f64], out: &mut [T]) {
+        self.rows.pull(w, out);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ode::TSIT54;
+    use crate::train::data::{Stream, generator};
+
+    /// 2 / m M'r is the gradient of the mean squared error.
+    #[test]
+    fn residuals_make_the_gradient() {
+        let text = "[task]\nkind = \"spiral_ode\"\nhidden = 6\npoints = 7\n[solver]\nsteer = 0.5\n[train]\nepochs = 1\nrate = 1\n[optimizer]\nkind = \"sven\"\n";
+        let config: Config = toml::from_str(text).unwrap();
+        let mut task = config.build::<f64>(Path::new("")).unwrap();
+        let p = task.params(&mut generator(3, Stream::Init, 0)).values().to_vec();
+        let (now, rng) = (Progress::default(), || generator(3, Stream::Pass, 0));
+        let mut gradient = vec![0.0; p.len()];
+        let (stats, _) = task.gradient(&p, &[0], &now, &mut rng(), &mut gradient).unwrap();
+        let (mut r, mut pulled) = (vec![], vec![0.0; p.len()]);
+        let residuals = task.residuals().unwrap();
+        let (same, _) = residuals.linearize(&p, &[0], &now, &mut rng(), &mut r).unwrap();
+        assert_eq!(r.len(), 14);
+        assert!((same.loss - stats.loss).abs() < 1e-12 * stats.loss);
+        let w: Vec<f64> = r.iter().map(|r| 2.0 * r / 14.0).collect();
+        residuals.pull(&w, &mut pulled);
+        let size = gradient.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        for (a, b) in gradient.iter().zip(&pulled) {
+            assert!((a - b).abs() < 1e-10 * size, "{a} {b}");
+        }
+        // Gram matrix and rows are of the same matrix.
+        let (mut gram, mut rows) = (vec![0.0; 14 * 14], vec![0.0; 14 * p.len()]);
+        residuals.gram(&mut gram);
+        residuals.rows(&mut rows);
+        let row = |i: usize| &rows[i * p.len()..][..p.len()];
+        for (i, j) in [(2, 2), (3, 13), (8, 5)] {
+            let inner: f64 = row(i).iter().zip(row(j)).map(|(a, b)| a * b).sum();
+            assert!((inner - gram[j * 14 + i]).abs() < 1e-12 * (1.0 + inner.abs()));
+        }
+    }
 
     /// What a model that fits perfectly costs at the tolerance of the experiment: no regularizer can go below without giving up the fit.
     #[test]

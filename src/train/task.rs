@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
 use super::pass::PassStats;
+use super::residual::ResidualTask;
 use super::schedule::Progress;
 use crate::linalg::Scalar;
-use crate::nn::Params;
+use crate::nn::{LayerInputs, Params};
 
 /// Which data are evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -176,6 +177,20 @@ pub trait Task<T: Scalar> {
     ) -> Result<(PassStats, Option<f64>), TrainError>;
     /// Loss and cost on a split.
     fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError>;
+    /// The door to residuals, for tasks whose loss is a sum of their squares; none by default.
+    fn residuals(&mut self) -> Option<&mut dyn ResidualTask<T>> {
+        None
+    }
+    /// What its affine layers saw of these samples at `p`, added to `layers`; false, the default: it does not tell.
+    fn layer_inputs(
+        &mut self,
+        p: &[T],
+        samples: &[usize],
+        layers: &mut Vec<LayerInputs<T>>,
+    ) -> Result<bool, TrainError> {
+        let _ = (p, samples, layers);
+        Ok(false)
+    }
     /// Pictures of the fit; none by default.
     fn fit(&mut self, p: &[T]) -> Result<Vec<Plot>, TrainError> {
         let _ = p;

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::config::TrainConfig;
 use super::data::{Stream, generator, shuffled};
 use super::error::TrainError;
-use super::optim::{Facts, Optimizer, OptimizerConfig, clip_norm};
+use super::optim::{Facts, Optimizer, OptimizerConfig};
 use super::pass::PassStats;
 use super::schedule::Progress;
+use super::slope::{Batch, Found, Slope};
 use super::task::{Evaluation, Split, Task};
 use crate::linalg::Scalar;
 use crate::nn::Params;
@@ -21,6 +22,8 @@ pub struct State<T: Scalar> {
     pub params: Params<T>,
     /// The optimizer with its vectors.
     pub optimizer: Box<dyn Optimizer<T>>,
+    /// The exponential average of the parameters after each step, if the run keeps one: evaluated and saved in their place.
+    pub average: Option<Vec<T>>,
     /// Steps done.
     pub step: u64,
     /// Best validation loss.
@@ -34,7 +37,23 @@ impl<T: Scalar> State<T> {
     pub fn new<K: Task<T> + ?Sized>(task: &K, optimizer: &OptimizerConfig, seed: u64) -> Self {
         let params = task.params(&mut generator(seed, Stream::Init, 0));
         let optimizer = optimizer.build(params.entries());
-        Self { params, optimizer, step: 0, best: None, since_best: 0 }
+        Self { params, optimizer, average: None, step: 0, best: None, since_best: 0 }
+    }
+    /// What is evaluated and saved: the average if there is one, else the parameters.
+    pub fn weights(&self) -> Params<T> {
+        let mut weights = self.params.clone();
+        weights.values_mut().copy_from_slice(self.weight_values());
+        weights
+    }
+    /// The numbers of [`weights`](Self::weights).
+    pub fn weight_values(&self) -> &[T] {
+        self.average.as_deref().unwrap_or(self.params.values())
+    }
+    /// One more step joins the average: a <- a + w (p - a), w = (1 - decay) / (1 - decay^t), which is the exponential average without the bias of its start.
+    fn join_average(&mut self, decay: Option<f64>) {
+        let (Some(decay), Some(average)) = (decay, &mut self.average) else { return };
+        let w = T::of((1.0 - decay) / (1.0 - decay.powf(self.step as f64)));
+        average.iter_mut().zip(self.params.values()).for_each(|(a, p)| *a += w * (*p - *a));
     }
 }
 
@@ -132,7 +151,10 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
     let size = config.batch.min(n);
     let per_epoch = n.div_ceil(size) as u64;
     let total = per_epoch.saturating_mul(config.epochs);
-    let mut gradient = vec![T::ZERO; state.params.values().len()];
+    let mut slope = Slope::new(state.params.values().len());
+    if config.average.is_some() && state.average.is_none() {
+        state.average = Some(state.params.values().to_vec());
+    }
     let mut order: (u64, Vec<usize>) = (u64::MAX, vec![]);
     if state.step == 0 {
         // A checkpoint from the first moment: there is always one to go on from.
@@ -150,7 +172,7 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
         let samples = &order.1[at * size..((at + 1) * size).min(n)];
         let now = Progress { step: state.step, epoch, epochs: config.epochs };
         let mut rng = generator(config.seed, Stream::Pass, state.step);
-        gradient.fill(T::ZERO);
+        let rate = config.rate.at(&now);
         let failed = |what: String| TrainStop::Failed {
             step: now.step + 1,
             epoch: epoch + 1,
@@ -158,22 +180,22 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
             samples: samples.to_vec(),
             what,
         };
-        let result = task.gradient(state.params.values(), samples, &now, &mut rng, &mut gradient);
-        let (pass, accuracy) = match result {
+        let batch = Batch { samples, now, rate };
+        let optimizer = &mut *state.optimizer;
+        let result = slope.at(task, optimizer, config, state.params.values(), &batch, &mut rng);
+        let Found { pass, accuracy, norm: gradient_norm } = match result {
             Err(TrainError::Solver { what }) => {
                 return Ok(failed(format!("the solver did not reach the end: {what}; {TRY}")));
             }
             other => other?,
         };
-        let rate = config.rate.at(&now);
-        let gradient_norm = clip_norm(&mut gradient, config.clip);
         if !pass.loss.is_finite() || !gradient_norm.is_finite() {
             let (loss, data, penalties) = (pass.loss, pass.data_loss, &pass.penalties);
             return Ok(failed(format!(
                 "the loss is {loss} (data {data}, penalties {penalties:?}), the gradient's norm {gradient_norm}; {TRY}"
             )));
         }
-        state.optimizer.step(rate, state.params.values_mut(), &gradient);
+        state.optimizer.step(rate, state.params.values_mut(), &slope.direction);
         if let Some(i) = state.params.values().iter().position(|v| !v.is_finite()) {
             return Ok(failed(format!(
                 "parameter {i} is {} after the step; {TRY}",
@@ -181,6 +203,7 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
             )));
         }
         state.step += 1;
+        state.join_average(config.average);
         let seconds = begun.elapsed().as_secs_f64();
         let (step, epoch) = (state.step, epoch + 1);
         let mut optimizer = Facts::default();
@@ -190,7 +213,7 @@ pub fn train<T: Scalar, K: Task<T> + ?Sized>(
         let epoch_ends = at as u64 + 1 == per_epoch;
         if epoch_ends && epoch.is_multiple_of(config.validate_every) && task.split_len(Split::Validation) > 0
         {
-            let evaluation = match task.evaluate(state.params.values(), Split::Validation) {
+            let evaluation = match task.evaluate(state.weight_values(), Split::Validation) {
                 Err(TrainError::Solver { what }) => {
                     let what = format!("validation: the solver did not reach the end: {what}; {TRY}");
                     return Ok(failed(what));

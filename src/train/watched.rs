@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::data::{Stream, generator};
 use super::error::TrainError;
 use super::pass::PassStats;
+use super::residual::ResidualTask;
 use super::schedule::{Progress, Schedule};
 use super::task::{Evaluation, Plot, Split, Task};
 use crate::diagnose::{Opposing, Outlier, cosine, product_by_differences, sharpness};
 use crate::linalg::Scalar;
-use crate::nn::Params;
+use crate::nn::{LayerInputs, Params};
 
 /// What is measured along a run, and how often: `[diagnose]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,6 +102,8 @@ pub struct Watched<'a, T: Scalar> {
     seed: u64,
     opposing: Opposing,
     pending: Option<Pending>,
+    /// The last step that was looked at: its gradient may be asked for in parts.
+    seen: Option<u64>,
     sink: &'a mut (dyn FnMut(&Diagnosis) + 'a),
 }
 
@@ -114,7 +117,7 @@ impl<'a, T: Scalar> Watched<'a, T> {
     ) -> Self {
         let count = config.samples.min(task.samples());
         let opposing = Opposing::new(count, config.opposing.map_or(0, |o| o.top));
-        Self { task, config: config.clone(), rate, seed, opposing, pending: None, sink }
+        Self { task, config: config.clone(), rate, seed, opposing, pending: None, seen: None, sink }
     }
     /// What was seen of opposing samples so far.
     pub fn opposing(&self) -> &Opposing {
@@ -157,6 +160,21 @@ impl<'a, T: Scalar> Watched<'a, T> {
             bound: 2.0 / self.rate.at(now),
         });
     }
+    /// Before the pass of a step.
+    fn watch(&mut self, p: &[T], now: &Progress) {
+        if self.seen.replace(now.step) == Some(now.step) {
+            return;
+        }
+        if let Some(pending) = self.pending.take().filter(|q| q.now.step + 1 == now.step) {
+            self.after(pending, p);
+        }
+        if self.config.sharpness_every.is_some_and(|k| now.step.is_multiple_of(k)) {
+            self.sharpness(p, now);
+        }
+        if self.config.opposing.is_some_and(|o| now.step % o.every < 2) {
+            self.pending = Some(Pending { now: *now, losses: self.losses(p, now) });
+        }
+    }
     /// The step after `pending` led to p.
     fn after(&mut self, pending: Pending, p: &[T]) {
         let losses = self.losses(p, &pending.now);
@@ -173,6 +191,38 @@ impl<'a, T: Scalar> Watched<'a, T> {
         };
         let cosine = cosine(&mean(1), &mean(-1));
         (self.sink)(&Diagnosis::Opposing { step: pending.now.step, outliers, cosine });
+    }
+}
+
+impl<T: Scalar> ResidualTask<T> for Watched<'_, T> {
+    fn linearize(
+        &mut self,
+        p: &[T],
+        samples: &[usize],
+        now: &Progress,
+        rng: &mut StdRng,
+        r: &mut Vec<f64>,
+    ) -> Result<(PassStats, Option<f64>), TrainError> {
+        self.watch(p, now);
+        match self.task.residuals() {
+            Some(of) => of.linearize(p, samples, now, rng, r),
+            None => Err(TrainError::config("this task has no residuals")),
+        }
+    }
+    fn gram(&mut self, g: &mut [f64]) {
+        if let Some(of) = self.task.residuals() {
+            of.gram(g);
+        }
+    }
+    fn rows(&mut self, rows: &mut [f64]) {
+        if let Some(of) = self.task.residuals() {
+            of.rows(rows);
+        }
+    }
+    fn pull(&mut self, w: &[f64], out: &mut [T]) {
+        if let Some(of) = self.task.residuals() {
+            of.pull(w, out);
+        }
     }
 }
 
@@ -194,16 +244,20 @@ impl<T: Scalar> Task<T> for Watched<'_, T> {
         rng: &mut StdRng,
         gradient: &mut [T],
     ) -> Result<(PassStats, Option<f64>), TrainError> {
-        if let Some(pending) = self.pending.take().filter(|q| q.now.step + 1 == now.step) {
-            self.after(pending, p);
-        }
-        if self.config.sharpness_every.is_some_and(|k| now.step.is_multiple_of(k)) {
-            self.sharpness(p, now);
-        }
-        if self.config.opposing.is_some_and(|o| now.step % o.every < 2) {
-            self.pending = Some(Pending { now: *now, losses: self.losses(p, now) });
-        }
+        self.watch(p, now);
         self.task.gradient(p, samples, now, rng, gradient)
+    }
+    fn residuals(&mut self) -> Option<&mut dyn ResidualTask<T>> {
+        self.task.residuals()?;
+        Some(self)
+    }
+    fn layer_inputs(
+        &mut self,
+        p: &[T],
+        samples: &[usize],
+        layers: &mut Vec<LayerInputs<T>>,
+    ) -> Result<bool, TrainError> {
+        self.task.layer_inputs(p, samples, layers)
     }
     fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError> {
         self.task.evaluate(p, split)

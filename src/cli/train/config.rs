@@ -146,7 +146,8 @@ name = "plain"
         let text = std::fs::read_to_string(path).unwrap();
         let blocks: Vec<&str> =
             text.split("```toml\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
-        assert_eq!(blocks.len(), 7 + 1 + 1 + 5 + 7 + 1 + 1);
+        let optimizers = costate::train::OptimizerConfig::every().len();
+        assert_eq!(blocks.len(), 7 + 1 + 1 + optimizers + 7 + 1 + 1);
         for block in blocks {
             let kept = |l: &&str| l.starts_with('[') || l.contains("# required");
             let least = block.lines().filter(kept).collect::<Vec<_>>().join("\n") + "\n";

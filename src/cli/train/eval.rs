@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use costate::linalg::Scalar;
 use costate::train::config::Precision;
-use costate::train::{Config, Split, State, TrainError};
+use costate::train::{Config, Split, State, TrainError, checkpoint};
 
 use super::super::output::Output;
 use super::super::{Failure, Outcome, SOLVED};
@@ -80,6 +80,6 @@ fn evaluate<T: Scalar>(
         return Err(TrainError::config("the configuration has no data of this kind"));
     }
     let mut state = State::new(&*task, &config.optimizer, config.train.seed);
-    state.params.load(weights, &["optimizer."])?;
+    checkpoint::read_weights(weights, &mut state.params)?;
     Ok(task.evaluate(state.params.values(), split)?.into())
 }

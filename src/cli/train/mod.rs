@@ -3,6 +3,7 @@
 mod compare;
 mod config;
 mod eval;
+mod find;
 mod folds;
 mod log;
 pub mod plots;
@@ -109,8 +110,11 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
     /// Train K times, each time with another K-th of the table's rows for tests: mean and deviation of their scores. Runs that are there are kept, unfinished ones go on
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(2..=1000), conflicts_with_all = ["resume", "quiet"])]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(2..=1000), conflicts_with_all = ["resume", "quiet", "find_rate"])]
     folds: Option<u64>,
+    /// Search for a learning rate: a short run in which it grows, with rate.svg and rate.csv in the folder
+    #[arg(long, conflicts_with = "resume")]
+    find_rate: bool,
     /// No progress bar and no summary; why a run failed is said on stderr all the same
     #[arg(long, short)]
     quiet: bool,
@@ -121,6 +125,9 @@ pub fn run(args: &TrainArgs, out: &mut Output) -> Outcome {
     let mut config = args.run.load()?;
     if let Some(epochs) = args.epochs {
         config.train.epochs = epochs;
+    }
+    if args.find_rate {
+        return find::run(&config, args.run.base(), &args.run.folder(), out);
     }
     let flag = interrupt::install()?;
     if let Some(folds) = args.folds {

@@ -152,8 +152,30 @@ pub fn draw(
     curves: &[Curve],
     log: bool,
 ) -> Result<(), TrainError> {
-    let log =
-        log && spans_decades(curves.iter().flat_map(|c| &c.points).map(|p| p.1).filter(|v| v.is_finite()));
+    let finite = curves.iter().flat_map(|c| &c.points).map(|p| p.1).filter(|v| v.is_finite());
+    draw_on(path, title, axes, curves, (false, log && spans_decades(finite)))
+}
+
+/// On two logarithmic axes, as far as values are positive.
+pub fn draw_logarithmic(
+    path: &Path,
+    title: &str,
+    axes: (&str, &str),
+    curves: &[Curve],
+) -> Result<(), TrainError> {
+    draw_on(path, title, axes, curves, (true, true))
+}
+
+fn draw_on(
+    path: &Path,
+    title: &str,
+    axes: (&str, &str),
+    curves: &[Curve],
+    logarithmic: (bool, bool),
+) -> Result<(), TrainError> {
+    let all = || curves.iter().flat_map(|c| &c.points);
+    let log_x = logarithmic.0 && all().all(|p| p.0 > 0.0);
+    let log = logarithmic.1 && all().all(|p| p.1 > 0.0);
     let finite = |p: &(f64, f64)| p.0.is_finite() && p.1.is_finite();
     let shown: Vec<Curve> = curves
         .iter()
@@ -163,13 +185,20 @@ pub fn draw(
     if shown.is_empty() {
         return Ok(());
     }
-    let ys = shown.iter().flat_map(|c| &c.points).map(|p| p.1);
-    let drawn = if log {
-        // The margin on the logarithms.
-        let ends = range(ys.map(f64::ln));
-        render(title, axes, &shown, (ends.start.exp()..ends.end.exp()).log_scale(), log_tick)
-    } else {
-        render(title, axes, &shown, range(ys), tick)
+    let xs = || shown.iter().flat_map(|c| &c.points).map(|p| p.0);
+    let ys = || shown.iter().flat_map(|c| &c.points).map(|p| p.1);
+    // The margin on the logarithms.
+    let decades = |ends: Range<f64>| (ends.start.exp()..ends.end.exp()).log_scale();
+    let plain = |ends: Range<f64>| (ends, tick as Tick);
+    let scaled = |ends: Range<f64>| (decades(ends), log_tick as Tick);
+    let drawn = match (log_x, log) {
+        (false, false) => render(title, axes, &shown, plain(range(xs())), plain(range(ys()))),
+        (false, true) => render(title, axes, &shown, plain(range(xs())), scaled(range(ys().map(f64::ln)))),
+        (true, false) => render(title, axes, &shown, scaled(range(xs().map(f64::ln))), plain(range(ys()))),
+        (true, true) => {
+            let ends = scaled(range(xs().map(f64::ln)));
+            render(title, axes, &shown, ends, scaled(range(ys().map(f64::ln))))
+        }
     };
     let text = drawn.map_err(|e| TrainError::Io {
         path: path.display().to_string(),
@@ -202,18 +231,23 @@ fn log_tick(v: &f64) -> String {
     if matches!(first, Some('1' | '2' | '5')) { tick(v) } else { String::new() }
 }
 
+/// Text at a tick.
+type Tick = fn(&f64) -> String;
+
 const SIZE: (u32, u32) = (800, 500);
 const COLORS: [RGBColor; 4] = [BLUE, RED, GREEN, MAGENTA];
 
 /// The plot as SVG, its legend in a line of its own under the title, where it covers no curve.
-fn render<Y>(
+fn render<X, Y>(
     title: &str,
     axes: (&str, &str),
     curves: &[Curve],
-    y: Y,
-    y_tick: fn(&f64) -> String,
+    (x, x_tick): (X, Tick),
+    (y, y_tick): (Y, Tick),
 ) -> Result<String, Box<dyn std::error::Error>>
 where
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: ValueFormatter<f64>,
 {
@@ -233,18 +267,17 @@ where
             top.draw(&Text::new(curve.name.clone(), (left + 26, 37), ("sans-serif", 14)))?;
             left += 50 + 8 * curve.name.chars().count() as i32;
         }
-        let xs = range(curves.iter().flat_map(|c| &c.points).map(|p| p.0));
         let mut chart = ChartBuilder::on(&below)
             .margin(15)
             .x_label_area_size(40)
             .y_label_area_size(60)
-            .build_cartesian_2d(xs, y)?;
+            .build_cartesian_2d(x, y)?;
         chart
             .configure_mesh()
             .x_desc(axes.0)
             .y_desc(axes.1)
             .light_line_style(WHITE)
-            .x_label_formatter(&tick)
+            .x_label_formatter(&x_tick)
             .y_label_formatter(&y_tick)
             .draw()?;
         for (curve, color) in curves.iter().zip(COLORS.into_iter().cycle()) {
@@ -295,7 +328,8 @@ mod tests {
         };
         let ends = (0.01..1.5).log_scale();
         let curves = [curve("first"), curve("second")];
-        let text = render("loss", ("step", "size"), &curves, ends, log_tick).unwrap();
+        let xs = (range([0.0, 50.0].into_iter()), tick as Tick);
+        let text = render("loss", ("step", "size"), &curves, xs, (ends, log_tick as Tick)).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let at = |name: &str| {
             let i = lines.iter().position(|l| l.trim() == name).unwrap();

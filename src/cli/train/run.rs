@@ -204,7 +204,7 @@ fn execute<T: Scalar>(order: &Order<'_>) -> Result<Summary, TrainError> {
     if order.resume {
         checkpoint::read(&file, &mut state, &expected(&file, &print, order.more)?)?;
     } else if let Some(start) = &config.train.start {
-        state.params.load_values(&order.base.join(start), &["optimizer."])?;
+        checkpoint::read_values(&order.base.join(start), &mut state.params)?;
     }
     if config.train.keep == Keep::Best && task.split_len(Split::Validation) == 0 {
         return Err(TrainError::config("train.keep is \"best\", but there are no validation data to tell"));
@@ -234,7 +234,7 @@ fn execute<T: Scalar>(order: &Order<'_>) -> Result<Summary, TrainError> {
             TrainEvent::Validation { best, .. } => {
                 log.borrow_mut().event(event)?;
                 if *best {
-                    state.params.save(&folder.join("best.safetensors"))?;
+                    state.weights().save(&folder.join("best.safetensors"))?;
                 }
             }
         }
@@ -274,12 +274,13 @@ fn finish<T: Scalar>(
     let done = matches!(summary.stop, TrainStop::Finished | TrainStop::EarlyStop);
     if done {
         let best = folder.join("best.safetensors");
+        let mut weights = state.weights();
         let wanted = summary.stop == TrainStop::EarlyStop || order.config.train.keep == Keep::Best;
         if wanted && best.exists() {
-            state.params.load(&best, &[])?;
+            weights.load(&best, &[])?;
         }
-        state.params.save(&folder.join("final.safetensors"))?;
-        let p = state.params.values().to_vec();
+        weights.save(&folder.join("final.safetensors"))?;
+        let p = weights.values().to_vec();
         // What was trained stays, even if it cannot be evaluated.
         match evaluate(task, &p) {
             Ok((train, test, fit)) => {

@@ -18,3 +18,8 @@ pub(super) fn positive(name: &str, x: f64) -> Option<String> {
 pub(super) fn at_least_zero(name: &str, x: f64) -> Option<String> {
     unless(x >= 0.0 && x.is_finite(), name, x, "at least zero")
 }
+
+/// A count.
+pub(super) fn at_least_one(name: &str, n: u64) -> Option<String> {
+    (n == 0).then(|| format!("optimizer: {name} is 0, it must be at least one"))
+}

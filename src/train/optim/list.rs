@@ -13,8 +13,23 @@ use crate::nn::Entry;
 pub trait OptimizerKind: Debug + Clone + PartialEq + Default + Serialize + DeserializeOwned {
     /// What is wrong with the constants, if anything: one sentence that names the key, its value, and what was expected.
     fn problem(&self) -> Option<String>;
+    /// What it needs of a task.
+    fn needs(&self) -> Needs {
+        Needs::Gradient
+    }
     /// For parameters of these names and shapes, one after another; those that treat all numbers alike look at their count only ([`count_of`](super::count_of)).
     fn build<T: Scalar>(&self, entries: &[Entry]) -> Box<dyn Optimizer<T>>;
+}
+
+/// What an optimizer works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// The gradient of the loss, which every task has.
+    Gradient,
+    /// Residuals whose squares are the loss, and their derivatives: [`Optimizer::by_residuals`].
+    Residuals,
+    /// The inputs of layers besides the gradient: [`Optimizer::by_inputs`].
+    LayerInputs,
 }
 
 macro_rules! optimizers {
@@ -41,6 +56,12 @@ macro_rules! optimizers {
             pub fn kind(&self) -> &'static str {
                 match self {
                     $(Self::$kind(_) => $name,)*
+                }
+            }
+            /// What it needs of a task.
+            pub fn needs(&self) -> Needs {
+                match self {
+                    $(Self::$kind(config) => config.needs(),)*
                 }
             }
             /// What is wrong with the constants, if anything.
@@ -70,4 +91,24 @@ optimizers! {
     AdaMax = "adamax": super::adamax::AdaMaxConfig,
     /// Adam with the variance about the first moment in place of the second moment.
     AdaBelief = "adabelief": super::adabelief::AdaBeliefConfig,
+    /// Steps of one size, by the sign of a momentum.
+    Lion = "lion": super::lion::LionConfig,
+    /// Gradient descent whose momentum sets itself.
+    Am = "am": super::am::AmConfig,
+    /// AdamW whose first momentum sets itself.
+    AmAdamW = "am_adamw": super::am_adamw::AmAdamWConfig,
+    /// A preconditioner for each side of a matrix.
+    Shampoo = "shampoo": super::shampoo::ShampooConfig,
+    /// Orthogonalized momentum for matrices.
+    Muon = "muon": super::muon::MuonConfig,
+    /// The least change of parameters that meets all residuals.
+    Sven = "sven": super::sven::SvenConfig,
+    /// Proximal steps of layers.
+    Dgd = "dgd": super::dgd::DgdConfig,
+    /// A momentum that forgets along the gradient.
+    DeltaMomentum = "delta_momentum": super::delta_momentum::DeltaMomentumConfig,
+    /// A momentum that is a small network.
+    DeepMomentum = "deep_momentum": super::deep_momentum::DeepMomentumConfig,
+    /// Momenta at two time scales.
+    M3 = "m3": super::m3::M3Config,
 }

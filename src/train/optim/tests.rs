@@ -1,11 +1,16 @@
 //! The Adam family and what all optimizers have in common.
 
 use super::*;
-use crate::diff::Spec;
+use crate::diff::{Init, Spec};
 
 /// One array of n numbers.
 pub(super) fn vector(n: usize) -> Vec<Entry> {
     Spec::one("p", &[n]).entries().to_vec()
+}
+
+/// A matrix of `rows` x `cols`, column by column, and behind it a vector, if it is not empty.
+pub(super) fn matrix_and_vector(rows: usize, cols: usize, n: usize) -> Vec<Entry> {
+    Spec::one("w", &[cols, rows]).with("b", &[n], Init::Zeros).entries().to_vec()
 }
 
 /// The first five of the list, AdamW with more decay.
@@ -67,29 +72,93 @@ fn all_minimize_a_quadratic() {
     }
 }
 
+/// A step of each kind from saved vectors and count is the step of the original, to the bit; 13 steps go beyond the intervals of roots.
+fn restores<T: Scalar>(config: &OptimizerConfig) {
+    let entries = matrix_and_vector(3, 2, 2);
+    let gradient = |p: &[T]| -> Vec<T> {
+        p.iter().enumerate().map(|(i, p)| (*p * T::of(1.3) + T::of(i as f64)).sin()).collect()
+    };
+    let mut a = config.build::<T>(&entries);
+    let mut p: Vec<T> = (0..8).map(|i| T::of(0.3 * i as f64 - 1.0)).collect();
+    for _ in 0..5 {
+        let g = gradient(&p);
+        a.step(0.01, &mut p, &g);
+    }
+    let mut b = config.build::<T>(&entries);
+    let saved: Vec<Vec<T>> = a.state().into_iter().map(|(_, v)| v.clone()).collect();
+    for ((_, v), s) in b.state().into_iter().zip(saved) {
+        assert_eq!(v.len(), s.len(), "{config:?}");
+        *v = s;
+    }
+    *b.count() = *a.count();
+    let mut q = p.clone();
+    let before = p.clone();
+    for _ in 0..13 {
+        let g = gradient(&p);
+        a.step(0.01, &mut p, &g);
+        let g = gradient(&q);
+        b.step(0.01, &mut q, &g);
+    }
+    assert!(p == q && p != before, "{config:?}");
+}
+
 #[test]
 fn state_restores_the_trajectory() {
     for config in OptimizerConfig::every() {
-        let gradient = |p: &[f32; 2]| [p[0] * 3.0 - 1.0, p[1].sin()];
-        let mut a = config.build::<f32>(&vector(2));
-        let mut p = [1.0f32, 2.0];
-        for _ in 0..5 {
-            let g = gradient(&p);
-            a.step(0.01, &mut p, &g);
-        }
-        let mut b = config.build::<f32>(&vector(2));
-        let saved: Vec<Vec<f32>> = a.state().into_iter().map(|(_, v)| v.clone()).collect();
-        b.state().into_iter().zip(saved).for_each(|((_, v), s)| *v = s);
-        *b.count() = *a.count();
-        let mut q = p;
-        for _ in 0..5 {
-            let g = gradient(&p);
-            a.step(0.01, &mut p, &g);
-            let g = gradient(&q);
-            b.step(0.01, &mut q, &g);
-        }
-        assert_eq!(p, q, "{config:?}");
+        restores::<f32>(&config);
+        restores::<f64>(&config);
+        let mut o = config.build::<f64>(&matrix_and_vector(3, 2, 2));
+        let mut names: Vec<_> = o.state().into_iter().map(|(name, _)| name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "{config:?}: names of state are unique");
     }
+}
+
+/// Those that take a gradient alone reduce a convex quadratic of a matrix and a vector.
+#[test]
+fn all_descend() {
+    let entries = matrix_and_vector(3, 2, 2);
+    let best: Vec<f64> = (0..8).map(|i| (i as f64).cos()).collect();
+    for config in OptimizerConfig::every() {
+        let mut o = config.build::<f64>(&entries);
+        let mut p = vec![0.0; 8];
+        let scale = |i: usize| 1.0 + i as f64 / 4.0;
+        let value = |p: &[f64]| -> f64 { (0..8).map(|i| scale(i) * (p[i] - best[i]).powi(2)).sum() };
+        let before = value(&p);
+        for t in 0..600 {
+            let g: Vec<f64> = (0..8).map(|i| 2.0 * scale(i) * (p[i] - best[i])).collect();
+            o.step(0.02 / (1.0 + 0.02 * t as f64), &mut p, &g);
+        }
+        assert!(value(&p) < 0.05 * before, "{config:?}: {before} {}", value(&p));
+    }
+}
+
+#[test]
+fn constants_out_of_range_are_named() {
+    for (config, want) in [
+        (
+            OptimizerConfig::from(LionConfig { beta2: 1.0, ..Default::default() }),
+            "beta2 is 1, it must be in [0, 1)",
+        ),
+        (AmConfig { lambda: -1.0, ..Default::default() }.into(), "lambda is -1, it must be at least zero"),
+        (ShampooConfig { every: 0, ..Default::default() }.into(), "every is 0, it must be at least one"),
+        (DeepMomentumConfig { layers: 3, ..Default::default() }.into(), "layers is 3, it must be 1 or 2"),
+        (SvenConfig { rtol: 1e-8, ..Default::default() }.into(), "set form = \"svd\""),
+        (SvenConfig { power: 2.0, ..Default::default() }.into(), "power is 2, it must be in [0, 1]"),
+        (
+            MuonConfig { epsilon: f64::NAN, ..Default::default() }.into(),
+            "epsilon is NaN, it must be positive",
+        ),
+    ] {
+        let text = config.problem().unwrap();
+        assert!(text.contains(want), "{text}");
+    }
+    assert!(OptimizerConfig::every().iter().all(|c| c.problem().is_none()));
+    let mut kinds: Vec<_> = OptimizerConfig::every().iter().map(|c| c.kind()).collect();
+    kinds.dedup();
+    assert_eq!(kinds.len(), OptimizerConfig::every().len());
 }
 
 #[test]

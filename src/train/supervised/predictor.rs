@@ -12,6 +12,7 @@ use super::model::Model;
 use crate::data::{Encoder, Table};
 use crate::linalg::Scalar;
 use crate::nn::Params;
+use crate::train::checkpoint;
 use crate::train::config::{Precision, SolverConfig};
 use crate::train::error::TrainError;
 
@@ -93,7 +94,7 @@ impl<T: Scalar> Predictor<T> {
         let model = recorded.shape.build(inputs, outputs, &solver, &[])?;
         let mut params = Params::new();
         model.add_params(&mut params, &mut StdRng::seed_from_u64(0));
-        params.load_values(path, &["optimizer."])?;
+        checkpoint::read_values(path, &mut params)?;
         Ok(Self { model, params, recorded })
     }
     /// The precision of a file's weights.
