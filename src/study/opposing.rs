@@ -14,8 +14,8 @@ use crate::diagnose::spikes;
 use crate::nn::{Init, Params};
 use crate::train::config::{Precision, TrainConfig};
 use crate::train::{
-    Curve, DiagnoseConfig, Diagnosis, Evaluation, OpposingConfig, OptimizerConfig, PassStats, Plot, Progress, optim,
-    Schedule, Split, State, Task, TrainError, TrainEvent, TrainStop, Watched, train,
+    Curve, DiagnoseConfig, Diagnosis, Evaluation, OpposingConfig, OptimizerConfig, PassStats, Plot, Progress,
+    Schedule, Split, State, Task, TrainError, TrainEvent, TrainStop, Watched, optim, train,
 };
 
 pub struct OpposingSignals;
