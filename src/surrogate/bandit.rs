@@ -14,6 +14,7 @@ use crate::diff::{At, BarsMut, Kept, Map};
 use crate::linalg::{Cholesky, Dense, Scalar, dot};
 use crate::nn::{Activation, Mlp};
 use crate::random::{Purpose, generator, normal};
+use crate::train::optim::AdamConfig;
 use crate::train::{Optimizer, OptimizerConfig};
 
 /// How a candidate is chosen.
@@ -316,8 +317,8 @@ impl NeuralUcb {
         let mut rng = generator(seed, Purpose::Weights as u64, 0);
         let mut p: Vec<f64> = (0..count).map(|_| normal(&mut rng)).collect();
         if let Ok(mut net) = Mlp::<f64>::dense(sizes, Activation::Relu, Activation::Identity, false) {
-            let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-            let mut adam: Box<dyn Optimizer<f64>> = adam.build(count);
+            let adam = OptimizerConfig::from(AdamConfig::default());
+            let mut adam: Box<dyn Optimizer<f64>> = adam.build(net.spec().entries());
             let (mut out, mut keep) = (vec![0.0; n], vec![0.0; net.keep_len(n)]);
             let (mut bar, mut x_bar, mut g) = (vec![0.0; n], vec![0.0; x.len()], vec![0.0; count]);
             for _ in 0..iterations {
