@@ -1,6 +1,6 @@
 //! CSV: a header of names, rows of as many values, quotes as in RFC 4180.
 
-use ::csv::{ByteRecord, ReaderBuilder, Trim};
+use ::csv::{ByteRecord, Position, ReaderBuilder, Trim};
 
 use super::DataError;
 use super::table::{Cells, Table};
@@ -10,6 +10,12 @@ fn separator(text: &[u8]) -> u8 {
     let header = text.split(|b| *b == b'\n').next().unwrap_or(&[]);
     let count = |s: u8| header.iter().filter(|b| **b == s).count();
     [b'\t', b';', b','].into_iter().max_by_key(|s| count(*s)).unwrap_or(b',')
+}
+
+/// The line in which a record begins: its position is where the search for it began, before blank lines and the end of the line above.
+fn line_of(bytes: &[u8], from: &Position) -> u64 {
+    let rest = bytes.iter().skip(from.byte() as usize).take_while(|b| matches!(b, b'\n' | b'\r'));
+    from.line() + rest.filter(|b| **b == b'\n').count() as u64
 }
 
 /// Reads a table.
@@ -30,7 +36,7 @@ pub(super) fn parse(name: &str, bytes: &[u8]) -> Result<Table, DataError> {
         if !more.map_err(|e| wrong(None, format!("is not CSV: {e}")))? {
             break;
         }
-        let line = record.position().map(|p| p.line());
+        let line = record.position().map(|p| line_of(bytes, p));
         let utf8 = |b| std::str::from_utf8(b).map_err(|_| wrong(line, "is not UTF-8 text".into()));
         let Some(header) = &names else {
             names = Some(record.iter().map(|b| utf8(b).map(String::from)).collect::<Result<_, _>>()?);
@@ -91,6 +97,8 @@ mod tests {
             ("", "a.csv: is empty"),
             ("x,y\n", "a.csv: has a header but no rows"),
             ("x,y\n1,2\n3\n", "a.csv: line 3: has 1 value, the header has 2 names"),
+            ("x,y\r\n1,2\r\n\r\n3\r\n", "a.csv: line 4: has 1 value"),
+            ("x,y\n1,\"a\nb\"\n3\n", "a.csv: line 4: has 1 value"),
             ("x,x\n1,2\n", "a.csv: line 1, column \"x\": the name is twice in the header"),
             ("x,\n1,2\n", "column 2 of the header has no name"),
         ] {
