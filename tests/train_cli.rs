@@ -357,6 +357,33 @@ fn a_folder_of_data_may_be_given() {
     assert!(refused(&["train", &spiral, "--data", &data]).contains("reads no folder"));
 }
 
+/// Weights and log of a watched run are those of one that is not, but for the lines of what was measured.
+#[test]
+fn a_watched_run_is_the_same_run() {
+    let folder = Folder::new("watched");
+    let plain = folder.write("plain.toml", &spiral(12, 4, 100));
+    let watch = "[diagnose]\nsharpness_every = 4\nlanczos_steps = 3\nsamples = 5\nopposing = { every = 6, top = 2 }\n";
+    let watched = folder.write("watched.toml", &(spiral(12, 4, 100) + watch));
+    for (config, out) in [(&plain, "a"), (&watched, "b")] {
+        expect(run(&["train", config, "--out", &folder.file(out), "-q"]), 0);
+    }
+    let bytes = |name: &str| fs::read(folder.file(name)).unwrap();
+    assert!(bytes("a/final.safetensors") == bytes("b/final.safetensors"));
+    assert_eq!(losses(&folder.file("a")), losses(&folder.file("b")));
+    let text = fs::read_to_string(folder.file("b/log.jsonl")).unwrap();
+    let rows: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let steps = |event: &str| {
+        let of = rows.iter().filter(|v| v["event"] == event).map(|v| v["step"].as_u64().unwrap());
+        of.collect::<Vec<_>>()
+    };
+    assert_eq!(steps("sharpness"), [0, 4, 8]);
+    assert!(steps("opposing").starts_with(&[0]));
+    assert!(rows.iter().any(|v| v["event"] == "sharpness" && v["value"].as_f64().is_some_and(|v| v > 0.0)));
+    assert!(bytes("b/sharpness.svg").starts_with(b"<svg") && !folder.0.join("a/sharpness.svg").exists());
+    let bad = folder.write("bad.toml", &(spiral(12, 4, 100) + "[diagnose]\nsharpness_every = 0\n"));
+    assert!(refused(&["train", &bad]).contains("diagnose.sharpness_every is 0"));
+}
+
 /// The examples must run where nothing but the repository is.
 #[test]
 fn examples_need_no_files_outside_the_repository() {

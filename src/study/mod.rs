@@ -26,6 +26,7 @@ mod heuristics;
 mod judgment;
 mod opposing;
 mod report;
+mod signals;
 mod sketched_newton;
 pub mod stats;
 mod table;

@@ -1,150 +1,20 @@
 //! Outliers with opposing signals: the sharpness they cause, the spikes where it would pass 2 / rate, and whether the finder names them.
 //!
-//! (a) The toy of the paper, f = c b'x: L = |c b_s - beta|^2 / 2 + alpha c^2 b_o^2 / 2, p = (c, b_o, b_s). (b) A linear network f = c'B x on samples of which 5 % have
-//! ten further inputs that are all +-z: half the mean squares, gradient descent on all samples.
+//! The two problems are in `signals`: (a) the toy of the paper, (b) a linear network on samples with a planted group.
 
 use std::ops::ControlFlow;
 
-use rand::rngs::StdRng;
-
-use super::data::SplitMix64;
+use super::signals::{PLANTED, Problem, SAMPLES, planted};
 use super::stats::{mean, median};
 use super::{Cell, Judgment, Measured, Picture, Run, Study, StudyError, Table};
 use crate::diagnose::spikes;
-use crate::nn::{Init, Params};
 use crate::train::config::{Precision, TrainConfig};
 use crate::train::{
-    Curve, DiagnoseConfig, Diagnosis, Evaluation, OpposingConfig, OptimizerConfig, PassStats, Plot, Progress,
-    Schedule, Split, State, Task, TrainError, TrainEvent, TrainStop, Watched, optim, train,
+    Curve, DiagnoseConfig, Diagnosis, OpposingConfig, OptimizerConfig, Plot, Schedule, State, Task,
+    TrainEvent, TrainStop, Watched, optim, train,
 };
 
 pub struct OpposingSignals;
-
-const ALPHA: f64 = 100.0;
-const BETA: f64 = 3.0;
-const SIGNAL: usize = 20;
-const FURTHER: usize = 10;
-const WIDTH: usize = 8;
-const SAMPLES: usize = 1000;
-/// One sample in so many has the opposing signal.
-const PLANTED: usize = 20;
-
-/// A vector of this length in a random direction.
-fn direction(numbers: &mut SplitMix64, n: usize, length: f64) -> Vec<f64> {
-    let v = numbers.normals(n);
-    let norm = v.iter().map(|v| v * v).sum::<f64>().sqrt();
-    v.iter().map(|v| v * length / norm).collect()
-}
-
-/// The two problems, with their start.
-enum Problem {
-    Toy {
-        beta: Vec<f64>,
-        start: Vec<f64>,
-    },
-    /// Inputs sample after sample, values; p = (c, B column-major).
-    Net {
-        x: Vec<f64>,
-        y: Vec<f64>,
-        start: Vec<f64>,
-    },
-}
-
-impl Problem {
-    fn toy(seed: u64) -> Self {
-        let mut r = SplitMix64::of(seed, 1);
-        let beta = direction(&mut r, SIGNAL, BETA);
-        let start = [0.3, 0.05].into_iter().chain(r.normals(SIGNAL).iter().map(|v| 0.1 * v)).collect();
-        Self::Toy { beta, start }
-    }
-    fn net(seed: u64) -> Self {
-        let mut r = SplitMix64::of(seed, 2);
-        let (beta, z) = (direction(&mut r, SIGNAL, BETA), (ALPHA * PLANTED as f64 / FURTHER as f64).sqrt());
-        let (mut x, mut y) = (vec![], vec![]);
-        for i in 0..SAMPLES {
-            let signal = r.normals(SIGNAL);
-            let further = if !planted(i) {
-                0.0
-            } else if r.uniform() < 0.5 {
-                z
-            } else {
-                -z
-            };
-            let size = 0.3 * (FURTHER as f64).sqrt() * further.abs();
-            y.push(signal.iter().zip(&beta).map(|(x, b)| x * b).sum::<f64>() + size);
-            x.extend(signal);
-            x.extend([further; FURTHER]);
-        }
-        let start = r.normals(WIDTH * (1 + SIGNAL + FURTHER)).into_iter().enumerate();
-        let scaled = start.map(|(i, v)| if i < WIDTH { 0.3 * v } else { 0.1 * v });
-        Self::Net { x, y, start: scaled.collect() }
-    }
-}
-
-fn planted(i: usize) -> bool {
-    i.is_multiple_of(PLANTED)
-}
-
-impl Task<f64> for Problem {
-    fn params(&self, rng: &mut StdRng) -> Params<f64> {
-        let (Self::Toy { start, .. } | Self::Net { start, .. }) = self;
-        let mut params = Params::new();
-        params.add("p", &[start.len()], Init::Zeros, rng);
-        params.values_mut().copy_from_slice(start);
-        params
-    }
-    fn samples(&self) -> usize {
-        if let Self::Net { y, .. } = self { y.len() } else { 1 }
-    }
-    fn split_len(&self, split: Split) -> usize {
-        if split == Split::Train { self.samples() } else { 0 }
-    }
-    fn gradient(
-        &mut self,
-        p: &[f64],
-        samples: &[usize],
-        _: &Progress,
-        _: &mut StdRng,
-        g: &mut [f64],
-    ) -> Result<(PassStats, Option<f64>), TrainError> {
-        let mut loss = 0.0;
-        match self {
-            Self::Toy { beta, .. } => {
-                let (c, o) = (p[0], p[1]);
-                loss += 0.5 * ALPHA * c * c * o * o;
-                g[0] += ALPHA * c * o * o;
-                g[1] += ALPHA * c * c * o;
-                for ((b, beta), g_b) in p[2..].iter().zip(beta).zip(2..) {
-                    let r = c * b - *beta;
-                    loss += 0.5 * r * r;
-                    g[0] += r * b;
-                    g[g_b] += r * c;
-                }
-            }
-            Self::Net { x, y, .. } => {
-                let (inputs, share) = (SIGNAL + FURTHER, 1.0 / samples.len() as f64);
-                for i in samples {
-                    let x = &x[i * inputs..][..inputs];
-                    let mut hidden = [0.0; WIDTH];
-                    for (x, b) in x.iter().zip(p[WIDTH..].chunks_exact(WIDTH)) {
-                        hidden.iter_mut().zip(b).for_each(|(h, b)| *h += x * b);
-                    }
-                    let r = hidden.iter().zip(p).map(|(h, c)| h * c).sum::<f64>() - y[*i];
-                    loss += 0.5 * share * r * r;
-                    let (own, rest) = g.split_at_mut(WIDTH);
-                    own.iter_mut().zip(hidden).for_each(|(g, h)| *g += share * r * h);
-                    for (x, g) in x.iter().zip(rest.chunks_exact_mut(WIDTH)) {
-                        g.iter_mut().zip(p).for_each(|(g, c)| *g += share * r * x * c);
-                    }
-                }
-            }
-        }
-        Ok((PassStats { loss, data_loss: loss, ..PassStats::default() }, None))
-    }
-    fn evaluate(&mut self, _: &[f64], _: Split) -> Result<Evaluation, TrainError> {
-        Err(TrainError::config("this problem is trained only"))
-    }
-}
 
 /// What a run left.
 struct Trace {
@@ -156,6 +26,8 @@ struct Trace {
     /// Of the named samples: share of planted ones, and the last cosine of the two groups.
     precision: Option<f64>,
     cosine: Option<f64>,
+    /// Their share of the squared gradient norms.
+    share: Option<f64>,
 }
 
 fn follow(
@@ -174,17 +46,17 @@ fn follow(
         checkpoint_every: steps,
         ..TrainConfig::new(steps, rate)
     };
-    let opposing = net.then_some(OpposingConfig { every: 20, top: SAMPLES / PLANTED });
+    let opposing = net.then_some(OpposingConfig { every: 1, top: SAMPLES / PLANTED });
     let diagnose = DiagnoseConfig {
         sharpness_every: Some(every),
         opposing,
         samples: SAMPLES,
         ..DiagnoseConfig::default()
     };
-    let (mut sharpness, mut cosine, mut losses) = (vec![], None, vec![]);
+    let (mut sharpness, mut groups, mut losses) = (vec![], (None, None), vec![]);
     let mut sink = |d: &Diagnosis| match d {
         Diagnosis::Sharpness { step, value, .. } => sharpness.push((*step as f64, *value)),
-        Diagnosis::Opposing { cosine: found, .. } => cosine = *found,
+        Diagnosis::Opposing { cosine, share, .. } => groups = (*cosine, *share),
     };
     let mut state = State::new(&problem, optimizer, 0);
     let mut watched = Watched::new(&mut problem, &diagnose, (rate, 0), &mut sink);
@@ -202,7 +74,8 @@ fn follow(
         TrainStop::Failed { step, .. } => Some(step),
         TrainStop::Finished | TrainStop::EarlyStop => None,
     };
-    Ok(Trace { losses, sharpness, failed, precision, cosine })
+    let (cosine, share) = groups;
+    Ok(Trace { losses, sharpness, failed, precision, cosine, share })
 }
 
 impl Study for OpposingSignals {
@@ -231,6 +104,7 @@ impl Study for OpposingSignals {
             "share of 2 / rate",
             "planted",
             "cosine",
+            "gradient share",
             "last loss",
             "diverged at",
         ]);
@@ -264,6 +138,7 @@ impl Study for OpposingSignals {
                     share.into(),
                     t.precision.into(),
                     t.cosine.into(),
+                    t.share.into(),
                     t.losses.last().copied().into(),
                     t.failed.map_or(Cell::Missing, Cell::Count),
                 ]);
@@ -276,7 +151,7 @@ impl Study for OpposingSignals {
         let plot = Plot { name: "sharpness".into(), axes, curves };
         let title = "toy, gradient descent".to_string();
         let notes = vec![format!(
-            "{toy} and {net} steps; sharpness by 30 Lanczos steps with differences of gradients, 20 times a run; two of 20 steps are watched"
+            "{toy} and {net} steps; sharpness by 30 Lanczos steps with differences of gradients, 20 times a run; the finder watches every step"
         )];
         Ok(Measured { table, notes, pictures: vec![Picture { title, log: false, plot }] })
     }

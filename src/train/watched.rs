@@ -85,6 +85,8 @@ pub enum Diagnosis {
         outliers: Vec<Outlier>,
         /// Cosine of the mean gradients of their two groups, after the step; below -0.5 they oppose each other.
         cosine: Option<f64>,
+        /// Their share of the sum of all samples' squared gradient norms, after the step.
+        share: Option<f64>,
     },
 }
 
@@ -124,16 +126,18 @@ impl<'a, T: Scalar> Watched<'a, T> {
         &self.opposing
     }
 
-    /// Data loss of every sample by itself; NaN where the pass fails.
-    fn losses(&mut self, p: &[T], now: &Progress) -> Vec<f64> {
-        let (count, mut scratch) = (self.config.samples.min(self.task.samples()), vec![T::ZERO; p.len()]);
-        let loss = |i: usize| {
+    /// Data loss of every sample by itself, and the squared norm of its gradient; NaN where the pass fails.
+    fn losses(&mut self, p: &[T], now: &Progress) -> (Vec<f64>, Vec<f64>) {
+        let (count, mut g) = (self.config.samples.min(self.task.samples()), vec![T::ZERO; p.len()]);
+        let of = |i: usize| {
             let mut rng = generator(self.seed, Stream::Diagnose, i as u64);
-            self.task
-                .gradient(p, &[i], now, &mut rng, &mut scratch)
-                .map_or(f64::NAN, |(pass, _)| pass.data_loss)
+            g.fill(T::ZERO);
+            match self.task.gradient(p, &[i], now, &mut rng, &mut g) {
+                Ok((pass, _)) => (pass.data_loss, g.iter().map(|g| g.f64() * g.f64()).sum()),
+                Err(_) => (f64::NAN, f64::NAN),
+            }
         };
-        (0..count).map(loss).collect()
+        (0..count).map(of).unzip()
     }
     /// g <- the gradient on these samples; NaN if the pass fails.
     fn gradient_on(&mut self, p: &[f64], samples: &[usize], now: &Progress, g: &mut [f64]) {
@@ -172,12 +176,12 @@ impl<'a, T: Scalar> Watched<'a, T> {
             self.sharpness(p, now);
         }
         if self.config.opposing.is_some_and(|o| now.step % o.every < 2) {
-            self.pending = Some(Pending { now: *now, losses: self.losses(p, now) });
+            self.pending = Some(Pending { now: *now, losses: self.losses(p, now).0 });
         }
     }
     /// The step after `pending` led to p.
     fn after(&mut self, pending: Pending, p: &[T]) {
-        let losses = self.losses(p, &pending.now);
+        let (losses, squares) = self.losses(p, &pending.now);
         self.opposing.observe(pending.now.step, &pending.losses, &losses);
         let outliers = self.opposing.outliers(self.config.opposing.map_or(0, |o| o.top));
         let p: Vec<f64> = p.iter().map(|p| p.f64()).collect();
@@ -190,7 +194,10 @@ impl<'a, T: Scalar> Watched<'a, T> {
             g
         };
         let cosine = cosine(&mean(1), &mean(-1));
-        (self.sink)(&Diagnosis::Opposing { step: pending.now.step, outliers, cosine });
+        let (all, own) =
+            (squares.iter().sum::<f64>(), outliers.iter().map(|o| squares[o.sample]).sum::<f64>());
+        let share = (all > 0.0).then(|| own / all);
+        (self.sink)(&Diagnosis::Opposing { step: pending.now.step, outliers, cosine, share });
     }
 }
 
