@@ -35,3 +35,8 @@ pub mod train;
 pub use error::Error;
 pub use nlp::{EvalError, Nlp, NlpMeta, Pattern};
 pub use report::{PointKind, Report, StopReason};
+
+/// The programs of docs/methods.md, as tests of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/methods.md")]
+mod methods_page {}
