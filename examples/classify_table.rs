@@ -7,7 +7,7 @@ fn table(path: Option<String>) -> Result<Vec<Vec<f64>>, Box<dyn std::error::Erro
     let Some(path) = path else {
         let cloud = |i: usize| {
             let (t, c) = (i as f64 * 2.399963, i % 3);
-            let r = 0.9 * ((i as f64 * 0.618).fract()).sqrt();
+            let r = 1.6 * ((i as f64 * 0.618).fract()).sqrt();
             vec![c as f64 + r * t.cos(), (c * c) as f64 + r * t.sin(), c as f64]
         };
         return Ok((0..300).map(cloud).collect());
