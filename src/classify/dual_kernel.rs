@@ -139,31 +139,30 @@ impl DualActivation {
             Self::Relu => 0,
         }
     }
-    /// g(s) = f(s) / s^m, and s f'(s) / f(s).
-    fn factored(&self, s: f64, m: usize) -> (f64, f64) {
+    /// g(s) = f(s) / s^m.
+    fn factor(&self, s: f64, m: usize) -> f64 {
         match self {
-            Self::Polynomial(c) => {
-                let (mut g, mut slope) = (0.0, 0.0);
-                for (i, c) in c.iter().enumerate().skip(m).rev() {
-                    g = g * s + c;
-                    slope = slope * s + i as f64 * c;
-                }
-                (g, slope / g)
-            }
-            Self::Sinh(a) if a * s < 1e-9 => (a / a.sinh(), 1.0),
-            Self::Sinh(a) => {
-                // As in `value`: at s = 1 exactly 1, a fixed point that repels.
-                let (sinh, cosh) = ((a * s).sinh(), (a * s).cosh());
-                (sinh / a.sinh() / s, s * a * cosh / sinh)
-            }
-            Self::Relu => {
-                let f = self.value(s);
-                (f, s * self.slope(s) / f)
-            }
+            Self::Polynomial(c) => c[m..].iter().rev().fold(0.0, |g, c| g * s + c),
+            Self::Sinh(a) if a * s < 1e-9 => a / a.sinh(),
+            // As in `value`: at s = 1 exactly 1, a fixed point that repels.
+            Self::Sinh(a) => (a * s).sinh() / a.sinh() / s,
+            Self::Relu => self.value(s),
         }
     }
-    /// ln S and K / S at depth L for xi in [0, 1]; see the module.
-    fn logarithms(&self, xi: f64, depth: usize) -> (f64, f64) {
+    /// s f'(s) / f(s), which is m at 0.
+    fn elasticity(&self, s: f64, m: usize) -> f64 {
+        match self {
+            Self::Polynomial(c) => {
+                let slope = c.iter().enumerate().skip(m).rev().fold(0.0, |d, (i, c)| d * s + i as f64 * c);
+                slope / self.factor(s, m)
+            }
+            Self::Sinh(a) if a * s < 1e-9 => 1.0,
+            Self::Sinh(a) => a * s / (a * s).tanh(),
+            Self::Relu => s * self.slope(s) / self.value(s),
+        }
+    }
+    /// ln S, and K / S if it is asked for (else 1), at depth L for xi in [0, 1]; see the module.
+    fn logarithms(&self, xi: f64, depth: usize, tangent: bool) -> (f64, f64) {
         let m = self.order();
         let (mut s, mut log, mut ratio) = (xi, xi.ln(), 1.0);
         // Factors of one logarithm: at most 16, each at least f'(0).
@@ -174,15 +173,17 @@ impl DualActivation {
                 let left = (depth - layer) as f64;
                 return (log + f64::ln(product) + left * self.slope(0.0).ln(), ratio + left);
             }
-            let (g, elasticity) = self.factored(s, m);
-            ratio = 1.0 + ratio * elasticity;
+            let g = self.factor(s, m);
+            if tangent {
+                ratio = 1.0 + ratio * self.elasticity(s, m);
+            }
             s = match m {
                 0 => g,
                 1 => s * g,
                 _ => s.powi(m as i32) * g,
             };
             match m {
-                0 => log = s.ln(),
+                0 => {}
                 1 => {
                     product *= g;
                     if layer % 16 == 15 || product < 1e-100 {
@@ -193,7 +194,7 @@ impl DualActivation {
                 _ => log = m as f64 * log + g.ln(),
             }
         }
-        (log + f64::ln(product), ratio)
+        if m == 0 { (s.ln(), ratio) } else { (log + f64::ln(product), ratio) }
     }
     fn check(&self) -> Result<(), ClassifyError> {
         let wrong = |what: String| Err(ClassifyError::Option { option: "activation", what });
@@ -322,7 +323,7 @@ impl DualKernel {
             let what = format!("the network has {depth} hidden layers, it must have 1 to 1000");
             return Err(ClassifyError::Option { option: "depth", what });
         }
-        if kernel == WideKernel::Tangent && !activation.logarithms(1.0, depth).1.is_finite() {
+        if kernel == WideKernel::Tangent && !activation.logarithms(1.0, depth, true).1.is_finite() {
             let what = format!(
                 "the tangent kernel overflows at depth {depth}: take a smaller one, or the kernel of the outputs"
             );
@@ -365,7 +366,8 @@ impl DualKernel {
     }
     /// The logarithm of the kernel at x'z in [0, 1], of which rounding may go a little beyond.
     pub fn log_weight(&self, xi: f64) -> f64 {
-        let (log, ratio) = self.activation.logarithms(xi.clamp(0.0, 1.0), self.depth);
+        let (log, ratio) =
+            self.activation.logarithms(xi.clamp(0.0, 1.0), self.depth, self.kernel == WideKernel::Tangent);
         match self.kernel {
             WideKernel::Outputs => log,
             WideKernel::Tangent => log + ratio.ln(),
@@ -451,7 +453,7 @@ mod tests {
                     let near = |a: f64, b: f64| (a - b).abs() <= 1e-12 * b.abs();
                     assert!(near(got.0, s) && near(got.1, k), "{name} {depth} {xi}: {got:?} {s} {k}");
                     if *xi > 0.0 {
-                        let (log, ratio) = f.logarithms(*xi, depth);
+                        let (log, ratio) = f.logarithms(*xi, depth, true);
                         assert!(
                             (log - s.ln()).abs() < 1e-12 * s.ln().abs().max(1.0),
                             "{name} {depth} {xi}: {log}"
@@ -504,7 +506,7 @@ mod tests {
             let rows: Vec<(f64, f64)> = (0..31)
                 .map(|i| {
                     let r = 10f64.powf(-2.5 + 1.5 * i as f64 / 30.0);
-                    (r.ln(), f.logarithms(1.0 - 0.5 * r * r, 60).0)
+                    (r.ln(), f.logarithms(1.0 - 0.5 * r * r, 60, false).0)
                 })
                 .collect();
             let mean = |f: &dyn Fn(&(f64, f64)) -> f64| rows.iter().map(f).sum::<f64>() / 31.0;
@@ -519,7 +521,7 @@ mod tests {
         for d in [2, 4, 8] {
             let f = DualActivation::consistent(d).unwrap();
             for xi in [0.0, 0.3, 0.8, 0.99] {
-                let c = |depth: usize| f.logarithms(xi, depth).1 - depth as f64;
+                let c = |depth: usize| f.logarithms(xi, depth, true).1 - depth as f64;
                 assert!(
                     (c(60) - c(200)).abs() < 1e-6 * c(60).abs().max(1.0),
                     "{d} {xi}: {} {}",
