@@ -14,6 +14,11 @@ pub enum Init {
         /// Rows.
         outputs: usize,
     },
+    /// Normal with mean zero.
+    Normal {
+        /// Standard deviation.
+        deviation: f64,
+    },
 }
 
 /// One named array.

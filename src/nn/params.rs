@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use rand::{Rng, RngExt};
+use rand_distr::{Distribution, StandardNormal};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 
 use crate::diff::{Entry, Init, Spec};
@@ -70,6 +71,10 @@ impl<T: Scalar> Params<T> {
             Init::Glorot { inputs, outputs } => {
                 let bound = (6.0 / (inputs + outputs) as f64).sqrt();
                 T::of(bound * (2.0 * rng.random::<f64>() - 1.0))
+            }
+            Init::Normal { deviation } => {
+                let z: f64 = StandardNormal.sample(rng);
+                T::of(deviation * z)
             }
         }));
         let range = start..start + len;
