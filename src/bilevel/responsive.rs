@@ -222,7 +222,7 @@ impl<T: Scalar> Map<T> for Responsive<T> {
             p_end -= self.len(l);
             let hidden = if l + 1 == self.layers() { 0 } else { m * batch };
             k_end -= 3 * m * batch + hidden;
-            let (layer, mut bar) = (self.layer(l, &at.p[p_end..]), self.layer_mut(l, &mut bars.p[p_end..]));
+            let (layer, bar) = (self.layer(l, &at.p[p_end..]), self.layer_mut(l, &mut bars.p[p_end..]));
             let (u, s) = of.keep[k_end..][..3 * m * batch].split_at(m * batch);
             let out = if hidden == 0 { of.y } else { &of.keep[k_end + 3 * m * batch..][..hidden] };
             du.resize(m * batch, T::ZERO);

@@ -17,7 +17,8 @@ use crate::diff::{At, BarsMut, Init, Kept, Map};
 use crate::error::{OdeError, check_len};
 use crate::nn::Params;
 use crate::train::data::{Stream, generator};
-use crate::train::{AdamConfig, Optimizer, OptimizerConfig, SgdConfig};
+use crate::train::optim::{AdamConfig, SgdConfig};
+use crate::train::{Optimizer, OptimizerConfig};
 
 /// Data and losses of what is tuned.
 pub trait Tuned {
