@@ -125,7 +125,8 @@ impl Tuned for Ridge {
         z.iter().zip(y).map(|(z, y)| share * (z - y).powi(2)).sum()
     }
     fn penalty(&mut self, net: &Responsive<f64>, p: &[f64], h: &[f64], p_bar: &mut [f64]) -> f64 {
-        let factor: Vec<f64> = h.iter().map(|h| h.exp() / h.len() as f64).collect();
+        let batch = h.len() as f64;
+        let factor: Vec<f64> = h.iter().map(|h| h.exp() / batch).collect();
         net.squares(p, h, &factor, Some(p_bar))
     }
 }
