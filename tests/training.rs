@@ -579,11 +579,11 @@ fn real_digits_are_read() {
 #[test]
 fn micro_batches_make_the_gradient_of_the_batch() {
     let run = |accumulate: usize| {
-        let mut config = config(SERIES);
+        let mut config = config(&DIGITS.replace("clip = 1.0", ""));
         config.penalties.clear();
         config.solver.steer = 0.0;
-        // Steps of all parts alike: the tolerance is met in one series as in all.
-        (config.solver.rtol, config.solver.atol) = (Some(1e-9), Some(1e-9));
+        // A part has steps of its own: the solutions agree to the tolerance.
+        (config.solver.rtol, config.solver.atol) = (Some(1e-8), Some(1e-8));
         (config.train.epochs, config.train.accumulate) = (1, accumulate);
         let mut rows = vec![];
         let mut state = fresh::<f64>(&config);
