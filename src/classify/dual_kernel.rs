@@ -201,7 +201,8 @@ impl DualActivation {
         match self {
             Self::Polynomial(c) => {
                 let sum: f64 = c.iter().sum();
-                if c.iter().any(|c| !(*c >= 0.0)) || !((sum - 1.0).abs() < 1e-9) {
+                let fine = c.iter().all(|c| *c >= 0.0) && (sum - 1.0).abs() < 1e-9;
+                if !fine {
                     return wrong(format!(
                         "the coefficients of a dual activation are not negative and have sum 1; they are {c:?}"
                     ));

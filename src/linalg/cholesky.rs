@@ -72,16 +72,14 @@ impl Cholesky {
     }
     /// B <- L^-1 B, n rows, column by column.
     pub fn solve_lower(&self, b: &mut [f64]) {
-        if self.n > 0 {
-            let columns = b.len() / self.n;
+        if let Some(columns) = b.len().checked_div(self.n) {
             let b = MatMut::from_column_major_slice_mut(b, self.n, columns);
             solve_lower_triangular_in_place(self.matrix(), b, Par::Seq);
         }
     }
     /// B <- L^-T B.
     pub fn solve_upper(&self, b: &mut [f64]) {
-        if self.n > 0 {
-            let columns = b.len() / self.n;
+        if let Some(columns) = b.len().checked_div(self.n) {
             let b = MatMut::from_column_major_slice_mut(b, self.n, columns);
             solve_upper_triangular_in_place(self.matrix().transpose(), b, Par::Seq);
         }

@@ -164,8 +164,11 @@ impl Surrogated for Biodiesel {
 mod tests {
     use super::*;
 
-    /// Points, f, gradient, largest constraint and penalized value as published with the network (fixture `biodiesel_network.json`).
-    const REFERENCE: [([f64; 2], f64, [f64; 2], f64, f64); 8] = [
+    /// Point, f, gradient, largest constraint, penalized value.
+    type Row = ([f64; 2], f64, [f64; 2], f64, f64);
+
+    /// As published with the network (fixture `biodiesel_network.json`).
+    const REFERENCE: [Row; 8] = [
         (
             [0.3333333333333333, 0.3],
             0.5131006099419865,

@@ -17,12 +17,14 @@ pub struct BnnBo;
 const NAME: &str = "bnn_bo";
 const MODELS: [&str; 4] = ["random", "GP", "GP, unscaled", "infinite width"];
 
+type Function = Box<dyn Fn(&[f64]) -> f64>;
+
 /// A function to maximize on a box.
 struct Problem {
     name: &'static str,
     bounds: Vec<(f64, f64)>,
     initial: usize,
-    f: Box<dyn Fn(&[f64]) -> f64>,
+    f: Function,
 }
 
 fn branin(x: &[f64]) -> f64 {

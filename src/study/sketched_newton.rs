@@ -97,7 +97,7 @@ impl Study for SketchedNewton {
                 .zip(rows.numbers("runs"))
                 .filter(|(s, n)| 2.0 * **s >= *n)
                 .count();
-            let solved = (rows.len() > 0).then_some(solved as f64);
+            let solved = (!rows.is_empty()).then_some(solved as f64);
             judgment.at_least(&format!("{kind}, problems solved"), solved, 47.0).at_most(
                 &format!("{kind}, median of outer iterations"),
                 median(&rows.numbers("outer")),

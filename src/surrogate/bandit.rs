@@ -372,7 +372,7 @@ mod tests {
             let (row, count) = (h[20..24].to_vec(), net.p.len());
             let mut g = vec![0.0; count];
             net.gradient(&row, &mut g);
-            for k in 0..count {
+            for (k, g) in g.iter().enumerate() {
                 let kept = net.p[k];
                 let mut at = |e: f64| {
                     net.p[k] = kept + e;
@@ -380,7 +380,7 @@ mod tests {
                 };
                 let slope = (at(1e-6) - at(-1e-6)) / 2e-6;
                 net.p[k] = kept;
-                assert!((slope - g[k]).abs() < 1e-7, "{width} {k}: {slope} {}", g[k]);
+                assert!((slope - g).abs() < 1e-7, "{width} {k}: {slope} {g}");
             }
             // The weighted squares that are never formed.
             let v: Vec<f64> = (0..count).map(|k| 1.0 + (k % 5) as f64).collect();

@@ -261,9 +261,9 @@ impl<T: Scalar> ResidualTask<T> for SpiralOde<T> {
         let stats = PassStats {
             loss,
             data_loss: loss,
-            nfe: counts.evals as u64,
-            accepted: counts.accepted as u64,
-            rejected: counts.rejected as u64,
+            nfe: counts.evals,
+            accepted: counts.accepted,
+            rejected: counts.rejected,
             mean_step: end.f64() / counts.accepted.max(1) as f64,
             forward_seconds: begun.elapsed().as_secs_f64(),
             ..PassStats::default()

@@ -233,7 +233,7 @@ impl<T: Scalar> Auto<T> {
             let first_step = self.turn(field, &mut memory, (part.t(), part.h()), false)?;
             From::State { t: T::of(part.t()), y, first_step }
         } else {
-            From::Saved(part)
+            From::Saved(Box::new(part))
         };
         self.go(field, from, t1, p, sinks, memory)
     }
@@ -309,7 +309,7 @@ impl<T: Scalar> Auto<T> {
 /// Where a part of an integration, with one method, begins.
 enum From<T> {
     State { t: T, y: Vec<T>, first_step: Option<f64> },
-    Saved(Saved),
+    Saved(Box<Saved>),
 }
 
 impl<T: Scalar> From<T> {

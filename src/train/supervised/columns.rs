@@ -29,7 +29,7 @@ impl ColumnLoss {
     pub fn new(loss: StandardLoss, targets: Targets) -> Result<Self, TrainError> {
         let fits = match &targets {
             Targets::Numbers(all) => {
-                loss.kind() != LossKind::CrossEntropy && loss.outputs() % all.len().max(1) == 0
+                loss.kind() != LossKind::CrossEntropy && loss.outputs().is_multiple_of(all.len().max(1))
             }
             Targets::Classes { names, .. } => {
                 loss.kind() == LossKind::CrossEntropy && loss.outputs() == names.len()

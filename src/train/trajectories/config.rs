@@ -204,7 +204,7 @@ impl SeriesConfig {
                 let constant = b + (0..d).map(|j| a(i, j) * mean[j]).sum::<f64>();
                 *du = Var::from(time / scale[i] * constant);
                 for j in (0..d).filter(|j| a(i, *j) != 0.0) {
-                    *du = *du + time / scale[i] * a(i, j) * scale[j] * u[j];
+                    *du += time / scale[i] * a(i, j) * scale[j] * u[j];
                 }
             }
         });

@@ -78,6 +78,9 @@ pub struct Trajectories<T: Scalar> {
     sum: Vec<T>,
 }
 
+/// Evaluations, accepted and rejected steps.
+type Cost = (u64, u64, u64);
+
 impl<T: Scalar> std::fmt::Debug for Trajectories<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Trajectories").field("scales", &self.scales).finish_non_exhaustive()
@@ -152,7 +155,7 @@ impl<T: Scalar> Trajectories<T> {
         y0
     }
     /// Solutions of a group at its times.
-    fn solve(&mut self, p: &[T], grid: &[T], y0: &[T]) -> Result<(Vec<T>, (u64, u64, u64)), TrainError> {
+    fn solve(&mut self, p: &[T], grid: &[T], y0: &[T]) -> Result<(Vec<T>, Cost), TrainError> {
         let (method, options, dim) = (self.method, self.config.solver.options(), self.dim);
         let batch = y0.len() / dim;
         let integrator =
@@ -236,11 +239,11 @@ fn scales(all: &[Trajectory], sections: &[Section], states: Vec<String>, standar
     let (mut length, mut change) = (0.0, 0.0);
     for s in sections {
         let of = &all[s.series];
-        for i in 0..d {
+        for (i, scale) in scale.iter().enumerate() {
             let known: Vec<usize> = (s.first..s.end).filter(|k| !of.row(*k, d)[i].is_nan()).collect();
             for k in known.windows(2) {
                 length += of.times[k[1]] - of.times[k[0]];
-                change += (of.row(k[1], d)[i] - of.row(k[0], d)[i]).abs() / scale[i];
+                change += (of.row(k[1], d)[i] - of.row(k[0], d)[i]).abs() / scale;
             }
         }
     }
