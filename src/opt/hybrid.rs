@@ -6,7 +6,7 @@
 //!
 //! Each iteration, with two radii r_a (attack) and r_s (search), takes the first of these that ends it:
 //!
-//! 1. attack ([`attack`](super::attack::attack)): x + d, d = r_a sign(grad F). A relative gain of at least 1e-3 is accepted, r_a grows by 1.3 and the iteration ends; a smaller one
+//! 1. attack ([`attack`]): x + d, d = r_a sign(grad F). A relative gain of at least 1e-3 is accepted, r_a grows by 1.3 and the iteration ends; a smaller one
 //!    is accepted, r_a grows by 1.1, and the iteration goes on; otherwise r_a shrinks by 1.3;
 //! 2. covering: one random point around x at a distance that does not shrink with the iterations;
 //! 3. search: one random direction of length min(r_0 sqrt(k + 1), 0.1), k such trials done, not while r_s is at its floor;
