@@ -1,9 +1,10 @@
 //! Bayesian optimization: the gap to the optimum after 150 evaluations (median, least and largest of 10 seeds) and processor seconds a proposal.
 //! `cargo bench --bench bayes_opt [-- SEEDS EVALUATIONS]`. Beside it: `benches/peers/bayes_opt_botorch.py`.
 
-use std::f64::consts::{E, PI};
+use std::f64::consts::PI;
 use std::time::Instant;
 
+use costate::study::data;
 use costate::surrogate::bayes_opt::{BayesOpt, Options, Outcome};
 use costate::surrogate::space::Space;
 
@@ -13,35 +14,6 @@ struct Problem {
     constraints: usize,
     optimum: f64,
     f: fn(&[f64]) -> (f64, Vec<f64>),
-}
-
-fn branin(x: &[f64]) -> (f64, Vec<f64>) {
-    let a = x[1] - 5.1 / (4.0 * PI * PI) * x[0] * x[0] + 5.0 / PI * x[0] - 6.0;
-    (a * a + 10.0 * (1.0 - 1.0 / (8.0 * PI)) * x[0].cos() + 10.0, vec![])
-}
-
-fn hartmann6(x: &[f64]) -> (f64, Vec<f64>) {
-    const A: [[f64; 6]; 4] = [
-        [10.0, 3.0, 17.0, 3.5, 1.7, 8.0],
-        [0.05, 10.0, 17.0, 0.1, 8.0, 14.0],
-        [3.0, 3.5, 1.7, 10.0, 17.0, 8.0],
-        [17.0, 8.0, 0.05, 10.0, 0.1, 14.0],
-    ];
-    const P: [[f64; 6]; 4] = [
-        [1312.0, 1696.0, 5569.0, 124.0, 8283.0, 5886.0],
-        [2329.0, 4135.0, 8307.0, 3736.0, 1004.0, 9991.0],
-        [2348.0, 1451.0, 3522.0, 2883.0, 3047.0, 6650.0],
-        [4047.0, 8828.0, 8732.0, 5743.0, 1091.0, 381.0],
-    ];
-    let term = |k: usize| (0..6).map(|j| A[k][j] * (x[j] - 1e-4 * P[k][j]).powi(2)).sum::<f64>();
-    (-[1.0, 1.2, 3.0, 3.2].iter().enumerate().map(|(k, a)| a * (-term(k)).exp()).sum::<f64>(), vec![])
-}
-
-fn ackley(x: &[f64]) -> (f64, Vec<f64>) {
-    let n = x.len() as f64;
-    let r = (x.iter().map(|x| x * x).sum::<f64>() / n).sqrt();
-    let c = x.iter().map(|x| (2.0 * PI * x).cos()).sum::<f64>() / n;
-    (-20.0 * (-0.2 * r).exp() - c.exp() + 20.0 + E, vec![])
 }
 
 fn gramacy(x: &[f64]) -> (f64, Vec<f64>) {
@@ -57,21 +29,21 @@ fn problems() -> [Problem; 4] {
             bounds: vec![(-5.0, 10.0), (0.0, 15.0)],
             constraints: 0,
             optimum: 0.39788735772973816,
-            f: branin,
+            f: |x| (data::branin(x), vec![]),
         },
         Problem {
             name: "hartmann6",
             bounds: vec![(0.0, 1.0); 6],
             constraints: 0,
             optimum: -3.322368011415515,
-            f: hartmann6,
+            f: |x| (data::hartmann6(x), vec![]),
         },
         Problem {
             name: "ackley10",
             bounds: vec![(-32.768, 32.768); 10],
             constraints: 0,
             optimum: 0.0,
-            f: ackley,
+            f: |x| (data::ackley(x), vec![]),
         },
         Problem {
             name: "gramacy",

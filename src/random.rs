@@ -11,8 +11,9 @@
 //! (a quarter of the circle, turned to one of four places). Logarithm, sine and cosine are polynomials made of +, *, / only, so that the loop
 //! vectorizes and the numbers are the same on every machine.
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
 use crate::simd::vectorized;
@@ -43,10 +44,9 @@ pub(crate) fn generator(seed: u64, purpose: u64, index: u64) -> StdRng {
     StdRng::from_seed(bytes)
 }
 
-/// One standard normal (Box and Muller 1958).
+/// One standard normal.
 pub(crate) fn normal(rng: &mut StdRng) -> f64 {
-    let (u, v): (f64, f64) = (rng.random(), rng.random());
-    (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    StandardNormal.sample(rng)
 }
 
 const MASK: u64 = 0xFFFF_FFFF;

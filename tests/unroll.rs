@@ -34,7 +34,7 @@ fn value<I: Inner>(inner: &mut I, all: &[f64]) -> f64 {
     let (theta, rest) = rest.split_at(m);
     let (rates, momenta) = rest.split_at(rest.len() / 2);
     let mut it = Unrolled::new(Memory::States);
-    outer(it.forward(inner, p, theta, Schedule { rates, momenta }).unwrap()).0
+    outer(it.forward(inner, p, theta, InnerSteps { rates, momenta }).unwrap()).0
 }
 
 fn gradient<I: Inner>(inner: &mut I, all: &[f64], memory: Memory) -> Vec<f64> {
@@ -43,7 +43,7 @@ fn gradient<I: Inner>(inner: &mut I, all: &[f64], memory: Memory) -> Vec<f64> {
     let (theta, rest) = rest.split_at(m);
     let (rates, momenta) = rest.split_at(rest.len() / 2);
     let mut it = Unrolled::new(memory);
-    let bar = outer(it.forward(inner, p, theta, Schedule { rates, momenta }).unwrap()).1;
+    let bar = outer(it.forward(inner, p, theta, InnerSteps { rates, momenta }).unwrap()).1;
     let d = it.reverse(inner, &bar).unwrap();
     [d.start, d.theta, d.rates, d.momenta].concat()
 }
@@ -121,7 +121,7 @@ fn one_step_has_a_closed_form() {
     (all[n + m], all[n + m + 1]) = (0.3, 0.0);
     let got = gradient(&mut inner, &all, Memory::States);
     let mut it = Unrolled::new(Memory::States);
-    let steps = Schedule { rates: &[0.3], momenta: &[0.0] };
+    let steps = InnerSteps { rates: &[0.3], momenta: &[0.0] };
     let bar = outer(it.forward(&mut inner, &all[..n], &all[n..n + m], steps).unwrap()).1;
     let (mut p_bar, mut theta_bar) = (vec![0.0; n], vec![0.0; m]);
     inner.gradient_transposed(0, (&all[..n], &all[n..n + m]), &bar, (&mut p_bar, &mut theta_bar));
@@ -138,11 +138,14 @@ fn what_does_not_fit_is_refused() {
     let mut it = Unrolled::new(Memory::States);
     let mut inner = taught();
     let n = inner.map().n_params();
-    let steps = Schedule { rates: &[0.1], momenta: &[] };
+    let steps = InnerSteps { rates: &[0.1], momenta: &[] };
     let theta = vec![0.0; inner.sizes().1];
     let text = it.forward(&mut inner, &vec![0.0; n], &theta, steps).unwrap_err().to_string();
     assert!(text.contains("momenta"), "{text}");
     assert!(it.reverse(&mut inner, &vec![0.0; n]).is_err());
-    let none = Taught::new(net(), CrossEntropy { labels: vec![] }, 0, 3);
-    assert!(none.is_err());
+    for (labels, batch) in [(vec![], 0), (vec![0, 1], 3), (vec![0, 3], 2)] {
+        assert!(Taught::new(net(), CrossEntropy { labels }, batch, 3).is_err());
+    }
+    let short = SquaredError { targets: vec![0.0; 5], batch: 2 };
+    assert!(Taught::new(net(), short, 2, 3).is_err());
 }

@@ -13,4 +13,4 @@ mod unroll;
 pub use responsive::Responsive;
 pub use taught::{CrossEntropy, Curved, SquaredError, Taught};
 pub use tune::{TuneOptions, TuneReport, Tuned, tune};
-pub use unroll::{Inner, Learned, Schedule, Unrolled};
+pub use unroll::{Inner, InnerSteps, Learned, Unrolled};

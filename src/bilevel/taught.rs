@@ -2,11 +2,16 @@
 
 use super::unroll::Inner;
 use crate::diff::{At, BarsMut, Dots, Kept, Map, Offers};
-use crate::error::OdeError;
+use crate::error::{OdeError, check_len};
 use crate::nn::{softmax_cross_entropy, squared_error};
 
 /// A loss of a network's outputs with its curvature.
 pub trait Curved {
+    /// Whether it is a loss of this many outputs and columns.
+    ///
+    /// # Errors
+    /// It is not: one sentence.
+    fn check(&self, outputs: usize, batch: usize) -> Result<(), OdeError>;
     /// Mean loss at outputs z, outputs x batch, of step t; z_bar <- its derivative.
     fn loss(&mut self, t: usize, z: &[f64], z_bar: &mut [f64]) -> f64;
     /// z_bar_dot <- the derivative of z_bar along z_dot.
@@ -21,6 +26,13 @@ pub struct CrossEntropy {
 }
 
 impl Curved for CrossEntropy {
+    fn check(&self, outputs: usize, batch: usize) -> Result<(), OdeError> {
+        check_len("labels of a batch", self.labels.len(), batch)?;
+        match self.labels.iter().find(|label| **label >= outputs) {
+            Some(label) => Err(OdeError::Mismatch { what: format!("label {label} of {outputs} classes") }),
+            None => Ok(()),
+        }
+    }
     fn loss(&mut self, _: usize, z: &[f64], z_bar: &mut [f64]) -> f64 {
         z_bar.fill(0.0);
         softmax_cross_entropy(z, &self.labels, 1.0 / self.labels.len() as f64, Some(z_bar)).0
@@ -50,6 +62,10 @@ pub struct SquaredError {
 }
 
 impl Curved for SquaredError {
+    fn check(&self, outputs: usize, batch: usize) -> Result<(), OdeError> {
+        check_len("columns of the targets", self.batch, batch)?;
+        check_len("targets of a batch", self.targets.len(), outputs * batch)
+    }
     fn loss(&mut self, _: usize, z: &[f64], z_bar: &mut [f64]) -> f64 {
         z_bar.fill(0.0);
         squared_error(z, &self.targets, 0.5 / self.batch as f64, Some(z_bar))
@@ -79,7 +95,7 @@ impl<M: Map<f64>, L: Curved> Taught<M, L> {
     /// `batch` samples a step.
     ///
     /// # Errors
-    /// A batch or number of steps of zero, or a map without the tangent of its vector-Jacobian product.
+    /// A batch or number of steps of zero, a loss of other sizes, or a map without the tangent of its vector-Jacobian product.
     pub fn new(map: M, loss: L, batch: usize, steps: usize) -> Result<Self, OdeError> {
         let wanted = Offers::VJP | Offers::JVP | Offers::TANGENT;
         if batch * steps == 0 || !map.offers().has(wanted) {
@@ -87,6 +103,7 @@ impl<M: Map<f64>, L: Curved> Taught<M, L> {
                 "training on learned samples needs steps, samples, and a map with vjp, jvp and vjp_tangent";
             return Err(OdeError::Mismatch { what: what.into() });
         }
+        loss.check(map.outputs(), batch)?;
         let room = || vec![0.0; map.outputs() * batch];
         let kept = || vec![0.0; map.keep_len(batch)];
         let (y, y_bar, y_dot, y_bar_dot) = (room(), room(), room(), room());

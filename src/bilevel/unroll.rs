@@ -36,7 +36,7 @@ pub trait Inner {
 
 /// Learning rate and momentum of every step.
 #[derive(Debug, Clone, Copy)]
-pub struct Schedule<'a> {
+pub struct InnerSteps<'a> {
     /// a_t.
     pub rates: &'a [f64],
     /// mu_t.
@@ -60,7 +60,7 @@ pub struct Learned {
 ///
 /// ```
 /// use costate::adjoint::Memory;
-/// use costate::bilevel::{Inner, Schedule, Unrolled};
+/// use costate::bilevel::{Inner, InnerSteps, Unrolled};
 /// /// Loss (p - theta)^2 / 2.
 /// struct Pull;
 /// impl Inner for Pull {
@@ -77,7 +77,7 @@ pub struct Learned {
 ///     }
 /// }
 /// let mut it = Unrolled::new(Memory::States);
-/// let steps = Schedule { rates: &[0.5, 0.5], momenta: &[0.0, 0.0] };
+/// let steps = InnerSteps { rates: &[0.5, 0.5], momenta: &[0.0, 0.0] };
 /// // p_2 = theta + (p_0 - theta) / 4; F = p_2.
 /// assert_eq!(it.forward(&mut Pull, &[1.0], &[3.0], steps)?, &[2.5]);
 /// let d = it.reverse(&mut Pull, &[1.0])?;
@@ -134,7 +134,7 @@ impl Unrolled {
         inner: &mut I,
         p0: &[f64],
         theta: &[f64],
-        steps: Schedule<'_>,
+        steps: InnerSteps<'_>,
     ) -> Result<&[f64], OdeError> {
         let (n, m) = inner.sizes();
         check_len("initial parameters", p0.len(), n)?;
@@ -168,7 +168,8 @@ impl Unrolled {
     pub fn reverse<I: Inner + ?Sized>(&mut self, inner: &mut I, p_bar: &[f64]) -> Result<Learned, OdeError> {
         let (n, m) = inner.sizes();
         check_len("derivative by the trained parameters", p_bar.len(), n)?;
-        check_len("parameters of the forward pass", self.end.len(), 2 * n)?;
+        check_len("parameters of the forward pass, with velocities", self.end.len(), 2 * n)?;
+        check_len("theta of the forward pass", self.theta.len(), m)?;
         let count = self.rates.len();
         let mut d = Learned {
             start: p_bar.to_vec(),

@@ -158,7 +158,7 @@ fn object(report: &StudyReport) -> Result<Value, Failure> {
     Ok(value)
 }
 
-/// The commit checked out in the folder this program was built from, with a + if files differ from it.
+/// The commit checked out in the folder this program was built from, with a + if files differ from it. A program that is older than that commit is of one before it.
 fn commit() -> String {
     let git = |args: &[&str]| {
         let output = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().ok()?;
@@ -166,11 +166,21 @@ fn commit() -> String {
     };
     match git(&["rev-parse", "--short", "HEAD"]) {
         Some(id) => {
+            let written = git(&["log", "-1", "--format=%ct"]).and_then(|s| s.parse().ok());
+            if built().zip(written).is_none_or(|(built, written): (u64, u64)| built < written) {
+                return format!("before {id}");
+            }
             let clean = git(&["status", "--porcelain", "-uno"]).is_some_and(|s| s.is_empty());
             if clean { id } else { id + "+" }
         }
         None => "unknown".into(),
     }
+}
+
+/// When this program was built, in seconds since 1970.
+fn built() -> Option<u64> {
+    let time = std::env::current_exe().ok()?.metadata().ok()?.modified().ok()?;
+    time.duration_since(std::time::UNIX_EPOCH).ok().map(|d| d.as_secs())
 }
 
 fn write(folder: &Path, report: &StudyReport, value: &Value) -> Result<(), Failure> {

@@ -11,6 +11,7 @@
 mod csv;
 mod encoder;
 mod libsvm;
+mod read;
 mod table;
 
 use std::fs;

@@ -2,35 +2,15 @@
 
 use super::activation::Activation;
 use super::jets::Jet;
+use super::layer::Layer;
 use super::mlp_tangent::{TangentRoom, Tangents};
 use super::narrow;
-use super::per_sample::{GramRoom, mlp_gram};
+use super::per_sample::{GramRoom, LayerInputs, layer_inputs, mlp_gram};
 use crate::diff::{At, BarsMut, Dots, Init, Kept, Map, Offers, Size, Spec};
 use crate::error::OdeError;
 use crate::linalg::tanh::tanh;
 use crate::linalg::{Dense, Scalar};
 use crate::simd::vectorized;
-
-/// One layer y = act(W x + t w + b). Its parameters: W (outputs x inputs, column-major), w if `time`, b.
-/// In other words: the row-major (inputs + 1) x outputs matrix of the row-vector convention [x, t] W, then b.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layer {
-    /// Length of x.
-    pub inputs: usize,
-    /// Length of y.
-    pub outputs: usize,
-    /// What follows.
-    pub activation: Activation,
-    /// Whether time is one more input.
-    pub time: bool,
-}
-
-impl Layer {
-    /// (inputs + time + 1) outputs.
-    pub fn n_params(&self) -> usize {
-        (self.inputs + self.time as usize + 1) * self.outputs
-    }
-}
 
 /// Bytes of the widest layer's output in one block of columns.
 const CACHE: usize = 1 << 18;
@@ -301,6 +281,13 @@ impl<T: Scalar> Mlp<T> {
     }
 }
 
+impl<T: Scalar> Mlp<T> {
+    /// What each layer saw of the batch at `at`, with `keep` as `forward` left it; `start` is where the network's parameters start among all. One more entry of `out` a layer.
+    pub fn layer_inputs(&self, at: At<'_, T>, keep: &[T], start: usize, out: &mut Vec<LayerInputs<T>>) {
+        layer_inputs(&self.layers, at, keep, start, out);
+    }
+}
+
 impl<T: Scalar> Map<T> for Mlp<T> {
     fn size(&self) -> Size {
         let (inputs, outputs) = self.ends();
@@ -367,7 +354,7 @@ impl<T: Scalar> Map<T> for Mlp<T> {
     }
     fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, gram: &mut [f64]) {
         let mut room = std::mem::take(&mut self.gram);
-        mlp_gram(self, at, of, &mut room, gram);
+        mlp_gram(&self.layers, at, of, &mut room, gram);
         self.gram = room;
     }
     /// The outputs of all layers but the last.

@@ -10,7 +10,7 @@
 //! ```
 
 use super::Activation;
-use super::mlp::Layer;
+use super::layer::Layer;
 use crate::diff::{At, BarsMut, Dots, Kept};
 use crate::linalg::{Dense, Scalar};
 

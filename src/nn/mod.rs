@@ -21,6 +21,7 @@
 mod activation;
 mod gru;
 mod jets;
+mod layer;
 mod loss;
 mod mlp;
 mod mlp_tangent;
@@ -38,8 +39,9 @@ pub use crate::linalg::tanh::tanh_slice;
 pub use activation::Activation;
 pub use gru::Gru;
 pub use jets::{Jet, JetBars, JetPass, Jets, MAX_ORDERS, factorial};
+pub use layer::Layer;
 pub use loss::{gaussian_nll, kl_standard_normal, softmax_cross_entropy, squared_error};
-pub use mlp::{Layer, Mlp};
+pub use mlp::Mlp;
 pub use parallel::Parallel;
 pub use params::{Params, ParamsError};
 pub use per_sample::LayerInputs;

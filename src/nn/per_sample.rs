@@ -9,8 +9,8 @@
 
 use std::ops::Range;
 
-use super::mlp::Mlp;
-use crate::diff::{At, Kept, Map, Size};
+use super::layer::Layer;
+use crate::diff::{At, Kept};
 use crate::linalg::{Dense, Scalar};
 
 /// What one affine layer y = W x saw: the 1 of the bias, and the time if it takes it, are inputs too.
@@ -46,13 +46,13 @@ pub(super) struct GramRoom {
 
 /// [`Map::gram`] of a perceptron: `gram` <- J J' of its outputs by its parameters, (outputs batch) squared, by the formula of its layers; sums in f64, whatever T.
 pub(super) fn mlp_gram<T: Scalar>(
-    net: &Mlp<T>,
+    layers: &[Layer],
     at: At<'_, T>,
     of: Kept<'_, T>,
     room: &mut GramRoom,
     gram: &mut [f64],
 ) {
-    let Size { inputs, outputs, .. } = net.size();
+    let (inputs, outputs) = (layers[0].inputs, layers[layers.len() - 1].outputs);
     let batch = at.x.len() / inputs;
     let m = outputs * batch;
     gram.fill(0.0);
@@ -62,7 +62,7 @@ pub(super) fn mlp_gram<T: Scalar>(
     (0..m).for_each(|i| room.delta[i * outputs + i % outputs] = 1.0);
     let (mut p_end, mut k_end) = (at.p.len(), of.keep.len());
     let mut y = of.y;
-    for (l, layer) in net.layers().iter().enumerate().rev() {
+    for (l, layer) in layers.iter().enumerate().rev() {
         p_end -= layer.n_params();
         let rows = layer.outputs;
         for (i, d) in room.delta.chunks_exact_mut(rows).enumerate() {
@@ -103,28 +103,32 @@ pub(super) fn mlp_gram<T: Scalar>(
     }
 }
 
-impl<T: Scalar> Mlp<T> {
-    /// What each layer saw of the batch at `at`, with `keep` as `forward` left it; `start` is where the network's parameters start among all. One more entry of `out` a layer.
-    pub fn layer_inputs(&self, at: At<'_, T>, keep: &[T], start: usize, out: &mut Vec<LayerInputs<T>>) {
-        let (mut p, mut k) = (start, 0);
-        let batch = at.x.len() / self.layers()[0].inputs;
-        let mut x = at.x;
-        for layer in self.layers() {
-            let inputs = layer.inputs + layer.time as usize + 1;
-            let mut all = Vec::with_capacity(inputs * batch);
-            for x in x.chunks_exact(layer.inputs) {
-                all.extend_from_slice(x);
-                if layer.time {
-                    all.push(at.t);
-                }
-                all.push(T::ONE);
+/// Adds what each layer saw of the batch at `at`, with `keep` as `forward` left it; `start` is where the network's parameters start among all.
+pub(super) fn layer_inputs<T: Scalar>(
+    layers: &[Layer],
+    at: At<'_, T>,
+    keep: &[T],
+    start: usize,
+    out: &mut Vec<LayerInputs<T>>,
+) {
+    let (mut p, mut k) = (start, 0);
+    let batch = at.x.len() / layers[0].inputs;
+    let mut x = at.x;
+    for layer in layers {
+        let inputs = layer.inputs + layer.time as usize + 1;
+        let mut all = Vec::with_capacity(inputs * batch);
+        for x in x.chunks_exact(layer.inputs) {
+            all.extend_from_slice(x);
+            if layer.time {
+                all.push(at.t);
             }
-            out.push(LayerInputs { range: p..p + layer.n_params(), outputs: layer.outputs, inputs, x: all });
-            p += layer.n_params();
-            if k < keep.len() {
-                x = &keep[k..][..layer.outputs * batch];
-                k += layer.outputs * batch;
-            }
+            all.push(T::ONE);
+        }
+        out.push(LayerInputs { range: p..p + layer.n_params(), outputs: layer.outputs, inputs, x: all });
+        p += layer.n_params();
+        if k < keep.len() {
+            x = &keep[k..][..layer.outputs * batch];
+            k += layer.outputs * batch;
         }
     }
 }
@@ -132,8 +136,8 @@ impl<T: Scalar> Mlp<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diff::{BarsMut, jacobian_rows};
-    use crate::nn::{Activation, Layer, Params};
+    use crate::diff::{BarsMut, Map, jacobian_rows};
+    use crate::nn::{Activation, Mlp, Params};
     use crate::train::data::{Stream, generator};
     use rand::RngExt;
 
@@ -210,14 +214,14 @@ mod tests {
         let (mut a, mut b) = (vec![0.0; 64], vec![0.0; 64]);
         let room = &mut GramRoom::default();
         mlp_gram(
-            &wide.net,
+            wide.net.layers(),
             At::new(0.7, &wide.x, &wide.p),
             Kept { y: &wide.y, keep: &wide.keep },
             room,
             &mut a,
         );
         mlp_gram(
-            &narrow.net,
+            narrow.net.layers(),
             At::new(0.7, &narrow.x, &narrow.p),
             Kept { y: &narrow.y, keep: &narrow.keep },
             room,

@@ -3,6 +3,7 @@
 //! Maximized: Branin (negative), Hartmann's in 6 variables, Ackley's in 10 (negative), and in 100 variables a draw of a random network and a random concave
 //! quadratic. Models: Gaussian processes with length scales whose prior grows like sqrt d or not, and the infinite-width network's; random points.
 
+use super::data;
 use super::stats::mean;
 use super::{Cell, Judgment, Measured, Run, Study, StudyError, Table};
 use crate::random::{Purpose, generator, normal};
@@ -10,7 +11,6 @@ use crate::surrogate::bayes_opt::{BayesOpt, Options, Outcome};
 use crate::surrogate::model::{GpSurrogate, Surrogate};
 use crate::surrogate::space::Space;
 use rand::RngExt;
-use std::f64::consts::{E, PI};
 
 pub struct BnnBo;
 
@@ -25,35 +25,6 @@ struct Problem {
     bounds: Vec<(f64, f64)>,
     initial: usize,
     f: Function,
-}
-
-fn branin(x: &[f64]) -> f64 {
-    let a = x[1] - 5.1 / (4.0 * PI * PI) * x[0] * x[0] + 5.0 / PI * x[0] - 6.0;
-    -(a * a + 10.0 * (1.0 - 1.0 / (8.0 * PI)) * x[0].cos() + 10.0)
-}
-
-fn hartmann6(x: &[f64]) -> f64 {
-    const A: [[f64; 6]; 4] = [
-        [10.0, 3.0, 17.0, 3.5, 1.7, 8.0],
-        [0.05, 10.0, 17.0, 0.1, 8.0, 14.0],
-        [3.0, 3.5, 1.7, 10.0, 17.0, 8.0],
-        [17.0, 8.0, 0.05, 10.0, 0.1, 14.0],
-    ];
-    const P: [[f64; 6]; 4] = [
-        [1312.0, 1696.0, 5569.0, 124.0, 8283.0, 5886.0],
-        [2329.0, 4135.0, 8307.0, 3736.0, 1004.0, 9991.0],
-        [2348.0, 1451.0, 3522.0, 2883.0, 3047.0, 6650.0],
-        [4047.0, 8828.0, 8732.0, 5743.0, 1091.0, 381.0],
-    ];
-    let term = |k: usize| (0..6).map(|j| A[k][j] * (x[j] - 1e-4 * P[k][j]).powi(2)).sum::<f64>();
-    [1.0, 1.2, 3.0, 3.2].iter().enumerate().map(|(k, a)| a * (-term(k)).exp()).sum()
-}
-
-fn ackley(x: &[f64]) -> f64 {
-    let n = x.len() as f64;
-    let r = (x.iter().map(|x| x * x).sum::<f64>() / n).sqrt();
-    let c = x.iter().map(|x| (2.0 * PI * x).cos()).sum::<f64>() / n;
-    20.0 * (-0.2 * r).exp() + c.exp() - 20.0 - E
 }
 
 /// Row sums tanh(W x) v of a random network with 50 units.
@@ -82,9 +53,9 @@ fn quadratic(seed: u64) -> impl Fn(&[f64]) -> f64 {
 fn problems(seed: u64) -> Vec<Problem> {
     let make = |name, bounds, initial, f| Problem { name, bounds, initial, f };
     vec![
-        make("Branin", vec![(-5.0, 10.0), (0.0, 15.0)], 5, Box::new(branin)),
-        make("Hartmann-6", vec![(0.0, 1.0); 6], 10, Box::new(hartmann6)),
-        make("Ackley-10", vec![(-32.768, 32.768); 10], 10, Box::new(ackley)),
+        make("Branin", vec![(-5.0, 10.0), (0.0, 15.0)], 5, Box::new(|x| -data::branin(x))),
+        make("Hartmann-6", vec![(0.0, 1.0); 6], 10, Box::new(|x| -data::hartmann6(x))),
+        make("Ackley-10", vec![(-32.768, 32.768); 10], 10, Box::new(|x| -data::ackley(x))),
         make("network, 100", vec![(0.0, 1.0); 100], 20, Box::new(network(seed))),
         make("quadratic, 100", vec![(0.0, 1.0); 100], 20, Box::new(quadratic(seed))),
     ]

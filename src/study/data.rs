@@ -3,7 +3,7 @@
 //! SplitMix64 (Steele, Lea, Flood 2014): state += 0x9E3779B97F4A7C15, then two multiplications and three shifts. A uniform number is (u >> 11) 2^-53; normal
 //! ones are Box and Muller's pairs r cos(2 pi v), r sin(2 pi v), r = sqrt(-2 ln(1 - u)), for two uniform numbers u, v.
 
-use std::f64::consts::PI;
+use std::f64::consts::{E, PI};
 
 /// SplitMix64.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,38 @@ pub fn friedman(n: usize, noise: f64, numbers: &mut SplitMix64) -> (Vec<f64>, Ve
     };
     let y = x.chunks_exact(10).zip(errors).map(value).collect();
     (x, y)
+}
+
+/// Branin's function on [-5, 10] x [0, 15]; three minima of 0.397887.
+pub fn branin(x: &[f64]) -> f64 {
+    let a = x[1] - 5.1 / (4.0 * PI * PI) * x[0] * x[0] + 5.0 / PI * x[0] - 6.0;
+    a * a + 10.0 * (1.0 - 1.0 / (8.0 * PI)) * x[0].cos() + 10.0
+}
+
+/// Hartmann's function of six variables on the unit box; least value -3.322368.
+pub fn hartmann6(x: &[f64]) -> f64 {
+    const A: [[f64; 6]; 4] = [
+        [10.0, 3.0, 17.0, 3.5, 1.7, 8.0],
+        [0.05, 10.0, 17.0, 0.1, 8.0, 14.0],
+        [3.0, 3.5, 1.7, 10.0, 17.0, 8.0],
+        [17.0, 8.0, 0.05, 10.0, 0.1, 14.0],
+    ];
+    const P: [[f64; 6]; 4] = [
+        [1312.0, 1696.0, 5569.0, 124.0, 8283.0, 5886.0],
+        [2329.0, 4135.0, 8307.0, 3736.0, 1004.0, 9991.0],
+        [2348.0, 1451.0, 3522.0, 2883.0, 3047.0, 6650.0],
+        [4047.0, 8828.0, 8732.0, 5743.0, 1091.0, 381.0],
+    ];
+    let term = |k: usize| (0..6).map(|j| A[k][j] * (x[j] - 1e-4 * P[k][j]).powi(2)).sum::<f64>();
+    -[1.0, 1.2, 3.0, 3.2].iter().enumerate().map(|(k, a)| a * (-term(k)).exp()).sum::<f64>()
+}
+
+/// Ackley's function of any number of variables on +-32.768; least value 0 at 0.
+pub fn ackley(x: &[f64]) -> f64 {
+    let n = x.len() as f64;
+    let r = (x.iter().map(|x| x * x).sum::<f64>() / n).sqrt();
+    let c = x.iter().map(|x| (2.0 * PI * x).cos()).sum::<f64>() / n;
+    -20.0 * (-0.2 * r).exp() - c.exp() + 20.0 + E
 }
 
 #[cfg(test)]

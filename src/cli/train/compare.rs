@@ -10,7 +10,8 @@ use costate::train::{Config, TrainStop, checkpoint};
 
 use super::super::output::{self, Output};
 use super::super::{Failure, Outcome, SOLVED, STOPPED, interrupt};
-use super::run::{Order, Scores, fingerprint};
+use super::run::{Order, fingerprint};
+use super::scores::Scores;
 use super::{config, set_folder, slug};
 
 /// Arguments of `compare`.

@@ -10,7 +10,7 @@ use costate::train::{Config, Split, State, TrainError, checkpoint};
 
 use super::super::output::Output;
 use super::super::{Failure, Outcome, SOLVED};
-use super::run::Scores;
+use super::scores::Scores;
 use super::{RunArgs, in_precision, on_threads};
 
 /// Which data.

@@ -9,6 +9,7 @@ mod log;
 pub mod plots;
 mod predict;
 mod run;
+mod scores;
 
 use std::path::{Path, PathBuf};
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use costate::train::checkpoint::write_file;
 use costate::train::{Confusion, Curve, Plot, TrainError};
 
-use super::run::Scores;
+use super::scores::Scores;
 
 /// Loss, evaluations, step size and seconds against the step; evaluations and seconds of predictions, too: for the validation data during training, for
 /// the test data at the end. The loss of predictions has a plot of its own, `validation.svg`, if it is `another` one than the loss trained.
