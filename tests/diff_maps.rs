@@ -53,11 +53,14 @@ fn network(n: usize) -> Mlp<f64> {
 /// Every combination, of maps with tangents, of closures without, and of networks with pullbacks only.
 fn all() -> Vec<(&'static str, Boxed)> {
     let tanh = Elementwise { dim: 3, activation: Activation::Tanh };
+    let gelu = Activation::Gelu;
     vec![
         ("power", Box::new(power(3))),
         ("constant", Box::new(Power { dim: 3, exponent: 0 })),
         ("polynomial", Box::new(Polynomial { dim: 3, degree: 4 })),
         ("elementwise", Box::new(tanh)),
+        ("elementwise gelu", Box::new(Elementwise { dim: 3, activation: gelu })),
+        ("network with gelu", Box::new(Mlp::dense(&[3, 5, 4, 3], gelu, gelu, true).unwrap())),
         ("fixed scale", Box::new(Scale::fixed(&[-0.5, 2.0, 1.5]))),
         ("learned scale", Box::new(Scale::learned(3))),
         ("closure", Box::new(products(3))),

@@ -114,6 +114,8 @@ fn maps() -> Vec<(&'static str, Box<dyn Jets<f64>>)> {
         ("tanh", Box::new(net(&[3, 4, 3], Tanh, Tanh, true))),
         ("sigmoid", Box::new(net(&[2, 4, 3], Sigmoid, Sigmoid, false))),
         ("relu", Box::new(net(&[2, 4, 3], Relu, Identity, true))),
+        ("gelu", Box::new(net(&[2, 4, 3], Gelu, Gelu, true))),
+        ("elementwise gelu", Box::new(Elementwise { dim: 2, activation: Gelu })),
         ("power", Box::new(Power { dim: 2, exponent: 3 })),
         ("elementwise", Box::new(Elementwise { dim: 2, activation: Sigmoid })),
         ("square", Box::new(Power { dim: 2, exponent: 2 })),

@@ -80,10 +80,16 @@ fn pullbacks_of_all_maps() {
             &mut Mlp::dense(&[5, 6, 4], Activation::Relu, Activation::Identity, true).unwrap(),
             batch,
         );
+        let gelu = Activation::Gelu;
+        check("gelu", &mut Mlp::dense(&[5, 6, 4], gelu, Activation::Identity, true).unwrap(), batch);
+        check("gelu, narrow and last", &mut Mlp::dense(&[2, 7, 3, 2], gelu, gelu, false).unwrap(), batch);
         check("elementwise", &mut Elementwise { dim: 3, activation: tanh }, batch);
+        check("elementwise gelu", &mut Elementwise { dim: 3, activation: gelu }, batch);
         check("gru", &mut Gru::new(4, 3).unwrap(), batch);
         let inner = Mlp::dense(&[5, 8, 4], tanh, Activation::Identity, true).unwrap();
         check("pieces", &mut Parallel::new(inner, 2), batch);
+        let inner = Mlp::dense(&[5, 8, 4], gelu, gelu, true).unwrap();
+        check("pieces of gelu", &mut Parallel::new(inner, 2), batch);
         check(
             "pieces of a map that keeps nothing",
             &mut Parallel::new(Power { dim: 3, exponent: 3 }, 2),

@@ -48,10 +48,14 @@ impl<T: Scalar> Responsive<T> {
     /// Lengths of input, hidden layers and output; number of hyper-parameters; activation of the hidden layers.
     ///
     /// # Errors
-    /// Fewer than two lengths, or one that is zero.
+    /// Fewer than two lengths, or one that is zero; an activation whose slope is not a function of its value (GELU).
     pub fn new(sizes: &[usize], hyper: usize, activation: Activation) -> Result<Self, OdeError> {
         if sizes.len() < 2 || hyper == 0 || sizes.contains(&0) {
             let what = "a network that responds needs an input, an output and a hyper-parameter, none of length zero";
+            return Err(OdeError::Mismatch { what: what.to_string() });
+        }
+        if activation.by_argument() {
+            let what = "a network that responds keeps the values of its activations: choose one whose slope is a function of its value";
             return Err(OdeError::Mismatch { what: what.to_string() });
         }
         let (sizes, empty) = (sizes.to_vec(), Vec::new);

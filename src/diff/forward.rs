@@ -45,8 +45,11 @@ macro_rules! forward_map {
         fn vjp_each(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
             self.$to.vjp_each(at, of, w, bars);
         }
-        fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, gram: &mut [f64]) {
-            self.$to.gram(at, of, gram);
+        fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], gram: &mut [f64]) {
+            self.$to.gram(at, of, w, gram);
+        }
+        fn layer_inputs(&mut self, at: At<'_, T>, of: Kept<'_, T>, start: usize, layers: &mut Vec<$crate::diff::LayerInputs<T>>) -> bool {
+            self.$to.layer_inputs(at, of, start, layers)
         }
     };
     (@jvp $to:ident) => {
@@ -139,8 +142,11 @@ macro_rules! pointer_map {
             fn vjp_each(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
                 (**self).vjp_each(at, of, w, bars);
             }
-            fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, gram: &mut [f64]) {
-                (**self).gram(at, of, gram);
+            fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], gram: &mut [f64]) {
+                (**self).gram(at, of, w, gram);
+            }
+            fn layer_inputs(&mut self, at: At<'_, T>, of: Kept<'_, T>, start: usize, layers: &mut Vec<$crate::diff::LayerInputs<T>>) -> bool {
+                (**self).layer_inputs(at, of, start, layers)
             }
             fn jvp(&mut self, at: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], keep_dot: &mut [T]) {
                 (**self).jvp(at, of, dots, y_dot, keep_dot);

@@ -305,10 +305,22 @@ pub trait Map<T: Scalar> {
     fn vjp_each(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
         each_column(self, at, of, w, bars);
     }
-    /// gram <- J J', (outputs batch)^2, in f64: row s outputs + k of J is the gradient of output k of column s by the parameters. From a pullback of each output, unless the map knows a
-    /// formula.
-    fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, gram: &mut [f64]) {
-        super::gram_by_rows(self, at, of, gram);
+    /// gram <- M M', (q batch)^2, in f64: row s q + k of M is w_sk' dy_s/dp, the gradient of one of q numbers of column s by the parameters; `w` holds outputs x (q batch) numbers
+    /// ([`unit_rows`](super::unit_rows): the Jacobian's). From a pullback of each, unless the map knows a formula.
+    fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], gram: &mut [f64]) {
+        super::gram_by_rows(self, at, of, w, gram);
+    }
+    /// Adds what each affine layer saw, for a map that is made of such layers alone, with activations between them; `start` is where the map's parameters start among all. False, the default: it
+    /// is none, and nothing is added.
+    fn layer_inputs(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        start: usize,
+        layers: &mut Vec<super::LayerInputs<T>>,
+    ) -> bool {
+        let _ = (at, of, start, layers);
+        false
     }
     /// Where the Jacobian has entries; for a map without a Jacobian of its own, where those made of products or differences have.
     fn structure(&self) -> &Structure {

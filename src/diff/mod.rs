@@ -56,7 +56,7 @@ pub use map::{At, BarsMut, Dots, Kept, Map, Offers, Preconditioner, Size, Struct
 pub(crate) use number::Values;
 pub use number::{Formula, Left, Number};
 pub(crate) use per_sample::gram_by_rows;
-pub use per_sample::jacobian_rows;
+pub use per_sample::{LayerInputs, jacobian_rows, unit_rows};
 pub use products::{ByProducts, Preconditioned, PreconditionedBy};
 pub use scale::{Scale, Scaled};
 pub use select::On;

@@ -5,6 +5,7 @@ mod cholesky;
 mod dense;
 pub(crate) mod kernels;
 mod matrix;
+pub(crate) mod normal;
 pub mod order;
 mod scalar;
 pub(crate) mod small_lu;

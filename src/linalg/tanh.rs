@@ -28,15 +28,10 @@ const INVERSE_FACTORIALS: [f64; 12] = [
     1.605904383682161e-10,
 ];
 
-/// tanh x.
+/// (m, 2^n) with e^z = 2^n (1 + m), for z within the exponent's range.
 #[inline(always)]
-pub(crate) fn tanh<T: Scalar>(x: T) -> T {
+pub(super) fn exponential<T: Scalar>(z: T) -> (T, T) {
     let single = T::EPSILON.f64() > 1e-10;
-    // Beyond the cap tanh rounds to one.
-    let cap = T::of(if single { 10.0 } else { 20.0 });
-    let a = x.abs();
-    let a = if a > cap { cap } else { a };
-    let z = -(a + a);
     let (n, pow) = (z * T::of(std::f64::consts::LOG2_E)).round_exp2();
     // ln 2 in two parts, the first short enough for exact products with n.
     let (high, low) = if single {
@@ -55,7 +50,18 @@ pub(crate) fn tanh<T: Scalar>(x: T) -> T {
     } else {
         (four(0) + four(4) * r4) + four(8) * (r4 * r4)
     };
-    let em1 = pow * (r + r2 * q) + (pow - T::ONE);
+    (r + r2 * q, pow)
+}
+
+/// tanh x.
+#[inline(always)]
+pub(crate) fn tanh<T: Scalar>(x: T) -> T {
+    // Beyond the cap tanh rounds to one.
+    let cap = T::of(if T::EPSILON.f64() > 1e-10 { 10.0 } else { 20.0 });
+    let a = x.abs();
+    let a = if a > cap { cap } else { a };
+    let (m, pow) = exponential(-(a + a));
+    let em1 = pow * m + (pow - T::ONE);
     let y = -em1 / (em1 + T::of(2.0));
     if x < T::ZERO { -y } else { y }
 }

@@ -1,8 +1,9 @@
-//! Activations, each with a slope that is a function of its value.
+//! Activations. Slopes are functions of the value y, or, where y does not say which x it came from, of the argument x.
 
 use serde::{Deserialize, Serialize};
 
 use crate::linalg::Scalar;
+use crate::linalg::normal::normal;
 use crate::linalg::tanh::tanh;
 
 /// What follows a layer's affine map.
@@ -17,6 +18,8 @@ pub enum Activation {
     Sigmoid,
     /// max(x, 0); slope 0 at 0.
     Relu,
+    /// x Phi(x), Phi the normal distribution function, exact (Hendrycks and Gimpel 2016).
+    Gelu,
 }
 
 /// 1 / (1 + e^-x) = (1 + tanh(x/2)) / 2, without branches.
@@ -42,32 +45,75 @@ impl Activation {
                     x
                 }
             }
+            Self::Gelu => {
+                let (below, _, cut) = normal(x);
+                // Of x from minus infinity on nothing is left.
+                if x < T::ZERO { cut * below } else { x * below }
+            }
         }
     }
-    /// dy/dx from y.
+    /// Whether slopes are functions of x, not of y: x must be kept.
     #[inline(always)]
-    pub(crate) fn slope<T: Scalar>(self, y: T) -> T {
+    pub(crate) fn by_argument(self) -> bool {
+        self == Self::Gelu
+    }
+    /// dy/dx from y, or from x if [`by_argument`](Self::by_argument).
+    #[inline(always)]
+    pub(crate) fn slope<T: Scalar>(self, v: T) -> T {
         match self {
             Self::Identity => T::ONE,
-            Self::Tanh => T::ONE - y * y,
-            Self::Sigmoid => y * (T::ONE - y),
+            Self::Tanh => T::ONE - v * v,
+            Self::Sigmoid => v * (T::ONE - v),
             Self::Relu => {
-                if y > T::ZERO {
+                if v > T::ZERO {
                     T::ONE
                 } else {
                     T::ZERO
                 }
             }
+            Self::Gelu => {
+                let (below, density, cut) = normal(v);
+                below + cut * density
+            }
         }
     }
-    /// d(slope)/dy from y.
+    /// Derivative of the slope by what it is a function of.
     #[inline(always)]
-    pub(crate) fn slope_derivative<T: Scalar>(self, y: T) -> T {
+    pub(crate) fn slope_derivative<T: Scalar>(self, v: T) -> T {
         let two = T::ONE + T::ONE;
         match self {
             Self::Identity | Self::Relu => T::ZERO,
-            Self::Tanh => -two * y,
-            Self::Sigmoid => T::ONE - two * y,
+            Self::Tanh => -two * v,
+            Self::Sigmoid => T::ONE - two * v,
+            Self::Gelu => {
+                let (_, density, cut) = normal(v);
+                density * (two - cut * cut)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gelu_by_hand() {
+        let gelu = Activation::Gelu;
+        // x Phi(x) with tabulated Phi.
+        for (x, p) in [(1.0, 0.841_344_746_068_542_9), (-2.0, 0.022_750_131_948_179_2), (0.0, 0.5)] {
+            assert!((gelu.value(x) - x * p).abs() < 1e-15, "{x}");
+        }
+        assert_eq!((gelu.value(f64::INFINITY), gelu.slope(f64::INFINITY)), (f64::INFINITY, 1.0));
+        assert!(gelu.value(f64::NEG_INFINITY).abs() < 1e-300 && gelu.slope(f64::NEG_INFINITY).abs() < 1e-300);
+        assert!(gelu.value(f64::NAN).is_nan() && gelu.slope(f64::NAN).is_nan());
+        for i in -80..80 {
+            let (x, h) = (0.1 * i as f64, 1e-3);
+            let fd = |f: &dyn Fn(f64) -> f64| {
+                (8.0 * (f(x + h) - f(x - h)) - (f(x + 2.0 * h) - f(x - 2.0 * h))) / (12.0 * h)
+            };
+            assert!((fd(&|x| gelu.value(x)) - gelu.slope(x)).abs() < 1e-11, "{x}");
+            assert!((fd(&|x| gelu.slope(x)) - gelu.slope_derivative(x)).abs() < 1e-11, "{x}");
         }
     }
 }

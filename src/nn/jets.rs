@@ -9,10 +9,13 @@
 //! ```text
 //! k z_k = sum_{j=1..k} j a_j u_(k-j),   u_m = alpha [m = 0] + beta z_m + gamma sum_{i=0..m} z_i z_(m-i)
 //! ```
+//!
+//! For a Phi(a) u is the slope Phi(a) + a phi(a) along a(s), with phi' = -a a' phi and Phi' = phi a'. As u depends on a alone, the bar of z_k is that of a_j times u_(k-j).
 
 use super::{Activation, Elementwise, Mlp, Parallel, Power};
 use crate::diff::{Chain, Map};
 use crate::linalg::Scalar;
+use crate::linalg::normal::normal;
 
 /// Most orders at a time: coefficients 0 to MAX_ORDERS - 1.
 pub const MAX_ORDERS: usize = 8;
@@ -85,13 +88,42 @@ impl<T: Scalar> Jet<T> {
     }
 }
 
-/// (alpha, beta, gamma), or none for piecewise linear activations.
-fn quadratic<T: Scalar>(act: Activation) -> Option<(T, T, T)> {
+/// How coefficients pass an activation.
+enum Rule<T> {
+    /// Piecewise linear.
+    Linear,
+    /// (alpha, beta, gamma).
+    Quadratic((T, T, T)),
+    /// a Phi(a).
+    Normal,
+}
+
+fn rule<T: Scalar>(act: Activation) -> Rule<T> {
     match act {
-        Activation::Tanh => Some((T::ONE, T::ZERO, -T::ONE)),
-        Activation::Sigmoid => Some((T::ZERO, T::ONE, -T::ONE)),
-        Activation::Identity | Activation::Relu => None,
+        Activation::Tanh => Rule::Quadratic((T::ONE, T::ZERO, -T::ONE)),
+        Activation::Sigmoid => Rule::Quadratic((T::ZERO, T::ONE, -T::ONE)),
+        Activation::Identity | Activation::Relu => Rule::Linear,
+        Activation::Gelu => Rule::Normal,
     }
+}
+
+/// u_0..=u_k at entry i of a Phi(a) from a_0..=a_k.
+fn normal_slopes<T: Scalar>(k: usize, a: &[T], n: usize, i: usize) -> [T; MAX_ORDERS] {
+    let zeros = [T::ZERO; MAX_ORDERS];
+    let (mut below, mut density, mut u) = (zeros, zeros, zeros);
+    let a = |m: usize| a[m * n + i];
+    let (first, slope, _) = normal(a(0));
+    (below[0], density[0]) = (first, slope);
+    u[0] = Activation::Gelu.slope(a(0));
+    for m in 1..=k {
+        let inverse = T::ONE / T::of(m as f64);
+        // phi' = b' phi, b = -a^2 / 2: coefficient j of b' is -sum_i (i + 1) a_(i + 1) a_(j - i).
+        let b_slope = |j: usize| -(0..=j).map(|i| T::of((i + 1) as f64) * a(i + 1) * a(j - i)).sum::<T>();
+        density[m] = (0..m).map(|j| b_slope(j) * density[m - 1 - j]).sum::<T>() * inverse;
+        below[m] = (1..=m).map(|j| T::of(j as f64) * a(j) * density[m - j]).sum::<T>() * inverse;
+        u[m] = below[m] + (0..=m).map(|j| a(j) * density[m - j]).sum::<T>();
+    }
+    u
 }
 
 /// u_0..u_(k-1) at entry i; coefficients are n apart.
@@ -118,13 +150,15 @@ fn activate<T: Scalar>(act: Activation, k: usize, n: usize, a: &[T], z: &mut [T]
     }
     let inverse = T::ONE / T::of(k as f64);
     for i in 0..n {
-        z[k * n + i] = match quadratic(act) {
-            Some(q) => {
-                let u = slopes(q, k, z, n, i);
-                (1..=k).map(|j| T::of(j as f64) * a[j * n + i] * u[k - j]).sum::<T>() * inverse
+        let u = match rule(act) {
+            Rule::Quadratic(q) => slopes(q, k, z, n, i),
+            Rule::Normal => normal_slopes(k - 1, a, n, i),
+            Rule::Linear => {
+                z[k * n + i] = act.slope(z[i]) * a[k * n + i];
+                continue;
             }
-            None => act.slope(z[i]) * a[k * n + i],
         };
+        z[k * n + i] = (1..=k).map(|j| T::of(j as f64) * a[j * n + i] * u[k - j]).sum::<T>() * inverse;
     }
 }
 
@@ -142,9 +176,17 @@ fn activate_bar<T: Scalar>(
     let two = T::ONE + T::ONE;
     for i in 0..n {
         let bar = z_bar[k * n + i];
-        let Some(q) = quadratic(act).filter(|_| k > 0) else {
-            a_bar[k * n + i] += act.slope(z[i]) * bar;
-            continue;
+        let q = match rule(act) {
+            Rule::Normal => {
+                let u = normal_slopes(k, a, n, i);
+                (0..=k).for_each(|j| a_bar[j * n + i] += u[k - j] * bar);
+                continue;
+            }
+            Rule::Quadratic(q) if k > 0 => q,
+            Rule::Quadratic(_) | Rule::Linear => {
+                a_bar[k * n + i] += act.slope(z[i]) * bar;
+                continue;
+            }
         };
         let u = slopes(q, k, z, n, i);
         for j in 1..=k {

@@ -21,4 +21,8 @@ impl Layer {
     pub fn n_params(&self) -> usize {
         (self.inputs + self.time as usize + 1) * self.outputs
     }
+    /// Numbers kept of one column besides y: the argument of the activation, where slopes are functions of it.
+    pub(super) fn arguments(&self) -> usize {
+        if self.activation.by_argument() { self.outputs } else { 0 }
+    }
 }

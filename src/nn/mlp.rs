@@ -5,8 +5,8 @@ use super::jets::Jet;
 use super::layer::Layer;
 use super::mlp_tangent::{TangentRoom, Tangents};
 use super::narrow;
-use super::per_sample::{GramRoom, LayerInputs, layer_inputs, mlp_gram};
-use crate::diff::{At, BarsMut, Dots, Init, Kept, Map, Offers, Size, Spec};
+use super::per_sample::{GramRoom, layer_inputs, mlp_gram};
+use crate::diff::{At, BarsMut, Dots, Init, Kept, LayerInputs, Map, Offers, Size, Spec};
 use crate::error::OdeError;
 use crate::linalg::tanh::tanh;
 use crate::linalg::{Dense, Scalar};
@@ -86,7 +86,8 @@ impl<T: Scalar> Mlp<T> {
         &self.layers
     }
 
-    fn layer_forward(&mut self, l: usize, t: T, x: &[T], p: &[T], y: &mut [T]) {
+    /// y of the layer; the arguments of its activation where they are kept, else an empty slice.
+    fn layer_forward(&mut self, l: usize, t: T, x: &[T], p: &[T], y: &mut [T], arguments: &mut [T]) {
         let Layer { inputs, outputs, activation, time } = self.layers[l];
         let batch = x.len() / inputs;
         let (w, rest) = p.split_at(inputs * outputs);
@@ -119,8 +120,15 @@ impl<T: Scalar> Mlp<T> {
                 y.len(),
                 #[inline(always)]
                 || {
-                    for y in y.chunks_exact_mut(outputs) {
+                    for (c, y) in y.chunks_exact_mut(outputs).enumerate() {
                         match activation {
+                            Activation::Gelu => {
+                                let arguments = &mut arguments[c * outputs..][..outputs];
+                                for ((y, b), a) in y.iter_mut().zip(bias).zip(arguments) {
+                                    *a = *y + *b;
+                                    *y = Activation::Gelu.value(*a);
+                                }
+                            }
                             Activation::Tanh => y.iter_mut().zip(bias).for_each(|(y, b)| *y = tanh(*y + *b)),
                             Activation::Identity => y.iter_mut().zip(bias).for_each(|(y, b)| *y += *b),
                             other => y.iter_mut().zip(bias).for_each(|(y, b)| *y = other.value(*y + *b)),
@@ -133,12 +141,21 @@ impl<T: Scalar> Mlp<T> {
         match activation {
             Activation::Tanh => super::tanh_slice(y),
             Activation::Identity => {}
-            other => y.iter_mut().for_each(|y| *y = other.value(*y)),
+            other => {
+                if other.by_argument() {
+                    arguments.copy_from_slice(y);
+                }
+                vectorized(
+                    y.len(),
+                    #[inline(always)]
+                    || y.iter_mut().for_each(|y| *y = other.value(*y)),
+                );
+            }
         }
     }
 
-    /// delta <- bar of the affine part from the bar of y; its sums over the columns.
-    fn through_activation(&mut self, l: usize, bar: &[T], y: &[T], delta: &mut [T]) {
+    /// delta <- bar of the affine part from the bar of y and what slopes are functions of; its sums over the columns.
+    fn through_activation(&mut self, l: usize, bar: &[T], of: &[T], delta: &mut [T]) {
         let Layer { outputs, activation, .. } = self.layers[l];
         self.sums.clear();
         self.sums.resize(outputs, T::ZERO);
@@ -148,9 +165,10 @@ impl<T: Scalar> Mlp<T> {
             #[inline(always)]
             // The choice of the activation stands outside of the loop.
             || match activation {
-                Activation::Identity => times_slope(delta, bar, y, sums, |b, _| b),
-                Activation::Tanh => times_slope(delta, bar, y, sums, |b, y| b * Activation::Tanh.slope(y)),
-                other => times_slope(delta, bar, y, sums, |b, y| b * other.slope(y)),
+                Activation::Identity => times_slope(delta, bar, of, sums, |b, _| b),
+                Activation::Tanh => times_slope(delta, bar, of, sums, |b, y| b * Activation::Tanh.slope(y)),
+                Activation::Gelu => times_slope(delta, bar, of, sums, |b, a| b * Activation::Gelu.slope(a)),
+                other => times_slope(delta, bar, of, sums, |b, y| b * other.slope(y)),
             },
         );
     }
@@ -281,13 +299,6 @@ impl<T: Scalar> Mlp<T> {
     }
 }
 
-impl<T: Scalar> Mlp<T> {
-    /// What each layer saw of the batch at `at`, with `keep` as `forward` left it; `start` is where the network's parameters start among all. One more entry of `out` a layer.
-    pub fn layer_inputs(&self, at: At<'_, T>, keep: &[T], start: usize, out: &mut Vec<LayerInputs<T>>) {
-        layer_inputs(&self.layers, at, keep, start, out);
-    }
-}
-
 impl<T: Scalar> Map<T> for Mlp<T> {
     fn size(&self) -> Size {
         let (inputs, outputs) = self.ends();
@@ -352,14 +363,25 @@ impl<T: Scalar> Map<T> for Mlp<T> {
         self.forward(at, y, &mut keep);
         self.room = keep;
     }
-    fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, gram: &mut [f64]) {
+    fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], gram: &mut [f64]) {
         let mut room = std::mem::take(&mut self.gram);
-        mlp_gram(&self.layers, at, of, &mut room, gram);
+        mlp_gram(&self.layers, (at, of), w, &mut room, gram);
         self.gram = room;
     }
-    /// The outputs of all layers but the last.
+    fn layer_inputs(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        start: usize,
+        layers: &mut Vec<LayerInputs<T>>,
+    ) -> bool {
+        layer_inputs(&self.layers, at, of.keep, start, layers);
+        true
+    }
+    /// Layer after layer the arguments of its activation, where slopes are functions of them, and its outputs, without those of the last.
     fn keep_len(&self, batch: usize) -> usize {
-        self.layers[..self.layers.len() - 1].iter().map(|l| l.outputs * batch).sum()
+        let all: usize = self.layers.iter().map(|l| l.arguments() + l.outputs).sum();
+        (all - self.ends().1) * batch
     }
 
     fn forward(&mut self, at: At<'_, T>, y: &mut [T], keep: &mut [T]) {
@@ -372,13 +394,16 @@ impl<T: Scalar> Map<T> for Mlp<T> {
             for l in 0..self.layers.len() {
                 let layer = self.layers[l];
                 let x = &before[..columns * layer.inputs];
+                let (arguments, rest) = keep.split_at_mut(layer.arguments() * batch);
+                let arguments = &mut arguments[first * layer.arguments()..][..columns * layer.arguments()];
                 if l + 1 == self.layers.len() {
-                    self.layer_forward(l, t, x, p, &mut y[first * outputs..][..columns * outputs]);
+                    let y = &mut y[first * outputs..][..columns * outputs];
+                    self.layer_forward(l, t, x, p, y, arguments);
                     break;
                 }
-                let (out, rest) = keep.split_at_mut(layer.outputs * batch);
+                let (out, rest) = rest.split_at_mut(layer.outputs * batch);
                 let out = &mut out[first * layer.outputs..][..columns * layer.outputs];
-                self.layer_forward(l, t, x, p, out);
+                self.layer_forward(l, t, x, p, out, arguments);
                 p = &p[layer.n_params()..];
                 (before, keep) = (out, rest);
             }
@@ -406,7 +431,9 @@ impl<T: Scalar> Map<T> for Mlp<T> {
                 p_end -= layer.n_params();
                 let (p, p_bar) = (&p[p_end..], &mut p_bar[p_end..]);
                 delta.resize(bar.len(), T::ZERO);
-                self.through_activation(l, bar, out, &mut delta);
+                k_end -= layer.arguments() * batch;
+                let of = if layer.arguments() > 0 { &keep[k_end..][part(layer.outputs)] } else { out };
+                self.through_activation(l, bar, of, &mut delta);
                 if l == 0 {
                     let range = part(inputs);
                     self.layer_backward(0, t, &x[range.clone()], p, &delta, &mut x_bar[range], true, p_bar);

@@ -1,10 +1,11 @@
 //! Tangents of a perceptron: of its value, and of its pullback.
 //!
-//! With a = W x + t w + b and y = act(a) in every layer, s = act'(a) and s_y = ds/dy (both functions of y), delta the bar of a:
+//! With a = W x + t w + b and y = act(a) in every layer, s = act'(a) and s_v = ds/dv, both functions of v, which is y or, where y does not say it all, a; delta is the bar
+//! of a:
 //!
 //! ```text
 //! y_dot = s a_dot,   a_dot = W x_dot + W_dot x + t_dot w + t w_dot + b_dot
-//! delta = s y_bar,   delta_dot = s y_bar_dot + s_y y_dot y_bar
+//! delta = s y_bar,   delta_dot = s y_bar_dot + s_v v_dot y_bar
 //! x_bar = W' delta,  x_bar_dot = W' delta_dot + W_dot' delta
 //! W_bar_dot = delta_dot x' + delta x_dot',   w_bar_dot = t delta_dot 1 + t_dot delta 1,   b_bar_dot = delta_dot 1
 //! ```
@@ -30,14 +31,14 @@ fn parts<T>(layer: &Layer, p: &[T]) -> (usize, usize) {
     (w, w + layer.time as usize * layer.outputs)
 }
 
-/// y_dot <- derivative of the layer's output y along one direction, of which an empty slice is zero.
+/// y_dot <- derivative of the layer's output along one direction, of which an empty slice is zero, and a_dot where it is kept; `v` is what slopes are functions of.
 fn layer_dot<T: Scalar>(
     layer: &Layer,
     (t, t_dot): (T, T),
     (x, x_dot): (&[T], &[T]),
     (p, p_dot): (&[T], &[T]),
-    y: &[T],
-    y_dot: &mut [T],
+    v: &[T],
+    (y_dot, a_dot): (&mut [T], &mut [T]),
 ) {
     let Layer { inputs, outputs, activation, time } = *layer;
     let (batch, (w, b)) = (x.len() / inputs, parts(layer, p));
@@ -49,7 +50,7 @@ fn layer_dot<T: Scalar>(
     if !p_dot.is_empty() {
         T::gemm(T::ONE, Dense::new(p_dot, outputs, inputs), Dense::new(x, inputs, batch), true, y_dot, 1);
     }
-    for (y_dot, y) in y_dot.chunks_exact_mut(outputs).zip(y.chunks_exact(outputs)) {
+    for (c, (y_dot, v)) in y_dot.chunks_exact_mut(outputs).zip(v.chunks_exact(outputs)).enumerate() {
         for o in 0..outputs {
             if time {
                 y_dot[o] += t_dot * p[w + o];
@@ -57,7 +58,10 @@ fn layer_dot<T: Scalar>(
             if !p_dot.is_empty() {
                 y_dot[o] += p_dot[b + o] + if time { t * p_dot[w + o] } else { T::ZERO };
             }
-            y_dot[o] *= activation.slope(y[o]);
+            if let Some(a_dot) = a_dot.get_mut(c * outputs + o) {
+                *a_dot = y_dot[o];
+            }
+            y_dot[o] *= activation.slope(v[o]);
         }
     }
 }
@@ -69,12 +73,23 @@ pub(super) struct Tangents<'a> {
 }
 
 impl Tangents<'_> {
-    /// Input of layer l among what was kept, and where its outputs end; the first one's is x.
+    /// Input of layer l among what was kept; the first one's is x.
     fn input<'k, T>(&self, l: usize, x: &'k [T], keep: &'k [T]) -> &'k [T] {
-        if l == 0 { x } else { &keep[self.kept(l - 1)..][..self.layers[l - 1].outputs * self.batch] }
+        let Some(before) = l.checked_sub(1) else { return x };
+        let n = self.layers[before].outputs * self.batch;
+        &keep[self.kept(l) - n..][..n]
     }
+    /// What slopes of layer l are functions of: the arguments kept, or its outputs.
+    fn of_slopes<'k, T>(&self, l: usize, of: Kept<'k, T>) -> &'k [T] {
+        match self.layers[l].arguments() * self.batch {
+            0 if l + 1 == self.layers.len() => of.y,
+            0 => self.input(l + 1, of.y, of.keep),
+            n => &of.keep[self.kept(l)..][..n],
+        }
+    }
+    /// Where what is kept of layer l begins.
     fn kept(&self, l: usize) -> usize {
-        self.layers[..l].iter().map(|l| l.outputs * self.batch).sum()
+        self.layers[..l].iter().map(|l| (l.arguments() + l.outputs) * self.batch).sum()
     }
     fn params(&self, l: usize) -> usize {
         self.layers[..l].iter().map(Layer::n_params).sum()
@@ -95,13 +110,12 @@ impl Tangents<'_> {
             let p_dot = if one.p.is_empty() { one.p } else { &one.p[from..] };
             let x = self.input(l, at.x, of.keep);
             let (before, here) = keep_dot.split_at_mut(self.kept(l));
-            let x_dot = if l == 0 { one.x } else { &before[self.kept(l - 1)..] };
-            if l + 1 == self.layers.len() {
-                layer_dot(layer, t, (x, x_dot), (&at.p[from..], p_dot), of.y, y_dot);
-            } else {
-                let y = self.input(l + 1, at.x, of.keep);
-                layer_dot(layer, t, (x, x_dot), (&at.p[from..], p_dot), y, &mut here[..y.len()]);
-            }
+            let x_dot = if l == 0 { one.x } else { &before[before.len() - layer.inputs * self.batch..] };
+            let (a_dot, rest) = here.split_at_mut(layer.arguments() * self.batch);
+            let last = l + 1 == self.layers.len();
+            let y_dot = if last { &mut *y_dot } else { &mut rest[..layer.outputs * self.batch] };
+            let v = self.of_slopes(l, of);
+            layer_dot(layer, t, (x, x_dot), (&at.p[from..], p_dot), v, (y_dot, a_dot));
         }
     }
 
@@ -128,13 +142,8 @@ impl Tangents<'_> {
             let Layer { inputs, outputs, activation, time } = self.layers[l];
             let from = self.params(l);
             let (p, p_bar) = (&at.p[from..], &mut bars.p[from..]);
-            let last = l + 1 == self.layers.len();
-            let (y, y_dot) = if last {
-                (of.y, dot.y)
-            } else {
-                (self.input(l + 1, at.x, of.keep), self.input(l + 1, at.x, dot.keep))
-            };
-            activation_bars(activation, (y, y_dot), (bar, bar_dot), (delta, delta_dot));
+            let v = (self.of_slopes(l, of), self.of_slopes(l, dot));
+            activation_bars(activation, v, (bar, bar_dot), (delta, delta_dot));
             let (x, x_dot) = (self.input(l, at.x, of.keep), self.input(l, one.x, dot.keep));
             let (d, dd) = (Dense::new(delta, outputs, batch), Dense::new(delta_dot, outputs, batch));
             T::gemm(T::ONE, dd, Dense::new(x, inputs, batch).t(), true, p_bar, 1);
@@ -168,18 +177,18 @@ impl Tangents<'_> {
     }
 }
 
-/// delta <- s y_bar, delta_dot <- s y_bar_dot + s_y y_dot y_bar.
+/// delta <- s y_bar, delta_dot <- s y_bar_dot + s_v v_dot y_bar.
 fn activation_bars<T: Scalar>(
     activation: Activation,
-    (y, y_dot): (&[T], &[T]),
+    (v, v_dot): (&[T], &[T]),
     (bar, bar_dot): (&[T], &[T]),
     (delta, delta_dot): (&mut Vec<T>, &mut Vec<T>),
 ) {
     delta.clear();
-    delta.extend(bar.iter().zip(y).map(|(b, y)| *b * activation.slope(*y)));
+    delta.extend(bar.iter().zip(v).map(|(b, v)| *b * activation.slope(*v)));
     delta_dot.clear();
     for (k, b) in bar.iter().enumerate() {
-        let slope_dot = activation.slope_derivative(y[k]) * y_dot[k];
-        delta_dot.push(bar_dot[k] * activation.slope(y[k]) + *b * slope_dot);
+        let slope_dot = activation.slope_derivative(v[k]) * v_dot[k];
+        delta_dot.push(bar_dot[k] * activation.slope(v[k]) + *b * slope_dot);
     }
 }

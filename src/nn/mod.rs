@@ -15,7 +15,7 @@
 //! | [`Parallel`] | any map, the batch cut into pieces for rayon, same bits for any number of threads |
 //!
 //! Losses with their derivatives: [`softmax_cross_entropy`], [`gaussian_nll`], [`kl_standard_normal`], [`squared_error`].
-//! Per sample: [`Map::vjp_each`], [`Map::gram`] (J J', for a perceptron by a formula of its layers), [`LayerInputs`].
+//! Per sample: [`Map::vjp_each`], [`Map::gram`] (M M', for a perceptron by a formula of its layers), [`Map::layer_inputs`].
 //! [`Params`] names, initializes, saves and loads parameters; [`Jets`] propagates Taylor coefficients and transposes that.
 
 mod activation;
@@ -34,7 +34,7 @@ mod without_taylor;
 
 pub(crate) use params::{Array, ArrayFile, write_arrays, write_atomically};
 
-pub use crate::diff::{Chain, Entry, Init, Map};
+pub use crate::diff::{Chain, Entry, Init, LayerInputs, Map};
 pub use crate::linalg::tanh::tanh_slice;
 pub use activation::Activation;
 pub use gru::Gru;
@@ -44,6 +44,5 @@ pub use loss::{gaussian_nll, kl_standard_normal, softmax_cross_entropy, squared_
 pub use mlp::Mlp;
 pub use parallel::Parallel;
 pub use params::{Params, ParamsError};
-pub use per_sample::LayerInputs;
 pub use poly::{Elementwise, Polynomial, Power};
 pub use without_taylor::WithoutTaylor;

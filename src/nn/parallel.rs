@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::diff::{At, BarsMut, Kept, Map, Offers, Size, Spec};
+use crate::diff::{At, BarsMut, Kept, LayerInputs, Map, Offers, Size, Spec, VjpRoom};
 use crate::linalg::Scalar;
 
 /// The same map, the batch cut into pieces of `width` columns that rayon's threads share. The pieces do not depend on the number of threads
@@ -96,5 +96,30 @@ impl<T: Scalar, M: Map<T> + Clone + Send> Map<T> for Parallel<M, T> {
         for (_, bar) in &self.parts[..count] {
             bars.p.iter_mut().zip(bar).for_each(|(a, b)| *a += *b);
         }
+    }
+    /// Of the map itself: where the batch is in pieces, it is evaluated once more in one.
+    fn gram(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], gram: &mut [f64]) {
+        if self.pieces(at.x).is_none() {
+            return self.map_mut().gram(at, of, w, gram);
+        }
+        let mut room = VjpRoom::default();
+        let map = self.map_mut();
+        let of = room.evaluate(map, at);
+        map.gram(at, of, w, gram);
+    }
+    fn layer_inputs(
+        &mut self,
+        at: At<'_, T>,
+        of: Kept<'_, T>,
+        start: usize,
+        layers: &mut Vec<LayerInputs<T>>,
+    ) -> bool {
+        if self.pieces(at.x).is_none() {
+            return self.map_mut().layer_inputs(at, of, start, layers);
+        }
+        let mut room = VjpRoom::default();
+        let map = self.map_mut();
+        let of = room.evaluate(map, at);
+        map.layer_inputs(at, of, start, layers)
     }
 }

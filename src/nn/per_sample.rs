@@ -1,37 +1,15 @@
-//! Derivatives of each sample of a batch by the parameters: Gram matrices of perceptrons, and the inputs of layers.
+//! Derivatives of each sample of a batch by the parameters of a perceptron: Gram matrices, and the inputs of layers.
 //!
-//! Row i = s outputs + k is the gradient of output k of sample s. For a perceptron no row is formed: with a_l the inputs of layer l (one column a sample, 1 for the
-//! bias and t beside them) and D_l the derivatives of the outputs by its pre-activations (one column a row),
+//! Row i = s q + k is the gradient of w_sk' y_s, q numbers of each sample. No row is formed: with a_l the inputs of layer l (one column a sample, 1 for the bias and t beside
+//! them) and D_l the derivatives of the q numbers by its pre-activations (one column a row),
 //!
 //! ```text
-//! (J J')_ij = sum over layers (D_l' D_l)_ij (a_l' a_l)_{s(i) s(j)}
+//! (M M')_ij = sum over layers (D_l' D_l)_ij (a_l' a_l)_{s(i) s(j)}
 //! ```
 
-use std::ops::Range;
-
 use super::layer::Layer;
-use crate::diff::{At, Kept};
+use crate::diff::{At, Kept, LayerInputs};
 use crate::linalg::{Dense, Scalar};
-
-/// What one affine layer y = W x saw: the 1 of the bias, and the time if it takes it, are inputs too.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerInputs<T> {
-    /// W among the parameters: outputs x inputs, column by column.
-    pub range: Range<usize>,
-    /// Rows of W.
-    pub outputs: usize,
-    /// Columns of W.
-    pub inputs: usize,
-    /// inputs x batch.
-    pub x: Vec<T>,
-}
-
-impl<T> LayerInputs<T> {
-    /// Samples.
-    pub fn batch(&self) -> usize {
-        self.x.len() / self.inputs.max(1)
-    }
-}
 
 /// Work storage of [`mlp_gram`], in f64.
 #[derive(Debug, Clone, Default)]
@@ -44,30 +22,31 @@ pub(super) struct GramRoom {
     of_inputs: Vec<f64>,
 }
 
-/// [`Map::gram`] of a perceptron: `gram` <- J J' of its outputs by its parameters, (outputs batch) squared, by the formula of its layers; sums in f64, whatever T.
+/// [`Map::gram`](crate::diff::Map::gram) of a perceptron by the formula of its layers; sums in f64, whatever T.
 pub(super) fn mlp_gram<T: Scalar>(
     layers: &[Layer],
-    at: At<'_, T>,
-    of: Kept<'_, T>,
+    (at, of): (At<'_, T>, Kept<'_, T>),
+    w: &[T],
     room: &mut GramRoom,
     gram: &mut [f64],
 ) {
     let (inputs, outputs) = (layers[0].inputs, layers[layers.len() - 1].outputs);
     let batch = at.x.len() / inputs;
-    let m = outputs * batch;
+    let (m, per) = (w.len() / outputs, w.len() / (outputs * batch));
     gram.fill(0.0);
-    // The derivative of output k of sample s by the outputs of the last layer.
+    // The derivatives by the outputs of the last layer.
     room.delta.clear();
-    room.delta.resize(outputs * m, 0.0);
-    (0..m).for_each(|i| room.delta[i * outputs + i % outputs] = 1.0);
+    room.delta.extend(w.iter().map(|w| w.f64()));
     let (mut p_end, mut k_end) = (at.p.len(), of.keep.len());
     let mut y = of.y;
     for (l, layer) in layers.iter().enumerate().rev() {
         p_end -= layer.n_params();
         let rows = layer.outputs;
+        k_end -= layer.arguments() * batch;
+        let of_slopes = if layer.arguments() > 0 { &of.keep[k_end..][..rows * batch] } else { y };
         for (i, d) in room.delta.chunks_exact_mut(rows).enumerate() {
-            let y = &y[i / outputs * rows..][..rows];
-            d.iter_mut().zip(y).for_each(|(d, y)| *d *= layer.activation.slope(y.f64()));
+            let v = &of_slopes[i / per * rows..][..rows];
+            d.iter_mut().zip(v).for_each(|(d, v)| *d *= layer.activation.slope(v.f64()));
         }
         let x = if l == 0 {
             at.x
@@ -86,7 +65,7 @@ pub(super) fn mlp_gram<T: Scalar>(
         let constant = 1.0 + if layer.time { at.t.f64() * at.t.f64() } else { 0.0 };
         for j in 0..m {
             for i in 0..m {
-                let inner = room.of_inputs[j / outputs * batch + i / outputs] + constant;
+                let inner = room.of_inputs[j / per * batch + i / per] + constant;
                 gram[j * m + i] += room.products[j * m + i] * inner;
             }
         }
@@ -126,6 +105,7 @@ pub(super) fn layer_inputs<T: Scalar>(
         }
         out.push(LayerInputs { range: p..p + layer.n_params(), outputs: layer.outputs, inputs, x: all });
         p += layer.n_params();
+        k += layer.arguments() * batch;
         if k < keep.len() {
             x = &keep[k..][..layer.outputs * batch];
             k += layer.outputs * batch;
@@ -136,7 +116,7 @@ pub(super) fn layer_inputs<T: Scalar>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diff::{BarsMut, Map, jacobian_rows};
+    use crate::diff::{BarsMut, Map, jacobian_rows, unit_rows};
     use crate::nn::{Activation, Mlp, Params};
     use crate::train::data::{Stream, generator};
     use rand::RngExt;
@@ -149,13 +129,14 @@ mod tests {
         keep: Vec<T>,
     }
 
-    fn case<T: Scalar>(batch: usize, time: bool) -> Case<T> {
+    fn case<T: Scalar>(batch: usize, time: bool, last: Activation) -> Case<T> {
         let layer = |inputs, outputs, activation| Layer { inputs, outputs, activation, time };
         let layers = [
             layer(3, 7, Activation::Tanh),
             layer(7, 5, Activation::Sigmoid),
-            layer(5, 4, Activation::Relu),
-            layer(4, 2, Activation::Identity),
+            layer(5, 6, Activation::Gelu),
+            layer(6, 4, Activation::Relu),
+            layer(4, 2, last),
         ];
         let mut net = Mlp::new(&layers).unwrap();
         let mut rng = generator(5, Stream::Init, 0);
@@ -185,24 +166,33 @@ mod tests {
 
     #[test]
     fn rows_and_gram_are_those_of_single_samples() {
-        for (batch, time) in [(1, false), (6, false), (5, true)] {
-            let mut c = case::<f64>(batch, time);
-            let m = 2 * batch;
-            let singles: Vec<Vec<f64>> = (0..m).map(|i| row(&mut c, i / 2, i % 2)).collect();
+        let (plain, gelu) = (Activation::Identity, Activation::Gelu);
+        for (batch, time, last) in [(1, false, plain), (6, false, plain), (5, true, gelu)] {
+            let mut c = case::<f64>(batch, time, last);
+            let singles: Vec<Vec<f64>> = (0..2 * batch).map(|i| row(&mut c, i / 2, i % 2)).collect();
             let (n, p, x) = (c.p.len(), c.p.clone(), c.x.clone());
             let (at, of) = (At::new(0.7, &x[..], &p[..]), Kept { y: &c.y, keep: &c.keep });
-            let mut rows = vec![f64::NAN; n * m];
-            jacobian_rows(&mut c.net, at, of, &mut rows);
-            let mut gram = vec![f64::NAN; m * m];
-            c.net.gram(at, of, &mut gram);
-            let mut plain = vec![f64::NAN; m * m];
-            crate::diff::gram_by_rows(&mut c.net, at, of, &mut plain);
-            for i in 0..m {
-                assert!(singles[i].iter().zip(&rows[i * n..]).all(|(a, b)| (a - b).abs() < 1e-13));
-                for j in 0..m {
-                    let want: f64 = singles[i].iter().zip(&singles[j]).map(|(a, b)| a * b).sum();
-                    assert!((gram[j * m + i] - want).abs() < 1e-12 * (1.0 + want.abs()), "{i} {j}");
-                    assert!((plain[j * m + i] - want).abs() < 1e-12 * (1.0 + want.abs()));
+            // The Jacobian's rows, and one combination of the two outputs a sample.
+            let one: Vec<f64> = (0..2 * batch).map(|i| (i as f64 + 0.5).cos()).collect();
+            for w in [unit_rows(2, batch), one] {
+                let (m, per) = (w.len() / 2, w.len() / 2 / batch);
+                let want = |i: usize| -> Vec<f64> {
+                    let (s, w) = (i / per, &w[2 * i..2 * i + 2]);
+                    (0..n).map(|j| w[0] * singles[2 * s][j] + w[1] * singles[2 * s + 1][j]).collect()
+                };
+                let want: Vec<Vec<f64>> = (0..m).map(want).collect();
+                let mut rows = vec![f64::NAN; n * m];
+                jacobian_rows(&mut c.net, at, of, &w, &mut rows);
+                let (mut gram, mut plain) = (vec![f64::NAN; m * m], vec![f64::NAN; m * m]);
+                c.net.gram(at, of, &w, &mut gram);
+                crate::diff::gram_by_rows(&mut c.net, at, of, &w, &mut plain);
+                for i in 0..m {
+                    assert!(want[i].iter().zip(&rows[i * n..]).all(|(a, b)| (a - b).abs() < 1e-13));
+                    for j in 0..m {
+                        let want: f64 = want[i].iter().zip(&want[j]).map(|(a, b)| a * b).sum();
+                        assert!((gram[j * m + i] - want).abs() < 1e-12 * (1.0 + want.abs()), "{i} {j}");
+                        assert!((plain[j * m + i] - want).abs() < 1e-12 * (1.0 + want.abs()));
+                    }
                 }
             }
         }
@@ -210,36 +200,27 @@ mod tests {
 
     #[test]
     fn single_precision_sums_in_double() {
-        let (wide, narrow) = (case::<f64>(4, true), case::<f32>(4, true));
+        let last = Activation::Identity;
+        let (mut wide, mut narrow) = (case::<f64>(4, true, last), case::<f32>(4, true, last));
         let (mut a, mut b) = (vec![0.0; 64], vec![0.0; 64]);
-        let room = &mut GramRoom::default();
-        mlp_gram(
-            wide.net.layers(),
-            At::new(0.7, &wide.x, &wide.p),
-            Kept { y: &wide.y, keep: &wide.keep },
-            room,
-            &mut a,
-        );
-        mlp_gram(
-            narrow.net.layers(),
-            At::new(0.7, &narrow.x, &narrow.p),
-            Kept { y: &narrow.y, keep: &narrow.keep },
-            room,
-            &mut b,
-        );
+        let of = Kept { y: &wide.y, keep: &wide.keep };
+        wide.net.gram(At::new(0.7, &wide.x, &wide.p), of, &unit_rows(2, 4), &mut a);
+        let of = Kept { y: &narrow.y, keep: &narrow.keep };
+        narrow.net.gram(At::new(0.7, &narrow.x, &narrow.p), of, &unit_rows(2, 4), &mut b);
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-5 * (1.0 + a.abs())));
     }
 
     /// Gradients are sums of (derivative by a layer's output) x (its inputs): the layers' inputs and places fit the pullback.
     #[test]
     fn layer_inputs_make_the_gradient() {
-        let mut c = case::<f64>(5, true);
+        let mut c = case::<f64>(5, true, Activation::Identity);
         let mut layers = vec![];
-        c.net.layer_inputs(At::new(0.7, &c.x, &c.p), &c.keep, 10, &mut layers);
-        assert_eq!(layers.len(), 4);
-        assert_eq!((layers[0].range.start, layers[3].range.end), (10, 10 + c.p.len()));
+        let of = Kept { y: &c.y, keep: &c.keep };
+        assert!(c.net.layer_inputs(At::new(0.7, &c.x, &c.p), of, 10, &mut layers));
+        assert_eq!(layers.len(), 5);
+        assert_eq!((layers[0].range.start, layers[4].range.end), (10, 10 + c.p.len()));
         // The last layer is linear: its outputs are W x.
-        let last = &layers[3];
+        let last = &layers[4];
         for s in 0..5 {
             for k in 0..2 {
                 let w = &c.p[last.range.start - 10..];

@@ -185,6 +185,13 @@ pub struct Elementwise {
     pub activation: Activation,
 }
 
+impl Elementwise {
+    /// What slopes are functions of: y, or x.
+    fn of_slopes<'k, T>(self, at: At<'k, T>, of: Kept<'k, T>) -> &'k [T] {
+        if self.activation.by_argument() { at.x } else { of.y }
+    }
+}
+
 impl<T: Scalar> Map<T> for Elementwise {
     fn size(&self) -> Size {
         Size { inputs: self.dim, outputs: self.dim, params: 0 }
@@ -198,24 +205,24 @@ impl<T: Scalar> Map<T> for Elementwise {
     fn value(&mut self, at: At<'_, T>, y: &mut [T]) {
         y.iter_mut().zip(at.x).for_each(|(y, x)| *y = self.activation.value(*x));
     }
-    fn vjp(&mut self, _: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
-        for ((b, y), w) in bars.x.iter_mut().zip(of.y).zip(w) {
-            *b += *w * self.activation.slope(*y);
+    fn vjp(&mut self, at: At<'_, T>, of: Kept<'_, T>, w: &[T], bars: BarsMut<'_, T>) {
+        for ((b, v), w) in bars.x.iter_mut().zip(self.of_slopes(at, of)).zip(w) {
+            *b += *w * self.activation.slope(*v);
         }
     }
-    fn jvp(&mut self, _: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], _: &mut [T]) {
+    fn jvp(&mut self, at: At<'_, T>, of: Kept<'_, T>, dots: Dots<'_, T>, y_dot: &mut [T], _: &mut [T]) {
         let n = of.y.len();
         for (i, y_dot) in y_dot.chunks_exact_mut(n).enumerate() {
-            for (k, (d, y)) in y_dot.iter_mut().zip(of.y).enumerate() {
-                *d = self.activation.slope(*y) * at_block(dots.x, i, n, k);
+            for (k, (d, v)) in y_dot.iter_mut().zip(self.of_slopes(at, of)).enumerate() {
+                *d = self.activation.slope(*v) * at_block(dots.x, i, n, k);
             }
         }
     }
     fn vjp_tangent(
         &mut self,
-        _: At<'_, T>,
+        at: At<'_, T>,
         of: Kept<'_, T>,
-        _: Dots<'_, T>,
+        dots: Dots<'_, T>,
         dot: Kept<'_, T>,
         w: &[T],
         w_dot: &[T],
@@ -223,9 +230,11 @@ impl<T: Scalar> Map<T> for Elementwise {
     ) {
         let n = of.y.len();
         for (i, w) in w.chunks_exact(n).enumerate() {
-            for (k, ((b, y), w)) in bars.x.iter_mut().zip(of.y).zip(w).enumerate() {
-                *b += *w * self.activation.slope_derivative(*y) * dot.y[i * n + k];
-                *b += at_block(w_dot, i, n, k) * self.activation.slope(*y);
+            for (k, ((b, v), w)) in bars.x.iter_mut().zip(self.of_slopes(at, of)).zip(w).enumerate() {
+                let v_dot =
+                    if self.activation.by_argument() { at_block(dots.x, i, n, k) } else { dot.y[i * n + k] };
+                *b += *w * self.activation.slope_derivative(*v) * v_dot;
+                *b += at_block(w_dot, i, n, k) * self.activation.slope(*v);
             }
         }
     }
