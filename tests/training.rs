@@ -667,7 +667,10 @@ fn optimizers_that_need_more_than_a_task_gives_are_refused() {
     assert!(text.contains("optimizer.kind = \"dgd\" needs the inputs of layers"), "{text}");
     // A task of the library's user has no recipe: the loop refuses.
     for (optimizer, want) in [
-        (optim::SvenConfig::default().into(), "works on residuals, which this task does not give"),
+        (
+            optim::SvenConfig::default().into(),
+            "works on residuals, which this task, its model or its loss does not give",
+        ),
         (optim::DgdConfig::default().into(), "needs the inputs of layers, which this task does not give"),
     ] {
         let mut task = Scripted(vec![]);
@@ -741,8 +744,8 @@ impl Task<f64> for Affine {
         layers: &mut Vec<costate::nn::LayerInputs<f64>>,
     ) -> Result<bool, TrainError> {
         let x = self.inputs(samples);
-        self.net.layer_inputs(costate::diff::At::new(0.0, &x, p), &[], 0, layers);
-        Ok(true)
+        let of = costate::diff::Kept { y: &[], keep: &[] };
+        Ok(costate::diff::Map::layer_inputs(&mut self.net, costate::diff::At::new(0.0, &x, p), of, 0, layers))
     }
 }
 

@@ -337,7 +337,7 @@ impl Config {
         let (kind, needs) = (self.optimizer.kind(), self.optimizer.needs());
         let what = match needs {
             Needs::Gradient => return Ok(()),
-            Needs::Residuals => "residuals, a loss that is a sum of squares",
+            Needs::Residuals => "residuals, such as those of a squared loss",
             Needs::LayerInputs => "the inputs of layers",
         };
         if !self.task.gives(needs) {

@@ -57,7 +57,7 @@ impl<T: Scalar> Slope<T> {
         if let Some(by) = optimizer.by_residuals() {
             let Some(of) = task.residuals() else {
                 return Err(TrainError::config(
-                    "optimizer: this kind works on residuals, which this task does not give: choose another optimizer, or a task with a squared error such as spiral_ode",
+                    "optimizer: this kind works on residuals, which this task, its model or its loss does not give: choose another optimizer, or a squared loss",
                 ));
             };
             if config.accumulate > 1 {

@@ -126,6 +126,9 @@ impl<T: Scalar> Objective<T> for ColumnLoss {
     fn loss(&mut self, z: &[T], of: &Rows<T>, share: f64, z_bar: Option<&mut [T]>) -> f64 {
         self.loss.loss(z, of, share, z_bar)
     }
+    fn residuals(&self, z: &[T], of: &Rows<T>, r: &mut Vec<f64>, w: &mut Vec<T>) -> bool {
+        self.loss.residuals(z, of, r, w)
+    }
     fn right(&self, z: &[T], of: &Rows<T>) -> Option<usize> {
         self.loss.right(z, of)
     }

@@ -17,6 +17,7 @@ use crate::nn::{Activation, Mlp, Parallel};
 use crate::train::config::{Config, SolverConfig};
 use crate::train::data::Images;
 use crate::train::error::TrainError;
+use crate::train::optim::Needs;
 use crate::train::penalty::Penalty;
 use crate::train::recipe::{Need, Recipe, at_least};
 use crate::train::size::{layer, main_memory};
@@ -169,7 +170,7 @@ pub struct SupervisedConfig {
     /// Widths of the hidden layers; default one of 100. None: linear.
     #[serde(default = "hidden")]
     pub hidden: Vec<usize>,
-    /// identity, tanh, sigmoid or relu; default relu, for "ode" tanh.
+    /// identity, tanh, sigmoid, relu or gelu; default relu, for "ode" tanh.
     #[serde(default)]
     pub activation: Option<Activation>,
     /// Components of the state beyond the inputs, for "ode"; default 0.
@@ -295,10 +296,37 @@ impl SupervisedConfig {
     }
 }
 
+impl SupervisedConfig {
+    /// What the optimizer needs beyond the gradient only a perceptron gives, and residuals only a loss that is bounded below.
+    fn check_optimizer(&self, run: &Config) -> Result<(), TrainError> {
+        let (kind, needs) = (run.optimizer.kind(), run.optimizer.needs());
+        let what = match needs {
+            Needs::Gradient => return Ok(()),
+            Needs::Residuals => "residuals row by row",
+            Needs::LayerInputs => "the inputs of layers",
+        };
+        if self.model != ModelKind::Mlp {
+            return Err(TrainError::config(format!(
+                "optimizer.kind = {kind:?} needs {what}, which task.model = \"ode\" does not give: choose \"mlp\" or another optimizer"
+            )));
+        }
+        if needs == Needs::Residuals && self.loss == Some(LossKind::Gaussian) {
+            return Err(TrainError::config(format!(
+                "optimizer.kind = {kind:?} needs residuals, which task.loss = \"gaussian\" does not have, as it has no least value: choose another loss or optimizer"
+            )));
+        }
+        Ok(())
+    }
+}
+
 impl Recipe for SupervisedConfig {
+    fn gives(&self, _: Needs) -> bool {
+        self.model == ModelKind::Mlp
+    }
     fn check(&self, run: &Config) -> Result<(), TrainError> {
         at_least(&[("piece", self.piece, 1)])?;
         self.shares()?;
+        self.check_optimizer(run)?;
         if self.hidden.contains(&0) {
             return Err(TrainError::config("task.hidden has a layer of width 0"));
         }

@@ -17,6 +17,7 @@ mod config;
 mod model;
 mod objective;
 mod predictor;
+mod residuals;
 mod scores;
 mod source;
 
@@ -33,12 +34,14 @@ pub use scores::area_under_curve;
 pub(super) use scores::of_numbers;
 pub use source::{Memory, Rows, Source, fold, split};
 
+use self::residuals::Linearized;
 use super::error::TrainError;
 use super::pass::PassStats;
+use super::residual::ResidualTask;
 use super::schedule::Progress;
 use super::task::{Evaluation, Plot, Split, Task, batches};
 use crate::linalg::Scalar;
-use crate::nn::Params;
+use crate::nn::{LayerInputs, Params};
 
 /// See the module.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ pub struct Supervised<T, M, S, O> {
     notes: Vec<(String, String)>,
     rows: Rows<T>,
     z: Vec<T>,
+    linearized: Linearized<T>,
 }
 
 impl<T: Scalar, M: Model<T>, S: Source<T>, O: Objective<T>> Supervised<T, M, S, O> {
@@ -68,7 +72,8 @@ impl<T: Scalar, M: Model<T>, S: Source<T>, O: Objective<T>> Supervised<T, M, S, 
             return Err(TrainError::config("there are no rows to train on"));
         }
         let rows = Rows { x: vec![], y: vec![], weight: vec![] };
-        Ok(Self { model, source, objective, batch: batch.max(1), notes: vec![], rows, z: vec![] })
+        let linearized = Linearized::default();
+        Ok(Self { model, source, objective, batch: batch.max(1), notes: vec![], rows, z: vec![], linearized })
     }
     /// With a text that goes with the parameters into files.
     pub fn with_note(mut self, name: &str, text: String) -> Self {
@@ -135,6 +140,22 @@ impl<T: Scalar, M: Model<T>, S: Source<T>, O: Objective<T>> Task<T> for Supervis
         };
         let stats = self.model.gradient(&rows.x, p, now, rng, &mut loss, gradient)?;
         Ok((stats, right.map(|r| r as f64 * share)))
+    }
+    fn residuals(&mut self) -> Option<&mut dyn ResidualTask<T>> {
+        // Whether the loss has any, without rows.
+        let there = self.objective.residuals(&[], &Rows::default(), &mut vec![], &mut vec![]);
+        (there && self.model.map().is_some()).then_some(self)
+    }
+    fn layer_inputs(
+        &mut self,
+        p: &[T],
+        samples: &[usize],
+        layers: &mut Vec<LayerInputs<T>>,
+    ) -> Result<bool, TrainError> {
+        self.load(Split::Train, samples)?;
+        let Some(map) = self.model.map() else { return Ok(false) };
+        let (at, of) = self.linearized.forward(map, &self.rows.x, p, &mut self.z);
+        Ok(map.layer_inputs(at, of, 0, layers))
     }
     fn evaluate(&mut self, p: &[T], split: Split) -> Result<Evaluation, TrainError> {
         let mut e = Evaluation::begin();

@@ -38,6 +38,10 @@ pub trait Model<T: Scalar> {
         loss: &mut OutputLoss<'_, T>,
         gradient: &mut [T],
     ) -> Result<PassStats, TrainError>;
+    /// The map A of a model z = A(x) that has no other parameters, for residuals and inputs of layers; none by default.
+    fn map(&mut self) -> Option<&mut dyn Map<T>> {
+        None
+    }
     /// z <- outputs x rows.
     fn predict(&mut self, x: &[T], p: &[T], z: &mut Vec<T>) -> Result<Counts, TrainError>;
 }
@@ -59,6 +63,9 @@ impl<T: Scalar, M: Model<T> + ?Sized> Model<T> for Box<M> {
         gradient: &mut [T],
     ) -> Result<PassStats, TrainError> {
         (**self).gradient(x, p, now, rng, loss, gradient)
+    }
+    fn map(&mut self) -> Option<&mut dyn Map<T>> {
+        (**self).map()
     }
     fn predict(&mut self, x: &[T], p: &[T], z: &mut Vec<T>) -> Result<Counts, TrainError> {
         (**self).predict(x, p, z)
@@ -127,6 +134,9 @@ impl<T: Scalar, M: Map<T>> Model<T> for Layers<M, T> {
         self.x_bar = x_bar;
         let seconds = begun.elapsed().as_secs_f64();
         Ok(PassStats { loss: value, data_loss: value, forward_seconds: seconds, ..PassStats::default() })
+    }
+    fn map(&mut self) -> Option<&mut dyn Map<T>> {
+        Some(&mut self.map)
     }
     fn predict(&mut self, x: &[T], p: &[T], z: &mut Vec<T>) -> Result<Counts, TrainError> {
         z.resize(self.map.outputs() * (x.len() / self.map.inputs().max(1)), T::ZERO);

@@ -25,6 +25,12 @@ use crate::train::task::{Evaluation, Plot};
 pub trait Objective<T: Scalar> {
     /// share x sum over the rows of weight x loss; ADDS its derivative to `z_bar`. `z` holds the model's outputs, row after row.
     fn loss(&mut self, z: &[T], of: &Rows<T>, share: f64, z_bar: Option<&mut [T]>) -> f64;
+    /// For optimizers of residuals: adds to `r` the residuals of all rows, as many a row, and to `w` the derivative of each by the outputs of its row; a residual is zero where the loss is
+    /// least. False, the default: there are none.
+    fn residuals(&self, z: &[T], of: &Rows<T>, r: &mut Vec<f64>, w: &mut Vec<T>) -> bool {
+        let _ = (z, of, r, w);
+        false
+    }
     /// How many predictions are right, for classification.
     fn right(&self, z: &[T], of: &Rows<T>) -> Option<usize> {
         let _ = (z, of);
@@ -44,6 +50,9 @@ pub trait Objective<T: Scalar> {
 impl<T: Scalar, O: Objective<T> + ?Sized> Objective<T> for Box<O> {
     fn loss(&mut self, z: &[T], of: &Rows<T>, share: f64, z_bar: Option<&mut [T]>) -> f64 {
         (**self).loss(z, of, share, z_bar)
+    }
+    fn residuals(&self, z: &[T], of: &Rows<T>, r: &mut Vec<f64>, w: &mut Vec<T>) -> bool {
+        (**self).residuals(z, of, r, w)
     }
     fn right(&self, z: &[T], of: &Rows<T>) -> Option<usize> {
         (**self).right(z, of)
@@ -143,6 +152,16 @@ impl StandardLoss {
         }
     }
 
+    /// The least loss of a row with these targets: that of z = ln y for counts, else zero.
+    fn infimum(&self, y: &[f64]) -> f64 {
+        match self.kind {
+            LossKind::Poisson => {
+                let least = |y: &f64| if *y > 0.0 { y - y * y.ln() } else { 0.0 };
+                y.iter().map(least).sum::<f64>() / y.len() as f64
+            }
+            _ => 0.0,
+        }
+    }
     /// Of one row; calls `bar(i, derivative by z_i)`.
     fn row(&self, z: &[f64], y: &[f64], mut bar: impl FnMut(usize, f64)) -> f64 {
         let k = self.size;
@@ -227,6 +246,39 @@ impl<T: Scalar> Objective<T> for StandardLoss {
         }
         loss
     }
+    /// Of the squared loss sqrt(w_s) (z - y), one an output. Of the others one a row, the loss itself: w_s (l_s - its infimum), the effective residual l^(kappa / 2) with kappa = 2 (arXiv
+    /// 2604.01279). The Gaussian loss has no infimum, and no residuals.
+    fn residuals(&self, z: &[T], of: &Rows<T>, r: &mut Vec<f64>, w: &mut Vec<T>) -> bool {
+        let (m, k) = (self.outputs(), self.targets());
+        if self.kind == LossKind::Gaussian {
+            return false;
+        }
+        let (mut zs, mut ys) = (vec![0.0; m], vec![0.0; k]);
+        for (s, weight) in of.weight.iter().enumerate() {
+            zs.iter_mut().zip(&z[s * m..]).for_each(|(a, b)| *a = b.f64());
+            ys.iter_mut().zip(&of.y[s * k..]).for_each(|(a, b)| *a = b.f64());
+            // A weight of zero leaves a row out, whatever is in it.
+            let used = *weight > 0.0;
+            if self.kind == LossKind::Squared {
+                let root = weight.sqrt();
+                for i in 0..m {
+                    r.push(if used { root * (zs[i] - ys[i]) } else { 0.0 });
+                    w.extend((0..m).map(|j| T::of(if i == j { root } else { 0.0 })));
+                }
+                continue;
+            }
+            let first = w.len();
+            w.resize(first + m, T::ZERO);
+            if used {
+                let bars = &mut w[first..];
+                let loss = self.row(&zs, &ys, |i, slope| bars[i] += T::of(weight * slope));
+                r.push(weight * (loss - self.infimum(&ys)));
+            } else {
+                r.push(0.0);
+            }
+        }
+        true
+    }
     fn right(&self, z: &[T], of: &Rows<T>) -> Option<usize> {
         let m = self.outputs();
         let right = |(z, y): (&[T], &T)| top(z).is_some_and(|c| c == y.f64() as usize);
@@ -290,6 +342,48 @@ mod tests {
             // The weight of the third row is zero.
             let m = loss.outputs();
             assert!(bar[2 * m..3 * m].iter().all(|b| *b == 0.5));
+        }
+    }
+
+    /// Their derivatives by differences; those of the squared loss make it up, the others are the loss of each row above its least.
+    #[test]
+    fn residuals_and_their_derivatives() {
+        for kind in ALL {
+            let (mut loss, z, of) = rows(kind);
+            let (mut r, mut w) = (vec![], vec![]);
+            let there = loss.residuals(&z, &of, &mut r, &mut w);
+            assert_eq!(there, kind != LossKind::Gaussian);
+            if !there {
+                continue;
+            }
+            let (m, q) = (loss.outputs(), r.len() / 4);
+            assert_eq!((q, w.len()), (if kind == LossKind::Squared { 3 } else { 1 }, q * 4 * m));
+            for i in 0..z.len() {
+                let at = |h: f64| {
+                    let (mut z, mut r) = (z.clone(), vec![]);
+                    z[i] += h;
+                    loss.residuals(&z, &of, &mut r, &mut vec![]);
+                    r
+                };
+                for (j, (a, b)) in at(1e-6).iter().zip(at(-1e-6)).enumerate() {
+                    let want = if j / q == i / m { w[j * m + i % m] } else { 0.0 };
+                    assert!(((a - b) / 2e-6 - want).abs() < 1e-9, "{kind:?} {i} {j}");
+                }
+            }
+            let least = match kind {
+                LossKind::Poisson => {
+                    let z: Vec<f64> = of.y.iter().map(|y| f64::max(*y, 1e-300).ln()).collect();
+                    loss.loss(&z, &of, 1.0, None)
+                }
+                _ => 0.0,
+            };
+            let value = loss.loss(&z, &of, 1.0, None);
+            let sum: f64 = if kind == LossKind::Squared {
+                r.iter().map(|r| r * r).sum::<f64>() / 3.0
+            } else {
+                r.iter().sum()
+            };
+            assert!((sum - (value - least)).abs() < 1e-12 && r.iter().all(|r| q == 3 || *r >= 0.0));
         }
     }
 

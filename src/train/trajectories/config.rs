@@ -82,7 +82,7 @@ pub struct SeriesConfig {
     /// Widths of the network's hidden layers; default one of 32.
     #[serde(default = "hidden")]
     pub hidden: Vec<usize>,
-    /// identity, tanh (default), sigmoid or relu.
+    /// identity, tanh (default), sigmoid, relu or gelu.
     #[serde(default = "tanh")]
     pub activation: Activation,
     /// Components beyond the states, which start at zero; default 0.
