@@ -4,7 +4,7 @@
 //!
 //! Constrained optimization: [`nlp`] for a problem of your own, [`sif`] for CUTEst's files, [`opt`] to solve them. Differential equations: [`ode`] has
 //! one table that says which method to choose, explicit, stiff or stochastic; [`sde`] is noise, [`adjoint`] gradients, [`nn`] networks, [`mod@train`] fits.
-//! Methods that learn: [`classify`], [`boost`]; what a run is doing: [`diagnose`]. Whether published claims about them hold is measured by [`study`].
+//! Methods that learn: [`classify`], [`boost`], [`memory`]; what a run is doing: [`diagnose`]. Whether published claims about them hold is measured by [`study`].
 #![warn(missing_docs)]
 
 pub mod adjoint;
@@ -18,6 +18,7 @@ pub mod error;
 pub mod expr;
 pub mod linalg;
 pub mod linsol;
+pub mod memory;
 pub mod nlp;
 pub mod nn;
 pub mod observe;

@@ -38,6 +38,13 @@ pub enum Schedule {
         /// Share of training before it changes, at least 0 and below 1.
         begin: f64,
     },
+    /// `value` min((n + 1) / `steps`, 1): linear from the first step on, then constant.
+    WarmUp {
+        /// After the first `steps`.
+        value: f64,
+        /// How long it grows.
+        steps: u64,
+    },
     /// `to` + (`from` - `to`) (1 + cos(pi e / EPOCHS)) / 2.
     Cosine {
         /// In the first epoch.
@@ -84,6 +91,7 @@ impl Schedule {
                 let length = (now.epochs as f64 - first).max(1.0);
                 from + (to - from) * ((now.epoch as f64 + 1.0 - first) / length).clamp(0.0, 1.0)
             }
+            Self::WarmUp { value, steps } => value * ((now.step + 1) as f64 / steps.max(1) as f64).min(1.0),
             Self::Cosine { from, to } => {
                 to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
             }
@@ -92,7 +100,7 @@ impl Schedule {
     /// What is wrong with it, if anything: a rate must be positive, a weight may be zero.
     pub fn problem(&self, name: &str) -> Option<String> {
         let values = match *self {
-            Self::Constant { value } => [value, value],
+            Self::Constant { value } | Self::WarmUp { value, .. } => [value, value],
             Self::InverseDecay { from, decay } => [from, decay],
             Self::Exponential { from, to } if from > 0.0 && to > 0.0 => [from, to],
             Self::Exponential { .. } => {
@@ -127,7 +135,9 @@ struct Read;
 impl<'de> Visitor<'de> for Read {
     type Value = Schedule;
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a number or a table with `kind`: constant, inverse_decay, exponential, ramp or cosine")
+        f.write_str(
+            "a number or a table with `kind`: constant, inverse_decay, exponential, ramp, warm_up or cosine",
+        )
     }
     fn visit_f64<E: Error>(self, value: f64) -> Result<Schedule, E> {
         Ok(Schedule::Constant { value })
@@ -146,6 +156,7 @@ impl<'de> Visitor<'de> for Read {
             InverseDecay { from: f64, decay: f64 },
             Exponential { from: f64, to: f64 },
             Ramp { from: f64, to: f64, begin: f64 },
+            WarmUp { value: f64, steps: u64 },
             Cosine { from: f64, to: f64 },
         }
         Ok(match Table::deserialize(MapAccessDeserializer::new(map))? {
@@ -153,6 +164,7 @@ impl<'de> Visitor<'de> for Read {
             Table::InverseDecay { from, decay } => Schedule::InverseDecay { from, decay },
             Table::Exponential { from, to } => Schedule::Exponential { from, to },
             Table::Ramp { from, to, begin } => Schedule::Ramp { from, to, begin },
+            Table::WarmUp { value, steps } => Schedule::WarmUp { value, steps },
             Table::Cosine { from, to } => Schedule::Cosine { from, to },
         })
     }
@@ -179,6 +191,9 @@ mod tests {
         assert!(
             Schedule::Ramp { from: 0.0, to: 3.0, begin: 1.0 }.problem("w").unwrap().contains("begin is 1")
         );
+        let warm = Schedule::WarmUp { value: 2.0, steps: 4 };
+        assert_eq!([0, 1, 3, 4, 1000].map(|n| warm.at(&at(n, 0))), [0.5, 1.0, 2.0, 2.0, 2.0]);
+        assert_eq!(Schedule::WarmUp { value: 2.0, steps: 0 }.at(&at(0, 0)), 2.0);
         let cosine = Schedule::Cosine { from: 3e-3, to: 1e-4 };
         assert_eq!(cosine.at(&at(0, 0)), 3e-3);
         assert!(
@@ -197,6 +212,8 @@ mod tests {
         assert_eq!(read("rate = 0.5").unwrap(), Schedule::constant(0.5));
         let table = read("rate = { kind = \"exponential\", from = 100, to = 10 }").unwrap();
         assert_eq!(table, Schedule::Exponential { from: 100.0, to: 10.0 });
+        let table = read("rate = { kind = \"warm_up\", value = 0.1, steps = 500 }").unwrap();
+        assert_eq!(table, Schedule::WarmUp { value: 0.1, steps: 500 });
         let text = read("rate = { kind = \"cosine\", from = 1, too = 2 }").unwrap_err().to_string();
         assert!(text.contains("unknown field `too`"), "{text}");
         assert!(Schedule::Exponential { from: 0.0, to: 1.0 }.problem("rate").is_some());
