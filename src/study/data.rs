@@ -67,6 +67,25 @@ pub fn friedman(n: usize, noise: f64, numbers: &mut SplitMix64) -> (Vec<f64>, Ve
     (x, y)
 }
 
+/// y = exp(-10 x^2) sin 2x at n points x, uniform in [-1, 1].
+pub fn one_d(n: usize, numbers: &mut SplitMix64) -> (Vec<f64>, Vec<f64>) {
+    let x: Vec<f64> = (0..n).map(|_| 2.0 * numbers.uniform() - 1.0).collect();
+    let y = x.iter().map(|x| (-10.0 * x * x).exp() * (2.0 * x).sin()).collect();
+    (x, y)
+}
+
+/// A sum of polynomials, one of each input: y = sum_i sum_k c_ik x_i^k, k = 1 to `degree`, x and c standard normal. Rows of `inputs` numbers, and one value a row.
+pub fn additive_polynomial(
+    n: usize,
+    (inputs, degree): (usize, usize),
+    numbers: &mut SplitMix64,
+) -> (Vec<f64>, Vec<f64>) {
+    let (c, x) = (numbers.normals(inputs * degree), numbers.normals(n * inputs));
+    let part = |(x, c): (&f64, &[f64])| c.iter().rev().fold(0.0, |s, c| (s + c) * x);
+    let y = x.chunks_exact(inputs).map(|x| x.iter().zip(c.chunks_exact(degree)).map(part).sum()).collect();
+    (x, y)
+}
+
 /// Branin's function on [-5, 10] x [0, 15]; three minima of 0.397887.
 pub fn branin(x: &[f64]) -> f64 {
     let a = x[1] - 5.1 / (4.0 * PI * PI) * x[0] * x[0] + 5.0 / PI * x[0] - 6.0;
@@ -119,6 +138,19 @@ mod tests {
         let first = [0.3693113133027056, 0.29622922025330317, 0.8808276806133823];
         assert!(x.iter().zip(first).all(|(a, b)| (a - b).abs() < 1e-15), "{:?}", &x[..3]);
         assert!((x.iter().sum::<f64>() - 150.5143251822789).abs() < 1e-11);
+        let (x, y) = one_d(1000, &mut SplitMix64::new(1));
+        let first = [
+            (0.1331231503445618, 0.22038180797282308),
+            (0.49156351452540226, 0.07427453229865759),
+            (0.9420055071735924, 0.00013320528458923364),
+        ];
+        for ((x, y), (a, b)) in x.iter().zip(&y).zip(first) {
+            assert!((x - a).abs() < 1e-15 && (y - b).abs() < 1e-15, "{x} {y}");
+        }
+        let sums = (x.iter().sum::<f64>(), y.iter().sum::<f64>());
+        assert!((sums.0 + 36.230855043440215).abs() < 1e-11 && (sums.1 + 5.516674761715938).abs() < 1e-12);
+        let spread = y.iter().map(|v| (v - sums.1 / 1000.0).powi(2)).sum::<f64>() / 1000.0;
+        assert!((spread.sqrt() - 0.13545351094066882).abs() < 1e-13);
         let (_, y) = friedman(500, 1.0, &mut SplitMix64::new(2));
         let first = [20.023565295798033, 12.26015480613736, 8.933166078250508];
         assert!(y.iter().zip(first).all(|(a, b)| (a - b).abs() < 1e-13), "{:?}", &y[..3]);
@@ -128,5 +160,16 @@ mod tests {
             (sum - 7222.003787235182).abs() < 1e-9 && (variance - 25.660633320622583).abs() < 1e-10,
             "{sum} {variance}"
         );
+    }
+
+    #[test]
+    fn additive_polynomials_by_their_definition() {
+        let (x, y) = additive_polynomial(4, (2, 3), &mut SplitMix64::new(3));
+        let c = SplitMix64::new(3).normals(6);
+        for (x, y) in x.chunks(2).zip(&y) {
+            let want: f64 =
+                (0..2).map(|i| (1..=3).map(|k| c[3 * i + k - 1] * x[i].powi(k as i32)).sum::<f64>()).sum();
+            assert!((want - y).abs() < 1e-12);
+        }
     }
 }

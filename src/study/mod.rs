@@ -15,20 +15,29 @@
 //! [`Study::judge`] is a function of the table alone, and criteria are not changed after a run. A new study is one file that implements [`Study`] and one
 //! row of [`STUDIES`]; it holds no algorithm. Its table has the same bits for any number of threads: times stand in notes.
 
+mod am;
 mod attack;
 mod bandit;
 mod biodiesel;
 mod bnn_bo;
 pub mod data;
+mod fits;
 mod gbnn;
 #[cfg(feature = "cli")]
 mod heuristics;
 mod judgment;
+mod lion;
+mod nested;
 mod opposing;
+mod optimizers;
 mod report;
+mod sequences;
 mod signals;
 mod sketched_newton;
+mod solutions;
 pub mod stats;
+mod streams;
+mod sven;
 mod table;
 mod wide_deep;
 
@@ -47,6 +56,12 @@ pub static STUDIES: &[&dyn Study] = &[
     // Its configurations are files in TOML, which the command reads.
     #[cfg(feature = "cli")]
     &heuristics::Heuristics,
+    &optimizers::Optimizers,
+    &lion::LionStudy,
+    &am::AmStudy,
+    &sven::SvenStudy,
+    &solutions::Solutions,
+    &nested::Nested,
     &opposing::OpposingSignals,
     &gbnn::Boosting,
     &attack::Attack,
