@@ -15,7 +15,7 @@ use costate::train::checkpoint::write_file;
 
 use super::nearest::nearest;
 use super::output::{self, Output};
-use super::train::plots;
+use super::train::{config, plots};
 use super::{Failure, Outcome, SOLVED, STOPPED, interrupt};
 
 const AFTER: &str = "In the folder of --out: report.json, table.csv, and plots as SVG. `all` has a folder for every study there and keeps those that are finished (same seed, seeds and --quick), but for those that could not be decided; --again runs them anew.
@@ -30,7 +30,7 @@ pub struct StudyArgs {
     #[arg(required_unless_present = "list")]
     name: Option<String>,
     /// Print name, paper and claim of every study
-    #[arg(long, conflicts_with_all = ["quick", "seeds", "seed", "out", "data", "table", "again"])]
+    #[arg(long, conflicts_with_all = ["quick", "seeds", "seed", "out", "data", "config", "table", "again"])]
     list: bool,
     /// Fewer seeds and steps, at most 20 s on two cores; the verdict is not final
     #[arg(long)]
@@ -50,6 +50,9 @@ pub struct StudyArgs {
     /// Folder of data files (digits, problem files), for studies that read any
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A training configuration in place of the study's own tasks, for studies that compare optimizers on it (solutions)
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
     /// With `all`: write the table of all studies here too (Markdown)
     #[arg(long, value_name = "FILE.md")]
     table: Option<PathBuf>,
@@ -63,7 +66,13 @@ impl StudyArgs {
         if let Some(data) = self.data.as_ref().filter(|d| !d.is_dir()) {
             return Err(Failure(format!("--data {}: this is not a folder", data.display())));
         }
-        Ok(StudyOptions { quick: self.quick, seeds: self.seeds, seed: self.seed, data: self.data.clone() })
+        let read = |path: &PathBuf| {
+            let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
+            config::read(path).map(|config| (config, base))
+        };
+        let training = self.config.as_ref().map(read).transpose()?;
+        let (quick, seeds, seed, data) = (self.quick, self.seeds, self.seed, self.data.clone());
+        Ok(StudyOptions { quick, seeds, seed, data, training })
     }
 }
 
@@ -74,6 +83,9 @@ pub fn run(args: &StudyArgs, out: &mut Output) -> Outcome {
         return Ok(SOLVED);
     };
     let options = args.options()?;
+    if name == "all" && args.config.is_some() {
+        return Err(Failure("--config goes with one study, not with `all`".into()));
+    }
     if name == "all" {
         return all(args, &options, out);
     }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! q is a polynomial on [-1, 1): the Chebyshev expansion in t (as Schonfelder's of erfc, Mathematics of Computation 32, 1978), written in powers, whose terms
-//! add up to 1/2 at most. Measured error (test below): 2 units of rounding, absolute. NaN stays NaN.
+//! add up to 1/2 at most. Measured against 40 digits at 17143 points of [-10, 10]: 1.4 units of rounding of 1 in Phi, 0.4 in
+//! phi (double precision). NaN stays NaN.
 
 use super::Scalar;
 use super::tanh::exponential;
@@ -111,7 +112,8 @@ mod tests {
             single = single.max((p as f64 - cumulative(x)).abs()).max((d as f64 - density(x)).abs());
         }
         println!("f64 {:.2} eps, f32 {:.2} eps", double / f64::EPSILON, single / f32::EPSILON as f64);
-        assert!(double < 2.0 * f64::EPSILON, "{double:e}");
+        // In double precision the other one rounds too.
+        assert!(double < 3.0 * f64::EPSILON, "{double:e}");
         assert!(single < 2.0 * f32::EPSILON as f64, "{single:e}");
     }
 

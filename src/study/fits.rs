@@ -395,10 +395,10 @@ mod tests {
         let problem = Problem::<f64>::one_d(0, 200).unwrap();
         let stop = AtomicBool::new(false);
         let sgd = optim::SgdConfig::default().into();
-        let plan = |rate| Plan { uniform: true, curve: true, ..Plan::new(&sgd, rate, (20, 5), 1) };
+        let plan = |rate| Plan { uniform: true, curve: true, ..Plan::new(&sgd, rate, (20, 40), 1) };
         let good = fit(&mut problem.task().unwrap(), &plan(0.02), &stop).unwrap();
         assert!(
-            good.error < 0.9 && good.curve.len() == 5 && good.curve[4].1 == good.error,
+            good.error < 0.9 && good.curve.len() == 40 && good.curve[39].1 == good.error,
             "{:?}",
             good.curve
         );

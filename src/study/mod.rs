@@ -39,6 +39,7 @@ pub mod stats;
 mod streams;
 mod sven;
 mod table;
+mod user_task;
 mod wide_deep;
 
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ use std::time::Instant;
 pub use judgment::{Finding, Judgment, Verdict};
 pub use report::{Picture, StudyReport};
 pub use table::{Cell, Table};
+
+use crate::train::Config;
 
 /// All studies, in the order of the table in docs/studies.md.
 pub static STUDIES: &[&dyn Study] = &[
@@ -80,6 +83,10 @@ pub trait Study: Sync {
     fn claim(&self) -> &'static str;
     /// What has to be seen for the claim to hold, with numbers.
     fn criterion(&self) -> &'static str;
+    /// Whether it takes a training configuration of its user's ([`StudyOptions::training`]).
+    fn takes_training(&self) -> bool {
+        false
+    }
     /// Measures. Long work asks [`Run::say`] or [`Run::check`] now and then whether it should end.
     ///
     /// # Errors
@@ -100,6 +107,8 @@ pub struct StudyOptions {
     pub seed: u64,
     /// Folder of data files, for studies that read any.
     pub data: Option<PathBuf>,
+    /// A training configuration and the folder that its paths start at, in place of the study's own tasks.
+    pub training: Option<(Config, PathBuf)>,
 }
 
 /// What a study found, before it is judged.
@@ -196,6 +205,10 @@ pub fn run(
     let begun = Instant::now();
     if options.seeds == Some(0) {
         return Err(StudyError::Input("seeds is 0, it must be at least 1".into()));
+    }
+    if options.training.is_some() && !study.takes_training() {
+        let what = format!("the study {} takes no training configuration", study.name());
+        return Err(StudyError::Input(what));
     }
     let measured = study.measure(&mut Run { options, progress, stop })?;
     Ok(StudyReport::new(study, options, measured, begun.elapsed().as_secs_f64()))

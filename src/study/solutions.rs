@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::fits::{Digits, grid, grids, named, spiral};
 use super::sequences::Sequence;
 use super::stats::median;
+use super::user_task::compare;
 use super::{Cell, Judgment, Measured, Run, Study, StudyError, Table};
 use crate::train::config::TrainConfig;
 use crate::train::{OptimizerConfig, Schedule, State, TrainError, TrainEvent, optim, train};
@@ -89,7 +90,13 @@ impl Study for Solutions {
     fn criterion(&self) -> &'static str {
         "permuted digits, at the rates with the highest accuracy on the task just trained at which AdamW and Shampoo agree within 1 point (medians over the seeds): forgetting of Shampoo <= 0.85 x AdamW's"
     }
+    fn takes_training(&self) -> bool {
+        true
+    }
     fn measure(&self, run: &mut Run<'_>) -> Result<Measured, StudyError> {
+        if let Some(training) = &run.options.training {
+            return compare(run, training, &methods(), run.seeds(1, 3));
+        }
         let failed = StudyError::of("solutions");
         let (train, tests) = run.pick((1280, 500), (4096, 2000));
         let digits = Digits::new(run, train + tests)?;

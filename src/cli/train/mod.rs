@@ -1,7 +1,7 @@
 //! `costate train`, `costate eval`, `costate predict`, `costate compare`.
 
 mod compare;
-mod config;
+pub mod config;
 mod eval;
 mod find;
 mod folds;
