@@ -9,13 +9,14 @@
 //! ```
 //!
 //! For one sample (I + a x x')^-1 = I - c x x' with c = a / (1 + a |x|^2): the published W (I - c x x') - c d x'. For squared error d = W x - y*, so "label" aims at y* and stays stable at
-//! any rate, while the fixed point of "surprise" is W x = y*/2. A bias is one more input that is always 1. Parameters that belong to no layer take W <- W - a G.
+//! any rate, while the fixed point of "surprise" is W x = y*/2. A loss whose second derivative by y is c instead of 1 (`curvature`; 2 for squares without the half, as those of
+//! [`supervised`](crate::train::supervised)) has c A in place of A: with c too small steps overshoot at large rates, with c too large they are short. A bias is one more input that is always 1. Parameters that belong to no layer take W <- W - a G.
 //!
 //! Needs a task that tells the inputs of its layers ([`Task::layer_inputs`](crate::train::Task::layer_inputs)).
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByInputs, Needs, Optimizer, OptimizerKind};
+use super::{ByInputs, Needs, Optimizer, OptimizerKind, check};
 use crate::linalg::{Dense, Scalar, SymmetricEigen};
 use crate::nn::{Entry, LayerInputs};
 
@@ -31,27 +32,35 @@ pub enum Target {
 }
 
 /// `kind = "dgd"`: delta gradient descent.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DgdConfig {
     /// "label", the default, or "surprise".
     pub target: Target,
+    /// c, of the loss by a layer's outputs; default 1, as published.
+    pub curvature: f64,
+}
+
+impl Default for DgdConfig {
+    fn default() -> Self {
+        Self { target: Target::Label, curvature: 1.0 }
+    }
 }
 
 impl OptimizerKind for DgdConfig {
     fn problem(&self) -> Option<String> {
-        None
+        check::positive("curvature", self.curvature)
     }
     fn needs(&self) -> Needs {
         Needs::LayerInputs
     }
     fn build<T: Scalar>(&self, _: &[Entry]) -> Box<dyn Optimizer<T>> {
-        Box::new(Dgd { target: self.target, eigen: vec![], wide: vec![], room: vec![], count: 0 })
+        Box::new(Dgd { config: self.clone(), eigen: vec![], wide: vec![], room: vec![], count: 0 })
     }
 }
 
 struct Dgd<T> {
-    target: Target,
+    config: DgdConfig,
     /// One for each size.
     eigen: Vec<SymmetricEigen>,
     wide: Vec<f64>,
@@ -96,7 +105,7 @@ impl<T: Scalar> Dgd<T> {
         self.eigen[i].compute(&self.wide).then_some(&self.eigen[i])
     }
 
-    /// B <- B (I + a A)^-1, A = X X' / m, through the smaller one of A and X'X / m; B is rows x inputs.
+    /// B <- B (I + a A)^-1, A = X X' / m, a with the curvature in it, through the smaller one of A and X'X / m; B is rows x inputs.
     fn shrink(&mut self, a: f64, rows: usize, x: Dense<'_, T>, b: &mut [T]) {
         let (n, m) = (x.nrows(), x.ncols());
         let direct = n <= m;
@@ -136,14 +145,15 @@ impl<T: Scalar> ByInputs<T> for Dgd<T> {
             }
             let x = Dense::new(&layer.x, n, m);
             let g = &mut g[layer.range.clone()];
-            if self.target == Target::Surprise {
-                // G + W A.
+            let c = self.config.curvature;
+            if self.config.target == Target::Surprise {
+                // G + c W A.
                 let mut y = vec![T::ZERO; rows * m];
                 let w = Dense::new(&p[layer.range.clone()], rows, n);
-                T::gemm(T::of(1.0 / m as f64), w, x, false, &mut y, 1);
+                T::gemm(T::of(c / m as f64), w, x, false, &mut y, 1);
                 T::gemm(T::ONE, Dense::new(&y, rows, m), x.t(), true, g, 1);
             }
-            self.shrink(rate, rows, x, g);
+            self.shrink(c * rate, rows, x, g);
         }
     }
 }
@@ -176,7 +186,7 @@ mod tests {
     }
 
     fn step(target: Target, rate: f64, w: &mut [f64], layer: &LayerInputs<f64>, y: &[f64]) {
-        let mut o = DgdConfig { target }.build::<f64>(&[]);
+        let mut o = DgdConfig { target, ..DgdConfig::default() }.build::<f64>(&[]);
         let mut g = gradient(&errors(w, layer, y), layer);
         o.by_inputs().unwrap().precondition(rate, w, std::slice::from_ref(layer), &mut g);
         o.step(rate, w, &g);
@@ -224,6 +234,23 @@ mod tests {
             let wx: f64 = (0..3).map(|j| old[j * 2 + i] * x[j]).sum();
             let want = old[k] - c * wx * x[j] - c * d[i] * x[j];
             assert!((surprise[k] - want).abs() < 1e-14);
+        }
+    }
+
+    /// Squares without the half, curvature 2: the implicit step, after which every error is its share 1 / (1 + 2 a |x|^2).
+    #[test]
+    fn curvature_makes_the_step_of_squares_implicit() {
+        let (layer, y, a) = (inputs(1), targets(1), 4.0);
+        let mut w = [0.3, -0.2, 0.5, 0.1, -0.7, 0.4];
+        let before = errors(&w, &layer, &y);
+        let twice: Vec<f64> = before.iter().map(|e| 2.0 * e).collect();
+        let mut g = gradient(&twice, &layer);
+        let mut o = DgdConfig { curvature: 2.0, ..DgdConfig::default() }.build::<f64>(&[]);
+        o.by_inputs().unwrap().precondition(a, &w, std::slice::from_ref(&layer), &mut g);
+        o.step(a, &mut w, &g);
+        let share = 1.0 / (1.0 + 2.0 * a * layer.x.iter().map(|v| v * v).sum::<f64>());
+        for (after, before) in errors(&w, &layer, &y).iter().zip(&before) {
+            assert!((after - share * before).abs() < 1e-14);
         }
     }
 
