@@ -33,6 +33,10 @@ pub(crate) enum Purpose {
     Thompson = 105,
     /// Posterior samples; index: call.
     Posterior = 106,
+    /// Hyper-parameters that a random search tries; index: candidate.
+    Hyper = 121,
+    /// Points of a random or quasi-random sweep; index: trial.
+    Sweep = 122,
 }
 
 /// The generator of one purpose (a code): depends on seed, purpose and index only, so nothing has to be remembered to go on after an interruption.

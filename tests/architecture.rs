@@ -43,7 +43,7 @@ const FLOORS: &[Row] = &[
     Row::apart(&["expr"]),
     Row::apart(&["diff"]),
     Row::apart(&["linalg"]),
-    Row::family(&["report", "observe", "error", "random", "reduce", "plot", "simd"]),
+    Row::family(&["report", "observe", "error", "random", "normal", "reduce", "plot", "simd"]),
 ];
 
 /// Arrows between top-level modules that point up or sideways today: (from, to).

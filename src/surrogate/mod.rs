@@ -17,8 +17,9 @@ pub mod gp;
 mod journal;
 pub mod kernel;
 pub mod model;
-pub mod normal;
 pub mod space;
+
+pub use crate::normal;
 
 /// Bad input, or data that no model can be made of. Prints as one sentence.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
