@@ -16,6 +16,7 @@ mod output;
 mod solve;
 mod study;
 mod summary;
+mod sweep;
 mod table;
 mod train;
 
@@ -71,6 +72,8 @@ enum Command {
     Predict(train::PredictArgs),
     /// Train all variants of a configuration with several seeds and compare
     Compare(train::CompareArgs),
+    /// Train many configurations, end the hopeless ones early, and rank them
+    Sweep(sweep::SweepArgs),
     /// Measure whether the claim of a paper holds at this scale
     Study(study::StudyArgs),
 }
@@ -118,6 +121,7 @@ fn parse_and_run() -> u8 {
         Command::Eval(args) => train::eval(&args, &mut out),
         Command::Predict(args) => train::predict(&args, &mut out),
         Command::Compare(args) => train::compare(&args, &mut out),
+        Command::Sweep(args) => sweep::run(&args, &mut out),
         Command::Study(args) => study::run(&args, &mut out),
     };
     let outcome = outcome.and_then(|code| out.finish().map(|()| code));

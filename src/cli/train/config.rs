@@ -19,12 +19,19 @@ pub fn read(path: &Path) -> Result<Config, Failure> {
 
 /// The configuration in a text.
 pub fn parse(text: &str) -> Result<Config, String> {
-    toml::from_str(text).map_err(|e| {
-        let message = e.message().split_whitespace().collect::<Vec<_>>().join(" ");
-        let line = e.span().map(|s| text[..s.start.min(text.len())].matches('\n').count() + 1);
-        let at = line.map_or(String::new(), |l| format!("line {l}: "));
-        format!("{at}{message}{}", suggestion(&message))
-    })
+    toml::from_str(text).map_err(|e| explain(text, &e))
+}
+
+/// What is wrong with a text, as one sentence with its line and the closest known key.
+pub fn explain(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let at = error.span().map_or(String::new(), |s| format!("line {}: ", line(text, s.start)));
+    format!("{at}{message}{}", suggestion(&message))
+}
+
+/// The line of a place in a text, counted from 1.
+pub fn line(text: &str, at: usize) -> usize {
+    text[..at.min(text.len())].matches('\n').count() + 1
 }
 
 /// For "unknown field `x`, expected one of `a`, `b`": the known name closest to x.

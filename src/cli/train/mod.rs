@@ -8,7 +8,7 @@ mod folds;
 mod log;
 pub mod plots;
 mod predict;
-mod run;
+pub mod run;
 mod scores;
 
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ impl RunArgs {
 }
 
 /// Puts a folder, named from where the command runs, in place of the task's.
-fn set_folder(task: &mut TaskConfig, data: &Path) -> Result<(), super::Failure> {
+pub(super) fn set_folder(task: &mut TaskConfig, data: &Path) -> Result<(), super::Failure> {
     let Some(folder) = task.folder() else {
         return Err(super::Failure("--data: this task reads no folder of data files".into()));
     };
@@ -163,9 +163,9 @@ macro_rules! in_precision {
         }
     };
 }
-use in_precision;
+pub(super) use in_precision;
 
-fn on_threads<R: Send>(config: &Config, f: impl FnOnce() -> R + Send) -> Result<R, TrainError> {
+pub(super) fn on_threads<R: Send>(config: &Config, f: impl FnOnce() -> R + Send) -> Result<R, TrainError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(config.train.threads).build();
     let pool = pool.map_err(|e| TrainError::config(format!("cannot start threads: {e}")))?;
     Ok(pool.install(f))
