@@ -275,7 +275,7 @@ impl Sweep {
         let explained = |e: toml::de::Error| explain(text, &e);
         let mut tree = DeTable::parse(text).map_err(explained)?;
         if !tree.get_ref().contains_key("sweep") {
-            return Err("there is no [sweep]: its keys are in docs/training-config.md".into());
+            return Err("there is no [sweep]: its keys are in docs/sweep.md".into());
         }
         let config = toml::from_str::<Section>(text).map_err(explained)?.sweep;
         tree.get_mut().remove("sweep");
@@ -557,6 +557,35 @@ points = 3
             assert!(error.contains(want) && !error.contains('\n'), "{to}: {error}");
         }
         assert!(Sweep::parse("[task]\nkind = 3\n").err().unwrap().contains("no [sweep]"));
+    }
+
+    /// The block of the documentation means the same without the keys that have defaults, and names all keys there are.
+    #[test]
+    fn documented_keys_and_examples() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(folder.join("docs/sweep.md")).unwrap();
+        let block = text.split("```toml\n").nth(1).and_then(|b| b.split("```").next()).unwrap();
+        let kept = |l: &&str| l.starts_with('[') || l.contains("# required");
+        let least = block.lines().filter(kept).collect::<Vec<_>>().join("\n") + "\n";
+        let section = |text: &str| toml::from_str::<Section>(text).unwrap_or_else(|e| panic!("{e}")).sweep;
+        let plain = |c: SweepConfig| {
+            let variables: Vec<VariableConfig> = c.variables.iter().map(|v| v.get_ref().clone()).collect();
+            (format!("{:?}", SweepConfig { variables: vec![], ..c }), variables)
+        };
+        assert_eq!(plain(section(block)), plain(section(&least)));
+        let all = "method trials together seed metric maximize logarithm split stop_early burn_in first slack rank regression halving name lower upper scale points values";
+        for key in all.split(' ') {
+            let named = |l: &str| l.trim_start_matches("# ").split(" = ").next() == Some(key);
+            assert!(block.lines().any(named), "{key} is not documented");
+        }
+        // A key that is not in the list above is unknown, and says which there are.
+        let error = section_error("[sweep]\nnonsense = 1\nvariable = []\n");
+        let known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert!(known.iter().all(|k| *k == "variable" || all.split(' ').any(|a| a == *k)), "{error}");
+        Sweep::read(&folder.join("examples/sweep/spiral_ode.toml")).unwrap_or_else(|e| panic!("{}", e.0));
+    }
+    fn section_error(text: &str) -> String {
+        toml::from_str::<Section>(text).err().map(|e| e.message().to_string()).unwrap_or_default()
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{Failure, Outcome, SOLVED, STOPPED, interrupt};
 use config::Sweep;
 use engine::{Engine, Place, Trial};
 
-const AFTER: &str = "The file is a training configuration with a section [sweep] and one [[sweep.variable]] for each key that varies; every key is in docs/training-config.md.
+const AFTER: &str = "The file is a training configuration with a section [sweep] and one [[sweep.variable]] for each key that varies; every key is in docs/sweep.md.
 
 In the folder: sweep.jsonl (one line an epoch), table.csv, parallel.svg, best.toml (the best configuration, for costate train) and best.safetensors (its weights), trials (checkpoints of those under way).
 

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use costate::train::{TrainError, checkpoint};
 
+/// The event of a run that ended by `train.patience`; a run that goes on says it anew.
+pub const EARLY_STOP: &str = "early_stop";
+
 /// An open log.
 #[derive(Debug)]
 pub struct Log {
@@ -27,7 +30,7 @@ impl Log {
         if let Some(step) = keep_to.filter(|_| path.exists()) {
             let kept: Vec<String> = read(path)?
                 .into_iter()
-                .filter(|(v, _)| v["step"].as_u64().is_some_and(|s| s <= step))
+                .filter(|(v, _)| v["event"] != EARLY_STOP && v["step"].as_u64().is_some_and(|s| s <= step))
                 .map(|(_, line)| line + "\n")
                 .collect();
             checkpoint::write_file(path, kept.concat().as_bytes())?;

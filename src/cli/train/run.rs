@@ -50,6 +50,23 @@ pub struct Summary {
     pub note: Option<String>,
 }
 
+/// The last line of the log of a run that ended by `train.patience`.
+#[derive(Debug, Serialize)]
+struct EarlyStop {
+    event: &'static str,
+    step: u64,
+    /// The best validation loss.
+    best: Option<f64>,
+    /// Validations since then.
+    since_best: u64,
+}
+
+impl EarlyStop {
+    fn of<T: Scalar>(state: &State<T>) -> Self {
+        Self { event: log::EARLY_STOP, step: state.step, best: state.best, since_best: state.since_best }
+    }
+}
+
 impl Summary {
     /// On stderr, however quiet the run is: why it failed, or what is wrong with its result.
     pub fn warn(&self) {
@@ -177,6 +194,9 @@ fn execute<T: Scalar>(order: &Order<'_>) -> Result<Summary, TrainError> {
     bar.finish_and_clear();
     if let Some(e) = unwritten {
         return Err(e);
+    }
+    if stop == TrainStop::EarlyStop {
+        log.borrow_mut().event(&EarlyStop::of(&state))?;
     }
     finish(order, &mut *task, &mut state, stop)
 }
