@@ -24,6 +24,10 @@ use crate::train::{Optimizer, OptimizerConfig};
 pub trait Tuned {
     /// Puts a batch of the training or validation data into `x`, one column a sample, and remembers its targets. All random choices come from `rng`.
     fn load(&mut self, validation: bool, rng: &mut StdRng, x: &mut Vec<f64>);
+    /// Changes the inputs `x` of a training batch at random by h, hyper-parameters x batch, one column a sample: dropout, noise. Nothing by default; not called for validation.
+    fn disturb(&mut self, h: &[f64], rng: &mut StdRng, x: &mut [f64]) {
+        let _ = (h, rng, x);
+    }
     /// Mean loss of the batch at outputs z; ADDS its derivative to `z_bar`. A training loss may depend on h, hyper-parameters x batch, one column a sample; its penalties on weights
     /// come from [`penalty`](Self::penalty).
     fn loss(&mut self, validation: bool, z: &[f64], h: &[f64], z_bar: &mut [f64]) -> f64;
@@ -185,6 +189,9 @@ impl<'o> Run<'o> {
         let at = |i: usize, noise: f64| h[i % k] + softplus(s[i % k]) * noise;
         b.h.clear();
         b.h.extend(b.noise.iter().enumerate().map(|(i, noise)| at(i, *noise)));
+        if !validation {
+            task.disturb(&b.h, &mut rng, &mut b.x);
+        }
         b.xh.clear();
         for (x, h) in b.x.chunks_exact(n).zip(b.h.chunks_exact(k)) {
             b.xh.extend(x.iter().chain(h));

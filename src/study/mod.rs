@@ -21,6 +21,8 @@ mod bandit;
 mod biodiesel;
 mod bnn_bo;
 pub mod data;
+mod digits;
+mod early_stop;
 mod fits;
 mod gbnn;
 #[cfg(feature = "cli")]
@@ -31,14 +33,18 @@ mod nested;
 mod opposing;
 mod optimizers;
 mod report;
+mod school;
+mod self_tuned;
 mod sequences;
 mod signals;
 mod sketched_newton;
 mod solutions;
 pub mod stats;
+mod stn;
 mod streams;
 mod sven;
 mod table;
+mod teach;
 mod user_task;
 mod wide_deep;
 
@@ -71,6 +77,9 @@ pub static STUDIES: &[&dyn Study] = &[
     &bnn_bo::BnnBo,
     &bandit::Bandit,
     &wide_deep::WideDeep,
+    &early_stop::EarlyStopping,
+    &stn::SelfTuning,
+    &teach::Teaching,
 ];
 
 /// A published claim, how it is measured, and how it is judged.

@@ -43,9 +43,40 @@ pub fn agreement<A: PartialEq>(a: &[A], b: &[A]) -> Option<f64> {
     (!a.is_empty() && a.len() == b.len()).then(|| same as f64 / a.len() as f64)
 }
 
+/// Ranks from 1; equal numbers share the mean of theirs.
+fn ranks(v: &[f64]) -> Vec<f64> {
+    let below = |x: f64| v.iter().filter(|y| **y < x).count() as f64;
+    let equal = |x: f64| v.iter().filter(|y| **y == x).count() as f64;
+    v.iter().map(|x| below(*x) + 0.5 * (equal(*x) + 1.0)).collect()
+}
+
+/// Spearman's rank correlation; `None` for fewer than two pairs, NaN where all of one list are equal.
+pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
+    if a.len() != b.len() || a.len() < 2 {
+        return None;
+    }
+    if a.iter().chain(b).any(|v| v.is_nan()) {
+        return Some(f64::NAN);
+    }
+    let (a, b) = (ranks(a), ranks(b));
+    let m = mean(&a)?;
+    let product = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - m) * (y - m)).sum::<f64>();
+    Some(product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rank_correlations() {
+        assert_eq!(spearman(&[1.0, 2.0, 30.0], &[-1.0, 0.0, 0.5]), Some(1.0));
+        assert_eq!(spearman(&[1.0, 2.0, 3.0], &[3.0, 2.0, 1.0]), Some(-1.0));
+        // Ties: ranks 1.5, 1.5, 3 and 1, 2, 3.
+        assert!((spearman(&[1.0, 1.0, 2.0], &[1.0, 2.0, 3.0]).unwrap() - 0.75f64.sqrt()).abs() < 1e-12);
+        assert_eq!((spearman(&[1.0], &[1.0]), spearman(&[1.0, 2.0], &[1.0])), (None, None));
+        assert!(spearman(&[1.0, 1.0], &[1.0, 2.0]).unwrap().is_nan());
+    }
 
     #[test]
     fn small_lists() {
