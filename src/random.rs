@@ -37,6 +37,8 @@ pub(crate) enum Purpose {
     Hyper = 121,
     /// Points of a random or quasi-random sweep; index: trial.
     Sweep = 122,
+    /// Gaussian processes, pairs and steps of the training of a bridge; index: epoch.
+    Bridge = 123,
 }
 
 /// The generator of one purpose (a code): depends on seed, purpose and index only, so nothing has to be remembered to go on after an interruption.

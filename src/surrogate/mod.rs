@@ -3,6 +3,7 @@
 //! | for | with |
 //! |---|---|
 //! | minimizing a simulation in few evaluations | [`bayes_opt`]: ask and tell, constraints, integers, failures |
+//! | better points from a table of past experiments, without new ones | [`bridge`] |
 //! | the best of many candidates with features | [`bandit`] |
 //! | regression with an error bar, derivatives, samples | [`gp`] on a [`kernel`] |
 //!
@@ -11,6 +12,7 @@
 pub mod acquisition;
 pub mod bandit;
 pub mod bayes_opt;
+pub mod bridge;
 pub mod campaign;
 mod climb;
 pub mod gp;
