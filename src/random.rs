@@ -39,6 +39,8 @@ pub(crate) enum Purpose {
     Sweep = 122,
     /// Gaussian processes, pairs and steps of the training of a bridge; index: epoch.
     Bridge = 123,
+    /// Steps of Hamiltonian Monte Carlo; index: step.
+    Chain = 124,
 }
 
 /// The generator of one purpose (a code): depends on seed, purpose and index only, so nothing has to be remembered to go on after an interruption.

@@ -269,8 +269,8 @@ fn bad_input_is_one_sentence() {
     let good = std::fs::read_to_string(folder.config("trials = 3", "", VARIABLES)).unwrap();
     let path = folder.file("bad.toml");
     let cases = [
-        (good.replace("trials = 3", "trails = 3"), "bad.toml: line 17: unknown field `trails`"),
-        (good.replace("lower = 1e-5", "lower = -1.0"), "bad.toml: line 19: sweep.variable train.rate"),
+        (good.replace("trials = 3", "trails = 3"), "bad.toml: line 16: unknown field `trails`"),
+        (good.replace("lower = 1e-5", "lower = -1.0"), "bad.toml: line 17: sweep.variable train.rate"),
         (good.replace("\"task.hidden.0\"", "\"task.hidden.1\""), "1 is no place of the list"),
         (good.replace("\"sgd\"]", "\"sdg\"]"), "sweep.variable optimizer.kind = \"sdg\""),
         (good.replace("trials = 3", "metric = \"r3\""), "sweep.metric is \"r3\", this task has loss"),

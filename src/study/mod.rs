@@ -33,6 +33,7 @@ mod nested;
 mod opposing;
 mod optimizers;
 mod report;
+mod root;
 mod school;
 mod self_tuned;
 mod sequences;
@@ -80,6 +81,7 @@ pub static STUDIES: &[&dyn Study] = &[
     &early_stop::EarlyStopping,
     &stn::SelfTuning,
     &teach::Teaching,
+    &root::Root,
 ];
 
 /// A published claim, how it is measured, and how it is judged.

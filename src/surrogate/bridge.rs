@@ -178,22 +178,28 @@ impl Standard {
     }
 }
 
-/// Steps along the gradient of the mean from x, `rate` negative: down; the end and its value.
-fn climb<K: Kernel>(gp: &Gp<K>, x: &[f64], steps: usize, rate: f64) -> (Vec<f64>, f64) {
+/// Steps along the gradient that `mean` writes, from x, `rate` negative: down; the end and its value. The plain way to better points of a model.
+pub fn ascend(
+    mean: &dyn Fn(&[f64], &mut [f64]) -> f64,
+    x: &[f64],
+    steps: usize,
+    rate: f64,
+) -> (Vec<f64>, f64) {
     let (mut x, mut g) = (x.to_vec(), vec![0.0; x.len()]);
     for _ in 0..steps {
-        gp.mean_gradient(&x, &mut g);
+        mean(&x, &mut g);
         x.iter_mut().zip(&g).for_each(|(x, g)| *x += rate * g);
     }
-    let value = gp.mean_gradient(&x, &mut g);
+    let value = mean(&x, &mut g);
     (x, value)
 }
 
 /// Pairs on the mean of a Gaussian process, from points one after another: y_low < y_high by at least the gap.
 pub fn pairs<K: Kernel + Sync>(gp: &Gp<K>, starts: &[f64], o: &BridgeOptions) -> Vec<Pair> {
     let found = starts.par_chunks(gp.kernel().dim()).map(|x| {
-        let (low, y_low) = climb(gp, x, o.climb, -o.climb_rate);
-        let (high, y_high) = climb(gp, x, o.climb, o.climb_rate);
+        let mean = |x: &[f64], g: &mut [f64]| gp.mean_gradient(x, g);
+        let (low, y_low) = ascend(&mean, x, o.climb, -o.climb_rate);
+        let (high, y_high) = ascend(&mean, x, o.climb, o.climb_rate);
         // A value that is not finite has no gap.
         (y_high - y_low > o.gap).then_some(Pair { low, high, y_low, y_high })
     });
@@ -426,8 +432,8 @@ fn check(x: &[f64], y: &[f64], bounds: &[(f64, f64)], o: &BridgeOptions) -> Resu
     Ok(())
 }
 
-/// A one in the place of the largest number of every code.
-fn snap(x: &mut [f64], lengths: &[usize]) {
+/// A one in the place of the largest number of every one-hot code of these lengths, zeros elsewhere.
+pub fn snap(x: &mut [f64], lengths: &[usize]) {
     let mut rest = x;
     for n in lengths {
         let (code, after) = rest.split_at_mut(*n);

@@ -174,21 +174,36 @@ impl<K: Kernel> Gp<K> {
     }
     /// theta_bar <- the derivative of ln p(y) by the kernel's logarithms and ln s. O(n^3).
     pub fn likelihood_gradient(&self, theta_bar: &mut [f64]) {
-        let (n, d) = (self.len(), self.kernel.dim());
         theta_bar.fill(0.0);
+        self.pull_likelihood(theta_bar, None);
+    }
+    /// As [`likelihood_gradient`](Self::likelihood_gradient); x_bar <- the derivative by the points, n x dim: for kernels on learned features.
+    pub fn likelihood_gradient_by_points(&self, theta_bar: &mut [f64], x_bar: &mut [f64]) {
+        theta_bar.fill(0.0);
+        x_bar.fill(0.0);
+        self.pull_likelihood(theta_bar, Some(x_bar));
+    }
+    fn pull_likelihood(&self, theta_bar: &mut [f64], mut x_bar: Option<&mut [f64]>) {
+        let (n, d) = (self.len(), self.kernel.dim());
         let mut inverse = vec![0.0; n * n];
         (0..n).for_each(|i| inverse[i * n + i] = 1.0);
         self.factors.solve(&mut inverse);
         let last = theta_bar.len() - 1;
         let (kernel_bar, noise_bar) = theta_bar.split_at_mut(last);
-        let mut unused = vec![0.0; d];
+        let (mut unused, mut none) = (vec![0.0; d], vec![0.0; last]);
         for j in 0..n {
             for i in j..n {
                 let w = self.weights[i] * self.weights[j] - inverse[j * n + i];
                 // Entries below the diagonal stand for two.
                 let w = if i == j { 0.5 * w } else { w };
                 let (x, z) = (&self.x[i * d..][..d], &self.x[j * d..][..d]);
-                self.kernel.gradient(x, z, w, &mut unused, kernel_bar);
+                match &mut x_bar {
+                    None => self.kernel.gradient(x, z, w, &mut unused, kernel_bar),
+                    Some(bar) => {
+                        self.kernel.gradient(x, z, w, &mut bar[i * d..][..d], kernel_bar);
+                        self.kernel.gradient(z, x, w, &mut bar[j * d..][..d], &mut none);
+                    }
+                }
                 if i == j {
                     noise_bar[0] += w * self.noise;
                 }
@@ -298,6 +313,24 @@ mod tests {
             };
             let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
             assert!((slope - bar[j]).abs() < 1e-7 * slope.abs().max(1.0), "{j}: {slope} {}", bar[j]);
+        }
+    }
+
+    #[test]
+    fn the_likelihood_by_the_points() {
+        let (mut theta_bar, mut x_bar, mut alone) = ([0.0; 3], [0.0; 8], [0.0; 3]);
+        let of = |x: &[f64]| Gp::new(Stationary::new(Shape::Matern52, 2, 1.3, &[0.7]), 0.01, x, &Y).unwrap();
+        of(&X).likelihood_gradient_by_points(&mut theta_bar, &mut x_bar);
+        of(&X).likelihood_gradient(&mut alone);
+        assert_eq!(theta_bar, alone);
+        for k in 0..8 {
+            let at = |h: f64| {
+                let mut x = X;
+                x[k] += h;
+                of(&x).log_likelihood()
+            };
+            let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
+            assert!((slope - x_bar[k]).abs() < 1e-6 * slope.abs().max(1.0), "{k}: {slope} {}", x_bar[k]);
         }
     }
 

@@ -7,6 +7,8 @@
 //! | the best of many candidates with features | [`bandit`] |
 //! | regression with an error bar, derivatives, samples | [`gp`] on a [`kernel`] |
 //!
+//! Models besides Gaussian processes, for the searches: [`networks`] (samples of a posterior by [`hmc`], ensembles), [`deep_kernel`].
+//!
 //! `docs/methods.md` has an example of each.
 
 pub mod acquisition;
@@ -15,10 +17,14 @@ pub mod bayes_opt;
 pub mod bridge;
 pub mod campaign;
 mod climb;
+pub mod deep_kernel;
 pub mod gp;
+pub mod hmc;
 mod journal;
 pub mod kernel;
+mod members;
 pub mod model;
+pub mod networks;
 pub mod space;
 
 pub use crate::normal;

@@ -309,7 +309,7 @@ impl Sweep {
         let variables: Vec<VariableConfig> = config.variables.iter().map(|v| v.get_ref().clone()).collect();
         let mut sweep = Self { config, variables, space, base, epochs: 0, keep: Keep::Last };
         let lowest: Vec<f64> = sweep.space.variables().iter().map(|v| v.lower).collect();
-        let train = sweep.at(&lowest)?.train;
+        let train = sweep.at(&lowest).map_err(|e| sweep.blame(&lowest, &e, &at))?.train;
         (sweep.epochs, sweep.keep) = (train.epochs, train.keep);
         for (k, v) in sweep.config.variables.iter().enumerate() {
             let (lower, upper) = (sweep.space.variables()[k].lower, sweep.space.variables()[k].upper);
@@ -325,6 +325,17 @@ impl Sweep {
         }
         sweep.check()?;
         Ok(sweep)
+    }
+    /// What is wrong with the lowest point, with the variable whose upper end would be right, if there is one.
+    fn blame(&self, lowest: &[f64], error: &str, at: &dyn Fn(&Spanned<VariableConfig>) -> String) -> String {
+        for (k, v) in self.config.variables.iter().enumerate() {
+            let mut point = lowest.to_vec();
+            point[k] = self.space.variables()[k].upper;
+            if self.at(&point).is_ok() {
+                return format!("{} = {}: {error}", at(v), v.get_ref().value(lowest[k]));
+            }
+        }
+        error.into()
     }
     fn check(&self) -> Result<(), String> {
         let c = &self.config;
@@ -382,13 +393,21 @@ impl Sweep {
             let mut unit = vec![0.5; self.variables.len()];
             let mut axis: Vec<f64> = vec![];
             for i in 0..count {
-                let x = if of.scale == Scale::Integer {
-                    (of.lower + i as f64 * (of.upper - of.lower) / (count - 1).max(1) as f64).round()
-                } else {
-                    unit[k] = i as f64 / (count - 1) as f64;
-                    self.space.values(&unit)[k]
+                unit[k] = i as f64 / (count - 1).max(1) as f64;
+                let between = match of.scale {
+                    Scale::Integer => (of.lower + unit[k] * (of.upper - of.lower)).round(),
+                    _ => self.space.values(&unit)[k],
                 };
-                axis.push(x);
+                // Ends as they are written.
+                let x = match i {
+                    0 => of.lower,
+                    i if i + 1 == count => of.upper,
+                    _ if v.scale == ScaleConfig::LogInteger => between.round(),
+                    _ => between,
+                };
+                if axis.last() != Some(&x) {
+                    axis.push(x);
+                }
             }
             all.push(axis);
         }
@@ -517,7 +536,11 @@ points = 3
         assert_eq!(sweep.features(&[1e-2, 2.0, 16.0, 0.5]).len(), 1 + 3 + 1 + 1);
         let levels = sweep.levels();
         assert_eq!((levels[1].clone(), levels[3].clone()), (vec![0.0, 1.0, 2.0], vec![0.0, 1.0, 2.0]));
-        assert!((levels[0][2] - 10f64.powf(-2.5)).abs() < 1e-15 && levels[2][4] == 64.0, "{levels:?}");
+        assert!((levels[0][2] - 10f64.powf(-2.5)).abs() < 1e-12, "{levels:?}");
+        assert_eq!(
+            (levels[0][0], levels[0][4], levels[2].clone()),
+            (1e-4, 1e-1, vec![4.0, 8.0, 16.0, 32.0, 64.0])
+        );
         let grid = Sweep::parse(&GOOD.replace("[sweep]", "[sweep]\nmethod = \"grid\""))
             .unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(grid.trials(), 5 * 3 * 5 * 3);
