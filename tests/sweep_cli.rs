@@ -276,7 +276,8 @@ fn bad_input_is_one_sentence() {
         (good.replace("trials = 3", "metric = \"r3\""), "sweep.metric is \"r3\", this task has loss"),
         (good.replace("file = \"t.csv\"", "file = \"u.csv\""), "u.csv"),
         (good.replace("hidden = [8]", "hidden = [8]\nvalidation = 0.0"), "no validation data"),
-        (good.replace("[sweep]", "[sweeep]"), "there is no [sweep]"),
+        (good.split("[sweep]").next().unwrap().to_string(), "there is no [sweep]"),
+        (good.replace("[sweep]", "[sweeep]"), "line 15: unknown field `sweeep`"),
         (good.replace("batch = 20", "batch = \"20\""), "bad.toml: line 9"),
     ];
     for (text, part) in cases {
