@@ -112,6 +112,8 @@ pub struct Auto<T: Scalar> {
     stiff: StiffIntegrator<T>,
     options: Options,
     y: Vec<T>,
+    /// Where a part begins, between runs.
+    start: Vec<T>,
     switches: Vec<Switch>,
     /// How the last run ended.
     memory: Option<Memory>,
@@ -166,6 +168,7 @@ impl<T: Scalar> Auto<T> {
             stiff: StiffIntegrator::new(stiff, dim, batch, options)?,
             options: options.clone(),
             y: vec![T::ZERO; dim * batch],
+            start: vec![T::ZERO; dim * batch],
             switches: vec![],
             memory: None,
         })
@@ -202,7 +205,8 @@ impl<T: Scalar> Auto<T> {
             balance: Balance::new(field, y0.len()),
             before: OdeCounts::default(),
         };
-        let from = From::State { t: t0, y: y0.to_vec(), first_step: self.options.first_step };
+        let y = copied(std::mem::take(&mut self.start), y0);
+        let from = From::State { t: t0, y, first_step: self.options.first_step };
         self.go(field, from, t1, p, sinks, memory)
     }
 
@@ -265,7 +269,11 @@ impl<T: Scalar> Auto<T> {
                 && self.options.fixed_step.is_none();
             let switch = (watch.memory.switch && !watch.ended) || shrunk;
             if switch && T::of(report.t) != t1 {
-                let (t, y) = (T::of(report.t), y.to_vec());
+                let storage = match from {
+                    From::State { y, .. } => y,
+                    From::Saved(_) => std::mem::take(&mut self.start),
+                };
+                let (t, y) = (T::of(report.t), copied(storage, y));
                 watch.memory.part_ends(&report.counts);
                 let first_step = self.turn(field, &mut watch.memory, (report.t, report.h), shrunk)?;
                 from = From::State { t, y, first_step };
@@ -275,6 +283,9 @@ impl<T: Scalar> Auto<T> {
                 report.stop = OdeStop::Finished;
             }
             self.y.copy_from_slice(y);
+            if let From::State { y, .. } = from {
+                self.start = y;
+            }
             report.counts += before;
             report.stiff_at = self.switches.first().map(|s| s.t);
             self.memory = Some(watch.memory);
@@ -310,6 +321,12 @@ impl<T: Scalar> Auto<T> {
 enum From<T> {
     State { t: T, y: Vec<T>, first_step: Option<f64> },
     Saved(Box<Saved>),
+}
+
+fn copied<T: Scalar>(mut storage: Vec<T>, y: &[T]) -> Vec<T> {
+    storage.clear();
+    storage.extend_from_slice(y);
+    storage
 }
 
 impl<T: Scalar> From<T> {
