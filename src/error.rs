@@ -10,6 +10,9 @@ pub enum Error {
     /// A problem file could not be understood.
     #[error(transparent)]
     Sif(#[from] SifError),
+    /// A .nl model could not be understood.
+    #[error(transparent)]
+    Nl(#[from] NlError),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -42,6 +45,36 @@ pub enum Error {
         /// What was found and what was expected.
         what: String,
     },
+}
+
+/// Where in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A line, counted from 1.
+    Line(usize),
+    /// A byte, counted from 0.
+    Byte(usize),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Byte(byte) => write!(f, "byte {byte}"),
+        }
+    }
+}
+
+/// A .nl model that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {place}: {what}")]
+pub struct NlError {
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub place: Place,
+    /// What was found and what was expected.
+    pub what: String,
 }
 
 /// Bad input to a map, an integration or its adjoint. Every variant prints as one sentence.

@@ -2,7 +2,7 @@
 //!
 //! Multipliers and adjoints are both *costates*: that is the name.
 //!
-//! Constrained optimization: [`nlp`] for a problem of your own, [`sif`] for CUTEst's files, [`opt`] to solve them. Differential equations: [`ode`] has
+//! Constrained optimization: [`nlp`] for a problem of your own, [`sif`] for CUTEst's files, [`nl`] for models of AMPL, Pyomo and JuMP, [`opt`] to solve them. Differential equations: [`ode`] has
 //! one table that says which method to choose, explicit, stiff or stochastic; [`sde`] is noise, [`adjoint`] gradients, [`nn`] networks, [`mod@train`] fits.
 //! Methods that learn: [`classify`], [`boost`], [`memory`]; what a run is doing: [`diagnose`]. Whether published claims about them hold is measured by [`study`].
 #![warn(missing_docs)]
@@ -19,6 +19,7 @@ pub mod expr;
 pub mod linalg;
 pub mod linsol;
 pub mod memory;
+pub mod nl;
 pub mod nlp;
 pub mod nn;
 pub mod normal;

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use costate::nlp::Nlp;
-use costate::sif::{Literals, SifOptions, SifProblem, SifStats};
+use costate::nlp::ProblemStats;
+use costate::sif::{Literals, SifOptions, SifProblem};
 use proptest::prelude::*;
 
 /// The folder with reference data; `None`: absent and not required.
@@ -49,7 +50,7 @@ fn load(folder: &Path, row: &Row) -> Result<SifProblem, costate::Error> {
 }
 
 /// Columns that differ: "column = found, reference".
-fn differences(stats: &SifStats, row: &Row) -> Vec<String> {
+fn differences(stats: &ProblemStats, row: &Row) -> Vec<String> {
     let json = serde_json::to_value(stats).unwrap();
     let mut found = Vec::new();
     for (column, value) in json.as_object().unwrap() {
@@ -86,7 +87,7 @@ fn compare(csv: &str, known: &[(&str, &str)]) {
                 continue;
             }
         };
-        for difference in differences(&SifStats::new(&mut problem), &row) {
+        for difference in differences(&problem.stats(), &row) {
             let column = difference.split(' ').next().unwrap_or_default();
             if !known.contains(&(row["name"].as_str(), column)) {
                 wrong.push(format!("{}: {difference}", row["name"]));
@@ -454,7 +455,7 @@ proptest! {
         for literals in [Literals::Double, Literals::Cutest] {
             let options = SifOptions { literals, lenient: true, ..SifOptions::default() };
             if let Ok(mut problem) = SifProblem::from_text("damaged", &text, &options) {
-                let stats = SifStats::new(&mut problem);
+                let stats = problem.stats();
                 prop_assert!(stats.nnzh >= problem.meta().hessian.as_ref().map_or(0, |p| p.len()));
             }
         }

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use costate::linsol::LinearSolverKind;
+use costate::nl::NlOptions;
 use costate::opt::{AccuracyRule, HessianModel, Method, Options};
 use costate::sif::{Literals, SifOptions};
+
+use super::load::Read;
 
 /// How literals of the function part are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,12 +36,19 @@ pub struct ReadArgs {
     /// Repair what can safely be repaired, with warnings
     #[arg(long)]
     pub lenient: bool,
+    /// Which objective of a .nl model to use, counted from 1; 0: none
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub objective: usize,
+    /// Treat integer variables of a .nl model as continuous ones
+    #[arg(long)]
+    pub relax_integers: bool,
 }
 
 impl ReadArgs {
-    /// As the reader wants it.
-    pub fn sif_options(&self) -> SifOptions {
-        SifOptions {
+    /// As the readers want it.
+    pub fn options(&self) -> Read {
+        let nl = NlOptions { objective: self.objective, relax_integers: self.relax_integers, ..NlOptions::default() };
+        let sif = SifOptions {
             params: self.params.clone(),
             start: self.start.map(|k| k as usize),
             literals: match self.literals {
@@ -47,14 +57,15 @@ impl ReadArgs {
             },
             lenient: self.lenient,
             ..SifOptions::default()
-        }
+        };
+        Read { sif, nl }
     }
 }
 
 /// A problem file and how to read it.
 #[derive(Debug, Clone, Args)]
 pub struct ProblemArgs {
-    /// Problem file (SIF)
+    /// Problem file: SIF, or a .nl model
     pub file: PathBuf,
     #[command(flatten)]
     pub read: ReadArgs,

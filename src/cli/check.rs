@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use costate::Nlp;
 use costate::nlp::check::{CheckOptions, CheckReport, check_derivatives};
 
 use super::args::ProblemArgs;
@@ -34,9 +33,9 @@ pub struct CheckArgs {
 
 /// Runs the subcommand.
 pub fn run(args: &CheckArgs, out: &mut Output) -> Outcome {
-    let mut loaded = load(&args.problem.file, &args.problem.read.sif_options())?;
+    let mut loaded = load(&args.problem.file, &args.problem.read.options())?;
     loaded.warnings().iter().for_each(|w| output::warning(w));
-    let nlp: &mut dyn Nlp = &mut loaded.nlp;
+    let nlp = loaded.nlp();
     let options = CheckOptions {
         points: args.points as usize,
         seed: args.seed,

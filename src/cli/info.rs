@@ -27,7 +27,7 @@ pub struct InfoArgs {
 
 /// Runs the subcommand.
 pub fn run(args: &InfoArgs, out: &mut Output) -> Outcome {
-    let options = args.problem.read.sif_options();
+    let options = args.problem.read.options();
     let mut loaded = load::load(&args.problem.file, &options)?;
     if args.json {
         let text = serde_json::to_string(&loaded.stats()).map_err(|e| Failure(e.to_string()))?;

@@ -3,45 +3,113 @@
 use std::path::Path;
 use std::time::Instant;
 
-use costate::nlp::NlpMeta;
-use costate::sif::{Card, SifOptions, SifProblem, SifStats};
+use costate::nl::{NlOptions, NlProblem, looks_like_nl};
+use costate::nlp::{NlpMeta, ProblemStats};
+use costate::sif::{Card, SifOptions, SifProblem};
 use costate::{Error, Nlp};
+
+/// How to read a file of either format.
+#[derive(Debug, Clone, Default)]
+pub struct Read {
+    /// CUTEst's.
+    pub sif: SifOptions,
+    /// AMPL's.
+    pub nl: NlOptions,
+}
+
+/// What was read.
+enum Front {
+    Sif(Box<SifProblem>),
+    Nl(Box<NlProblem>),
+}
 
 /// A problem that was read.
 pub struct Loaded {
-    /// The problem.
-    pub nlp: SifProblem,
+    front: Front,
     /// Seconds it took.
     pub seconds: f64,
 }
 
 impl Loaded {
+    /// The problem.
+    pub fn nlp(&mut self) -> &mut dyn Nlp {
+        match &mut self.front {
+            Front::Sif(problem) => &mut **problem,
+            Front::Nl(problem) => &mut **problem,
+        }
+    }
     /// Sizes, bounds, names.
     pub fn meta(&self) -> &NlpMeta {
-        self.nlp.meta()
+        match &self.front {
+            Front::Sif(problem) => problem.meta(),
+            Front::Nl(problem) => problem.meta(),
+        }
+    }
+    /// The .nl model, if it is one.
+    pub fn nl(&self) -> Option<&NlProblem> {
+        match &self.front {
+            Front::Sif(_) => None,
+            Front::Nl(problem) => Some(problem),
+        }
     }
     /// Classification of the file, if it has one.
     pub fn class(&self) -> Option<&str> {
-        self.nlp.decoded().class.as_deref()
+        match &self.front {
+            Front::Sif(problem) => problem.class(),
+            Front::Nl(_) => None,
+        }
     }
     /// Remarks of the reader.
     pub fn warnings(&self) -> Vec<String> {
-        let warnings = self.nlp.decoded().warnings.iter();
-        warnings
-            .map(|w| if w.line > 0 { format!("line {}: {}", w.line, w.what) } else { w.what.clone() })
-            .collect()
+        match &self.front {
+            Front::Sif(problem) => {
+                let warnings = problem.warnings().iter();
+                warnings
+                    .map(|w| if w.line > 0 { format!("line {}: {}", w.line, w.what) } else { w.what.clone() })
+                    .collect()
+            }
+            Front::Nl(problem) => problem.warnings().to_vec(),
+        }
     }
     /// Sizes, sums and norms.
-    pub fn stats(&mut self) -> SifStats {
-        SifStats::new(&mut self.nlp)
+    pub fn stats(&mut self) -> ProblemStats {
+        match &mut self.front {
+            Front::Sif(problem) => problem.stats(),
+            Front::Nl(problem) => problem.stats(),
+        }
     }
 }
 
-/// Reads a problem file.
-pub fn load(path: &Path, options: &SifOptions) -> Result<Loaded, Error> {
+/// Reads a problem file: a .nl model by its ending or its content, SIF otherwise.
+pub fn load(path: &Path, options: &Read) -> Result<Loaded, Error> {
     let begin = Instant::now();
-    let nlp = SifProblem::from_file(path, options)?;
-    Ok(Loaded { nlp, seconds: begin.elapsed().as_secs_f64() })
+    let front = if is_nl(path)? {
+        Front::Nl(Box::new(NlProblem::from_file(path, &options.nl)?))
+    } else {
+        Front::Sif(Box::new(SifProblem::from_file(path, &options.sif)?))
+    };
+    Ok(Loaded { front, seconds: begin.elapsed().as_secs_f64() })
+}
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_ascii_lowercase());
+    endings.iter().any(|ending| name.ends_with(ending))
+}
+
+/// A file of a folder that is a problem.
+pub fn is_problem_file(path: &Path) -> bool {
+    has_ending(path, &[".sif", ".nl", ".nl.gz"])
+}
+
+fn is_nl(path: &Path) -> Result<bool, Error> {
+    use std::io::Read as _;
+    if has_ending(path, &[".nl", ".nl.gz"]) {
+        return Ok(true);
+    }
+    let fail = |source| Error::Io { path: path.display().to_string(), source };
+    let mut head = Vec::new();
+    std::fs::File::open(path).map_err(fail)?.take(1000).read_to_end(&mut head).map_err(fail)?;
+    Ok(looks_like_nl(&head) || head.starts_with(&[0x1f, 0x8b]))
 }
 
 /// A parameter that `--param` may override.

@@ -3,6 +3,7 @@
 //! Exit codes: 0 solved (or nothing wrong), 1 stopped otherwise (or something found), 2 bad input with one sentence
 //! on stderr, 3 an internal error (a bug: a panic that was caught).
 
+mod ampl;
 mod args;
 mod bench;
 mod check;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use output::Output;
 
@@ -39,7 +40,7 @@ pub const BAD_INPUT: u8 = 2;
 /// Our mistake.
 pub const INTERNAL: u8 = 3;
 
-/// Numerical optimization: reads CUTEst SIF files and solves them.
+/// Numerical optimization: reads CUTEst's SIF files and .nl models and solves them.
 #[derive(Debug, Parser)]
 #[command(
     name = "costate",
@@ -106,11 +107,18 @@ pub fn run() -> ExitCode {
 }
 
 fn parse_and_run() -> u8 {
+    let mut out = Output::stdout();
+    let args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let command = Cli::command();
+    let names: Vec<&str> = command.get_subcommands().map(|c| c.get_name()).collect();
+    if ampl::is_asked(&args, &names) {
+        let outcome = ampl::run(&args, &mut out);
+        return finish(outcome, out);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let mut out = Output::stdout();
     let outcome = match cli.command {
         Command::Solve(args) => solve::run(&args, &mut out),
         Command::Info(args) => info::run(&args, &mut out),
@@ -124,6 +132,11 @@ fn parse_and_run() -> u8 {
         Command::Sweep(args) => sweep::run(&args, &mut out),
         Command::Study(args) => study::run(&args, &mut out),
     };
+    finish(outcome, out)
+}
+
+/// The exit code, and the sentence of a mistake.
+fn finish(outcome: Outcome, out: Output) -> u8 {
     let outcome = outcome.and_then(|code| out.finish().map(|()| code));
     outcome.unwrap_or_else(|Failure(what)| {
         output::error(&what);
@@ -188,7 +201,6 @@ fn remember_panics() -> Arc<Mutex<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn definition_is_consistent() {

@@ -108,7 +108,7 @@ pub fn run(args: &SolveArgs, out: &mut Output) -> Outcome {
     let mut options = args.solver.options(variant, args.time_limit);
     options.validate()?;
     options.stop.flag = Some(interrupt::install()?);
-    let mut loaded = load(&args.problem.file, &args.problem.read.sif_options())?;
+    let mut loaded = load(&args.problem.file, &args.problem.read.options())?;
     if !args.quiet && args.for_bench.is_none() {
         loaded.warnings().iter().for_each(|w| output::warning(w));
     }
@@ -173,7 +173,7 @@ fn solve(
         log: args.log.as_deref().map(JsonLines::create).transpose()?,
         stop_when_closed: args.log.is_none() && args.solution.is_none(),
     };
-    let result = opt::solve(&mut loaded.nlp, options, &mut watch);
+    let result = opt::solve(loaded.nlp(), options, &mut watch);
     let written = watch.log.map_or(Ok(()), JsonLines::finish);
     let mut report = result?;
     written?;

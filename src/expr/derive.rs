@@ -155,7 +155,9 @@ fn by_left(g: &mut Graph, op: Binary, a: Id, b: Id) -> Option<Factor> {
         }
         Binary::Max => not_below(g, a, b),
         Binary::Min => not_below(g, b, a),
-        Binary::Lt | Binary::Le | Binary::Eq | Binary::Ne | Binary::And | Binary::Or => return None,
+        Binary::Lt | Binary::Le | Binary::Eq | Binary::Ne | Binary::And | Binary::Or | Binary::Digits => {
+            return None;
+        }
     }))
 }
 
@@ -197,7 +199,9 @@ fn by_right(g: &mut Graph, op: Binary, a: Id, b: Id, r: Id) -> Option<Factor> {
             g.binary(Binary::Sub, one, left)
         }
         Binary::Powi | Binary::Sign => return None,
-        Binary::Lt | Binary::Le | Binary::Eq | Binary::Ne | Binary::And | Binary::Or => return None,
+        Binary::Lt | Binary::Le | Binary::Eq | Binary::Ne | Binary::And | Binary::Or | Binary::Digits => {
+            return None;
+        }
     }))
 }
 

@@ -97,6 +97,8 @@ pub(crate) enum Binary {
     Ne,
     And,
     Or,
+    /// a to b significant decimal digits.
+    Digits,
 }
 
 impl Binary {
@@ -121,6 +123,7 @@ impl Binary {
             Self::Ne => truth(a != b),
             Self::And => truth(a != 0.0 && b != 0.0),
             Self::Or => truth(a != 0.0 || b != 0.0),
+            Self::Digits => significant(a, b),
         }
     }
     /// f(a, b) = f(b, a), bit by bit.
@@ -132,6 +135,14 @@ impl Binary {
 #[inline(always)]
 fn truth(b: bool) -> f64 {
     f64::from(u8::from(b))
+}
+
+/// Rounded as it would be printed, half to even.
+fn significant(a: f64, digits: f64) -> f64 {
+    if !(1.0..17.0).contains(&digits) || !a.is_finite() {
+        return a;
+    }
+    format!("{a:.*e}", digits as usize - 1).parse().unwrap_or(a)
 }
 
 /// Number of a node; operands have smaller numbers than their users.
@@ -344,6 +355,26 @@ impl Graph {
                 self.add(Node::Binary(Binary::Mul, a.min(b), a.max(b)))
             }
             _ => self.binary(Binary::Mul, a, b),
+        }
+    }
+
+    /// a b with constant factors in front, so that products that differ by them have equal shapes.
+    pub fn product(&mut self, a: Id, b: Id) -> Id {
+        self.in_front(Binary::Mul, a, b, |fa, fb| fa * fb)
+    }
+    /// a / b with constant factors in front.
+    pub fn quotient(&mut self, a: Id, b: Id) -> Id {
+        self.in_front(Binary::Div, a, b, |fa, fb| fa / fb)
+    }
+    fn in_front(&mut self, op: Binary, a: Id, b: Id, both: impl Fn(f64, f64) -> f64) -> Id {
+        let ((fa, inner_a), (fb, inner_b)) = (self.factored(a), self.factored(b));
+        let factor = both(fa, fb);
+        match (inner_a, inner_b) {
+            (Some(x), Some(y)) if factor != 1.0 && factor.is_normal() => {
+                let (value, factor) = (self.binary(op, x, y), self.constant(factor));
+                self.binary(Binary::Mul, factor, value)
+            }
+            _ => self.binary(op, a, b),
         }
     }
 

@@ -13,7 +13,7 @@ pub(crate) use with_unary;
 
 macro_rules! with_binary {
     ($op:expr, $run:ident) => {
-        with_binary!(@ $op, $run, Add Sub Mul Div Pow Powi Atan2 Mod Sign Max Min Lt Le Eq Ne And Or)
+        with_binary!(@ $op, $run, Add Sub Mul Div Pow Powi Atan2 Mod Sign Max Min Lt Le Eq Ne And Or Digits)
     };
     (@ $op:expr, $run:ident, $($name:ident)*) => {
         match $op { $(Binary::$name => $run!(Binary::$name)),* }

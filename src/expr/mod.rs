@@ -36,6 +36,7 @@ mod map;
 pub(crate) mod parts;
 mod program;
 mod record;
+pub(crate) mod separate;
 mod shapes;
 pub(crate) mod structure;
 mod traced;

@@ -73,4 +73,22 @@ impl Parts<'_> {
     pub fn groups(&self) -> usize {
         self.group_type.len()
     }
+    /// The objective is a polynomial of degree at most 2: group by group, the degree of its type times the largest one of its elements.
+    pub fn quadratic_objective(&self) -> bool {
+        let degrees = |bodies: &[Body]| -> Vec<Option<u32>> {
+            bodies.iter().map(|body| body.graph.degree(body.value)).collect()
+        };
+        let (elements, groups) = (degrees(self.element_bodies), degrees(self.group_bodies));
+        (0..self.groups()).filter(|&g| !self.constraint[g]).all(|g| {
+            let outer = self.group_type[g].map_or(Some(1), |t| groups[t as usize]);
+            let mut used = self.uses.get(g).iter().map(|&(e, _)| elements[self.element_type[e as usize] as usize]);
+            let inner = used.try_fold(1u32, |most, degree| Some(most.max(degree?)));
+            outer.zip(inner).is_some_and(|(outer, inner)| outer.saturating_mul(inner) <= 2)
+        })
+    }
+    /// Constraint by constraint: a linear part, nothing else.
+    pub fn linear_constraints(&self) -> Vec<bool> {
+        let constraints = (0..self.groups()).filter(|&g| self.constraint[g]);
+        constraints.map(|g| self.group_type[g].is_none() && self.uses.get(g).is_empty()).collect()
+    }
 }

@@ -109,8 +109,6 @@ pub(crate) struct Structure {
     /// Trivial objective groups: constant and linear part, divided by the scales.
     pub objective_constant: f64,
     pub objective_linear: Vec<(u32, f64)>,
-    /// Group of each constraint.
-    pub constraint_groups: Vec<u32>,
 }
 
 impl Structure {
@@ -120,10 +118,8 @@ impl Structure {
     /// The lists and results would be too large.
     pub fn new(d: &Parts<'_>, objects: u64) -> Result<Self, String> {
         let (n, groups) = (d.n, d.groups());
-        let constraint_groups: Vec<u32> =
-            (0..groups).filter(|&g| d.constraint[g]).map(|g| g as u32).collect();
-        let m = constraint_groups.len();
-        let mut s = Self { n, m, constraint_groups, ..Self::default() };
+        let m = (0..groups).filter(|&g| d.constraint[g]).count();
+        let mut s = Self { n, m, ..Self::default() };
         let row_of_group = s.number_rows(d);
         let mut room = Room(objects.saturating_mul(NUMBERS));
         s.wrap_groups(d, &row_of_group, &mut room)?;

@@ -4,12 +4,15 @@ pub mod check;
 mod closure;
 mod closure_problem;
 pub(crate) mod differences;
+pub(crate) mod expressed;
 pub mod solution;
+mod stats;
 mod steps;
 
 pub(crate) use crate::diff::colour as coloring;
 pub use closure::Problem;
 pub use closure_problem::ClosureProblem;
+pub use stats::ProblemStats;
 
 use crate::error::Error;
 
@@ -93,6 +96,8 @@ pub struct NlpMeta {
     pub y0: Vec<f64>,
     /// Constraints known to be linear, length m (or empty: none known).
     pub linear: Vec<bool>,
+    /// The objective is to be maximized. Functions and reports have it in the user's sense; multipliers are those of the minimized -f.
+    pub maximize: bool,
     /// The objective is known to be linear or quadratic: its second derivatives are constant.
     pub quadratic_objective: bool,
     /// Names of the variables, length n or empty.

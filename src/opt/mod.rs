@@ -18,6 +18,7 @@
 //! - `sensitivity`: derivatives of a solution;
 //! - `presolved`: a solve of the problem that presolve leaves, and the report of the whole one;
 //! - `surrogated`, `attack`, `direct_search`, `hybrid`: maximizing network surrogates and black boxes without second derivatives;
+//! - `minimized`: maximization;
 //! - `solver`: from the problem to the report, and many solves with one structure.
 
 pub mod attack;
@@ -31,6 +32,7 @@ mod judge;
 mod kkt;
 pub mod lbfgs;
 mod methods;
+mod minimized;
 mod options;
 mod phase;
 mod presolved;

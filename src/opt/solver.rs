@@ -9,6 +9,7 @@ use super::iterate::{Iterate, Residuals};
 use super::judge::Judge;
 use super::kkt::Kkt;
 use super::methods::{InteriorPoint, With};
+use super::minimized::{Maximized, Minimized};
 use super::options::{HessianModel, Method, Options, WarmStart};
 use super::phase::Solve;
 use super::presolved;
@@ -391,7 +392,10 @@ impl Solver {
         };
         let anew = matches!(start, Start::Problem) || warm.is_none();
         let kept = (&mut self.kept, &mut self.own, self.owns);
-        solve_from(kept, nlp, &self.options, (warm, anew, begun), observer, report)?;
+        in_sense(nlp, observer, report, &mut |nlp, observer, report| {
+            let (slot, own, owns) = (&mut *kept.0, &mut *kept.1, kept.2);
+            solve_from((slot, own, owns), nlp, &self.options, (warm, anew, begun), observer, report)
+        })?;
         Ok(&self.report)
     }
 
@@ -404,11 +408,29 @@ impl Solver {
         let Some(kept) = self.kept.as_mut().filter(|k| k.setup.form.fits(nlp.meta())) else {
             return Err(unsolved("sensitivities belong to the problem that was solved last"));
         };
+        if nlp.meta().maximize {
+            return Err(unsolved("sensitivities are those of a minimum: minimize -f"));
+        }
         if !self.report.is_answer() {
             return Err(unsolved("sensitivities need a solution, the last solve found none"));
         }
         Sensitivity::new(kept.setup.solve(nlp, &self.options, &mut self.silent), &self.report)
     }
+}
+
+/// Solves -f where f is to be maximized.
+fn in_sense(
+    nlp: &mut dyn Nlp,
+    observer: &mut dyn Observer,
+    report: &mut Report,
+    solve: &mut dyn FnMut(&mut dyn Nlp, &mut dyn Observer, &mut Report) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if !nlp.meta().maximize {
+        return solve(nlp, observer, report);
+    }
+    solve(&mut Minimized(nlp), &mut Maximized(observer), report)?;
+    report.objective = -report.objective;
+    Ok(())
 }
 
 type Slot<'k> = (&'k mut Option<Kept>, &'k mut Option<Box<dyn LinearSolver>>, bool);
@@ -481,16 +503,18 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     let warm = options.warm_start.as_ref();
     nlp.meta().validate()?;
     warm.map_or(Ok(()), |w| w.validate(nlp.meta().n(), nlp.meta().m()))?;
-    presolved::solve(
-        nlp,
-        options,
-        warm,
-        (observer, &mut report),
-        &mut |nlp, (options, warm), observer, report| {
-            let from = (warm, true, begun);
-            solve_from((&mut None, &mut None, false), nlp, options, from, observer, report)
-        },
-    )?;
+    in_sense(nlp, observer, &mut report, &mut |nlp, observer, report| {
+        presolved::solve(
+            nlp,
+            options,
+            warm,
+            (observer, report),
+            &mut |nlp, (options, warm), observer, report| {
+                let from = (warm, true, begun);
+                solve_from((&mut None, &mut None, false), nlp, options, from, observer, report)
+            },
+        )
+    })?;
     Ok(report)
 }
 
@@ -577,7 +601,10 @@ fn message(report: &Report, meta: &NlpMeta, text: &mut String) -> fmt::Result {
             }
         }
         StopReason::Infeasible { what } => text.write_str(what)?,
-        StopReason::Unbounded => text.write_str("the objective falls without limit along feasible points")?,
+        StopReason::Unbounded => {
+            let changes = if meta.maximize { "grows" } else { "falls" };
+            write!(text, "the objective {changes} without limit along feasible points")?;
+        }
         StopReason::MaxIterations => text.write_str("the iteration limit was reached")?,
         StopReason::MaxEvaluations => text.write_str("the limit on evaluations was reached")?,
         StopReason::TimeLimit => text.write_str("the time limit was reached")?,
@@ -610,6 +637,13 @@ pub fn first_kkt_matrix(nlp: &mut dyn Nlp, options: &Options) -> Result<SparseMa
         other => other,
     };
     options.validate()?;
+    let mut minimized;
+    let nlp: &mut dyn Nlp = if nlp.meta().maximize {
+        minimized = Minimized(nlp);
+        &mut minimized
+    } else {
+        nlp
+    };
     let from = (options.warm_start.as_ref().map(Given::from), Instant::now());
     let mut setup = Setup::new(nlp, &options, from, &mut None).map_err(no_entries)?;
     let first = std::mem::take(&mut setup.first);

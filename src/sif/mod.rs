@@ -32,7 +32,6 @@ pub use error::{SifError, SifWarning};
 pub use function_part::FunctionCards;
 pub use model::{Decoded, ElementType, GroupKind, GroupType, Names};
 pub use problem::SifProblem;
-pub use stats::SifStats;
 
 /// How Fortran literals in the function part are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

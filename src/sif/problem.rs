@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use super::{Decoded, GroupKind, SifError, SifLimits, SifOptions, SifWarning, decode, function};
+use super::{Decoded, GroupKind, SifError, SifLimits, SifOptions, SifWarning, decode, function, stats};
 use crate::error::Error;
 use crate::expr::batch::Body;
-use crate::expr::evaluate::{Coordinates, Evaluator};
 use crate::expr::parts::Parts;
-use crate::expr::structure::Structure;
-use crate::nlp::{EvalError, Nlp, NlpMeta, Pattern};
+use crate::nlp::expressed::{Expressed, delegate_nlp};
+use crate::nlp::{NlpMeta, ProblemStats};
 
 /// A problem read from a SIF file. Functions are exact, with first and second derivatives; values that are not finite are
 /// returned as they are.
@@ -18,9 +17,10 @@ use crate::nlp::{EvalError, Nlp, NlpMeta, Pattern};
 #[derive(Debug, Clone)]
 pub struct SifProblem {
     decoded: Decoded,
-    meta: NlpMeta,
-    evaluator: Evaluator,
+    functions: Expressed,
 }
+
+delegate_nlp!(SifProblem, functions);
 
 /// Types whose parameters become constants are used at least so often.
 const UNIFORM_FROM: usize = 4;
@@ -59,12 +59,10 @@ impl SifProblem {
         let elements =
             function::elements(file, &cards.elements, &decoded, &element_uniform, options.literals)?;
         let groups = function::groups(file, &cards.groups, &decoded, &group_uniform, options.literals)?;
-        let (evaluator, hessian) = evaluator(&decoded, &elements, &groups, options.limits)
+        let SifLimits { objects, hessian, .. } = options.limits;
+        let functions = expressed(&decoded, &elements, &groups, (objects, hessian))
             .map_err(|what| SifError { file: file.to_string(), line: 0, what })?;
-        let hessian = hessian.map(|[rows, cols]| Pattern { rows, cols });
-        let quadratic_objective = is_quadratic(&decoded, &elements, &groups);
-        let meta = NlpMeta { hessian, quadratic_objective, ..meta(&decoded, &evaluator.structure) };
-        Ok(Self { decoded, meta, evaluator })
+        Ok(Self { decoded, functions })
     }
 
     /// What the data part says.
@@ -79,9 +77,14 @@ impl SifProblem {
     pub fn warnings(&self) -> &[SifWarning] {
         &self.decoded.warnings
     }
+    /// Sizes, sums and norms.
+    pub fn stats(&mut self) -> ProblemStats {
+        let (class, pairs) = (self.class().unwrap_or_default().to_string(), stats::all_pairs(&self.decoded));
+        ProblemStats::new(&mut self.functions, class, pairs)
+    }
     /// Forgets the functions kept for the last point (for measurements).
     pub fn forget(&mut self) {
-        self.evaluator.forget();
+        self.functions.forget();
     }
 }
 
@@ -111,27 +114,13 @@ fn uniform<'a>(
     values
 }
 
-/// The objective is a polynomial of degree at most 2: group by group, the degree of its type times the largest one of its elements.
-fn is_quadratic(d: &Decoded, elements: &[Body], groups: &[Body]) -> bool {
-    let degree = |body: &Body| body.graph.degree(body.value);
-    let elements: Vec<Option<u32>> = elements.iter().map(degree).collect();
-    let groups: Vec<Option<u32>> = groups.iter().map(degree).collect();
-    let objective = |g: &usize| d.kind[*g] == GroupKind::Objective;
-    (0..d.groups.len()).filter(objective).all(|g| {
-        let outer = d.group_type[g].map_or(Some(1), |t| groups[t as usize]);
-        let mut used = d.uses.get(g).iter().map(|&(e, _)| elements[d.element_type[e as usize] as usize]);
-        let inner = used.try_fold(1u32, |most, degree| Some(most.max(degree?)));
-        outer.zip(inner).is_some_and(|(outer, inner)| outer.saturating_mul(inner) <= 2)
-    })
-}
-
-/// The evaluator of the data and functions, and rows and columns of the Hessian if it has a pattern.
-fn evaluator(
+/// The functions of the data part.
+fn expressed(
     d: &Decoded,
     elements: &[Body],
     groups: &[Body],
-    limits: SifLimits,
-) -> Result<(Evaluator, Option<Coordinates>), String> {
+    limits: (u64, u64),
+) -> Result<Expressed, String> {
     let dims: Vec<usize> = d.element_types.iter().map(|t| t.elemental.len()).collect();
     let constraint: Vec<bool> = d.kind.iter().map(|&k| k != GroupKind::Objective).collect();
     let parts = Parts {
@@ -151,16 +140,11 @@ fn evaluator(
         uses: &d.uses,
         quadratic: &d.quadratic,
     };
-    Evaluator::new(&parts, limits.objects, limits.hessian)
+    Expressed::new(meta(d), &parts, limits)
 }
 
-fn meta(d: &Decoded, s: &Structure) -> NlpMeta {
-    let groups = || s.constraint_groups.iter().map(|&g| g as usize);
-    let nnzj = s.rows.start[s.m];
-    let mut rows = Vec::with_capacity(nnzj);
-    for r in 0..s.m {
-        rows.resize(s.rows.start[r + 1], r);
-    }
+fn meta(d: &Decoded) -> NlpMeta {
+    let groups = || (0..d.kind.len()).filter(|&g| d.kind[g] != GroupKind::Objective);
     NlpMeta {
         name: d.name.clone(),
         x_lower: d.x_lower.clone(),
@@ -170,70 +154,8 @@ fn meta(d: &Decoded, s: &Structure) -> NlpMeta {
         x0: d.x0.clone(),
         other_starts: d.other_starts.clone(),
         y0: groups().map(|g| d.y0[g]).collect(),
-        linear: groups().map(|g| d.group_type[g].is_none() && d.uses.get(g).is_empty()).collect(),
         variable_names: d.variables.iter().map(str::to_string).collect(),
         constraint_names: groups().map(|g| d.groups.get(g).to_string()).collect(),
-        jacobian: Some(Pattern { rows, cols: s.rows.vars[..nnzj].iter().map(|&v| v as usize).collect() }),
-        quadratic_objective: false,
-        hessian: None,
-        jacobian_products: true,
-        hessian_products: true,
-        preconditioner: false,
-    }
-}
-
-impl Nlp for SifProblem {
-    fn meta(&self) -> &NlpMeta {
-        &self.meta
-    }
-    fn obj(&mut self, x: &[f64]) -> Result<f64, EvalError> {
-        Ok(self.evaluator.objective(x))
-    }
-    fn grad(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), EvalError> {
-        self.evaluator.gradient(x, g);
-        Ok(())
-    }
-    fn cons(&mut self, x: &[f64], c: &mut [f64]) -> Result<(), EvalError> {
-        self.evaluator.constraints(x, c);
-        Ok(())
-    }
-    fn jac_prod(&mut self, x: &[f64], v: &[f64], jv: &mut [f64]) -> Result<(), EvalError> {
-        self.evaluator.jacobian_product(x, v, jv);
-        Ok(())
-    }
-    fn jac_t_prod(&mut self, x: &[f64], w: &[f64], jtw: &mut [f64]) -> Result<(), EvalError> {
-        self.evaluator.jacobian_transposed_product(x, w, jtw);
-        Ok(())
-    }
-    fn hess_prod(
-        &mut self,
-        x: &[f64],
-        sigma: f64,
-        y: &[f64],
-        v: &[f64],
-        hv: &mut [f64],
-    ) -> Result<(), EvalError> {
-        self.evaluator.hessian_product(x, sigma, y, v, hv);
-        Ok(())
-    }
-    fn jac_values(&mut self, x: &[f64], values: &mut [f64]) -> Result<(), EvalError> {
-        self.evaluator.jacobian(x, values);
-        Ok(())
-    }
-    fn hess_values(&mut self, x: &[f64], sigma: f64, y: &[f64], values: &mut [f64]) -> Result<(), EvalError> {
-        if self.meta.hessian.is_none() {
-            return Err(EvalError::NotProvided { function: "Hessian" });
-        }
-        self.evaluator.hessian(x, sigma, y, values);
-        Ok(())
-    }
-    fn obj_cons(&mut self, x: &[f64], c: &mut [f64]) -> Result<f64, EvalError> {
-        self.evaluator.constraints(x, c);
-        Ok(self.evaluator.objective(x))
-    }
-    fn grad_jac_values(&mut self, x: &[f64], g: &mut [f64], values: &mut [f64]) -> Result<(), EvalError> {
-        self.evaluator.gradient(x, g);
-        self.evaluator.jacobian(x, values);
-        Ok(())
+        ..NlpMeta::default()
     }
 }

@@ -71,9 +71,9 @@ impl<'a> Executor<'a> {
     fn solve_here(&self, task: &Task) -> Summary {
         let mut options = self.args.solver.options(task.variant, Some(self.args.time_limit));
         options.stop.flag = Some(Arc::clone(&self.stop));
-        let mut sif = self.args.read.sif_options();
-        sif.params.clone_from(&task.params);
-        let mut loaded = match load(&task.path, &sif) {
+        let mut read = self.args.read.options();
+        read.sif.params.clone_from(&task.params);
+        let mut loaded = match load(&task.path, &read) {
             Ok(loaded) => loaded,
             Err(error) => return Summary::of_failure(&task.name, "error", error.to_string()),
         };
@@ -83,7 +83,7 @@ impl<'a> Executor<'a> {
         let summary = if !self.kinds.contains(&facts.kind.as_str()) {
             other("skipped", String::new())
         } else {
-            match opt::solve(&mut loaded.nlp, &options, &mut Silent) {
+            match opt::solve(loaded.nlp(), &options, &mut Silent) {
                 Ok(mut report) => {
                     report.time.read = loaded.seconds;
                     Summary::of_report(loaded.meta(), &report)
@@ -135,6 +135,9 @@ impl<'a> Executor<'a> {
         command
             .arg(format!("--relax-bounds={}", solver.relax_bounds))
             .arg(format!("--threads={}", solver.threads));
+        command
+            .arg(format!("--presolve={}", solver.presolve))
+            .arg(format!("--restarts={}", solver.restarts));
         command.arg(format!("--accuracy={}", solver.accuracy)).arg(format!("--max-iter={}", solver.max_iter));
         command.arg(format!("--initial-penalty={:e}", solver.initial_penalty));
         command.arg(format!("--initial-dual-penalty={:e}", solver.initial_dual_penalty));
@@ -153,6 +156,10 @@ impl<'a> Executor<'a> {
         if read.lenient {
             command.arg("--lenient");
         }
+        if read.relax_integers {
+            command.arg("--relax-integers");
+        }
+        command.arg(format!("--objective={}", read.objective));
         command.arg("--").arg(&task.path);
         if self.args.jobs > 1 && std::env::var_os("RAYON_NUM_THREADS").is_none() {
             command.env("RAYON_NUM_THREADS", "1"); // the processes are the parallelism

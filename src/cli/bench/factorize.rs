@@ -6,7 +6,6 @@ use costate::linalg::LinOp;
 use costate::linsol::{Accuracy, Ldl, LdlOptions, LinearSolver};
 use costate::observe::StopToken;
 use costate::opt;
-use costate::sif::SifOptions;
 
 use super::BenchArgs;
 use super::tasks::{Task, params_text};
@@ -45,10 +44,11 @@ pub fn run(args: &BenchArgs, tasks: &[Task], out: &mut Output) -> Outcome {
 }
 
 fn row(args: &BenchArgs, task: &Task) -> Result<String, Failure> {
-    let read = SifOptions { params: task.params.clone(), ..args.read.sif_options() };
+    let mut read = args.read.options();
+    read.sif.params.clone_from(&task.params);
     let mut loaded = load::load(&task.path, &read)?;
     let options = args.solver.options(task.variant, None);
-    let mut k = opt::first_kkt_matrix(&mut loaded.nlp, &options)?;
+    let mut k = opt::first_kkt_matrix(loaded.nlp(), &options)?;
     let failed = |e: costate::linsol::LinSolError| Failure(e.to_string());
     let (stop, n) = (StopToken::default(), k.nrows());
     let mut solver = Ldl::new(LdlOptions { threads: options.threads, ..LdlOptions::default() });

@@ -33,7 +33,7 @@ use tasks::Task;
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Exit codes: 0 every problem was tried, 1 interrupted, 2 bad input.")]
 pub struct BenchArgs {
-    /// Problem files, or folders (all their *.SIF)
+    /// Problem files, or folders (all their *.SIF, *.nl and *.nl.gz)
     #[arg(value_name = "PATH", required_unless_present = "list")]
     paths: Vec<PathBuf>,
     /// CSV file with a column `name` and, optionally, `params` (such as "N=100 P=3"): one problem a row

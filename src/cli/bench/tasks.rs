@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::BenchArgs;
 use crate::cli::Failure;
 use crate::cli::args::{Variant, parse_param};
+use crate::cli::load;
 
 /// One solve.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ pub fn collect(args: &BenchArgs) -> Result<Vec<Task>, Failure> {
     Ok(tasks)
 }
 
-/// A file as it is, of a folder all *.SIF by name.
+/// A file as it is, of a folder all *.SIF, *.nl and *.nl.gz by name.
 fn add_path(path: &Path, problems: &mut Vec<Problem>) -> Result<(), Failure> {
     let error = |e: std::io::Error| Failure(format!("{}: {e}", path.display()));
     if !std::fs::metadata(path).map_err(error)?.is_dir() {
@@ -70,7 +71,7 @@ fn add_path(path: &Path, problems: &mut Vec<Problem>) -> Result<(), Failure> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(error)? {
         let file = entry.map_err(error)?.path();
-        if file.extension().is_some_and(|e| e.eq_ignore_ascii_case("sif")) {
+        if load::is_problem_file(&file) {
             files.push(file);
         }
     }

@@ -1,0 +1,594 @@
+//! From expressions in the problem's variables to [`Parts`]: sums are taken apart, equal terms are one element, terms that differ
+//! by variables and constants alone are elements of one type.
+//!
+//! A function is constant + linear + sum_k w_k e_k(x), the e_k without common outer factors. A term g(alpha) whose argument is itself a
+//! long sum is a group of its own where it is all there is in a row, or in the objective: its second derivatives are then
+//! g' (those of the short terms) + g'' q q' (Conn, Gould and Toint, "LANCELOT", 1992), not those of one large element.
+//!
+//! Nothing here is recursive: sums of 1e5 terms and nestings of 1e5 levels are ordinary.
+
+use std::collections::{BinaryHeap, HashMap};
+
+use super::batch::Body;
+use super::derive::Reverse;
+use super::graph::{Binary, Graph, Id, Node, Unary};
+use super::parts::{Parts, Ragged};
+
+/// A function of the variables: constant + linear part + value of a node of the graph, whose variables are those of the problem.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Function<'a> {
+    pub constant: f64,
+    /// (variable, coefficient); a variable may be mentioned twice.
+    pub linear: &'a [(u32, f64)],
+    pub node: Option<Id>,
+}
+
+/// Variables from which on the argument of a function is a group's, not an element's.
+const LONG: usize = 6;
+
+/// Second derivatives of one element that are written down, at most.
+const MOST_PAIRS: usize = 4_000_000;
+
+const NONE: u32 = u32::MAX;
+
+/// The parts, owned.
+#[derive(Debug, Default)]
+pub(crate) struct Separated {
+    n: usize,
+    element_bodies: Vec<Body>,
+    element_dims: Vec<usize>,
+    element_type: Vec<u32>,
+    element_vars: Ragged<u32>,
+    element_params: Ragged<f64>,
+    group_bodies: Vec<Body>,
+    group_type: Vec<Option<u32>>,
+    group_params: Ragged<f64>,
+    constraint: Vec<bool>,
+    scale: Vec<f64>,
+    constant: Vec<f64>,
+    linear: Ragged<(u32, f64)>,
+    uses: Ragged<(u32, f64)>,
+}
+
+impl Separated {
+    /// As the evaluator takes them.
+    pub fn parts(&self) -> Parts<'_> {
+        Parts {
+            n: self.n,
+            element_bodies: &self.element_bodies,
+            element_dims: &self.element_dims,
+            element_type: &self.element_type,
+            element_vars: &self.element_vars,
+            element_params: &self.element_params,
+            group_bodies: &self.group_bodies,
+            group_type: &self.group_type,
+            group_params: &self.group_params,
+            constraint: &self.constraint,
+            scale: &self.scale,
+            constant: &self.constant,
+            linear: &self.linear,
+            uses: &self.uses,
+            quadratic: &[],
+        }
+    }
+}
+
+/// A function that is too large: 0 is the objective, i + 1 constraint i.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TooLarge {
+    pub function: usize,
+    pub variables: usize,
+}
+
+/// Takes the functions apart. Constraints keep their order.
+///
+/// # Errors
+/// A term whose second derivatives are too many to write down.
+pub(crate) fn separate(
+    graph: &Graph,
+    n: usize,
+    objective: &Function<'_>,
+    constraints: &[Function<'_>],
+) -> Result<Separated, TooLarge> {
+    let mut s = Separator::new(graph, n);
+    s.objective(objective);
+    constraints.iter().for_each(|c| s.constraint(c));
+    s.finish()
+}
+
+/// A sum taken apart.
+#[derive(Debug, Clone, Default)]
+struct Sum {
+    constant: f64,
+    linear: Vec<(u32, f64)>,
+    /// Other terms: (node, weight).
+    terms: Vec<(Id, f64)>,
+}
+
+/// What an instruction of a shape works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Word {
+    Unary(Unary),
+    Binary(Binary),
+    Select,
+    /// An earlier result.
+    Result(u32),
+    Variable(u32),
+    /// The next parameter.
+    Parameter,
+    /// A constant that the derivatives depend on: an exponent.
+    Constant(u64),
+}
+
+/// A type: what its instances have in common, and who they are.
+#[derive(Debug)]
+struct Type {
+    words: Box<[Word]>,
+    dim: usize,
+    params: usize,
+    /// A parameter's value while it is the same in all instances.
+    uniform: Vec<Option<f64>>,
+    /// The function that had it first.
+    function: usize,
+}
+
+/// Types by their words.
+#[derive(Debug, Default)]
+struct Types {
+    known: HashMap<Box<[Word]>, u32>,
+    all: Vec<Type>,
+}
+
+impl Types {
+    fn enter(&mut self, words: &[Word], dim: usize, params: &[f64], function: usize) -> u32 {
+        let next = self.all.len() as u32;
+        let number = match self.known.get(words) {
+            Some(&number) => number,
+            None => {
+                self.known.insert(words.into(), next);
+                let uniform = params.iter().map(|p| Some(*p)).collect();
+                self.all.push(Type { words: words.into(), dim, params: params.len(), uniform, function });
+                next
+            }
+        };
+        for (known, p) in self.all[number as usize].uniform.iter_mut().zip(params) {
+            if known.is_some_and(|k| k.to_bits() != p.to_bits()) {
+                *known = None;
+            }
+        }
+        number
+    }
+
+    /// The parameters that are not uniform, of every instance.
+    fn own_params(&self, types: impl Iterator<Item = Option<u32>>, all: &Ragged<f64>) -> Ragged<f64> {
+        let mut own = Ragged::default();
+        for (k, number) in types.enumerate() {
+            if let Some(number) = number {
+                let uniform = &self.all[number as usize].uniform;
+                own.items.extend(all.get(k).iter().zip(uniform).filter(|(_, u)| u.is_none()).map(|(p, _)| *p));
+            }
+            own.start.push(own.items.len());
+        }
+        own
+    }
+}
+
+struct Separator<'g> {
+    graph: &'g Graph,
+    out: Separated,
+    elements: Types,
+    groups: Types,
+    element_of: HashMap<Id, u32>,
+    /// All parameters of elements and groups.
+    element_params: Ragged<f64>,
+    group_params: Ragged<f64>,
+    /// Hashes of the nodes that do not depend on which variables and constants are meant: the order of operands that commute.
+    hash: Vec<u64>,
+    weight: Vec<f64>,
+    queued: Vec<bool>,
+    queue: BinaryHeap<Id>,
+    place: Vec<u32>,
+    var_place: Vec<u32>,
+    function: usize,
+}
+
+impl<'g> Separator<'g> {
+    fn new(graph: &'g Graph, n: usize) -> Self {
+        let nodes = graph.nodes.len();
+        Self {
+            graph,
+            out: Separated { n, ..Separated::default() },
+            elements: Types::default(),
+            groups: Types::default(),
+            element_of: HashMap::new(),
+            element_params: Ragged::default(),
+            group_params: Ragged::default(),
+            hash: hashes(graph),
+            weight: vec![0.0; nodes],
+            queued: vec![false; nodes],
+            queue: BinaryHeap::new(),
+            place: vec![NONE; nodes],
+            var_place: vec![NONE; n],
+            function: 0,
+        }
+    }
+
+    /// Sums, differences, signs and constant factors are taken apart; a node that is reached several times is one term.
+    fn sum(&mut self, root: Option<Id>) -> Sum {
+        let mut sum = Sum::default();
+        if let Some(root) = root {
+            self.queue_term(root, 1.0);
+        }
+        // Users have larger numbers than their operands: all ways to a node have been gone when it comes.
+        while let Some(id) = self.queue.pop() {
+            let w = std::mem::take(&mut self.weight[id as usize]);
+            self.queued[id as usize] = false;
+            match self.graph.nodes[id as usize] {
+                Node::Const(bits) => sum.constant += w * f64::from_bits(bits),
+                Node::Var(v) => sum.linear.push((v, w)),
+                Node::Unary(Unary::Neg, a) => self.queue_term(a, -w),
+                Node::Binary(Binary::Add, a, b) => {
+                    self.queue_term(a, w);
+                    self.queue_term(b, w);
+                }
+                Node::Binary(Binary::Sub, a, b) => {
+                    self.queue_term(a, w);
+                    self.queue_term(b, -w);
+                }
+                Node::Binary(Binary::Mul, a, b) => match (self.graph.value(a), self.graph.value(b)) {
+                    (Some(c), _) if c.is_finite() => self.queue_term(b, w * c),
+                    (_, Some(c)) if c.is_finite() => self.queue_term(a, w * c),
+                    _ => sum.terms.push((id, w)),
+                },
+                Node::Binary(Binary::Div, a, b) => match self.graph.value(b) {
+                    Some(c) if c.is_finite() && c != 0.0 => self.queue_term(a, w / c),
+                    _ => sum.terms.push((id, w)),
+                },
+                _ => sum.terms.push((id, w)),
+            }
+        }
+        sum.terms.retain(|t| t.1 != 0.0);
+        sum.terms.reverse();
+        sum.linear.reverse();
+        sum
+    }
+
+    fn queue_term(&mut self, id: Id, w: f64) {
+        self.weight[id as usize] += w;
+        if !std::mem::replace(&mut self.queued[id as usize], true) {
+            self.queue.push(id);
+        }
+    }
+
+    /// The argument of a function of one argument, if it is a long sum.
+    fn long_argument(&mut self, term: Id) -> Option<Id> {
+        let mut at = term;
+        loop {
+            at = match self.graph.nodes[at as usize] {
+                Node::Unary(_, a) => a,
+                Node::Binary(Binary::Add | Binary::Sub, ..) if at != term && self.is_long(at) => return Some(at),
+                Node::Binary(Binary::Mul, a, b) if self.base(a, 0) == self.base(b, 0) => self.base(a, 0),
+                Node::Binary(_, a, b) if a == b => a,
+                Node::Binary(_, a, b) if self.graph.value(b).is_some() => a,
+                Node::Binary(_, a, b) if self.graph.value(a).is_some() => b,
+                _ => return None,
+            };
+        }
+    }
+
+    /// a where the node is a product of a's, as whole powers are.
+    fn base(&self, id: Id, depth: u32) -> Id {
+        const POWERS: u32 = 8;
+        match self.graph.nodes[id as usize] {
+            Node::Binary(Binary::Mul, a, b) if depth < POWERS => {
+                let (a, b) = (self.base(a, depth + 1), self.base(b, depth + 1));
+                if a == b { a } else { id }
+            }
+            _ => id,
+        }
+    }
+
+    fn is_long(&mut self, id: Id) -> bool {
+        let sum = self.sum(Some(id));
+        if sum.linear.len() >= LONG {
+            return true;
+        }
+        // The variables below, or the first few of them.
+        let mut found: Vec<u32> = sum.linear.iter().map(|l| l.0).collect();
+        let mut open: Vec<Id> = sum.terms.iter().map(|t| t.0).collect();
+        let mut seen = Vec::new();
+        while let Some(id) = open.pop().filter(|_| found.len() < LONG) {
+            if std::mem::replace(&mut self.place[id as usize], 0) == NONE {
+                seen.push(id);
+                match self.graph.nodes[id as usize] {
+                    Node::Var(v) if !found.contains(&v) => found.push(v),
+                    node => self.graph.for_operands(node, |o| open.push(o)),
+                }
+            }
+        }
+        seen.into_iter().for_each(|id| self.place[id as usize] = NONE);
+        found.len() >= LONG
+    }
+
+    fn objective(&mut self, f: &Function<'_>) {
+        let mut sum = self.sum(f.node);
+        sum.constant += f.constant;
+        sum.linear.extend(f.linear);
+        let terms = std::mem::take(&mut sum.terms);
+        let mut wrapped = Vec::new();
+        for term in terms {
+            match self.long_argument(term.0) {
+                Some(alpha) => wrapped.push((term, alpha)),
+                None => sum.terms.push(term),
+            }
+        }
+        self.row(&sum, None, 1.0, false);
+        for ((term, weight), alpha) in wrapped {
+            self.wrapped(term, alpha, (weight, 0.0), false);
+        }
+    }
+
+    fn constraint(&mut self, f: &Function<'_>) {
+        self.function += 1;
+        let mut sum = self.sum(f.node);
+        sum.constant += f.constant;
+        sum.linear.extend(f.linear);
+        if let ([(term, weight)], []) = (sum.terms.as_slice(), sum.linear.as_slice())
+            && let Some(alpha) = self.long_argument(*term)
+        {
+            let (term, weight) = (*term, *weight);
+            self.wrapped(term, alpha, (weight, sum.constant), true);
+            return;
+        }
+        self.row(&sum, None, 1.0, true);
+    }
+
+    /// weight term + constant, with term = g(alpha).
+    fn wrapped(&mut self, term: Id, alpha: Id, (weight, constant): (f64, f64), constraint: bool) {
+        let mut words = Vec::new();
+        let mut params = Vec::new();
+        self.words(term, Some(alpha), &mut words, &mut params);
+        let last = self.results(&words) - 1;
+        if constant != 0.0 {
+            // g = term + constant / weight: the weight is the scale.
+            words.extend([Word::Binary(Binary::Add), Word::Result(last), Word::Parameter]);
+            params.push(constant / weight);
+        }
+        let number = self.groups.enter(&words, 1, &params, self.function);
+        let sum = self.sum(Some(alpha));
+        self.row(&sum, Some((number, &params)), 1.0 / weight, constraint);
+    }
+
+    /// Number of instructions.
+    fn results(&self, words: &[Word]) -> u32 {
+        let is = |w: &&Word| matches!(w, Word::Unary(_) | Word::Binary(_) | Word::Select);
+        words.iter().filter(is).count() as u32
+    }
+
+    /// A group: its argument, its type, its scale.
+    fn row(&mut self, sum: &Sum, group: Option<(u32, &[f64])>, scale: f64, constraint: bool) {
+        for &(term, weight) in &sum.terms {
+            let element = self.element(term);
+            self.out.uses.items.push((element, weight));
+        }
+        let out = &mut self.out;
+        out.uses.start.push(out.uses.items.len());
+        // Coefficients of the same variable are added; places are numbered within the row.
+        let first = out.linear.items.len();
+        for &(v, a) in &sum.linear {
+            let place = &mut self.var_place[v as usize];
+            if *place == NONE {
+                *place = out.linear.items.len() as u32;
+                out.linear.items.push((v, a));
+            } else {
+                out.linear.items[*place as usize].1 += a;
+            }
+        }
+        sum.linear.iter().for_each(|l| self.var_place[l.0 as usize] = NONE);
+        let mut kept = first;
+        for at in first..out.linear.items.len() {
+            if out.linear.items[at].1 != 0.0 {
+                out.linear.items[kept] = out.linear.items[at];
+                kept += 1;
+            }
+        }
+        out.linear.items.truncate(kept);
+        out.linear.start.push(kept);
+        out.constraint.push(constraint);
+        out.constant.push(-sum.constant);
+        out.scale.push(scale);
+        out.group_type.push(group.map(|g| g.0));
+        self.group_params.items.extend(group.map_or(&[][..], |g| g.1));
+        self.group_params.start.push(self.group_params.items.len());
+    }
+
+    fn element(&mut self, term: Id) -> u32 {
+        if let Some(&element) = self.element_of.get(&term) {
+            return element;
+        }
+        let (mut words, mut params) = (Vec::new(), Vec::new());
+        let vars = self.words(term, None, &mut words, &mut params);
+        let number = self.elements.enter(&words, vars.len(), &params, self.function);
+        let element = self.out.element_type.len() as u32;
+        self.out.element_type.push(number);
+        self.out.element_vars.items.extend(vars);
+        self.out.element_vars.start.push(self.out.element_vars.items.len());
+        self.element_params.items.extend(params);
+        self.element_params.start.push(self.element_params.items.len());
+        self.element_of.insert(term, element);
+        element
+    }
+
+    /// The instructions below `root`, operands first, and its variables in the order in which they come; `argument` is variable 0 where
+    /// it is given.
+    fn words(&mut self, root: Id, argument: Option<Id>, words: &mut Vec<Word>, params: &mut Vec<f64>) -> Vec<u32> {
+        const VARIABLE: u32 = 1 << 31;
+        let graph = self.graph;
+        let (mut vars, mut seen, mut results) = (Vec::new(), Vec::new(), 0);
+        if let Some(a) = argument {
+            self.place[a as usize] = VARIABLE;
+            seen.push(a);
+        }
+        let mut open = vec![(root, false)];
+        while let Some((id, ready)) = open.pop() {
+            if self.place[id as usize] != NONE || graph.value(id).is_some() {
+                continue;
+            }
+            let node = graph.nodes[id as usize];
+            if let Node::Var(v) = node {
+                self.place[id as usize] = VARIABLE | vars.len() as u32;
+                vars.push(v);
+                seen.push(id);
+                continue;
+            }
+            let operands = self.operands(node);
+            if !ready {
+                open.push((id, true));
+                open.extend(operands.iter().flatten().rev().map(|&o| (o, false)));
+                continue;
+            }
+            words.push(match node {
+                Node::Unary(op, _) => Word::Unary(op),
+                Node::Binary(op, ..) => Word::Binary(op),
+                _ => Word::Select,
+            });
+            for (k, &o) in operands.iter().flatten().enumerate() {
+                words.push(match (graph.value(o), self.place[o as usize]) {
+                    (Some(c), _) if k == 1 && is_power(node) => Word::Constant(c.to_bits()),
+                    (Some(c), _) => {
+                        params.push(c);
+                        Word::Parameter
+                    }
+                    (None, place) if place & VARIABLE != 0 => Word::Variable(place & !VARIABLE),
+                    (None, place) => Word::Result(place),
+                });
+            }
+            self.place[id as usize] = results;
+            results += 1;
+            seen.push(id);
+        }
+        seen.into_iter().for_each(|id| self.place[id as usize] = NONE);
+        vars
+    }
+
+    /// Operands in an order that does not depend on which came into the graph first.
+    fn operands(&self, node: Node) -> [Option<Id>; 3] {
+        match node {
+            Node::Unary(_, a) => [Some(a), None, None],
+            Node::Binary(op, a, b) if op.commutes() && self.hash[b as usize] < self.hash[a as usize] => {
+                [Some(b), Some(a), None]
+            }
+            Node::Binary(_, a, b) => [Some(a), Some(b), None],
+            Node::Select(c, a, b) => [Some(c), Some(a), Some(b)],
+            Node::Const(_) | Node::Var(_) | Node::Param(_) | Node::External { .. } => [None; 3],
+        }
+    }
+
+    fn finish(mut self) -> Result<Separated, TooLarge> {
+        let out = &mut self.out;
+        out.element_params = self.elements.own_params(out.element_type.iter().map(|t| Some(*t)), &self.element_params);
+        out.group_params = self.groups.own_params(out.group_type.iter().copied(), &self.group_params);
+        out.element_dims = self.elements.all.iter().map(|t| t.dim).collect();
+        let bodies = |types: Types| types.all.iter().map(body).collect::<Result<Vec<Body>, TooLarge>>();
+        out.element_bodies = bodies(self.elements)?;
+        out.group_bodies = bodies(self.groups)?;
+        Ok(self.out)
+    }
+}
+
+/// Exponents stay constants: what is a square must not become a general power.
+fn is_power(node: Node) -> bool {
+    matches!(node, Node::Binary(Binary::Pow | Binary::Powi, ..))
+}
+
+/// Structural hashes, blind for variables and constants.
+fn hashes(graph: &Graph) -> Vec<u64> {
+    let mut all: Vec<u64> = Vec::with_capacity(graph.nodes.len());
+    for &node in &graph.nodes {
+        let mix = |tag: u64, parts: &[Id]| {
+            let mut h = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            for &p in parts {
+                h = (h ^ all[p as usize]).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(29);
+            }
+            h | 2
+        };
+        let hash = match node {
+            Node::Const(_) | Node::Param(_) => 0,
+            Node::Var(_) => 1,
+            Node::Unary(op, a) => mix(2 + op as u64, &[a]),
+            Node::Binary(op, a, b) if op.commutes() => {
+                let (a, b) = if all[b as usize] < all[a as usize] { (b, a) } else { (a, b) };
+                mix(64 + op as u64, &[a, b])
+            }
+            Node::Binary(op, a, b) => mix(64 + op as u64, &[a, b]),
+            Node::Select(c, a, b) => mix(128, &[c, a, b]),
+            Node::External { call, output } => mix(256 + u64::from(call) * 16 + u64::from(output), &[]),
+        };
+        all.push(hash);
+    }
+    all
+}
+
+/// The functions of a type: its value, and derivatives by reverse sweeps.
+fn body(of: &Type) -> Result<Body, TooLarge> {
+    let mut graph = Graph::default();
+    let vars: Vec<Id> = (0..of.dim).map(|k| graph.add(Node::Var(k as u32))).collect();
+    let mut results: Vec<Id> = Vec::new();
+    let (mut words, mut param, mut own) = (of.words.iter(), 0, 0);
+    let mut operand = |graph: &mut Graph, results: &[Id], words: &mut std::slice::Iter<'_, Word>| match words.next() {
+        Some(Word::Result(r)) => results[*r as usize],
+        Some(Word::Variable(v)) => vars[*v as usize],
+        Some(Word::Constant(bits)) => graph.add(Node::Const(*bits)),
+        _ => {
+            debug_assert!(param < of.params);
+            param += 1;
+            match of.uniform[param - 1] {
+                Some(value) => graph.constant(value),
+                None => {
+                    own += 1;
+                    graph.add(Node::Param(own - 1))
+                }
+            }
+        }
+    };
+    while let Some(word) = words.next() {
+        let id = match word {
+            Word::Unary(op) => {
+                let a = operand(&mut graph, &results, &mut words);
+                graph.unary(*op, a)
+            }
+            Word::Binary(op) => {
+                let a = operand(&mut graph, &results, &mut words);
+                let b = operand(&mut graph, &results, &mut words);
+                graph.binary(*op, a, b)
+            }
+            _ => {
+                let c = operand(&mut graph, &results, &mut words);
+                let a = operand(&mut graph, &results, &mut words);
+                let b = operand(&mut graph, &results, &mut words);
+                graph.select(c, a, b)
+            }
+        };
+        results.push(id);
+    }
+    let value = results.last().copied().unwrap_or_else(|| vars.first().copied().unwrap_or(0));
+    derived(graph, value, &vars).ok_or(TooLarge { function: of.function, variables: of.dim })
+}
+
+/// First and second derivatives as nodes; nothing if there are too many.
+fn derived(mut graph: Graph, value: Id, vars: &[Id]) -> Option<Body> {
+    let one = graph.constant(1.0);
+    let gradient = Reverse::new(&graph, vars).sweep(&mut graph, &[(value, one)]);
+    let mut sweeps = Reverse::new(&graph, vars);
+    let mut hessian = Vec::new();
+    for &(u, slope) in &gradient {
+        // By the variables up to u: the lower triangle.
+        let entries = sweeps.sweep(&mut graph, &[(slope, one)]);
+        hessian.extend(entries.into_iter().filter(|e| e.0 <= u).map(|(v, id)| (u as usize, v as usize, id)));
+        if hessian.len() > MOST_PAIRS {
+            return None;
+        }
+    }
+    let gradient = gradient.into_iter().map(|(u, id)| (u as usize, id)).collect();
+    Some(Body { graph, value, gradient, hessian, range: Vec::new() })
+}
