@@ -47,7 +47,11 @@ pub struct ReadArgs {
 impl ReadArgs {
     /// As the readers want it.
     pub fn options(&self) -> Read {
-        let nl = NlOptions { objective: self.objective, relax_integers: self.relax_integers, ..NlOptions::default() };
+        let nl = NlOptions {
+            objective: self.objective,
+            relax_integers: self.relax_integers,
+            ..NlOptions::default()
+        };
         let sif = SifOptions {
             params: self.params.clone(),
             start: self.start.map(|k| k as usize),

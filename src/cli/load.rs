@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use costate::nl::{NlOptions, NlProblem, looks_like_nl};
-use costate::nlp::{NlpMeta, ProblemStats};
+use costate::nlp::{Expressible, NlpMeta, ProblemStats};
 use costate::sif::{Card, SifOptions, SifProblem};
 use costate::{Error, Nlp};
 
@@ -45,11 +45,11 @@ impl Loaded {
             Front::Nl(problem) => problem.meta(),
         }
     }
-    /// The .nl model, if it is one.
-    pub fn nl(&self) -> Option<&NlProblem> {
+    /// The problem as expressions.
+    pub fn expressible(&self) -> &dyn Expressible {
         match &self.front {
-            Front::Sif(_) => None,
-            Front::Nl(problem) => Some(problem),
+            Front::Sif(problem) => &**problem,
+            Front::Nl(problem) => &**problem,
         }
     }
     /// Classification of the file, if it has one.

@@ -7,6 +7,7 @@ mod ampl;
 mod args;
 mod bench;
 mod check;
+mod convert;
 mod info;
 mod interrupt;
 mod load;
@@ -61,6 +62,8 @@ enum Command {
     Info(info::InfoArgs),
     /// Check the derivatives of a problem file
     Check(check::CheckArgs),
+    /// Write a problem file as an .nl model, for other solvers
+    Convert(convert::ConvertArgs),
     /// Solve many problem files and compare
     Bench(Box<bench::BenchArgs>),
     /// Minimize what a program prints, in few runs of it
@@ -123,6 +126,7 @@ fn parse_and_run() -> u8 {
         Command::Solve(args) => solve::run(&args, &mut out),
         Command::Info(args) => info::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
+        Command::Convert(args) => convert::run(&args),
         Command::Bench(args) => bench::run(&args, &mut out),
         Command::Optimize(args) => optimize::run(&args, &mut out),
         Command::Train(args) => train::run(&args, &mut out),

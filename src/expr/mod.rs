@@ -44,6 +44,6 @@ mod traced;
 pub(crate) use external::External;
 pub use formula::{Directions, Point, Recorded, Sizes};
 pub use map::RecordedMap;
-pub use parts::Ragged;
+pub use parts::{Parts, Ragged};
 pub use record::{RecordError, Var, record, record_map};
 pub use traced::{Formulated, Real, Traced, formula};

@@ -35,59 +35,60 @@ impl<T> Ragged<T> {
 /// For group i with scale s_i, constant b_i and function g_i: alpha_i(x) = sum_j w_ij e_j(x) + a_i'x - b_i and
 /// F_i(x) = g_i(alpha_i(x)) / s_i (Conn, Gould and Toint, "LANCELOT", 1992). Groups are constraints or add up to the objective.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Parts<'a> {
+pub struct Parts<'a> {
     /// Variables.
-    pub n: usize,
+    pub(crate) n: usize,
     /// Functions of the element types.
-    pub element_bodies: &'a [Body],
+    pub(crate) element_bodies: &'a [Body],
     /// Elemental variables of the element types.
-    pub element_dims: &'a [usize],
+    pub(crate) element_dims: &'a [usize],
     /// Type of each element.
-    pub element_type: &'a [u32],
+    pub(crate) element_type: &'a [u32],
     /// Variables of each element.
-    pub element_vars: &'a Ragged<u32>,
+    pub(crate) element_vars: &'a Ragged<u32>,
     /// Parameters of each element.
-    pub element_params: &'a Ragged<f64>,
+    pub(crate) element_params: &'a Ragged<f64>,
     /// Functions of the group types: one variable, the argument.
-    pub group_bodies: &'a [Body],
+    pub(crate) group_bodies: &'a [Body],
     /// Type of each group, `None` for g(alpha) = alpha.
-    pub group_type: &'a [Option<u32>],
+    pub(crate) group_type: &'a [Option<u32>],
     /// Parameters of each group.
-    pub group_params: &'a Ragged<f64>,
+    pub(crate) group_params: &'a Ragged<f64>,
     /// Constraints; the others are the objective.
-    pub constraint: &'a [bool],
+    pub(crate) constraint: &'a [bool],
     /// s_i.
-    pub scale: &'a [f64],
+    pub(crate) scale: &'a [f64],
     /// b_i.
-    pub constant: &'a [f64],
+    pub(crate) constant: &'a [f64],
     /// a_i: (variable, coefficient).
-    pub linear: &'a Ragged<(u32, f64)>,
+    pub(crate) linear: &'a Ragged<(u32, f64)>,
     /// (element, w_ij); an element may appear twice.
-    pub uses: &'a Ragged<(u32, f64)>,
+    pub(crate) uses: &'a Ragged<(u32, f64)>,
     /// (j, k, h): j = k adds h x_j^2 / 2, j != k adds h x_j x_k to the objective.
-    pub quadratic: &'a [(u32, u32, f64)],
+    pub(crate) quadratic: &'a [(u32, u32, f64)],
 }
 
 impl Parts<'_> {
     /// Number of groups.
-    pub fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.group_type.len()
     }
     /// The objective is a polynomial of degree at most 2: group by group, the degree of its type times the largest one of its elements.
-    pub fn quadratic_objective(&self) -> bool {
+    pub(crate) fn quadratic_objective(&self) -> bool {
         let degrees = |bodies: &[Body]| -> Vec<Option<u32>> {
             bodies.iter().map(|body| body.graph.degree(body.value)).collect()
         };
         let (elements, groups) = (degrees(self.element_bodies), degrees(self.group_bodies));
         (0..self.groups()).filter(|&g| !self.constraint[g]).all(|g| {
             let outer = self.group_type[g].map_or(Some(1), |t| groups[t as usize]);
-            let mut used = self.uses.get(g).iter().map(|&(e, _)| elements[self.element_type[e as usize] as usize]);
+            let mut used =
+                self.uses.get(g).iter().map(|&(e, _)| elements[self.element_type[e as usize] as usize]);
             let inner = used.try_fold(1u32, |most, degree| Some(most.max(degree?)));
             outer.zip(inner).is_some_and(|(outer, inner)| outer.saturating_mul(inner) <= 2)
         })
     }
     /// Constraint by constraint: a linear part, nothing else.
-    pub fn linear_constraints(&self) -> Vec<bool> {
+    pub(crate) fn linear_constraints(&self) -> Vec<bool> {
         let constraints = (0..self.groups()).filter(|&g| self.constraint[g]);
         constraints.map(|g| self.group_type[g].is_none() && self.uses.get(g).is_empty()).collect()
     }

@@ -32,7 +32,7 @@ const MOST_PAIRS: usize = 4_000_000;
 const NONE: u32 = u32::MAX;
 
 /// The parts, owned.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Separated {
     n: usize,
     element_bodies: Vec<Body>,
@@ -165,7 +165,8 @@ impl Types {
         for (k, number) in types.enumerate() {
             if let Some(number) = number {
                 let uniform = &self.all[number as usize].uniform;
-                own.items.extend(all.get(k).iter().zip(uniform).filter(|(_, u)| u.is_none()).map(|(p, _)| *p));
+                own.items
+                    .extend(all.get(k).iter().zip(uniform).filter(|(_, u)| u.is_none()).map(|(p, _)| *p));
             }
             own.start.push(own.items.len());
         }
@@ -266,7 +267,9 @@ impl<'g> Separator<'g> {
         loop {
             at = match self.graph.nodes[at as usize] {
                 Node::Unary(_, a) => a,
-                Node::Binary(Binary::Add | Binary::Sub, ..) if at != term && self.is_long(at) => return Some(at),
+                Node::Binary(Binary::Add | Binary::Sub, ..) if at != term && self.is_long(at) => {
+                    return Some(at);
+                }
                 Node::Binary(Binary::Mul, a, b) if self.base(a, 0) == self.base(b, 0) => self.base(a, 0),
                 Node::Binary(_, a, b) if a == b => a,
                 Node::Binary(_, a, b) if self.graph.value(b).is_some() => a,
@@ -421,7 +424,13 @@ impl<'g> Separator<'g> {
 
     /// The instructions below `root`, operands first, and its variables in the order in which they come; `argument` is variable 0 where
     /// it is given.
-    fn words(&mut self, root: Id, argument: Option<Id>, words: &mut Vec<Word>, params: &mut Vec<f64>) -> Vec<u32> {
+    fn words(
+        &mut self,
+        root: Id,
+        argument: Option<Id>,
+        words: &mut Vec<Word>,
+        params: &mut Vec<f64>,
+    ) -> Vec<u32> {
         const VARIABLE: u32 = 1 << 31;
         let graph = self.graph;
         let (mut vars, mut seen, mut results) = (Vec::new(), Vec::new(), 0);
@@ -486,7 +495,8 @@ impl<'g> Separator<'g> {
 
     fn finish(mut self) -> Result<Separated, TooLarge> {
         let out = &mut self.out;
-        out.element_params = self.elements.own_params(out.element_type.iter().map(|t| Some(*t)), &self.element_params);
+        out.element_params =
+            self.elements.own_params(out.element_type.iter().map(|t| Some(*t)), &self.element_params);
         out.group_params = self.groups.own_params(out.group_type.iter().copied(), &self.group_params);
         out.element_dims = self.elements.all.iter().map(|t| t.dim).collect();
         let bodies = |types: Types| types.all.iter().map(body).collect::<Result<Vec<Body>, TooLarge>>();
@@ -535,22 +545,23 @@ fn body(of: &Type) -> Result<Body, TooLarge> {
     let vars: Vec<Id> = (0..of.dim).map(|k| graph.add(Node::Var(k as u32))).collect();
     let mut results: Vec<Id> = Vec::new();
     let (mut words, mut param, mut own) = (of.words.iter(), 0, 0);
-    let mut operand = |graph: &mut Graph, results: &[Id], words: &mut std::slice::Iter<'_, Word>| match words.next() {
-        Some(Word::Result(r)) => results[*r as usize],
-        Some(Word::Variable(v)) => vars[*v as usize],
-        Some(Word::Constant(bits)) => graph.add(Node::Const(*bits)),
-        _ => {
-            debug_assert!(param < of.params);
-            param += 1;
-            match of.uniform[param - 1] {
-                Some(value) => graph.constant(value),
-                None => {
-                    own += 1;
-                    graph.add(Node::Param(own - 1))
+    let mut operand =
+        |graph: &mut Graph, results: &[Id], words: &mut std::slice::Iter<'_, Word>| match words.next() {
+            Some(Word::Result(r)) => results[*r as usize],
+            Some(Word::Variable(v)) => vars[*v as usize],
+            Some(Word::Constant(bits)) => graph.add(Node::Const(*bits)),
+            _ => {
+                debug_assert!(param < of.params);
+                param += 1;
+                match of.uniform[param - 1] {
+                    Some(value) => graph.constant(value),
+                    None => {
+                        own += 1;
+                        graph.add(Node::Param(own - 1))
+                    }
                 }
             }
-        }
-    };
+        };
     while let Some(word) = words.next() {
         let id = match word {
             Word::Unary(op) => {

@@ -96,37 +96,44 @@ pub(crate) fn combine_part<T: Scalar>(out: &mut [T], y: Base<'_, T>, h: T, row: 
         2 => combine_block::<T, 2>(out, y, h, row, k, part, 0),
         3 => combine_block::<T, 3>(out, y, h, row, k, part, 0),
         4 => combine_block::<T, 4>(out, y, h, row, k, part, 0),
-        n => any_length(
-            #[inline(always)]
-            || {
-                let mut i = 0;
-                while i + 32 <= n {
-                    combine_block::<T, 32>(out, y, h, row, k, part, i);
-                    i += 32;
-                }
-                // The rest in one or two blocks, which may do some components again, to the same bits.
-                match n - i {
-                    0 => {}
-                    17.. if n >= 32 => combine_block::<T, 32>(out, y, h, row, k, part, n - 32),
-                    17.. => {
-                        combine_block::<T, 16>(out, y, h, row, k, part, 0);
-                        combine_block::<T, 16>(out, y, h, row, k, part, n - 16);
-                    }
-                    9.. if n >= 16 => combine_block::<T, 16>(out, y, h, row, k, part, n - 16),
-                    9.. => {
-                        combine_block::<T, 8>(out, y, h, row, k, part, 0);
-                        combine_block::<T, 8>(out, y, h, row, k, part, n - 8);
-                    }
-                    5.. if n >= 8 => combine_block::<T, 8>(out, y, h, row, k, part, n - 8),
-                    5.. => {
-                        combine_block::<T, 4>(out, y, h, row, k, part, 0);
-                        combine_block::<T, 4>(out, y, h, row, k, part, n - 4);
-                    }
-                    _ => combine_block::<T, 4>(out, y, h, row, k, part, n - 4),
-                }
-            },
-        ),
+        _ => combine_long(out, y, h, row, k, part),
     }
+}
+
+/// Five components or more. Not inlined: it does not depend on the field, and each field would have its own.
+#[inline(never)]
+fn combine_long<T: Scalar>(out: &mut [T], y: Base<'_, T>, h: T, row: Row<T>, k: &[T], part: Part) {
+    let n = out.len();
+    any_length(
+        #[inline(always)]
+        || {
+            let mut i = 0;
+            while i + 32 <= n {
+                combine_block::<T, 32>(out, y, h, row, k, part, i);
+                i += 32;
+            }
+            // The rest in one or two blocks, which may do some components again, to the same bits.
+            match n - i {
+                0 => {}
+                17.. if n >= 32 => combine_block::<T, 32>(out, y, h, row, k, part, n - 32),
+                17.. => {
+                    combine_block::<T, 16>(out, y, h, row, k, part, 0);
+                    combine_block::<T, 16>(out, y, h, row, k, part, n - 16);
+                }
+                9.. if n >= 16 => combine_block::<T, 16>(out, y, h, row, k, part, n - 16),
+                9.. => {
+                    combine_block::<T, 8>(out, y, h, row, k, part, 0);
+                    combine_block::<T, 8>(out, y, h, row, k, part, n - 8);
+                }
+                5.. if n >= 8 => combine_block::<T, 8>(out, y, h, row, k, part, n - 8),
+                5.. => {
+                    combine_block::<T, 4>(out, y, h, row, k, part, 0);
+                    combine_block::<T, 4>(out, y, h, row, k, part, n - 4);
+                }
+                _ => combine_block::<T, 4>(out, y, h, row, k, part, n - 4),
+            }
+        },
+    )
 }
 
 /// B components from i on: their sums stay in registers.

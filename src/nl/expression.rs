@@ -77,7 +77,8 @@ impl Stack {
             while let Some(open) = self.open.last().filter(|o| self.values.len() - o.first == o.arguments) {
                 let (code, first) = (open.code, open.first);
                 self.open.pop();
-                let value = apply(graph, code, &self.values[first..], kinks).or_else(|what| source.fault(what))?;
+                let value =
+                    apply(graph, code, &self.values[first..], kinks).or_else(|what| source.fault(what))?;
                 self.values.truncate(first);
                 self.values.push(value);
             }
@@ -112,7 +113,10 @@ impl Stack {
                 }
                 count
             }
-            61 | 65 => return source.fault(format!("operation o{code} works on texts, which costate does not treat")),
+            61 | 65 => {
+                return source
+                    .fault(format!("operation o{code} works on texts, which costate does not treat"));
+            }
             _ => return source.fault(format!("o{code} is no operation of the format")),
         };
         self.open.push(Open { code: code as u32, first: self.values.len(), arguments });
@@ -187,7 +191,8 @@ fn apply(g: &mut Graph, code: u32, args: &[Id], kinks: &mut Kinks) -> Result<Id,
         4 => g.binary(Binary::Mod, a, b),
         5 | 76 | 78 => g.binary(Binary::Pow, a, b),
         6 => {
-            let (difference, zero, below) = (g.binary(Binary::Sub, a, b), g.constant(0.0), g.binary(Binary::Lt, a, b));
+            let (difference, zero, below) =
+                (g.binary(Binary::Sub, a, b), g.constant(0.0), g.binary(Binary::Lt, a, b));
             g.select(below, zero, difference)
         }
         11 | 12 => {
@@ -297,7 +302,10 @@ fn logical(g: &mut Graph, code: u32, args: &[Id]) -> Result<Id, String> {
         }
         _ => {
             if args.len() > MOST_DIFFERENT {
-                return Err(format!("o{code} compares {} arguments, at most {MOST_DIFFERENT} are treated", args.len()));
+                return Err(format!(
+                    "o{code} compares {} arguments, at most {MOST_DIFFERENT} are treated",
+                    args.len()
+                ));
             }
             let mut some_equal = zero;
             for (k, &a) in args.iter().enumerate() {

@@ -27,13 +27,17 @@ pub(super) struct Header {
 
 /// The header, the form of the rest, and where it begins: byte, line.
 pub(super) fn read(file: &str, bytes: &[u8]) -> Result<(Header, Form, (usize, usize)), NlError> {
-    let fault = |line: usize, what: String| NlError { file: file.to_string(), place: Place::Line(line), what };
+    let fault =
+        |line: usize, what: String| NlError { file: file.to_string(), place: Place::Line(line), what };
     let binary = match bytes.first() {
         None => return Err(fault(1, "the file is empty".into())),
         Some(b'g') => false,
         Some(b'b') => true,
         Some(other) => {
-            let what = format!("found `{}`, expected a model that begins with g (text) or b (binary)", shown(&[*other]));
+            let what = format!(
+                "found `{}`, expected a model that begins with g (text) or b (binary)",
+                shown(&[*other])
+            );
             return Err(fault(1, what));
         }
     };
@@ -87,7 +91,10 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<(Header, Form, (usize, us
         (true, 1.0) => Form::Binary { swapped: cfg!(target_endian = "big") },
         (true, 2.0) => Form::Binary { swapped: cfg!(target_endian = "little") },
         (true, kind) => {
-            return Err(fault(6, format!("arithmetic of kind {kind}, expected IEEE: 1 (little endian) or 2 (big endian)")));
+            return Err(fault(
+                6,
+                format!("arithmetic of kind {kind}, expected IEEE: 1 (little endian) or 2 (big endian)"),
+            ));
         }
     };
     Ok((h, form, (at, 11)))
@@ -104,7 +111,10 @@ fn first_line(line: &[u8], h: &mut Header) -> Result<(), String> {
     h.options = (1..=count).map(|k| words.get(k).map_or(0, |v| *v as i64)).collect();
     h.vbtol = words.get(count + 1).copied().filter(|_| h.options.get(1) == Some(&3));
     let text = String::from_utf8_lossy(line);
-    h.name = text.split_once("# problem ").or_else(|| text.split_once("#problem ")).map(|(_, name)| name.trim().to_string());
+    h.name = text
+        .split_once("# problem ")
+        .or_else(|| text.split_once("#problem "))
+        .map(|(_, name)| name.trim().to_string());
     h.name = h.name.take().filter(|name| !name.is_empty() && name != "unknown");
     Ok(())
 }

@@ -24,15 +24,18 @@
 //! ```
 
 mod expression;
+mod expression_out;
 mod header;
 mod problem;
 mod read;
 mod sol;
 mod source;
+mod write;
 
 pub use crate::error::{NlError, Place};
 pub use problem::{NlOptions, NlProblem};
 pub use sol::{Answer, SolStatus, answer_path};
+pub use write::{NlFile, NlFormat, write};
 
 /// What a suffix belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +84,5 @@ pub fn looks_like_nl(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|b| *b == b'\n');
     let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let numbers = second.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty());
-    matches!(first, [b'g' | b'b', b'0'..=b'9', ..])
-        && numbers.map_while(source::decimal).count() >= 3
+    matches!(first, [b'g' | b'b', b'0'..=b'9', ..]) && numbers.map_while(source::decimal).count() >= 3
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::read::{Body, Model, read};
 use super::{Suffix, SuffixTarget};
 use crate::error::Error;
-use crate::expr::separate::{Function, separate};
-use crate::nlp::expressed::{Expressed, delegate_nlp};
+use crate::expr::parts::Parts;
+use crate::expr::separate::{Function, Separated, separate};
+use crate::nlp::expressed::{Expressed, Expressible, delegate_nlp};
 use crate::nlp::{Nlp, NlpMeta, ProblemStats};
 
 /// How to read a model.
@@ -33,6 +34,7 @@ impl Default for NlOptions {
 #[derive(Debug, Clone)]
 pub struct NlProblem {
     functions: Expressed,
+    parts: Separated,
     suffixes: Vec<Suffix>,
     warnings: Vec<String>,
     pub(super) options: Vec<i64>,
@@ -43,6 +45,12 @@ pub struct NlProblem {
 }
 
 delegate_nlp!(NlProblem, functions);
+
+impl Expressible for NlProblem {
+    fn parts(&self) -> Parts<'_> {
+        self.parts.parts()
+    }
+}
 
 /// The bytes of a file, uncompressed.
 fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
@@ -58,7 +66,11 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// STUB.nl or STUB.nl.gz with another ending.
 fn beside(path: &Path, ending: &str) -> PathBuf {
-    let stub = if path.extension().is_some_and(|e| e == "gz") { path.with_extension("") } else { path.to_path_buf() };
+    let stub = if path.extension().is_some_and(|e| e == "gz") {
+        path.with_extension("")
+    } else {
+        path.to_path_buf()
+    };
     stub.with_extension(ending)
 }
 
@@ -101,10 +113,15 @@ impl NlProblem {
         refuse(&model, &meta, options)?;
         let chosen = options.objective.checked_sub(1);
         if chosen.is_some_and(|k| k >= model.objectives.len().max(1)) {
-            let what = format!("the model has {} objectives, not {}", model.objectives.len(), options.objective);
+            let what =
+                format!("the model has {} objectives, not {}", model.objectives.len(), options.objective);
             return Err(Error::Option { option: "objective".into(), what });
         }
-        let function = |body: &Body| Function { constant: 0.0, linear: &model.linear[body.linear.clone()], node: body.node };
+        let function = |body: &Body| Function {
+            constant: 0.0,
+            linear: &model.linear[body.linear.clone()],
+            node: body.node,
+        };
         let objective = chosen.and_then(|k| model.objectives.get(k));
         let constraints: Vec<Function<'_>> = model.rows.iter().map(function).collect();
         let n = meta.n();
@@ -119,6 +136,7 @@ impl NlProblem {
         }
         Ok(Self {
             functions,
+            parts: separated,
             suffixes: model.suffixes,
             warnings,
             options: model.header.options,
@@ -184,9 +202,15 @@ fn too_large(meta: &NlpMeta, function: usize, variables: usize) -> Error {
     Error::Unsupported { name: meta.name.clone(), what }
 }
 
-fn meta(model: &Model, stub: &str, options: &NlOptions, (rows, columns): (Vec<String>, Vec<String>)) -> NlpMeta {
+fn meta(
+    model: &Model,
+    stub: &str,
+    options: &NlOptions,
+    (rows, columns): (Vec<String>, Vec<String>),
+) -> NlpMeta {
     let (n, m) = (model.bounds.len(), model.sides.len());
-    let maximize = options.objective.checked_sub(1).and_then(|k| model.maximize.get(k)).copied().unwrap_or(false);
+    let maximize =
+        options.objective.checked_sub(1).and_then(|k| model.maximize.get(k)).copied().unwrap_or(false);
     // Lines that are missing are numbered, as the others would be.
     let named = |names: Vec<String>, len: usize, letter: char| -> Vec<String> {
         if names.is_empty() {
@@ -237,7 +261,8 @@ fn refuse(model: &Model, meta: &NlpMeta, options: &NlOptions) -> Result<(), Erro
         return unsupported(format!("it has {count} integer variable{s} (first: {name}); {continuous}"));
     }
     let of_variables = |s: &&Suffix| s.target == SuffixTarget::Variable && !s.values.entries.is_empty();
-    let mut sets = model.suffixes.iter().filter(of_variables).filter(|s| matches!(s.name.as_str(), "sosno" | "sos"));
+    let mut sets =
+        model.suffixes.iter().filter(of_variables).filter(|s| matches!(s.name.as_str(), "sosno" | "sos"));
     if let Some(&(j, _)) = sets.next().and_then(|s| s.values.entries.first()) {
         let name = meta.variable_name(j as usize);
         return unsupported(format!("it has special ordered sets (SOS; first member: {name}); {continuous}"));
@@ -250,7 +275,9 @@ fn refuse(model: &Model, meta: &NlpMeta, options: &NlOptions) -> Result<(), Erro
     }
     if let Some(c) = model.complements.first() {
         let (row, x) = (meta.constraint_name(c.row), meta.variable_name(c.variable));
-        return unsupported(format!("constraint {row} is a complementarity condition with {x}, which costate does not treat"));
+        return unsupported(format!(
+            "constraint {row} is a complementarity condition with {x}, which costate does not treat"
+        ));
     }
     Ok(())
 }

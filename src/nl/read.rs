@@ -90,7 +90,9 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Model, NlError> {
         reader.segment(letter)?;
     }
     if m > 0 && !reader.had[b'r' as usize] {
-        return reader.source.fault(format!("the file ends without the segment r: the bounds of {m} constraints"));
+        return reader
+            .source
+            .fault(format!("the file ends without the segment r: the bounds of {m} constraints"));
     }
     reader.model.kinks = reader.kinks.found;
     Ok(reader.model)
@@ -100,7 +102,9 @@ impl Reader<'_> {
     fn segment(&mut self, letter: u8) -> Result<(), NlError> {
         let (n, m) = (self.model.header.variables, self.model.header.rows);
         // Segments that occur once.
-        if matches!(letter, b'r' | b'b' | b'x' | b'd' | b'k' | b'K') && std::mem::replace(&mut self.had[letter as usize], true) {
+        if matches!(letter, b'r' | b'b' | b'x' | b'd' | b'k' | b'K')
+            && std::mem::replace(&mut self.had[letter as usize], true)
+        {
             return self.source.fault(format!("the segment {} is there twice", letter as char));
         }
         match letter {
@@ -195,7 +199,11 @@ impl Reader<'_> {
 
     fn finite(&mut self, what: &str) -> Result<f64, NlError> {
         let value = self.source.real(what)?;
-        if value.is_finite() { Ok(value) } else { self.source.fault(format!("found {value}, expected {what}")) }
+        if value.is_finite() {
+            Ok(value)
+        } else {
+            self.source.fault(format!("found {value}, expected {what}"))
+        }
     }
 
     fn function(&mut self) -> Result<(), NlError> {
@@ -283,7 +291,11 @@ impl Reader<'_> {
                 }
                 (v, v)
             }
-            _ => return self.source.fault(format!("found `{}`, expected the kind of a bound, 0 to 5", shown(&[kind]))),
+            _ => {
+                return self
+                    .source
+                    .fault(format!("found `{}`, expected the kind of a bound, 0 to 5", shown(&[kind])));
+            }
         })
     }
 
@@ -297,7 +309,9 @@ impl Reader<'_> {
         // Counted from 1, here alone.
         let j = self.source.int("the number of a variable")?;
         if !(0..=3).contains(&k) || j < 1 || j as usize > self.model.header.variables {
-            return self.source.fault(format!("row {i} complements variable {j} (kind {k}), expected 1 to n and 0 to 3"));
+            return self
+                .source
+                .fault(format!("row {i} complements variable {j} (kind {k}), expected 1 to n and 0 to 3"));
         }
         self.model.complements.push(Complement { row: i, kind: k as u8, variable: j as usize - 1 });
         self.model.sides[i] = (0.0, 0.0);

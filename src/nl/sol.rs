@@ -119,10 +119,15 @@ impl Answer {
         let _ = writeln!(out, "objno {} {}", objective as i64 - 1, self.status.0);
         for suffix in self.suffixes.iter().filter(|s| !s.values.entries.is_empty()) {
             let kind = suffix.target as usize + if suffix.values.real { 4 } else { 0 };
-            let _ = writeln!(out, "suffix {kind} {} {} 0 0", suffix.values.entries.len(), suffix.name.len() + 1);
+            let _ =
+                writeln!(out, "suffix {kind} {} {} 0 0", suffix.values.entries.len(), suffix.name.len() + 1);
             let _ = writeln!(out, "{}", suffix.name);
             for (k, value) in &suffix.values.entries {
-                let _ = if suffix.values.real { writeln!(out, "{k} {value:?}") } else { writeln!(out, "{k} {value}") };
+                let _ = if suffix.values.real {
+                    writeln!(out, "{k} {value:?}")
+                } else {
+                    writeln!(out, "{k} {value}")
+                };
             }
         }
         out
@@ -145,7 +150,11 @@ pub(super) fn file_sign(meta: &NlpMeta) -> f64 {
 
 /// Where the answer to a model goes.
 pub fn answer_path(model: &Path) -> PathBuf {
-    let stub = if model.extension().is_some_and(|e| e == "gz") { model.with_extension("") } else { model.to_path_buf() };
+    let stub = if model.extension().is_some_and(|e| e == "gz") {
+        model.with_extension("")
+    } else {
+        model.to_path_buf()
+    };
     if stub.extension().is_some_and(|e| e == "nl") {
         return stub.with_extension("sol");
     }

@@ -24,8 +24,8 @@ pub(super) struct Source<'a> {
 
 /// Powers of ten that are exact.
 const TENS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
-    1e20, 1e21, 1e22,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
 ];
 
 impl<'a> Source<'a> {
@@ -87,7 +87,8 @@ impl<'a> Source<'a> {
     }
 
     fn raw<const N: usize>(&mut self, expected: &str) -> Result<[u8; N], NlError> {
-        let Some(bytes) = self.bytes.get(self.at..self.at + N).and_then(|b| <[u8; N]>::try_from(b).ok()) else {
+        let Some(bytes) = self.bytes.get(self.at..self.at + N).and_then(|b| <[u8; N]>::try_from(b).ok())
+        else {
             return self.fault(format!("the file ends, expected {expected}"));
         };
         self.at += N;
@@ -258,7 +259,10 @@ mod tests {
         for text in ["1.2x5", "", "-", "1.2.3", ".", "0x10", "1e"] {
             assert_eq!(decimal(text.as_bytes()), None, "{text}");
         }
-        assert_eq!((whole(b"12"), whole(b"-7"), whole(b"3.0"), whole(b"3.5")), (Some(12), Some(-7), Some(3), None));
+        assert_eq!(
+            (whole(b"12"), whole(b"-7"), whole(b"3.0"), whole(b"3.5")),
+            (Some(12), Some(-7), Some(3), None)
+        );
     }
 
     proptest! {

@@ -4,6 +4,12 @@ use super::{EvalError, Nlp, NlpMeta, Pattern};
 use crate::expr::evaluate::Evaluator;
 use crate::expr::parts::Parts;
 
+/// A problem whose functions are known as expressions, so that it can be written in another format.
+pub trait Expressible: Nlp {
+    /// Its elements and groups.
+    fn parts(&self) -> Parts<'_>;
+}
+
 /// A problem whose functions are expressions: exact, with first and second derivatives. Values that are not finite are returned as they are.
 #[derive(Debug, Clone)]
 pub(crate) struct Expressed {

@@ -12,6 +12,7 @@ mod steps;
 pub(crate) use crate::diff::colour as coloring;
 pub use closure::Problem;
 pub use closure_problem::ClosureProblem;
+pub use expressed::Expressible;
 pub use stats::ProblemStats;
 
 use crate::error::Error;

@@ -6,7 +6,7 @@ use super::{Decoded, GroupKind, SifError, SifLimits, SifOptions, SifWarning, dec
 use crate::error::Error;
 use crate::expr::batch::Body;
 use crate::expr::parts::Parts;
-use crate::nlp::expressed::{Expressed, delegate_nlp};
+use crate::nlp::expressed::{Expressed, Expressible, delegate_nlp};
 use crate::nlp::{NlpMeta, ProblemStats};
 
 /// A problem read from a SIF file. Functions are exact, with first and second derivatives; values that are not finite are
@@ -17,7 +17,23 @@ use crate::nlp::{NlpMeta, ProblemStats};
 #[derive(Debug, Clone)]
 pub struct SifProblem {
     decoded: Decoded,
+    bodies: Bodies,
     functions: Expressed,
+}
+
+/// The functions of the types.
+#[derive(Debug, Clone)]
+struct Bodies {
+    elements: Vec<Body>,
+    groups: Vec<Body>,
+    dims: Vec<usize>,
+    constraint: Vec<bool>,
+}
+
+impl Expressible for SifProblem {
+    fn parts(&self) -> Parts<'_> {
+        parts(&self.decoded, &self.bodies)
+    }
 }
 
 delegate_nlp!(SifProblem, functions);
@@ -60,9 +76,12 @@ impl SifProblem {
             function::elements(file, &cards.elements, &decoded, &element_uniform, options.literals)?;
         let groups = function::groups(file, &cards.groups, &decoded, &group_uniform, options.literals)?;
         let SifLimits { objects, hessian, .. } = options.limits;
-        let functions = expressed(&decoded, &elements, &groups, (objects, hessian))
+        let dims = decoded.element_types.iter().map(|t| t.elemental.len()).collect();
+        let constraint = decoded.kind.iter().map(|&k| k != GroupKind::Objective).collect();
+        let bodies = Bodies { elements, groups, dims, constraint };
+        let functions = Expressed::new(meta(&decoded), &parts(&decoded, &bodies), (objects, hessian))
             .map_err(|what| SifError { file: file.to_string(), line: 0, what })?;
-        Ok(Self { decoded, functions })
+        Ok(Self { decoded, bodies, functions })
     }
 
     /// What the data part says.
@@ -114,33 +133,24 @@ fn uniform<'a>(
     values
 }
 
-/// The functions of the data part.
-fn expressed(
-    d: &Decoded,
-    elements: &[Body],
-    groups: &[Body],
-    limits: (u64, u64),
-) -> Result<Expressed, String> {
-    let dims: Vec<usize> = d.element_types.iter().map(|t| t.elemental.len()).collect();
-    let constraint: Vec<bool> = d.kind.iter().map(|&k| k != GroupKind::Objective).collect();
-    let parts = Parts {
+fn parts<'a>(d: &'a Decoded, bodies: &'a Bodies) -> Parts<'a> {
+    Parts {
         n: d.variables.len(),
-        element_bodies: elements,
-        element_dims: &dims,
+        element_bodies: &bodies.elements,
+        element_dims: &bodies.dims,
         element_type: &d.element_type,
         element_vars: &d.element_vars,
         element_params: &d.element_params,
-        group_bodies: groups,
+        group_bodies: &bodies.groups,
         group_type: &d.group_type,
         group_params: &d.group_params,
-        constraint: &constraint,
+        constraint: &bodies.constraint,
         scale: &d.scale,
         constant: &d.constant,
         linear: &d.linear,
         uses: &d.uses,
         quadratic: &d.quadratic,
-    };
-    Expressed::new(meta(d), &parts, limits)
+    }
 }
 
 fn meta(d: &Decoded) -> NlpMeta {

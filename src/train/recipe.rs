@@ -1,5 +1,6 @@
 //! Kinds of tasks: a new one is one file, with a [`Recipe`], and one row of the list at the end of this one.
 
+use std::any::{Any, TypeId};
 use std::fmt::Debug;
 use std::path::Path;
 
@@ -180,6 +181,21 @@ impl Config {
     /// # Errors
     /// A file cannot be read, or sizes do not fit.
     pub fn build<T: Scalar>(&self, base: &Path) -> Result<Box<dyn Task<T>>, TrainError> {
+        // Both precisions are compiled here, not again by every caller.
+        let task: Box<dyn Any> = if TypeId::of::<T>() == TypeId::of::<f32>() {
+            Box::new(self.build_single(base)?)
+        } else {
+            Box::new(self.build_double(base)?)
+        };
+        let task = task.downcast::<Box<dyn Task<T>>>();
+        task.map(|task| *task).map_err(|_| TrainError::config("numbers are f32 or f64"))
+    }
+
+    fn build_single(&self, base: &Path) -> Result<Box<dyn Task<f32>>, TrainError> {
+        each!(&self.task, r => r.build(self, base))
+    }
+
+    fn build_double(&self, base: &Path) -> Result<Box<dyn Task<f64>>, TrainError> {
         each!(&self.task, r => r.build(self, base))
     }
 }

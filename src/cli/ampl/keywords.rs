@@ -68,90 +68,175 @@ const IGNORED: &[&str] = &[
 ];
 
 const KEYWORDS: &[Keyword] = &[
-    Keyword { names: &["hessian", "hessian_approximation"], what: "second derivatives: exact, limited-memory or differences", set: |s, v| {
-        s.solver.hessian = parse::<HessianModel>(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["linear"], what: "linear solver: auto, ldl, minres, gmres, ...", set: |s, v| {
-        s.solver.linear = parse(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["max_eval"], what: "evaluations of the objective allowed", set: |s, v| {
-        s.solver.max_evaluations = Some(number(v)?);
-        Ok(())
-    } },
-    Keyword { names: &["max_iter", "maxit"], what: "iterations allowed", set: |s, v| {
-        s.solver.max_iterations = number(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["method"], what: "auto, sketched-newton, interior-point, augmented-lagrangian or predictor-corrector", set: |s, v| {
-        s.solver.method = parse::<Method>(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["objno"], what: "objective: 0 none, 1 the first (default), ...", set: |s, v| {
-        s.objno = number(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["outlev", "print_level"], what: "what is printed: 0 nothing but the message (default), 3 or more the table of the iterations", set: |s, v| {
-        s.outlev = number(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["presolve"], what: "remove linear rows and variables before the solve: yes (default) or no", set: |s, v| {
-        s.solver.presolve = yes(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["relax_bounds", "bound_relax_factor"], what: "bounds may be violated by this times max(1, |bound|)", set: |s, v| {
-        s.solver.relax_bounds = real(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["relax_integers"], what: "treat integer variables as continuous ones: yes or no (default)", set: |s, v| {
-        s.relax_integers = yes(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["restarts"], what: "other starts that are tried where no feasible point is found", set: |s, v| {
-        s.solver.restarts = number(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["scaling", "nlp_scaling_method"], what: "scale objective and constraints: yes (default) or no (none)", set: |s, v| {
-        s.solver.scaling = !matches!(v, "none") && (matches!(v, "gradient-based" | "user-scaling" | "equilibration-based") || yes(v)?);
-        Ok(())
-    } },
-    Keyword { names: &["seed"], what: "seed of everything random", set: |s, v| {
-        s.solver.seed = number(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["second_order"], what: "say whether the point is shown to be a minimum: yes or no (default)", set: |s, v| {
-        s.solver.second_order = yes(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["threads"], what: "threads of large factorizations", set: |s, v| {
-        s.solver.threads = number(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["time_limit", "max_cpu_time", "max_wall_time", "timelimit"], what: "seconds allowed", set: |s, v| {
-        s.solver.time_limit = Some(real(v)?);
-        Ok(())
-    } },
-    Keyword { names: &["timing"], what: "print seconds of reading and solving: yes or no (default)", set: |s, v| {
-        s.timing = yes(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["tol"], what: "tolerance of the optimality conditions", set: |s, v| {
-        s.solver.tolerance = real(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["version"], what: "print the version", set: |s, _| {
-        s.version = true;
-        Ok(())
-    } },
-    Keyword { names: &["wantsol"], what: "without -AMPL, a sum of 1: write the answer, 2: print the variables, 4: print the multipliers, 8: no message", set: |s, v| {
-        s.wantsol = number(v)?;
-        Ok(())
-    } },
-    Keyword { names: &["warm_start", "warm_start_init_point"], what: "begin with the multipliers of the model: yes or no (default)", set: |s, v| {
-        s.warm_start = yes(v)?;
-        Ok(())
-    } },
+    Keyword {
+        names: &["hessian", "hessian_approximation"],
+        what: "second derivatives: exact, limited-memory or differences",
+        set: |s, v| {
+            s.solver.hessian = parse::<HessianModel>(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["linear"],
+        what: "linear solver: auto, ldl, minres, gmres, ...",
+        set: |s, v| {
+            s.solver.linear = parse(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["max_eval"],
+        what: "evaluations of the objective allowed",
+        set: |s, v| {
+            s.solver.max_evaluations = Some(number(v)?);
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["max_iter", "maxit"],
+        what: "iterations allowed",
+        set: |s, v| {
+            s.solver.max_iterations = number(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["method"],
+        what: "auto, sketched-newton, interior-point, augmented-lagrangian or predictor-corrector",
+        set: |s, v| {
+            s.solver.method = parse::<Method>(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["objno"],
+        what: "objective: 0 none, 1 the first (default), ...",
+        set: |s, v| {
+            s.objno = number(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["outlev", "print_level"],
+        what: "what is printed: 0 nothing but the message (default), 3 or more the table of the iterations",
+        set: |s, v| {
+            s.outlev = number(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["presolve"],
+        what: "remove linear rows and variables before the solve: yes (default) or no",
+        set: |s, v| {
+            s.solver.presolve = yes(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["relax_bounds", "bound_relax_factor"],
+        what: "bounds may be violated by this times max(1, |bound|)",
+        set: |s, v| {
+            s.solver.relax_bounds = real(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["relax_integers"],
+        what: "treat integer variables as continuous ones: yes or no (default)",
+        set: |s, v| {
+            s.relax_integers = yes(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["restarts"],
+        what: "other starts that are tried where no feasible point is found",
+        set: |s, v| {
+            s.solver.restarts = number(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["scaling", "nlp_scaling_method"],
+        what: "scale objective and constraints: yes (default) or no (none)",
+        set: |s, v| {
+            s.solver.scaling = !matches!(v, "none")
+                && (matches!(v, "gradient-based" | "user-scaling" | "equilibration-based") || yes(v)?);
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["seed"],
+        what: "seed of everything random",
+        set: |s, v| {
+            s.solver.seed = number(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["second_order"],
+        what: "say whether the point is shown to be a minimum: yes or no (default)",
+        set: |s, v| {
+            s.solver.second_order = yes(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["threads"],
+        what: "threads of large factorizations",
+        set: |s, v| {
+            s.solver.threads = number(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["time_limit", "max_cpu_time", "max_wall_time", "timelimit"],
+        what: "seconds allowed",
+        set: |s, v| {
+            s.solver.time_limit = Some(real(v)?);
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["timing"],
+        what: "print seconds of reading and solving: yes or no (default)",
+        set: |s, v| {
+            s.timing = yes(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["tol"],
+        what: "tolerance of the optimality conditions",
+        set: |s, v| {
+            s.solver.tolerance = real(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["version"],
+        what: "print the version",
+        set: |s, _| {
+            s.version = true;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["wantsol"],
+        what: "without -AMPL, a sum of 1: write the answer, 2: print the variables, 4: print the multipliers, 8: no message",
+        set: |s, v| {
+            s.wantsol = number(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["warm_start", "warm_start_init_point"],
+        what: "begin with the multipliers of the model: yes or no (default)",
+        set: |s, v| {
+            s.warm_start = yes(v)?;
+            Ok(())
+        },
+    },
 ];
 
 fn parse<T: FromStr>(v: &str) -> Result<T, String>
@@ -238,7 +323,8 @@ fn value(text: &str) -> (&str, &str) {
 pub fn list() -> String {
     let mut text = String::new();
     for k in KEYWORDS {
-        let also = if k.names.len() > 1 { format!(" (also {})", k.names[1..].join(", ")) } else { String::new() };
+        let also =
+            if k.names.len() > 1 { format!(" (also {})", k.names[1..].join(", ")) } else { String::new() };
         text += &format!("{:<16} {}{also}\n", k.names[0], k.what);
     }
     text
@@ -251,11 +337,15 @@ mod tests {
     #[test]
     fn lists_are_read_in_every_way_of_writing() {
         let mut s = Settings::default();
-        s.set_list("tol=1e-9 max_iter 50  method = 'interior-point' linear=\"ldl\" version wantsol=3").unwrap();
+        s.set_list("tol=1e-9 max_iter 50  method = 'interior-point' linear=\"ldl\" version wantsol=3")
+            .unwrap();
         assert_eq!((s.solver.tolerance, s.solver.max_iterations, s.wantsol, s.version), (1e-9, 50, 3, true));
         assert_eq!(s.solver.method, Method::InteriorPoint);
         s.set_list("print_level=5 max_cpu_time=2.5 hessian_approximation=limited-memory").unwrap();
-        assert_eq!((s.outlev, s.solver.time_limit, s.solver.hessian), (5, Some(2.5), HessianModel::LimitedMemory));
+        assert_eq!(
+            (s.outlev, s.solver.time_limit, s.solver.hessian),
+            (5, Some(2.5), HessianModel::LimitedMemory)
+        );
         s.set_list("linear_solver=mumps linear_solver=ma27").unwrap();
         assert_eq!(s.remarks.len(), 1);
     }
@@ -264,7 +354,10 @@ mod tests {
     fn mistakes_are_one_line() {
         let mut s = Settings::default();
         assert_eq!(s.set_list("nosuch=1").unwrap_err(), "Unknown keyword \"nosuch\"");
-        assert_eq!(s.set_list("max_iter=x").unwrap_err(), "keyword max_iter: found \"x\", expected a whole number");
+        assert_eq!(
+            s.set_list("max_iter=x").unwrap_err(),
+            "keyword max_iter: found \"x\", expected a whole number"
+        );
         assert!(s.set_list("presolve=maybe").unwrap_err().contains("yes or no"));
     }
 

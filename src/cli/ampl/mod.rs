@@ -8,12 +8,12 @@ mod keywords;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use costate::Nlp;
 use costate::nl::{Answer, NlOptions, NlProblem, SolStatus, SuffixTarget, answer_path};
 use costate::nlp::NlpMeta;
 use costate::observe::{Event, Observer};
 use costate::opt::{self, WarmStart};
 use costate::report::Report;
-use costate::Nlp;
 
 use super::output::{self, Output};
 use super::{Failure, Outcome, SOLVED, STOPPED, interrupt, table};
@@ -73,7 +73,9 @@ fn parse(args: &[String]) -> Result<Call, String> {
             Some("s") => call.write = true,
             Some("e") => {}
             Some(flag) if flag.starts_with("AMPL") => call.ampl = true,
-            Some(flag) if flag.starts_with('o') && flag.len() > 1 => call.output = Some(PathBuf::from(&flag[1..])),
+            Some(flag) if flag.starts_with('o') && flag.len() > 1 => {
+                call.output = Some(PathBuf::from(&flag[1..]))
+            }
             Some(flag) if flag.starts_with('b') => return Err("a file of bounds (-b) is not treated".into()),
             Some(_) => return Err(format!("unknown option {arg}")),
             None if stub.is_none() => stub = Some(arg.clone()),
@@ -151,8 +153,11 @@ pub fn run(args: &[String], out: &mut Output) -> Outcome {
         let _ = std::fs::remove_file(&path);
     }
     let begun = std::time::Instant::now();
-    let options =
-        NlOptions { objective: settings.objno, relax_integers: settings.relax_integers, ..NlOptions::default() };
+    let options = NlOptions {
+        objective: settings.objno,
+        relax_integers: settings.relax_integers,
+        ..NlOptions::default()
+    };
     let mut problem = NlProblem::from_file(&call.model, &options)?;
     let read = begun.elapsed().as_secs_f64();
     let (answer, report) = answer(&mut problem, &mut settings, out)?;
@@ -185,7 +190,11 @@ fn crossing(meta: &NlpMeta) -> Option<String> {
     Some(format!("constraint {name} has the lower side {l} above the upper side {u}"))
 }
 
-fn answer(problem: &mut NlProblem, s: &mut Settings, out: &mut Output) -> Result<(Answer, Option<Report>), Failure> {
+fn answer(
+    problem: &mut NlProblem,
+    s: &mut Settings,
+    out: &mut Output,
+) -> Result<(Answer, Option<Report>), Failure> {
     let name = format!("costate {}", env!("CARGO_PKG_VERSION"));
     if let Some(what) = crossing(problem.meta()) {
         let message = format!("{name}: infeasible: {what}");
@@ -218,7 +227,8 @@ fn warm_start(problem: &NlProblem) -> WarmStart {
             z.iter_mut().zip(values).for_each(|(z, v)| *z += sign * v);
         }
     }
-    let x = meta.x0.iter().zip(&meta.x_lower).zip(&meta.x_upper).map(|((x, l), u)| x.max(*l).min(*u)).collect();
+    let x =
+        meta.x0.iter().zip(&meta.x_lower).zip(&meta.x_upper).map(|((x, l), u)| x.max(*l).min(*u)).collect();
     WarmStart { x, y: meta.y0.clone(), z }
 }
 
@@ -245,10 +255,18 @@ impl Observer for Watch<'_> {
 fn print_point(problem: &NlProblem, answer: &Answer, wantsol: u32, out: &mut Output) {
     let meta = problem.meta();
     if wantsol & 2 != 0 {
-        answer.x.iter().enumerate().for_each(|(j, x)| out.line(format_args!("{}\t{x:?}", meta.variable_name(j))));
+        answer
+            .x
+            .iter()
+            .enumerate()
+            .for_each(|(j, x)| out.line(format_args!("{}\t{x:?}", meta.variable_name(j))));
     }
     if wantsol & 4 != 0 {
-        answer.y.iter().enumerate().for_each(|(i, y)| out.line(format_args!("{}\t{y:?}", meta.constraint_name(i))));
+        answer
+            .y
+            .iter()
+            .enumerate()
+            .for_each(|(i, y)| out.line(format_args!("{}\t{y:?}", meta.constraint_name(i))));
     }
 }
 
@@ -273,7 +291,8 @@ mod tests {
 
     #[test]
     fn the_command_line_comes_after_the_environment() {
-        let s = settings("max_iter=5 tol 1e-6", &strings(&["max_iter=7", "linear=\"ldl\"", "seed", "3"])).unwrap();
+        let s = settings("max_iter=5 tol 1e-6", &strings(&["max_iter=7", "linear=\"ldl\"", "seed", "3"]))
+            .unwrap();
         assert_eq!((s.solver.max_iterations, s.solver.tolerance, s.solver.seed), (7, 1e-6, 3));
         let call = parse(&strings(&["stub", "-AMPL", "-oother.sol", "tol=1"])).unwrap();
         assert!(call.ampl && !call.write && call.keywords == ["tol=1"]);

@@ -135,9 +135,7 @@ impl<'a> Executor<'a> {
         command
             .arg(format!("--relax-bounds={}", solver.relax_bounds))
             .arg(format!("--threads={}", solver.threads));
-        command
-            .arg(format!("--presolve={}", solver.presolve))
-            .arg(format!("--restarts={}", solver.restarts));
+        command.arg(format!("--presolve={}", solver.presolve)).arg(format!("--restarts={}", solver.restarts));
         command.arg(format!("--accuracy={}", solver.accuracy)).arg(format!("--max-iter={}", solver.max_iter));
         command.arg(format!("--initial-penalty={:e}", solver.initial_penalty));
         command.arg(format!("--initial-dual-penalty={:e}", solver.initial_dual_penalty));
