@@ -19,6 +19,7 @@ pub mod expr;
 pub mod linalg;
 pub mod linsol;
 pub mod memory;
+pub mod model;
 pub mod nl;
 pub mod nlp;
 pub mod nn;

@@ -73,6 +73,29 @@ impl Parts<'_> {
     pub(crate) fn groups(&self) -> usize {
         self.group_type.len()
     }
+    /// Of no variables.
+    pub(crate) fn empty() -> Self {
+        const INTEGERS: &Ragged<u32> = &Ragged { start: Vec::new(), items: Vec::new() };
+        const NUMBERS: &Ragged<f64> = &Ragged { start: Vec::new(), items: Vec::new() };
+        const PAIRS: &Ragged<(u32, f64)> = &Ragged { start: Vec::new(), items: Vec::new() };
+        Self {
+            n: 0,
+            element_bodies: &[],
+            element_dims: &[],
+            element_type: &[],
+            element_vars: INTEGERS,
+            element_params: NUMBERS,
+            group_bodies: &[],
+            group_type: &[],
+            group_params: NUMBERS,
+            constraint: &[],
+            scale: &[],
+            constant: &[],
+            linear: PAIRS,
+            uses: PAIRS,
+            quadratic: &[],
+        }
+    }
     /// The objective is a polynomial of degree at most 2: group by group, the degree of its type times the largest one of its elements.
     pub(crate) fn quadratic_objective(&self) -> bool {
         let degrees = |bodies: &[Body]| -> Vec<Option<u32>> {

@@ -48,9 +48,27 @@ pub(crate) struct Separated {
     constant: Vec<f64>,
     linear: Ragged<(u32, f64)>,
     uses: Ragged<(u32, f64)>,
+    /// Where the parameters of the model went: (place among the parameters of elements or groups, parameter).
+    element_slots: Vec<(u32, u32)>,
+    group_slots: Vec<(u32, u32)>,
+    /// Parameters that stand alone in a constraint, which left them out: (constraint, parameter, weight).
+    in_sides: Vec<(u32, u32, f64)>,
 }
 
 impl Separated {
+    /// New values of the model's parameters.
+    pub fn set_params(&mut self, params: &[f64]) {
+        for (slots, values) in [
+            (&self.element_slots, &mut self.element_params.items),
+            (&self.group_slots, &mut self.group_params.items),
+        ] {
+            slots.iter().for_each(|&(slot, k)| values[slot as usize] = params[k as usize]);
+        }
+    }
+    /// Parameters that stand alone in a constraint: (constraint, parameter, weight). They are not in its function: they belong to its sides.
+    pub fn in_sides(&self) -> &[(u32, u32, f64)] {
+        &self.in_sides
+    }
     /// As the evaluator takes them.
     pub fn parts(&self) -> Parts<'_> {
         Parts {
@@ -80,7 +98,7 @@ pub(crate) struct TooLarge {
     pub variables: usize,
 }
 
-/// Takes the functions apart. Constraints keep their order.
+/// Takes the functions apart. Constraints keep their order. `params`: values of the graph's parameters.
 ///
 /// # Errors
 /// A term whose second derivatives are too many to write down.
@@ -89,8 +107,9 @@ pub(crate) fn separate(
     n: usize,
     objective: &Function<'_>,
     constraints: &[Function<'_>],
+    params: &[f64],
 ) -> Result<Separated, TooLarge> {
-    let mut s = Separator::new(graph, n);
+    let mut s = Separator::new(graph, n, params);
     s.objective(objective);
     constraints.iter().for_each(|c| s.constraint(c));
     s.finish()
@@ -103,6 +122,8 @@ struct Sum {
     linear: Vec<(u32, f64)>,
     /// Other terms: (node, weight).
     terms: Vec<(Id, f64)>,
+    /// (parameter, weight).
+    params: Vec<(u32, f64)>,
 }
 
 /// What an instruction of a shape works on.
@@ -111,6 +132,8 @@ enum Word {
     Unary(Unary),
     Binary(Binary),
     Select,
+    /// Its operand.
+    Same,
     /// An earlier result.
     Result(u32),
     Variable(u32),
@@ -140,49 +163,63 @@ struct Types {
 }
 
 impl Types {
-    fn enter(&mut self, words: &[Word], dim: usize, params: &[f64], function: usize) -> u32 {
+    fn enter(&mut self, words: &[Word], dim: usize, params: &[Slot], function: usize) -> u32 {
         let next = self.all.len() as u32;
         let number = match self.known.get(words) {
             Some(&number) => number,
             None => {
                 self.known.insert(words.into(), next);
-                let uniform = params.iter().map(|p| Some(*p)).collect();
+                let uniform = params.iter().map(|p| Some(p.value).filter(|_| p.of.is_none())).collect();
                 self.all.push(Type { words: words.into(), dim, params: params.len(), uniform, function });
                 next
             }
         };
         for (known, p) in self.all[number as usize].uniform.iter_mut().zip(params) {
-            if known.is_some_and(|k| k.to_bits() != p.to_bits()) {
+            if known.is_some_and(|k| p.of.is_some() || k.to_bits() != p.value.to_bits()) {
                 *known = None;
             }
         }
         number
     }
 
-    /// The parameters that are not uniform, of every instance.
-    fn own_params(&self, types: impl Iterator<Item = Option<u32>>, all: &Ragged<f64>) -> Ragged<f64> {
-        let mut own = Ragged::default();
+    /// The parameters that are not uniform, of every instance, and where those of the model are among them.
+    fn own_params(
+        &self,
+        types: impl Iterator<Item = Option<u32>>,
+        all: &Ragged<Slot>,
+    ) -> (Ragged<f64>, Vec<(u32, u32)>) {
+        let (mut own, mut slots) = (Ragged::default(), vec![]);
         for (k, number) in types.enumerate() {
             if let Some(number) = number {
                 let uniform = &self.all[number as usize].uniform;
-                own.items
-                    .extend(all.get(k).iter().zip(uniform).filter(|(_, u)| u.is_none()).map(|(p, _)| *p));
+                for (slot, _) in all.get(k).iter().zip(uniform).filter(|(_, u)| u.is_none()) {
+                    slots.extend(slot.of.map(|k| (own.items.len() as u32, k)));
+                    own.items.push(slot.value);
+                }
             }
             own.start.push(own.items.len());
         }
-        own
+        (own, slots)
     }
+}
+
+/// A parameter of an element or group: a constant of the expression, or a parameter of the model.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    value: f64,
+    of: Option<u32>,
 }
 
 struct Separator<'g> {
     graph: &'g Graph,
+    params: &'g [f64],
     out: Separated,
     elements: Types,
     groups: Types,
     element_of: HashMap<Id, u32>,
     /// All parameters of elements and groups.
-    element_params: Ragged<f64>,
-    group_params: Ragged<f64>,
+    element_params: Ragged<Slot>,
+    group_params: Ragged<Slot>,
     /// Hashes of the nodes that do not depend on which variables and constants are meant: the order of operands that commute.
     hash: Vec<u64>,
     weight: Vec<f64>,
@@ -194,10 +231,11 @@ struct Separator<'g> {
 }
 
 impl<'g> Separator<'g> {
-    fn new(graph: &'g Graph, n: usize) -> Self {
+    fn new(graph: &'g Graph, n: usize, params: &'g [f64]) -> Self {
         let nodes = graph.nodes.len();
         Self {
             graph,
+            params,
             out: Separated { n, ..Separated::default() },
             elements: Types::default(),
             groups: Types::default(),
@@ -227,6 +265,7 @@ impl<'g> Separator<'g> {
             match self.graph.nodes[id as usize] {
                 Node::Const(bits) => sum.constant += w * f64::from_bits(bits),
                 Node::Var(v) => sum.linear.push((v, w)),
+                Node::Param(k) => sum.params.push((k, w)),
                 Node::Unary(Unary::Neg, a) => self.queue_term(a, -w),
                 Node::Binary(Binary::Add, a, b) => {
                     self.queue_term(a, w);
@@ -249,6 +288,7 @@ impl<'g> Separator<'g> {
             }
         }
         sum.terms.retain(|t| t.1 != 0.0);
+        sum.params.retain(|p| p.1 != 0.0);
         sum.terms.reverse();
         sum.linear.reverse();
         sum
@@ -336,6 +376,8 @@ impl<'g> Separator<'g> {
         let mut sum = self.sum(f.node);
         sum.constant += f.constant;
         sum.linear.extend(f.linear);
+        let row = self.function as u32 - 1;
+        self.out.in_sides.extend(sum.params.drain(..).map(|(k, w)| (row, k, w)));
         if let ([(term, weight)], []) = (sum.terms.as_slice(), sum.linear.as_slice())
             && let Some(alpha) = self.long_argument(*term)
         {
@@ -355,7 +397,7 @@ impl<'g> Separator<'g> {
         if constant != 0.0 {
             // g = term + constant / weight: the weight is the scale.
             words.extend([Word::Binary(Binary::Add), Word::Result(last), Word::Parameter]);
-            params.push(constant / weight);
+            params.push(Slot { value: constant / weight, of: None });
         }
         let number = self.groups.enter(&words, 1, &params, self.function);
         let sum = self.sum(Some(alpha));
@@ -364,14 +406,18 @@ impl<'g> Separator<'g> {
 
     /// Number of instructions.
     fn results(&self, words: &[Word]) -> u32 {
-        let is = |w: &&Word| matches!(w, Word::Unary(_) | Word::Binary(_) | Word::Select);
+        let is = |w: &&Word| matches!(w, Word::Unary(_) | Word::Binary(_) | Word::Select | Word::Same);
         words.iter().filter(is).count() as u32
     }
 
     /// A group: its argument, its type, its scale.
-    fn row(&mut self, sum: &Sum, group: Option<(u32, &[f64])>, scale: f64, constraint: bool) {
+    fn row(&mut self, sum: &Sum, group: Option<(u32, &[Slot])>, scale: f64, constraint: bool) {
         for &(term, weight) in &sum.terms {
             let element = self.element(term);
+            self.out.uses.items.push((element, weight));
+        }
+        for &(k, weight) in &sum.params {
+            let element = self.constant_element(k);
             self.out.uses.items.push((element, weight));
         }
         let out = &mut self.out;
@@ -411,14 +457,25 @@ impl<'g> Separator<'g> {
         }
         let (mut words, mut params) = (Vec::new(), Vec::new());
         let vars = self.words(term, None, &mut words, &mut params);
-        let number = self.elements.enter(&words, vars.len(), &params, self.function);
+        let element = self.new_element(&words, vars, params);
+        self.element_of.insert(term, element);
+        element
+    }
+
+    /// The element that is a parameter of the model.
+    fn constant_element(&mut self, k: u32) -> u32 {
+        let slot = Slot { value: self.params[k as usize], of: Some(k) };
+        self.new_element(&[Word::Same, Word::Parameter], vec![], vec![slot])
+    }
+
+    fn new_element(&mut self, words: &[Word], vars: Vec<u32>, params: Vec<Slot>) -> u32 {
+        let number = self.elements.enter(words, vars.len(), &params, self.function);
         let element = self.out.element_type.len() as u32;
         self.out.element_type.push(number);
         self.out.element_vars.items.extend(vars);
         self.out.element_vars.start.push(self.out.element_vars.items.len());
         self.element_params.items.extend(params);
         self.element_params.start.push(self.element_params.items.len());
-        self.element_of.insert(term, element);
         element
     }
 
@@ -429,7 +486,7 @@ impl<'g> Separator<'g> {
         root: Id,
         argument: Option<Id>,
         words: &mut Vec<Word>,
-        params: &mut Vec<f64>,
+        params: &mut Vec<Slot>,
     ) -> Vec<u32> {
         const VARIABLE: u32 = 1 << 31;
         let graph = self.graph;
@@ -440,7 +497,9 @@ impl<'g> Separator<'g> {
         }
         let mut open = vec![(root, false)];
         while let Some((id, ready)) = open.pop() {
-            if self.place[id as usize] != NONE || graph.value(id).is_some() {
+            if self.place[id as usize] != NONE
+                || matches!(graph.nodes[id as usize], Node::Const(_) | Node::Param(_))
+            {
                 continue;
             }
             let node = graph.nodes[id as usize];
@@ -462,14 +521,18 @@ impl<'g> Separator<'g> {
                 _ => Word::Select,
             });
             for (k, &o) in operands.iter().flatten().enumerate() {
-                words.push(match (graph.value(o), self.place[o as usize]) {
-                    (Some(c), _) if k == 1 && is_power(node) => Word::Constant(c.to_bits()),
-                    (Some(c), _) => {
-                        params.push(c);
+                words.push(match (graph.nodes[o as usize], self.place[o as usize]) {
+                    (Node::Const(bits), _) if k == 1 && is_power(node) => Word::Constant(bits),
+                    (Node::Const(bits), _) => {
+                        params.push(Slot { value: f64::from_bits(bits), of: None });
                         Word::Parameter
                     }
-                    (None, place) if place & VARIABLE != 0 => Word::Variable(place & !VARIABLE),
-                    (None, place) => Word::Result(place),
+                    (Node::Param(k), _) => {
+                        params.push(Slot { value: self.params[k as usize], of: Some(k) });
+                        Word::Parameter
+                    }
+                    (_, place) if place & VARIABLE != 0 => Word::Variable(place & !VARIABLE),
+                    (_, place) => Word::Result(place),
                 });
             }
             self.place[id as usize] = results;
@@ -495,9 +558,10 @@ impl<'g> Separator<'g> {
 
     fn finish(mut self) -> Result<Separated, TooLarge> {
         let out = &mut self.out;
-        out.element_params =
-            self.elements.own_params(out.element_type.iter().map(|t| Some(*t)), &self.element_params);
-        out.group_params = self.groups.own_params(out.group_type.iter().copied(), &self.group_params);
+        let types = out.element_type.iter().map(|t| Some(*t));
+        (out.element_params, out.element_slots) = self.elements.own_params(types, &self.element_params);
+        (out.group_params, out.group_slots) =
+            self.groups.own_params(out.group_type.iter().copied(), &self.group_params);
         out.element_dims = self.elements.all.iter().map(|t| t.dim).collect();
         let bodies = |types: Types| types.all.iter().map(body).collect::<Result<Vec<Body>, TooLarge>>();
         out.element_bodies = bodies(self.elements)?;
@@ -573,6 +637,7 @@ fn body(of: &Type) -> Result<Body, TooLarge> {
                 let b = operand(&mut graph, &results, &mut words);
                 graph.binary(*op, a, b)
             }
+            Word::Same => operand(&mut graph, &results, &mut words),
             _ => {
                 let c = operand(&mut graph, &results, &mut words);
                 let a = operand(&mut graph, &results, &mut words);

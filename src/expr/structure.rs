@@ -338,6 +338,43 @@ impl Structure {
         }
     }
 
+    /// The parameters of all elements and groups anew, in the order in which the batches were filled.
+    pub fn set_params(&mut self, d: &Parts<'_>) {
+        fn fill<'a>(
+            batches: Vec<&mut Batch>,
+            of_type: &[u32],
+            list: impl Iterator<Item = (Option<u32>, &'a [f64])>,
+        ) {
+            let (mut batches, mut next) = (batches, vec![0usize; of_type.len()]);
+            for (t, params) in list.filter_map(|(t, params)| Some((t? as usize, params))) {
+                let Some(batch) = batches.get_mut(of_type[t] as usize) else { continue };
+                let count = batch.count;
+                params.iter().enumerate().for_each(|(k, &p)| batch.params[k * count + next[t]] = p);
+                next[t] += 1;
+            }
+        }
+        let mut used = vec![false; d.element_type.len()];
+        d.uses.items.iter().for_each(|u| used[u.0 as usize] = true);
+        // Batches stand in the order of the types that are used.
+        let places = |types: &mut dyn Iterator<Item = u32>, all: usize| -> Vec<u32> {
+            let mut there = vec![false; all];
+            types.for_each(|t| there[t as usize] = true);
+            let mut next = 0;
+            let mut place = |t: &bool| {
+                next += u32::from(*t);
+                if *t { next - 1 } else { u32::MAX }
+            };
+            there.iter().map(&mut place).collect()
+        };
+        let elements = || (0..used.len()).filter(|&e| used[e]);
+        let of_type = places(&mut elements().map(|e| d.element_type[e]), d.element_bodies.len());
+        let list = elements().map(|e| (Some(d.element_type[e]), d.element_params.get(e)));
+        fill(self.elements.iter_mut().map(|b| &mut b.batch).collect(), &of_type, list);
+        let of_type = places(&mut d.group_type.iter().flatten().copied(), d.group_bodies.len());
+        let list = (0..d.groups()).map(|g| (d.group_type[g], d.group_params.get(g)));
+        fill(self.groups.iter_mut().map(|b| &mut b.batch).collect(), &of_type, list);
+    }
+
     /// Registers that the largest program needs, in doubles.
     pub fn scratch(&self) -> usize {
         let elements = self.elements.iter().map(|b| b.batch.kernel.scratch());

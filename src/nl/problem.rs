@@ -125,8 +125,9 @@ impl NlProblem {
         let objective = chosen.and_then(|k| model.objectives.get(k));
         let constraints: Vec<Function<'_>> = model.rows.iter().map(function).collect();
         let n = meta.n();
-        let separated = separate(&model.graph, n, &objective.map(function).unwrap_or_default(), &constraints)
-            .map_err(|large| too_large(&meta, large.function, large.variables))?;
+        let separated =
+            separate(&model.graph, n, &objective.map(function).unwrap_or_default(), &constraints, &[])
+                .map_err(|large| too_large(&meta, large.function, large.variables))?;
         let name = meta.name.clone();
         let functions = Expressed::new(meta, &separated.parts(), (options.objects, options.hessian))
             .map_err(|what| Error::Unsupported { name, what })?;
@@ -147,6 +148,17 @@ impl NlProblem {
         })
     }
 
+    /// Gives names to the variables and constraints, as files beside the model would; missing ones are numbered.
+    pub fn rename<'a>(
+        &mut self,
+        variables: impl Iterator<Item = &'a str>,
+        constraints: impl Iterator<Item = &'a str>,
+    ) {
+        let meta = self.functions.meta_mut();
+        let (n, m) = (meta.n(), meta.m());
+        meta.variable_names = named(variables.map(str::to_string).collect(), n, 'x');
+        meta.constraint_names = named(constraints.map(str::to_string).collect(), m, 'c');
+    }
     /// Suffixes of the file.
     pub fn suffixes(&self) -> &[Suffix] {
         &self.suffixes
@@ -211,14 +223,6 @@ fn meta(
     let (n, m) = (model.bounds.len(), model.sides.len());
     let maximize =
         options.objective.checked_sub(1).and_then(|k| model.maximize.get(k)).copied().unwrap_or(false);
-    // Lines that are missing are numbered, as the others would be.
-    let named = |names: Vec<String>, len: usize, letter: char| -> Vec<String> {
-        if names.is_empty() {
-            return vec![];
-        }
-        let given = names.len();
-        names.into_iter().chain((given..len).map(|k| format!("{letter}[{k}]"))).take(len).collect()
-    };
     let sign = if maximize { 1.0 } else { -1.0 };
     NlpMeta {
         name: model.header.name.clone().unwrap_or_else(|| stub.to_string()),
@@ -233,6 +237,15 @@ fn meta(
         maximize,
         ..NlpMeta::default()
     }
+}
+
+/// Lines that are missing are numbered, as all would be without names.
+fn named(names: Vec<String>, len: usize, letter: char) -> Vec<String> {
+    if names.is_empty() {
+        return vec![];
+    }
+    let given = names.len();
+    names.into_iter().chain((given..len).map(|k| format!("{letter}[{k}]"))).take(len).collect()
 }
 
 /// The integer variables, by the order of the variables that the format prescribes.

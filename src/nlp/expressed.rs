@@ -41,6 +41,15 @@ impl Expressed {
         };
         Ok(Self { meta, evaluator })
     }
+    /// Takes the values of the parameters, and nothing else, from parts that are otherwise those it was made of.
+    pub fn set_params(&mut self, parts: &Parts<'_>) {
+        self.evaluator.structure.set_params(parts);
+        self.evaluator.forget();
+    }
+    /// Names, bounds and sides may be changed.
+    pub fn meta_mut(&mut self) -> &mut NlpMeta {
+        &mut self.meta
+    }
     /// Forgets the functions kept for the last point (for measurements).
     pub fn forget(&mut self) {
         self.evaluator.forget();
@@ -103,31 +112,37 @@ impl Nlp for Expressed {
     }
 }
 
-/// `Nlp` for a type by one of its fields.
+/// `Nlp` for a type by one of its fields; or, within an impl, all methods but `meta` by what stands behind `self.`.
 macro_rules! delegate_nlp {
     ($type:ty, $field:ident) => {
         impl $crate::nlp::Nlp for $type {
             fn meta(&self) -> &$crate::nlp::NlpMeta {
                 self.$field.meta()
             }
-            delegate_nlp!(@ $field,
-                obj(x: &[f64]) -> f64;
-                grad(x: &[f64], g: &mut [f64]) -> ();
-                cons(x: &[f64], c: &mut [f64]) -> ();
-                jac_prod(x: &[f64], v: &[f64], jv: &mut [f64]) -> ();
-                jac_t_prod(x: &[f64], w: &[f64], jtw: &mut [f64]) -> ();
-                hess_prod(x: &[f64], sigma: f64, y: &[f64], v: &[f64], hv: &mut [f64]) -> ();
-                jac_values(x: &[f64], values: &mut [f64]) -> ();
-                hess_values(x: &[f64], sigma: f64, y: &[f64], values: &mut [f64]) -> ();
-                obj_cons(x: &[f64], c: &mut [f64]) -> f64;
-                grad_jac_values(x: &[f64], g: &mut [f64], values: &mut [f64]) -> ();
-            );
+            delegate_nlp!(@ $field);
         }
     };
-    (@ $field:ident, $($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
-        $(fn $name(&mut self, $($arg: $type),*) -> Result<$out, $crate::nlp::EvalError> {
-            self.$field.$name($($arg),*)
-        })*
+    (@each $to:tt $($name:ident $args:tt -> $out:ty;)*) => {
+        $(delegate_nlp!(@one $to $name $args -> $out);)*
+    };
+    (@one [$($to:tt)+] $name:ident($($arg:ident: $type:ty),*) -> $out:ty) => {
+        fn $name(&mut self, $($arg: $type),*) -> Result<$out, $crate::nlp::EvalError> {
+            self.$($to)+.$name($($arg),*)
+        }
+    };
+    (@ $($to:tt)+) => {
+        delegate_nlp! { @each [$($to)+]
+            obj(x: &[f64]) -> f64;
+            grad(x: &[f64], g: &mut [f64]) -> ();
+            cons(x: &[f64], c: &mut [f64]) -> ();
+            jac_prod(x: &[f64], v: &[f64], jv: &mut [f64]) -> ();
+            jac_t_prod(x: &[f64], w: &[f64], jtw: &mut [f64]) -> ();
+            hess_prod(x: &[f64], sigma: f64, y: &[f64], v: &[f64], hv: &mut [f64]) -> ();
+            jac_values(x: &[f64], values: &mut [f64]) -> ();
+            hess_values(x: &[f64], sigma: f64, y: &[f64], values: &mut [f64]) -> ();
+            obj_cons(x: &[f64], c: &mut [f64]) -> f64;
+            grad_jac_values(x: &[f64], g: &mut [f64], values: &mut [f64]) -> ();
+        }
     };
 }
 pub(crate) use delegate_nlp;
