@@ -90,7 +90,7 @@ fn parameters_change_without_compiling() {
     let row = m.subject_to((p * x + y).ge(q).named("cover"));
     let side = m.subject_to(x.le(3.0 * q));
     let mut solver = Solver::new(Options::default()).unwrap();
-    for (p0, q0) in [(1.0, 2.0), (3.0, -1.0), (-0.5, 0.25), (1.0, 2.0)] {
+    for (p0, q0) in [(1.0, 2.0), (3.0, 0.5), (-0.5, 0.25), (1.0, 2.0)] {
         m.set(p, p0);
         m.set(q, q0);
         assert_eq!((m.get(p), m.get(q)), (p0, q0));

@@ -668,3 +668,7 @@ fn derived(mut graph: Graph, value: Id, vars: &[Id]) -> Option<Body> {
     let gradient = gradient.into_iter().map(|(u, id)| (u as usize, id)).collect();
     Some(Body { graph, value, gradient, hessian, range: Vec::new() })
 }
+
+#[cfg(test)]
+#[path = "separate_tests.rs"]
+mod tests;

@@ -63,7 +63,13 @@ impl Output {
     pub fn variable(&mut self, number: u32) {
         self.segment('v', &[i64::from(number)]);
     }
+    /// A constant; no number is 0 / 0, as readers do not take NaN.
     pub fn number(&mut self, value: f64) {
+        if value.is_nan() {
+            self.operation(3);
+            self.number(0.0);
+            return self.number(0.0);
+        }
         match self.format {
             NlFormat::Text => self.line(&format!("n{}", shortest(value))),
             NlFormat::Binary => {

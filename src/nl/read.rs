@@ -202,7 +202,7 @@ impl Reader<'_> {
         if value.is_finite() {
             Ok(value)
         } else {
-            self.source.fault(format!("found {value}, expected {what}"))
+            self.source.fault(format!("found {value:e}, expected {what}"))
         }
     }
 
@@ -287,7 +287,7 @@ impl Reader<'_> {
             b'4' => {
                 let v = value()?;
                 if v.abs() >= INFINITE {
-                    return self.source.fault(format!("an equation has the side {v}"));
+                    return self.source.fault(format!("an equation has the side {v:e}"));
                 }
                 (v, v)
             }

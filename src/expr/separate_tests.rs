@@ -1,0 +1,120 @@
+use super::*;
+
+fn vars(g: &mut Graph, n: u32) -> Vec<Id> {
+    (0..n).map(|k| g.add(Node::Var(k))).collect()
+}
+
+fn node(id: Id) -> Function<'static> {
+    Function { node: Some(id), ..Function::default() }
+}
+
+/// Elements, element types, group types.
+fn counts(s: &Separated) -> [usize; 3] {
+    let p = s.parts();
+    [p.element_type.len(), p.element_bodies.len(), p.group_bodies.len()]
+}
+
+#[test]
+fn terms_that_differ_by_variables_and_constants_are_one_type() {
+    let mut g = Graph::default();
+    let x = vars(&mut g, 4);
+    // sum_k c_k sin(a_k x_k) x_{k+1}, some with the factors the other way round.
+    let mut sum = g.constant(0.0);
+    for k in 0..3 {
+        let (a, c) = (g.constant(1.5 + k as f64), g.constant(-2.0 * k as f64 + 1.0));
+        let inner = g.product(a, x[k]);
+        let sine = g.unary(Unary::Sin, inner);
+        let factors = if k == 1 { (x[k + 1], sine) } else { (sine, x[k + 1]) };
+        let product = g.product(factors.0, factors.1);
+        let term = g.product(c, product);
+        sum = g.binary(Binary::Add, sum, term);
+    }
+    let s = separate(&g, 4, &node(sum), &[], &[]).unwrap();
+    assert_eq!(counts(&s), [3, 1, 0]);
+    // The weight is outside, a_k is a parameter.
+    assert_eq!(s.parts().uses.items.iter().map(|u| u.1).collect::<Vec<_>>(), [1.0, -1.0, -3.0]);
+    assert_eq!(s.parts().element_params.items, [1.5, 2.5, 3.5]);
+}
+
+#[test]
+fn constants_that_all_share_are_no_parameters_and_exponents_stay() {
+    let mut g = Graph::default();
+    let x = vars(&mut g, 3);
+    let (half, p, q) = (g.constant(0.3), g.constant(2.5), g.constant(-1.5));
+    let mut powers = vec![];
+    for (k, e) in [(0, p), (1, p), (2, q)] {
+        let base = g.binary(Binary::Add, x[k], half);
+        powers.push(g.binary(Binary::Pow, base, e));
+    }
+    let sum = powers[1..].iter().fold(powers[0], |s, &t| g.binary(Binary::Add, s, t));
+    let s = separate(&g, 3, &node(sum), &[], &[]).unwrap();
+    assert_eq!(counts(&s), [3, 2, 0]);
+    assert!(s.parts().element_params.items.is_empty());
+}
+
+#[test]
+fn equal_terms_are_one_element_wherever_they_are() {
+    let mut g = Graph::default();
+    let x = vars(&mut g, 2);
+    let sine = g.unary(Unary::Sin, x[0]);
+    let twice = g.binary(Binary::Add, sine, sine);
+    let (three, linear) = (g.constant(3.0), [(1, 2.0), (1, 0.5)]);
+    let row = g.product(three, twice);
+    let constraint = Function { constant: 4.0, linear: &linear, node: Some(row) };
+    let s = separate(&g, 2, &node(sine), &[constraint], &[]).unwrap();
+    assert_eq!(counts(&s), [1, 1, 0]);
+    let p = s.parts();
+    assert_eq!((p.uses.get(0), p.uses.get(1)), (&[(0, 1.0)][..], &[(0, 6.0)][..]));
+    assert_eq!((p.linear.get(1), p.constant[1]), (&[(1, 2.5)][..], -4.0));
+    // What cancels is gone.
+    let none = g.binary(Binary::Sub, twice, twice);
+    let s = separate(&g, 2, &node(none), &[], &[]).unwrap();
+    assert_eq!(counts(&s), [0, 0, 0]);
+}
+
+#[test]
+fn functions_of_long_sums_are_groups() {
+    let mut g = Graph::default();
+    let x = vars(&mut g, 8);
+    let mut sum = g.constant(-1.0);
+    for (k, &x) in x.iter().enumerate() {
+        let a = g.constant(k as f64 + 1.0);
+        let term = g.product(a, x);
+        sum = g.binary(Binary::Add, sum, term);
+    }
+    for power in 2..=5 {
+        let term = g.whole_power(sum, power);
+        let s = separate(&g, 8, &node(term), &[node(term)], &[]).unwrap();
+        // One type for the objective and the row, which have no constant beside it.
+        assert_eq!(counts(&s), [0, 0, 1], "{power}");
+        assert_eq!(s.parts().group_type, [None, Some(0), Some(0)]);
+        assert_eq!(s.parts().constant, [0.0, 1.0, 1.0]);
+    }
+    // With more in the row it is an element; with a constant, or a root and a sign before it, still a group.
+    let (root, square) = (g.unary(Unary::Exp, sum), g.whole_power(x[0], 2));
+    let both = g.binary(Binary::Add, root, square);
+    let s = separate(&g, 8, &Function::default(), &[node(both)], &[]).unwrap();
+    assert_eq!(counts(&s), [2, 2, 0]);
+    let (negative, five) = (g.neg(root), g.constant(5.0));
+    let shifted = g.binary(Binary::Add, negative, five);
+    let s = separate(&g, 8, &Function::default(), &[node(shifted)], &[]).unwrap();
+    assert_eq!((counts(&s), s.parts().scale), ([0, 0, 1], &[1.0, -1.0][..]));
+}
+
+#[test]
+fn parameters_of_the_model_find_their_places() {
+    let mut g = Graph::default();
+    let x = vars(&mut g, 2);
+    let (p, q) = (g.add(Node::Param(0)), g.add(Node::Param(1)));
+    let a = g.product(p, x[0]);
+    let sine = g.unary(Unary::Sin, a);
+    let b = g.product(q, x[1]);
+    let other = g.unary(Unary::Sin, b);
+    let sum = g.binary(Binary::Add, sine, other);
+    let row = g.binary(Binary::Sub, x[0], p);
+    let mut s = separate(&g, 2, &node(sum), &[node(row)], &[3.0, 4.0]).unwrap();
+    assert_eq!(counts(&s), [2, 1, 0]);
+    assert_eq!((s.parts().element_params.items.as_slice(), s.in_sides()), (&[3.0, 4.0][..], &[(0, 0, -1.0)][..]));
+    s.set_params(&[5.0, 6.0]);
+    assert_eq!(s.parts().element_params.items, [5.0, 6.0]);
+}
