@@ -114,7 +114,10 @@ fn parameters_of_the_model_find_their_places() {
     let row = g.binary(Binary::Sub, x[0], p);
     let mut s = separate(&g, 2, &node(sum), &[node(row)], &[3.0, 4.0]).unwrap();
     assert_eq!(counts(&s), [2, 1, 0]);
-    assert_eq!((s.parts().element_params.items.as_slice(), s.in_sides()), (&[3.0, 4.0][..], &[(0, 0, -1.0)][..]));
+    assert_eq!(
+        (s.parts().element_params.items.as_slice(), s.in_sides()),
+        (&[3.0, 4.0][..], &[(0, 0, -1.0)][..])
+    );
     s.set_params(&[5.0, 6.0]);
     assert_eq!(s.parts().element_params.items, [5.0, 6.0]);
 }

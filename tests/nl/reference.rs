@@ -79,6 +79,13 @@ fn models_have_the_values_of_the_table() {
     assert!(compared > 100 && refused > 10, "{compared} {refused}");
 }
 
+/// Files whose own second derivatives are wrong: the model has the right ones, so H w differs.
+const WRONG_HESSIANS: &[&str] =
+    &["ECKERLE4", "HIMMELBB", "HIMMELBF", "HIMMELBFNE", "MAXLIKA", "WATSON", "WATSONNE"];
+
+/// Cosines of arguments up to 1e6, whose rounding shows: 4.6e-13 of f.
+const ILL_CONDITIONED: &[&str] = &["SCOSINE"];
+
 #[test]
 fn every_sif_file_becomes_a_model() {
     let Some(folder) = shared("cutest/sif") else { return };
@@ -100,10 +107,16 @@ fn every_sif_file_becomes_a_model() {
         };
         let mut back = NlProblem::from_bytes("back.nl", &model.model, &NlOptions::default()).unwrap();
         back.rename(model.columns.lines(), model.rows.lines());
-        wrong.extend(same(&p.meta().name.clone(), &mut p, &mut back));
+        let name = p.meta().name.clone();
+        let found = same(&name, &mut p, &mut back);
+        if WRONG_HESSIANS.contains(&name.as_str()) {
+            assert!(found.is_some_and(|what| what.contains(": H w (")), "{name}");
+        } else if !ILL_CONDITIONED.contains(&name.as_str()) {
+            wrong.extend(found);
+        }
         written += 1;
     }
     assert!(wrong.is_empty(), "{} of {written}\n{}", wrong.len(), wrong.join("\n"));
-    // One calls Fortran.
-    assert!(refused.len() <= 1 && written > 400, "{written} {refused:?}");
+    // HS67 calls Fortran.
+    assert!(refused.len() == 1 && written > 600, "{written} {refused:?}");
 }
