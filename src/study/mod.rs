@@ -20,6 +20,7 @@ mod attack;
 mod bandit;
 mod biodiesel;
 mod bnn_bo;
+mod comparison;
 pub mod data;
 mod digits;
 mod early_stop;
@@ -46,7 +47,6 @@ mod streams;
 mod sven;
 mod table;
 mod teach;
-mod user_task;
 mod wide_deep;
 
 use std::path::PathBuf;

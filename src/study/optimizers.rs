@@ -1,12 +1,9 @@
 //! All optimizers of [`train::optim`](crate::train::optim) side by side: on the 1-D task against an independent implementation, on the spiral neural ODE and on digits.
 
-use std::sync::atomic::AtomicBool;
-
-use super::fits::{
-    Digits, Fitted, Plan, Problem, best, first_layer_rank, fit, grid, grids, sharpness_at, spiral,
-};
-use super::{Cell, Judgment, Measured, Run, Study, StudyError, Table};
-use crate::train::{Needs, OptimizerConfig, Schedule, Task, TrainError, optim};
+use super::comparison::{COLUMNS, Comparison};
+use super::fits::{Digits, Plan, Problem, best, grids, spiral};
+use super::{Judgment, Measured, Run, Study, StudyError, Table};
+use crate::train::{Needs, OptimizerConfig, optim};
 
 pub struct Optimizers;
 
@@ -39,31 +36,6 @@ fn methods() -> Vec<(String, OptimizerConfig)> {
     all
 }
 
-/// A task with the samples that its sharpness is measured on.
-type Made = (Box<dyn Task<f64>>, Vec<usize>);
-
-/// One of the three tasks.
-struct Part<'a> {
-    name: &'static str,
-    make: Box<dyn Fn(u64) -> Result<Made, TrainError> + Sync + 'a>,
-    plan: Plan,
-}
-
-impl Part<'_> {
-    fn fit(
-        &self,
-        optimizer: &OptimizerConfig,
-        rate: f64,
-        seed: u64,
-        stop: &AtomicBool,
-    ) -> Result<(Fitted<f64>, Made), TrainError> {
-        let mut made = (self.make)(seed)?;
-        let (optimizer, rate) = (optimizer.clone(), Schedule::constant(rate));
-        let plan = Plan { optimizer, rate, seed, ..self.plan.clone() };
-        Ok((fit(&mut *made.0, &plan, stop)?, made))
-    }
-}
-
 impl Study for Optimizers {
     fn name(&self) -> &'static str {
         "optimizers"
@@ -84,72 +56,43 @@ impl Study for Optimizers {
         let trained = images - 2000.min(images / 3);
         let classes = Problem::<f64>::digits(&digits, trained).map_err(&failed)?;
         let any = OptimizerConfig::every().swap_remove(0);
+        let (spirals, epochs) = (run.pick(20, 300), run.pick(1, 5));
+        let first = run.options.seed..run.options.seed + 1;
+        let study = "optimizers";
         let parts = [
-            Part {
-                name: "1-D",
-                make: Box::new(|seed| Ok((Box::new(Problem::one_d(seed, n)?.task()?), (0..1000).collect()))),
+            Comparison {
+                part: "1-D",
+                make: &|_, seed| Ok(Box::new(Problem::one_d(seed, n)?.task()?)),
                 plan: Plan::small(&any, 1.0, 0),
+                seeds: run.seeds(1, 3),
+                study,
             },
-            Part {
-                name: "spiral",
-                make: Box::new(|_| Ok((Box::new(spiral()?), vec![0]))),
-                plan: Plan::new(&any, 1.0, (1, run.pick(20, 300)), 0),
+            Comparison {
+                part: "spiral",
+                make: &|_, _| Ok(Box::new(spiral()?)),
+                plan: Plan::new(&any, 1.0, (1, spirals), 0),
+                seeds: first.clone(),
+                study,
             },
-            Part {
-                name: "digits",
-                make: Box::new(|_| Ok((Box::new(classes.task()?), (0..1000.min(trained)).collect()))),
-                plan: Plan::new(&any, 1.0, (64, run.pick(1, 5)), 0),
+            Comparison {
+                part: "digits",
+                make: &|_, _| Ok(Box::new(classes.task()?)),
+                plan: Plan::new(&any, 1.0, (64, epochs), 0),
+                seeds: first,
+                study,
             },
         ];
-        let mut table =
-            Table::new(&["part", "method", "rate", "seed", "error", "accuracy", "NFE", "sharpness", "rank"]);
+        let mut table = Table::new(&COLUMNS);
         let mut notes = vec![
-            format!("1-D: {n} rows, batch 32, 20 epochs; spiral: 30 points, tolerance 1e-6, {} steps; digits: {trained} for training, batch 64, {} epochs; {}", parts[1].plan.epochs, parts[2].plan.epochs, digits.note),
+            format!("1-D: {n} rows, batch 32, 20 epochs; spiral: 30 points, tolerance 1e-6, {spirals} steps; digits: {trained} for training, batch 64, {epochs} epochs; {}", digits.note),
             grids(&methods(), run.options.quick),
-            "the best rate of each method is measured once more on the first seed: sharpness on at most 1000 samples, effective rank of what was added to the first layer".into(),
+            "best: the best rate once more on the first seed, sharpness on at most 1000 samples, effective rank of what was added to the first layer".into(),
         ];
         for part in &parts {
-            let first = run.options.seed;
-            let seeds = if part.name == "1-D" { run.seeds(1, 3) } else { first..first + 1 };
             let mut methods = methods();
             // Equations are solved around their layers.
-            methods.retain(|m| part.name != "spiral" || m.1.needs() != Needs::LayerInputs);
-            run.say(&format!("{}: {} methods", part.name, methods.len()))?;
-            let done = grid(run, &methods, seeds, |optimizer, rate, seed, stop| {
-                let (fitted, _) = part.fit(optimizer, rate, seed, stop).map_err(&failed)?;
-                Ok((fitted.error, fitted.found.accuracy))
-            })?;
-            for ((m, rate, seed), (error, accuracy)) in done {
-                let missing = || Cell::Missing;
-                let name = methods[m].0.as_str();
-                let head = vec![part.name.into(), name.into(), rate.into(), seed.into()];
-                table.push(
-                    [head, vec![error.into(), accuracy.into(), missing(), missing(), missing()]].concat(),
-                );
-            }
-            let rows = table.only("part", part.name);
-            let chosen: Vec<_> = methods
-                .iter()
-                .filter_map(|(name, o)| {
-                    Some((name, o, best(&rows.only("method", name.as_str()), "error")?.0))
-                })
-                .collect();
-            let again = super::fits::each(run, &chosen, |(_, optimizer, rate), stop| {
-                let (fitted, (mut task, samples)) =
-                    part.fit(optimizer, *rate, first, stop).map_err(&failed)?;
-                let sharp = sharpness_at(&mut *task, &fitted.end, &samples).map_err(&failed)?;
-                Ok((first_layer_rank(&fitted.entries, &fitted.start, &fitted.end), sharp, fitted))
-            })?;
-            let mut seconds = vec![];
-            for ((name, _, rate), (rank, sharp, fitted)) in chosen.iter().zip(again) {
-                let nfe = (part.name == "spiral").then_some(fitted.found.nfe);
-                let head = vec![format!("{}, best", part.name).as_str().into(), name.as_str().into()];
-                let tail = vec![fitted.found.accuracy.into(), nfe.into(), sharp.into(), rank.into()];
-                let middle = vec![(*rate).into(), first.into(), fitted.error.into()];
-                table.push([head, middle, tail].concat());
-                seconds.push(format!("{name} {:.2}", fitted.seconds));
-            }
-            notes.push(format!("{}, seconds of all steps: {}", part.name, seconds.join(", ")));
+            methods.retain(|m| part.part != "spiral" || m.1.needs() != Needs::LayerInputs);
+            notes.push(part.run(run, &methods, &mut table)?);
         }
         Ok(Measured { table, notes, ..Measured::default() })
     }

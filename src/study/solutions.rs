@@ -1,15 +1,16 @@
 //! Which solution an optimizer finds: forgetting along sequences of tasks, ranks, and evaluations of a neural ODE at equal loss.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fits::{Digits, grid, grids, named, spiral};
+use super::comparison::{COLUMNS, Comparison};
+use super::fits::{Digits, Plan, grid, grids, named, spiral};
 use super::sequences::Sequence;
 use super::stats::median;
-use super::user_task::compare;
 use super::{Cell, Judgment, Measured, Run, Study, StudyError, Table};
-use crate::train::config::TrainConfig;
-use crate::train::{OptimizerConfig, Schedule, State, TrainError, TrainEvent, optim, train};
+use crate::train::config::{Precision, TrainConfig};
+use crate::train::{Config, OptimizerConfig, Schedule, State, TrainError, TrainEvent, optim, train};
 
 pub struct Solutions;
 
@@ -77,6 +78,23 @@ fn pair(table: &Table, part: &str) -> Option<([f64; 3], [f64; 3])> {
     found
 }
 
+/// The user's configuration with each optimizer: constant rates in place of schedules, double precision.
+fn on_users_task(run: &mut Run<'_>, config: &Config, base: &Path) -> Result<Measured, StudyError> {
+    let make = |optimizer: &OptimizerConfig, _| {
+        let mut own = Config { optimizer: optimizer.clone(), ..config.clone() };
+        own.train.precision = Precision::F64;
+        own.check()?;
+        own.build::<f64>(base)
+    };
+    let (methods, mut table) = (methods(), Table::new(&COLUMNS));
+    let plan = Plan::new(&methods[0].1, 1.0, (config.train.batch, config.train.epochs), 0);
+    let of = Comparison { part: "yours", make: &make, plan, seeds: run.seeds(1, 3), study: "solutions" };
+    let seconds = of.run(run, &methods, &mut table)?;
+    let what = "error: validation loss, or test loss without validation data; the claim is about the study's own tasks";
+    let notes = vec![grids(&methods, run.options.quick), what.into(), seconds];
+    Ok(Measured { table, notes, ..Measured::default() })
+}
+
 impl Study for Solutions {
     fn name(&self) -> &'static str {
         "solutions"
@@ -94,8 +112,8 @@ impl Study for Solutions {
         true
     }
     fn measure(&self, run: &mut Run<'_>) -> Result<Measured, StudyError> {
-        if let Some(training) = &run.options.training {
-            return compare(run, training, &methods(), run.seeds(1, 3));
+        if let Some((config, base)) = &run.options.training {
+            return on_users_task(run, config, base);
         }
         let failed = StudyError::of("solutions");
         let (train, tests) = run.pick((1280, 500), (4096, 2000));
