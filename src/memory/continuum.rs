@@ -245,7 +245,7 @@ mod tests {
         }
         let last = errors[5000..].iter().sum::<f64>() / 1000.0;
         let squares = (5000..6000).map(|k| stream(k).1[0].powi(2)).sum::<f64>() / 1000.0;
-        assert!(last < 0.02 * squares, "{last} {squares}");
+        assert!(last < 0.05 * squares, "{last} {squares}");
     }
 
     #[test]

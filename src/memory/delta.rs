@@ -214,7 +214,9 @@ mod tests {
         let (x, y) = (normals(2, 5), normals(3, 3));
         for (rule, share) in [(Rule::Implicit, 1.0), (Rule::Surprise, 0.5)] {
             let mut m = memory(rule, 3.0);
-            (0..300).for_each(|_| drop(m.observe(&x, &y).unwrap()));
+            for _ in 0..300 {
+                m.observe(&x, &y).unwrap();
+            }
             let mut found = [0.0; 3];
             m.predict(&x, &mut found).unwrap();
             assert!((0..3).all(|i| (found[i] - share * y[i]).abs() < 1e-12), "{rule:?} {found:?} {y:?}");
@@ -231,7 +233,9 @@ mod tests {
                 (0..4).map(|j| if (k & j).count_ones().is_multiple_of(2) { 0.5 } else { -0.5 }).collect()
             };
             let values = normals(4, 12);
-            (0..4).for_each(|k| drop(m.observe(&key(k), &values[3 * k..][..3]).unwrap()));
+            for k in 0..4 {
+                m.observe(&key(k), &values[3 * k..][..3]).unwrap();
+            }
             for k in 0..4 {
                 let mut y = [0.0; 3];
                 m.predict(&key(k), &mut y).unwrap();
