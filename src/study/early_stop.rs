@@ -8,6 +8,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use super::data::{SplitMix64, one_d};
 use super::stats::{least, mean, median, most};
@@ -192,11 +193,23 @@ impl Study for EarlyStopping {
                 }
             }
         }
+        let both = models(0);
+        let times = both[..2].iter().map(|(name, features, regression)| {
+            let begun = Instant::now();
+            let model = CurveModel::fit(&curves[..learned], (JUDGED, EPOCHS), *features, *regression);
+            let model = model.map_err(StudyError::of(NAME))?;
+            model.predict(&curves[learned]);
+            Ok(format!("{name} {:.1} ms", 1e3 * begun.elapsed().as_secs_f64()))
+        });
+        let times = times.collect::<Result<Vec<_>, StudyError>>()?.join(", ");
         let ends: Vec<f64> = curves.iter().map(end).collect();
         let [low, middle, high] = [least(&ends), median(&ends), most(&ends)].map(|v| v.unwrap_or(f64::NAN));
-        let notes = vec![format!(
-            "{count} configurations, {learned} to learn R2 from, {burn_in} whole runs before any is ended; final scores {low:.2} to {high:.2}, median {middle:.2}; rate 1e-4..1e-1, decay 1e-6..1e-1, width 2..32, scale 0.3..3, constant or cosine; nu-SVR: the best of 20 random C, nu, gamma, as ridge has 42 pairs"
-        )];
+        let notes = vec![
+            format!(
+                "{count} configurations, {learned} to learn R2 from, {burn_in} whole runs before any is ended; final scores {low:.2} to {high:.2}, median {middle:.2}; rate 1e-4..1e-1, decay 1e-6..1e-1, width 2..32, scale 0.3..3, constant or cosine; nu-SVR: the best of 20 random C, nu, gamma, as ridge has 42 pairs"
+            ),
+            format!("to fit {learned} curves and predict one: {times}"),
+        ];
         Ok(Measured { table, notes, ..Measured::default() })
     }
     fn judge(&self, table: &Table) -> Judgment {

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use super::data::{SplitMix64, additive_polynomial, one_d};
+pub use super::digits::Digits;
+use super::digits::INPUTS;
 use super::stats::median;
 use super::{Run, StudyError, Table};
 use crate::diagnose::{effective_rank, product_by_differences, sharpness};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Entry, Mlp};
 use crate::train::config::{Config, SolverConfig, TrainConfig};
-use crate::train::data::{Images, Stream, generator};
+use crate::train::data::{Stream, generator};
 use crate::train::supervised::{Layers, LossKind, Memory, StandardLoss, Supervised};
 use crate::train::{
     Evaluation, OptimizerConfig, Progress, Schedule, SpiralOde, SpiralOdeConfig, Split, State, Task,
@@ -65,60 +67,13 @@ impl<T: Scalar> Problem<T> {
     pub fn digits(images: &Digits, train: usize) -> Result<Self, TrainError> {
         let (x, y) = (images.x.iter().map(|v| T::of(*v)), images.labels.iter().map(|l| T::of(*l as f64)));
         let n = images.labels.len();
-        let rows = Memory::new((SIDE * SIDE, 1), x.collect(), y.collect())?;
+        let rows = Memory::new((INPUTS, 1), x.collect(), y.collect())?;
         Ok(Self {
             rows: rows.with_splits([(0..train).collect(), (train..n).collect(), vec![]])?,
-            sizes: vec![SIDE * SIDE, 100, 10],
+            sizes: vec![INPUTS, 100, 10],
             activation: Activation::Relu,
             loss: StandardLoss::new(LossKind::CrossEntropy, 10)?,
         })
-    }
-}
-
-/// Pixels of a side.
-const SIDE: usize = 14;
-
-/// Digits of 14 x 14 pixels in [0, 1], by means of 2 x 2.
-pub struct Digits {
-    pub x: Vec<f64>,
-    pub labels: Vec<u8>,
-    /// Where they are from.
-    pub note: String,
-}
-
-impl Digits {
-    /// So many of `t10k-images-idx3-ubyte` in the folder of the data, or generated ones.
-    pub fn new(run: &Run<'_>, count: usize) -> Result<Self, StudyError> {
-        let (images, note) = match &run.options.data {
-            Some(folder) => {
-                let all = Images::read(folder, "t10k").and_then(|all| all.part(0, count, "t10k"));
-                let all = all.map_err(|e| {
-                    StudyError::Input(format!(
-                        "{e}; --data takes the folder of t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
-                    ))
-                })?;
-                (all, format!("{count} digits of {}", folder.display()))
-            }
-            None => (
-                Images::generated(count, 0, 0),
-                format!(
-                    "{count} generated digits: no --data with t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
-                ),
-            ),
-        };
-        if images.pixels != 4 * SIDE * SIDE {
-            let what = format!("images have {} pixels, expected {}", images.pixels, 4 * SIDE * SIDE);
-            return Err(StudyError::Input(what));
-        }
-        let mut x = Vec::with_capacity(count * SIDE * SIDE);
-        for image in images.data.chunks_exact(images.pixels) {
-            for i in 0..SIDE * SIDE {
-                let corner = 2 * (i / SIDE) * 2 * SIDE + 2 * (i % SIDE);
-                let sum: u32 = [0, 1, 2 * SIDE, 2 * SIDE + 1].iter().map(|k| image[corner + k] as u32).sum();
-                x.push(sum as f64 / (4.0 * 255.0));
-            }
-        }
-        Ok(Self { x, labels: images.labels, note })
     }
 }
 

@@ -3,9 +3,10 @@
 use rand::RngExt;
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::StudyError;
 use super::digits::{CLASSES, Digits, INPUTS};
-use super::{Run, StudyError};
 use crate::adjoint::Memory;
 use crate::bilevel::{CrossEntropy, InnerSteps, Taught, Unrolled};
 use crate::diff::{At, BarsMut, Init, Kept, Map};
@@ -71,7 +72,7 @@ impl School<'_> {
     /// Real samples in the same order of labels.
     pub fn real(&self, seed: u64, (rate, momentum): (f64, f64)) -> Lesson {
         let mut rng = generator(seed, Purpose::Design as u64, 3);
-        let of_class = |c: usize| (0..self.train).filter(|i| self.digits.labels[*i] == c).collect();
+        let of_class = |c: usize| (0..self.train).filter(|i| self.digits.label(*i) == c).collect();
         let classes: Vec<Vec<usize>> = (0..CLASSES).map(of_class).collect();
         let pick = |k: usize| {
             let class = &classes[k % BATCH % CLASSES];
@@ -84,9 +85,10 @@ impl School<'_> {
     /// Share of right answers on the test digits.
     fn accuracy(&self, net: &mut Mlp<f64>, p: &[f64]) -> f64 {
         let (from, to) = (self.train, self.digits.labels.len());
+        let labels: Vec<usize> = (from..to).map(|i| self.digits.label(i)).collect();
         let mut z = vec![0.0; CLASSES * (to - from)];
         net.value(At::new(0.0, &self.digits.x[from * INPUTS..to * INPUTS], p), &mut z);
-        let (_, right) = softmax_cross_entropy(&z, &self.digits.labels[from..to], 1.0, None);
+        let (_, right) = softmax_cross_entropy(&z, &labels, 1.0, None);
         right as f64 / (to - from) as f64
     }
     /// Accuracy after a lesson, mean over fresh learners.
@@ -123,7 +125,7 @@ impl School<'_> {
         let mut rng = generator(seed, Purpose::Candidates as u64, step);
         let which: Vec<usize> = (0..OUTER_BATCH).map(|_| rng.random_range(0..self.train)).collect();
         let x = self.digits.rows(which.iter().copied());
-        let labels: Vec<usize> = which.iter().map(|i| self.digits.labels[*i]).collect();
+        let labels: Vec<usize> = which.iter().map(|i| self.digits.label(*i)).collect();
         let (mut z, mut keep) = (vec![0.0; CLASSES * OUTER_BATCH], vec![0.0; net.keep_len(OUTER_BATCH)]);
         let (mut z_bar, mut unused) = (vec![0.0; z.len()], vec![0.0; x.len()]);
         net.forward(At::new(0.0, &x, &end), &mut z, &mut keep);
@@ -139,7 +141,7 @@ impl School<'_> {
         Ok((loss, g))
     }
     /// Learns a lesson in `outer` steps.
-    pub fn teach(&self, outer: u64, seed: u64, run: &Run<'_>) -> Result<Lesson, StudyError> {
+    pub fn teach(&self, outer: u64, seed: u64, stop: &AtomicBool) -> Result<Lesson, StudyError> {
         let mut tools = Tools::new(self, net(64, Activation::Tanh)?)?;
         let mut rng = generator(seed, Purpose::Design as u64, 4);
         let mut learned = Params::<f64>::new();
@@ -149,7 +151,9 @@ impl School<'_> {
         let mut adam = OptimizerConfig::from(AdamConfig::default()).build::<f64>(learned.entries());
         let schedule = Schedule::Cosine { from: 0.02, to: 0.002 };
         for step in 0..outer {
-            run.check()?;
+            if stop.load(Ordering::Relaxed) {
+                return Err(StudyError::Interrupted);
+            }
             let (_, g) = self.outer(&mut tools, learned.values(), seed, step)?;
             let rate = schedule.at(&Progress { step, epoch: step, epochs: outer });
             adam.step(rate, learned.values_mut(), &g);
@@ -159,7 +163,7 @@ impl School<'_> {
     /// Accuracy after some epochs of Adam on all real samples.
     pub fn whole(&self, net: &Mlp<f64>, epochs: u64, seed: u64) -> Result<f64, StudyError> {
         let x = self.digits.x[..self.train * INPUTS].to_vec();
-        let y = self.digits.labels[..self.train].iter().map(|l| *l as f64).collect();
+        let y = self.digits.labels[..self.train].iter().map(|l| f64::from(*l)).collect();
         let rows = Rows::new((INPUTS, 1), x, y).map_err(failed)?;
         let loss = StandardLoss::new(LossKind::CrossEntropy, CLASSES).map_err(failed)?;
         let mut task =

@@ -99,9 +99,10 @@ impl Dropout<'_> {
         let x: Vec<f64> = (from..to)
             .flat_map(|i| self.digits.rows([i].into_iter()).into_iter().chain(h.iter().copied()))
             .collect();
+        let labels: Vec<usize> = (from..to).map(|i| self.digits.label(i)).collect();
         let mut z = vec![0.0; CLASSES * (to - from)];
         net.value(At::new(0.0, &x, p), &mut z);
-        softmax_cross_entropy(&z, &self.digits.labels[from..to], 1.0 / (to - from) as f64, None).0
+        softmax_cross_entropy(&z, &labels, 1.0 / (to - from) as f64, None).0
     }
     /// Trains; the losses on validation and test data, and h.
     pub fn losses(&mut self, steps: u64, seed: u64) -> Result<(f64, f64, Vec<f64>), StudyError> {
@@ -126,7 +127,7 @@ impl Tuned for Dropout<'_> {
     fn load(&mut self, validation: bool, rng: &mut StdRng, x: &mut Vec<f64>) {
         let from = if validation { self.train } else { 0 };
         let which: Vec<usize> = (0..BATCH).map(|_| from + rng.random_range(0..self.train)).collect();
-        self.labels = which.iter().map(|i| self.digits.labels[*i]).collect();
+        self.labels = which.iter().map(|i| self.digits.label(*i)).collect();
         *x = self.digits.rows(which.into_iter());
     }
     fn disturb(&mut self, h: &[f64], rng: &mut StdRng, x: &mut [f64]) {

@@ -121,7 +121,7 @@ impl Study for SelfTuning {
         let rows = run.seeds(4, 10).into_par_iter().map(ridge).collect::<Result<Vec<_>, _>>()?;
         rows.into_iter().for_each(|row| table.push(row));
         let (train, steps) = run.pick((300, 40), (1000, 200));
-        let digits = Digits::read(run.options.data.as_deref(), run.pick(1600, 4000))?;
+        let digits = Digits::new(run, run.pick(1600, 4000))?;
         run.say("digits")?;
         let first = run.options.seed;
         let seeds: Vec<u64> = (first..first + run.options.seeds.unwrap_or(run.pick(1, 3))).collect();
@@ -157,7 +157,7 @@ impl Study for SelfTuning {
             settings.push(format!("{name}, seed {seed}: dropout {:.3}", sigmoid(h[1])));
         }
         let notes = vec![
-            format!("digits: {}; {train} to train, {train} for validation, h = ln of the l2 weight; {RUNS} runs of {steps} steps a search, STN {} steps; SGD with momentum 0.9, rate 0.01, batch {BATCH}", digits.note(), steps * RUNS as u64),
+            format!("digits: {}; {train} to train, {train} for validation, h = ln of the l2 weight; {RUNS} runs of {steps} steps a search, STN {} steps; SGD with momentum 0.9, rate 0.01, batch {BATCH}", digits.note, steps * RUNS as u64),
             "the grid has 5 x 5 points of the box l2 1e-6..0.1, dropout 0.018..0.73; a run of a search is the same program with h fixed".into(),
             settings.join("; "),
             "not measured: part (c) of the specification, the price of steps of a neural ODE".into(),

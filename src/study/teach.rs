@@ -46,16 +46,16 @@ impl Study for Teaching {
         "taught - real >= 5 points in all seeds; taught - shuffled >= 2 points (mean); rank correlation with training on all data: taught > 16 real steps"
     }
     fn measure(&self, run: &mut Run<'_>) -> Result<Measured, StudyError> {
-        let digits = Digits::read(run.options.data.as_deref(), run.pick(3000, 10_000))?;
+        let digits = Digits::new(run, run.pick(3000, 10_000))?;
         let school = School { digits: &digits, train: run.pick(2400, 8000) };
         let (outer, learners, epochs) = run.pick((80, 9, 2), (600, 30, 10));
         let mut table = Table::new(&["learner", "seed", "taught", "real", "shuffled", "all data"]);
         let seeds: Vec<u64> = run.seeds(1, 3).collect();
         run.say(&format!("{outer} outer steps, {} seeds", seeds.len()))?;
         let standard = net(64, Activation::Tanh)?;
-        let shared: &Run<'_> = run;
-        let lessons =
-            seeds.iter().map(|seed| school.teach(outer, *seed, shared)).collect::<Result<Vec<_>, _>>()?;
+        let stop = run.stop();
+        let lessons = seeds.par_iter().map(|seed| school.teach(outer, *seed, stop));
+        let lessons = lessons.collect::<Result<Vec<_>, _>>()?;
         for (seed, lesson) in seeds.iter().zip(&lessons) {
             let taught = school.after(&standard, lesson, *seed)?;
             let real = school.best_real(&standard, *seed)?;
@@ -89,7 +89,7 @@ impl Study for Teaching {
             format!(
                 "accuracies on {} test digits, means over {TESTS} fresh learners; {}",
                 digits.labels.len() - school.train,
-                digits.note()
+                digits.note
             ),
             format!(
                 "real: 320 samples in {STEPS} steps, the best of rates 0.03, 0.1, 0.3 with momenta 0, 0.5; all data: {epochs} epochs of Adam 1e-3; {outer} outer steps"

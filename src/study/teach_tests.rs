@@ -37,7 +37,7 @@ fn lessons_hold_the_labels_they_are_taught_with() {
     let lesson = school.real(1, (0.1, 0.5));
     for (k, x) in lesson.samples.chunks_exact(INPUTS).enumerate() {
         let found =
-            (0..150).any(|i| digits.labels[i] == k % BATCH % CLASSES && digits.rows([i].into_iter()) == x);
+            (0..150).any(|i| digits.label(i) == k % BATCH % CLASSES && digits.rows([i].into_iter()) == x);
         assert!(found, "{k}");
     }
     let mixed = shuffled(&lesson, 1);
