@@ -29,11 +29,19 @@ impl Ridge {
     pub fn new(seed: u64) -> Self {
         let mut r = SplitMix64::of(seed, 21);
         let truth: Vec<f64> = r.normals(D).iter().map(|v| 0.4 * v).collect();
-        let data = [(); 2].map(|()| {
+        let mut data = [(); 2].map(|()| {
             let (x, noise) = (r.normals(ROWS * D), r.normals(ROWS));
-            let y = x.chunks_exact(D).zip(&noise).map(|(x, e)| dot(x, &truth) + e).collect();
+            let y: Vec<f64> = x.chunks_exact(D).zip(&noise).map(|(x, e)| dot(x, &truth) + e).collect();
             (x, y)
         });
+        // The network has a constant without a penalty: centered, the best one is 0 at every h.
+        let center: Vec<f64> =
+            (0..D).map(|j| data[0].0.iter().skip(j).step_by(D).sum::<f64>() / ROWS as f64).collect();
+        let mean = data[0].1.iter().sum::<f64>() / ROWS as f64;
+        for (x, y) in &mut data {
+            x.iter_mut().enumerate().for_each(|(k, x)| *x -= center[k % D]);
+            y.iter_mut().for_each(|y| *y -= mean);
+        }
         Self { data }
     }
     /// The best weights and their derivative by h: (X'X / n + e^h I) w = X'y / n, (..) dw = -e^h w.

@@ -52,6 +52,30 @@ fn exact_responses() {
     }
 }
 
+/// With the best weights no constant would be better, whatever the penalty: the network, which has one, has the same optimum.
+#[test]
+fn the_best_constant_is_none() {
+    let task = Ridge::new(5);
+    for h in [-4.0, 0.0] {
+        let (w, (x, y)) = (&task.exact(h).unwrap()[0], &task.data[0]);
+        let left: f64 = x.chunks_exact(D).zip(y).map(|(x, y)| y - dot(x, w)).sum();
+        assert!(left.abs() < 1e-10, "{h}: {left}");
+    }
+}
+
+#[test]
+fn the_penalty_is_found() {
+    for seed in 0..3 {
+        let row = ridge(seed).unwrap();
+        let [ratio, error, cosine] = [5, 6, 7].map(|k| row[k].number().unwrap());
+        println!("seed {seed}: {ratio} {error} {cosine}");
+        assert!(
+            (1.0 - 1e-12..1.01).contains(&ratio) && error < 0.1 && cosine > 0.9,
+            "{seed}: {ratio} {error} {cosine}"
+        );
+    }
+}
+
 /// Inputs are dropped at the rate of their own h, with their mean kept.
 #[test]
 fn dropout_has_the_rate_of_every_sample() {
