@@ -148,6 +148,22 @@ fn bounds_sides_and_starts_change_too() {
 }
 
 #[test]
+fn multipliers_of_equal_bounds_are_shared() {
+    // x0 = x1 = x2 <= 1: the multipliers of the three bounds add up to 4, and a barrier on all three makes them equal.
+    let mut m = Model::new("shared");
+    let x = m.add_vector(&variable().max(1), 3);
+    m.minimize(-(x[0] + 2.0 * x[1] + x[2]));
+    m.subject_to(x[0].eq(x[1]));
+    m.subject_to(x[1].eq(x[2]));
+    for presolve in [true, false] {
+        let options = Options { presolve, ..Options::default() };
+        let report = opt::solve(&mut m, &options, &mut Silent).unwrap();
+        assert!(report.solved());
+        assert!(report.z.iter().all(|z| (z - 4.0 / 3.0).abs() < 1e-4), "{presolve}: {:?}", report.z);
+    }
+}
+
+#[test]
 fn expressions_print_with_names() {
     let mut m = Model::new("print");
     let (x, y) = (m.add(variable().name("x")), m.add(variable().name("y")));

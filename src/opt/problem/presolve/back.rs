@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!     row a x_j within bounds:      z_j presses against a bound that the row has set: y = z_j / a, z_j = 0
-//!     x_k = s + f x_l by a row:     z_l presses against a bound of x_k: z_k = z_l / f, z_l = 0; y = -(T_k + z_k) / a_k
+//!     x_k = s + f x_l by a row:     z_l presses against a bound of x_k: z_k = z_l / f, z_l = 0 (its share where the bound is of both); y = -(T_k + z_k) / a_k
 //!     row = t times row p:          y_p presses against a bound of the row: y = y_p / t, y_p = 0
 //! ```
 //!
@@ -87,10 +87,11 @@ impl Presolve {
                         sums.restore_row(&rows, row, z / a, all_z);
                     }
                 }
-                Reduction::Doubleton { row, a, gone, kept, factor, lower, upper } => {
+                Reduction::Doubleton { row, a, gone, kept, factor, share } => {
                     let z = all_z[kept];
-                    if (z > 0.0 && upper) || (z < 0.0 && lower) {
-                        (all_z[gone], all_z[kept]) = (z / factor, 0.0);
+                    let share = share[usize::from(z > 0.0)];
+                    if z != 0.0 && share > 0.0 {
+                        (all_z[gone], all_z[kept]) = (share * z / factor, (1.0 - share) * z);
                     }
                     let y = -(sums.total[gone] + all_z[gone]) / a;
                     sums.part(gone, kept, factor);

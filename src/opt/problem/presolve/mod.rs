@@ -30,13 +30,15 @@ const LEAST_SHARE: usize = 100;
 /// A row holds if it is violated by no more than rounding of its terms.
 const ROUNDING: f64 = 1e-13;
 
-/// One step; `lower`, `upper`: it has set that bound of what is left.
+/// One step; `lower`, `upper`: it has set that bound of what is left. `share`: of the multiplier at the lower and the upper bound, what belongs to x_gone:
+/// nothing, all, or its part where bounds of several variables have become the same bound. (The multipliers are not unique then; equal parts are the
+/// limit of a barrier on all of these bounds.)
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Reduction {
     /// Row a x_col = b or within bounds.
     Bound { row: usize, col: usize, a: f64, lower: bool, upper: bool },
     /// Row a x_gone + .. x_kept = .., x_gone = shift + factor x_kept.
-    Doubleton { row: usize, a: f64, gone: usize, kept: usize, factor: f64, lower: bool, upper: bool },
+    Doubleton { row: usize, a: f64, gone: usize, kept: usize, factor: f64, share: [f64; 2] },
     /// Row = ratio times row `of`.
     Parallel { row: usize, of: usize, ratio: f64, lower: bool, upper: bool },
 }
@@ -103,6 +105,8 @@ struct Search<'m> {
     rows: LinearRows,
     lower: Vec<f64>,
     upper: Vec<f64>,
+    /// Variables whose bounds are the lower and the upper bound of each.
+    holders: Vec<[f64; 2]>,
     parent: Vec<Option<Image>>,
     /// Entries of J and H in the column of each variable, with what it has replaced.
     weight: Vec<usize>,
@@ -208,6 +212,7 @@ impl<'m> Search<'m> {
         Self {
             lower: meta.x_lower.clone(),
             upper: meta.x_upper.clone(),
+            holders: vec![[1.0; 2]; meta.n()],
             parent: vec![None; meta.n()],
             weight,
             stack: Vec::new(),
@@ -308,6 +313,22 @@ impl<'m> Search<'m> {
         Ok(())
     }
 
+    /// What belongs to x_gone of the multipliers of the bounds of x_kept; each is (tighter, equal) of the lower and the upper bound.
+    fn share(&mut self, (gone, kept): (usize, usize), factor: f64, sides: [(bool, bool); 2]) -> [f64; 2] {
+        let of_gone = self.holders[gone];
+        let mut share = [0.0; 2];
+        for (side, (tighter, equal)) in sides.into_iter().enumerate() {
+            let theirs = of_gone[if factor > 0.0 { side } else { 1 - side }];
+            let own = &mut self.holders[kept][side];
+            match (tighter, equal) {
+                (true, _) => (*own, share[side]) = (theirs, 1.0),
+                (_, true) => (*own, share[side]) = (*own + theirs, theirs / (*own + theirs)),
+                _ => {}
+            }
+        }
+        share
+    }
+
     /// a x_j + b x_k = side: the variable with fewer entries goes, so that chains of replacements are short.
     fn doubleton(&mut self, row: usize, j: (usize, f64), k: (usize, f64)) -> Result<(), Contradiction> {
         let (gone, kept) = if self.weight[j.0] <= self.weight[k.0] { (j, k) } else { (k, j) };
@@ -317,13 +338,15 @@ impl<'m> Search<'m> {
         }
         let ((gone, a), kept) = (gone, kept.0);
         let new = transformed((self.lower[gone], self.upper[gone]), 1.0 / factor, -shift / factor);
-        match meet((self.lower[kept], self.upper[kept]), new, self.tolerance / factor.abs()) {
+        let old = (self.lower[kept], self.upper[kept]);
+        match meet(old, new, self.tolerance / factor.abs()) {
             Meeting::Apart => return Err(self.contradiction(row)),
             Meeting::Narrow => return Ok(()),
-            Meeting::Both { lower, upper, new } => {
+            Meeting::Both { lower, upper, new: tighter } => {
                 (self.lower[kept], self.upper[kept]) = (lower, upper);
-                let (lower, upper) = new;
-                self.stack.push(Reduction::Doubleton { row, a, gone, kept, factor, lower, upper });
+                let equal = (new.0 == old.0 && is_finite(new.0), new.1 == old.1 && is_finite(new.1));
+                let share = self.share((gone, kept), factor, [(tighter.0, equal.0), (tighter.1, equal.1)]);
+                self.stack.push(Reduction::Doubleton { row, a, gone, kept, factor, share });
             }
         }
         self.rows.alive[row] = false;
