@@ -316,9 +316,9 @@ impl Writer<'_> {
         if !rows.is_empty() {
             let mut counts = vec![0i64; n];
             unions.iter().flatten().for_each(|e| counts[e.0 as usize] += 1);
-            out.segment('k', &[n as i64 - 1]);
+            out.segment('k', &[n.saturating_sub(1) as i64]);
             let mut sum = 0;
-            counts[..n - 1].iter().for_each(|c| {
+            counts[..n.saturating_sub(1)].iter().for_each(|c| {
                 sum += c;
                 out.int(sum);
             });
