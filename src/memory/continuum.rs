@@ -209,7 +209,7 @@ mod tests {
         let sgd = optim::SgdConfig { momentum: 0.0 }.into();
         let options = ContinuumOptions { optimizer: sgd, ..ContinuumOptions::new(&[2, 3, 1], &[1, 4]) };
         let mut memory = Continuum::<f64>::new(&options).unwrap();
-        let mut sum = vec![0.0; 4];
+        let mut sum = [0.0; 4];
         for k in 0..12 {
             let before = memory.params().to_vec();
             let (x, y) = stream(k);

@@ -70,7 +70,7 @@ impl<T: Scalar> DeltaMemory<T> {
                 format!("they are {inputs} and {outputs}, both must be positive"),
             );
         }
-        if !(rate > 0.0) {
+        if rate.is_nan() || rate <= 0.0 {
             return wrong("rate", format!("it is {rate}, it must be positive"));
         }
         let (w, e) = (vec![T::ZERO; inputs * outputs], vec![T::ZERO; outputs]);
@@ -111,7 +111,7 @@ impl<T: Scalar> DeltaMemory<T> {
                 product(w, x, e);
                 let mut squares = T::ZERO;
                 for (e, y) in e.iter_mut().zip(y) {
-                    *e = *e - *y;
+                    *e -= *y;
                     squares += *e * *e;
                 }
                 let length: T = x.iter().map(|x| *x * *x).sum();

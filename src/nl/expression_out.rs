@@ -168,13 +168,13 @@ impl<'a> Expressions<'a> {
                 graph.for_operands(graph.nodes[id], |o| uses[o as usize] += 1);
             }
         }
-        for id in 0..end {
+        for (id, used) in uses.into_iter().enumerate() {
             let leaf = match graph.nodes[id] {
                 Node::Const(_) | Node::Param(_) => true,
                 Node::Var(u) => self.body.range.get(u as usize).is_none_or(|row| row.len() < 2),
                 node => is_truth(node),
             };
-            if uses[id] < 2 || leaf {
+            if used < 2 || leaf {
                 continue;
             }
             let number = self.first + self.count;

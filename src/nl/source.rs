@@ -175,7 +175,7 @@ impl<'a> Source<'a> {
         let digits = rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len());
         let len = whole(&rest[..digits]).filter(|_| rest.get(digits) == Some(&b':'));
         match len {
-            Some(len) if len as usize <= rest.len() - digits - 1 => {
+            Some(len) if (len as usize) < rest.len() - digits => {
                 self.at += digits + 1;
                 self.text(len as usize)
             }

@@ -418,12 +418,15 @@ impl Solver {
     }
 }
 
+/// A solve, in whose sense the objective is.
+type InSense<'f> = dyn FnMut(&mut dyn Nlp, &mut dyn Observer, &mut Report) -> Result<(), Error> + 'f;
+
 /// Solves -f where f is to be maximized.
 fn in_sense(
     nlp: &mut dyn Nlp,
     observer: &mut dyn Observer,
     report: &mut Report,
-    solve: &mut dyn FnMut(&mut dyn Nlp, &mut dyn Observer, &mut Report) -> Result<(), Error>,
+    solve: &mut InSense<'_>,
 ) -> Result<(), Error> {
     if !nlp.meta().maximize {
         return solve(nlp, observer, report);

@@ -190,8 +190,8 @@ impl Study for BnnBo {
             Some(at(&p, "infinite width")? - at(&p, "GP, unscaled")?)
         };
         let below = || {
-            let gap = |p: &&str| Some(at(&Cell::from(*p), "HMC network")? - at(&Cell::from(*p), "ensemble")?);
-            let gaps = SMALL.iter().map(|p| gap(&p)).collect::<Option<Vec<f64>>>()?;
+            let gap = |p: &str| Some(at(&Cell::from(p), "HMC network")? - at(&Cell::from(p), "ensemble")?);
+            let gaps = SMALL.iter().map(|p| gap(p)).collect::<Option<Vec<f64>>>()?;
             Some(gaps.iter().filter(|g| **g > 0.0).count() as f64)
         };
         Judgment::new()

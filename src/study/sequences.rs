@@ -87,7 +87,7 @@ impl Sequence {
         let mut state = State::new(&tasks[0], optimizer, seed);
         let (start, n) = (state.params.values().to_vec(), tasks.len());
         let mut fresh = vec![];
-        for i in 0..n {
+        for (i, task) in tasks.iter_mut().enumerate() {
             // The steps go on: epoch i is that of task i.
             let config = TrainConfig {
                 batch: BATCH,
@@ -96,14 +96,14 @@ impl Sequence {
                 checkpoint_every: u64::MAX,
                 ..TrainConfig::new(i as u64 + 1, Schedule::constant(rate))
             };
-            let ended = train(&mut tasks[i], &config, &mut state, &mut |_, _| {
+            let ended = train(task, &config, &mut state, &mut |_, _| {
                 let stopped = stop.load(Ordering::Relaxed);
                 Ok(if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;
             if matches!(ended, TrainStop::Failed { .. }) {
                 return Ok(Outcome::default());
             }
-            fresh.push(accuracy(&mut tasks[i], state.params.values())?);
+            fresh.push(accuracy(task, state.params.values())?);
         }
         let p = state.params.values();
         let end = tasks.iter_mut().map(|t| accuracy(t, p)).collect::<Result<Vec<f64>, _>>()?;

@@ -227,6 +227,9 @@ fn time(k: f64) -> f64 {
     0.001 + 0.998 * k / (TIMES - 1) as f64
 }
 
+/// Writes the predicted x_m - x_high of all points at x_m and m.
+pub type Way<'f> = dyn FnMut(&[f64], f64, &mut [f64]) + 'f;
+
 /// Samples from m = 1 at x_low (points one after another) to m = 0. `way(x, m, out)` writes the predicted x_m - x_high of all points; the noise is a Brownian path of
 /// each point.
 ///
@@ -236,7 +239,7 @@ pub fn sample(
     start: &[f64],
     dim: usize,
     (steps, eta, seed): (usize, f64, u64),
-    way: &mut dyn FnMut(&[f64], f64, &mut [f64]),
+    way: &mut Way<'_>,
 ) -> Result<Vec<f64>, SurrogateError> {
     if steps == 0 || dim == 0 || !(0.0..=1.0).contains(&eta) {
         return Err(SurrogateError::new(format!(
@@ -415,7 +418,7 @@ fn check(x: &[f64], y: &[f64], bounds: &[(f64, f64)], o: &BridgeOptions) -> Resu
     if let Some(v) = x.iter().chain(y).find(|v| !v.is_finite()) {
         return wrong(format!("bridge: a number of the table is {v}"));
     }
-    if let Some(b) = bounds.iter().find(|b| !(b.0 < b.1)) {
+    if let Some(b) = bounds.iter().find(|b| b.0.is_nan() || b.1.is_nan() || b.0 >= b.1) {
         return wrong(format!("bridge: bounds {} and {}, expected the lower one first", b.0, b.1));
     }
     if o.one_hot.iter().sum::<usize>() > dim || o.one_hot.contains(&0) {
