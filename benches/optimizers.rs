@@ -38,7 +38,7 @@ fn steps() {
     let entries = [entry("w", &[196, 100], 0), entry("b", &[100], 19_600)];
     let n = 19_700;
     let g: Vec<f32> = numbers(n).iter().map(|v| *v as f32).collect();
-    let mut time = |config: OptimizerConfig| {
+    let time = |config: OptimizerConfig| {
         let (mut optimizer, mut p) = (config.build::<f32>(&entries), g.clone());
         least(|| optimizer.step(black_box(1e-6), &mut p, &g))
     };

@@ -3,7 +3,10 @@
 
 use costate::surrogate::bridge::{BridgeOptions, propose};
 
-fn read(path: &str) -> Result<(usize, Vec<f64>, Vec<f64>), Box<dyn std::error::Error>> {
+/// Columns of the design, designs, values.
+type Table = (usize, Vec<f64>, Vec<f64>);
+
+fn read(path: &str) -> Result<Table, Box<dyn std::error::Error>> {
     let (mut dim, mut x, mut y) = (0, vec![], vec![]);
     for row in csv::Reader::from_path(path)?.records() {
         let row = row?.iter().map(str::parse).collect::<Result<Vec<f64>, _>>()?;

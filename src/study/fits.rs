@@ -235,13 +235,16 @@ pub fn each<A: Sync, B: Send>(
     jobs.par_iter().map(one).collect()
 }
 
+/// Optimizer, rate and seed, with what came of them.
+pub type Jobs<B> = Vec<((usize, f64, u64), B)>;
+
 /// Every optimizer at every rate of its grid for every seed, in this order.
 pub fn grid<B: Send>(
     run: &Run<'_>,
     methods: &[(String, OptimizerConfig)],
     seeds: std::ops::Range<u64>,
     work: impl Fn(&OptimizerConfig, f64, u64, &AtomicBool) -> Result<B, StudyError> + Sync,
-) -> Result<Vec<((usize, f64, u64), B)>, StudyError> {
+) -> Result<Jobs<B>, StudyError> {
     let mut jobs = vec![];
     for (m, (_, optimizer)) in methods.iter().enumerate() {
         for rate in rates(center(optimizer), run.options.quick) {

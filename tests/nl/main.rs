@@ -53,9 +53,7 @@ fn values_and_derivatives_of_a_small_model() {
 fn multipliers_have_the_sense_of_the_user() {
     // The published solution of HS71, and the same with -f maximized.
     let (y, z) = ([0.55229366, -0.16146857], 1.08787121);
-    for (text, sign) in
-        [(HS71.to_string(), 1.0), (HS71.replace("O0 0\n", "O0 1\no16\n").replace("G0 4\n", "G0 4\n"), -1.0)]
-    {
+    for (text, sign) in [(HS71.to_string(), 1.0), (HS71.replace("O0 0\n", "O0 1\no16\n"), -1.0)] {
         let mut p = read(&text);
         assert_eq!(p.meta().maximize, sign < 0.0);
         let report = opt::solve(&mut p, &Options::default(), &mut Silent).unwrap();
