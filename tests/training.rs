@@ -629,11 +629,15 @@ fn the_average_is_that_of_the_steps() {
 /// Residuals reach errors in few steps that a first-order method does not in many.
 #[test]
 fn sven_fits_the_spiral() {
+    // Gauss-Newton steps are for the end of a fit: far from it they are too long. From what 40 steps of Adam have found, 40 more of each, the median of three seeds.
     let text = SPIRAL.split("[[penalty]]").next().unwrap();
-    let run = |kind: &str, rate: f64, epochs: u64| {
+    let run = |kind: &str, seed: u64, start: Option<&[f64]>| {
         let mut config = config(&text.replace("\"adam\"", &format!("{kind:?}")));
-        (config.train.epochs, config.train.rate) = (epochs, Schedule::constant(rate));
+        (config.train.epochs, config.train.rate, config.train.seed) = (40, Schedule::constant(0.1), seed);
         let (mut state, mut facts) = (fresh::<f64>(&config), vec![]);
+        if let Some(start) = start {
+            state.params.values_mut().copy_from_slice(start);
+        }
         let stop = train(&mut *task::<f64>(&config), &config.train, &mut state, &mut |event, _| {
             if let TrainEvent::Step(r) = event {
                 facts.push(r.optimizer.clone());
@@ -641,13 +645,20 @@ fn sven_fits_the_spiral() {
             Ok(ControlFlow::Continue(()))
         });
         assert_eq!(stop.unwrap(), TrainStop::Finished);
-        (task::<f64>(&config).evaluate(state.params.values(), Split::Train).unwrap().loss, facts)
+        let end = state.params.values().to_vec();
+        (task::<f64>(&config).evaluate(&end, Split::Train).unwrap().loss, facts, end)
     };
-    let (sven, facts) = run("sven", 0.3, 40);
-    let (adam, none) = run("adam", 0.02, 40);
-    assert!(sven < 0.1 * adam, "{sven} {adam}");
-    assert!(facts.iter().all(|f| (1.0..=32.0).contains(&f.get("kept").unwrap())));
-    assert!(none.iter().all(Facts::is_empty));
+    let mut losses = [vec![], vec![]];
+    for seed in 0..3 {
+        let (_, none, start) = run("adam", seed, None);
+        assert!(none.iter().all(Facts::is_empty));
+        let (sven, facts, _) = run("sven", seed, Some(&start));
+        assert!(facts.iter().all(|f| (1.0..=32.0).contains(&f.get("kept").unwrap())));
+        losses[0].push(sven);
+        losses[1].push(run("adam", seed, Some(&start)).0);
+    }
+    losses.iter_mut().for_each(|l| l.sort_by(f64::total_cmp));
+    assert!(losses[0][1] < 0.1 * losses[1][1], "{losses:?}");
 }
 
 #[test]

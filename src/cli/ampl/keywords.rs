@@ -166,18 +166,18 @@ const KEYWORDS: &[Keyword] = &[
         },
     },
     Keyword {
-        names: &["seed"],
-        what: "seed of everything random",
-        set: |s, v| {
-            s.solver.seed = number(v)?;
-            Ok(())
-        },
-    },
-    Keyword {
         names: &["second_order"],
         what: "say whether the point is shown to be a minimum: yes or no (default)",
         set: |s, v| {
             s.solver.second_order = yes(v)?;
+            Ok(())
+        },
+    },
+    Keyword {
+        names: &["seed"],
+        what: "seed of everything random",
+        set: |s, v| {
+            s.solver.seed = number(v)?;
             Ok(())
         },
     },
