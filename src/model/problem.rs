@@ -120,12 +120,12 @@ impl Model {
         self.meta.variable_names.push(definition.name.unwrap_or_else(|| format!("x[{index}]")));
         Var { index, model: self.id }
     }
-    /// `count` variables of one kind; a name gets their index, name[k].
+    /// `count` variables of one kind; a name gets their index, `name[k]`.
     pub fn add_vector(&mut self, definition: &VariableDefinition, count: usize) -> Vec<Var> {
         let numbered = |k: usize| definition.name.as_ref().map(|name| format!("{name}[{k}]"));
         (0..count).map(|k| self.add(VariableDefinition { name: numbered(k), ..definition.clone() })).collect()
     }
-    /// Rows of variables of one kind; a name gets both indices, name[i,j].
+    /// Rows of variables of one kind; a name gets both indices, `name[i,j]`.
     pub fn add_matrix(
         &mut self,
         definition: &VariableDefinition,
