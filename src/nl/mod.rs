@@ -26,6 +26,7 @@
 mod expression;
 mod expression_out;
 mod header;
+mod output;
 mod problem;
 mod read;
 mod sol;
@@ -33,9 +34,10 @@ mod source;
 mod write;
 
 pub use crate::error::{NlError, Place};
+pub use output::NlFormat;
 pub use problem::{NlOptions, NlProblem};
 pub use sol::{Answer, SolStatus, answer_path};
-pub use write::{NlFile, NlFormat, write};
+pub use write::{NlFile, write};
 
 /// What a suffix belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

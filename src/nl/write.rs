@@ -6,21 +6,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::expression_out::{Expressions, Output};
+use super::expression_out::Expressions;
+use super::output::{NlFormat, Output};
 use crate::error::Error;
 use crate::expr::batch::Body;
 use crate::expr::parts::Parts;
 use crate::nlp::{Expressible, INFINITE_BOUND, NlpMeta};
-
-/// How a model is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NlFormat {
-    /// One token a line.
-    #[default]
-    Text,
-    /// This machine's numbers.
-    Binary,
-}
 
 /// A model as bytes, with the names of its rows and columns, one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]

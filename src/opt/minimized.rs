@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::error::Error;
 use crate::nlp::{EvalError, Nlp, NlpMeta, Preconditioning};
 use crate::observe::{Event, IterationRow, Observer};
 use crate::report::Report;
@@ -81,4 +82,23 @@ impl Observer for Maximized<'_> {
             Event::Start(_) | Event::Note { .. } => self.0.event(event),
         }
     }
+}
+
+/// A solve, in whose sense the objective is.
+pub(super) type InSense<'f> =
+    dyn FnMut(&mut dyn Nlp, &mut dyn Observer, &mut Report) -> Result<(), Error> + 'f;
+
+/// Solves -f where f is to be maximized.
+pub(super) fn in_sense(
+    nlp: &mut dyn Nlp,
+    observer: &mut dyn Observer,
+    report: &mut Report,
+    solve: &mut InSense<'_>,
+) -> Result<(), Error> {
+    if !nlp.meta().maximize {
+        return solve(nlp, observer, report);
+    }
+    solve(&mut Minimized(nlp), &mut Maximized(observer), report)?;
+    report.objective = -report.objective;
+    Ok(())
 }

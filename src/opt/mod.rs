@@ -18,7 +18,7 @@
 //! - `sensitivity`: derivatives of a solution;
 //! - `presolved`: a solve of the problem that presolve leaves, and the report of the whole one;
 //! - `surrogated`, `attack`, `direct_search`, `hybrid`: maximizing network surrogates and black boxes without second derivatives;
-//! - `minimized`: maximization;
+//! - `minimized`: maximization; `message`: a report in one sentence;
 //! - `solver`: from the problem to the report, and many solves with one structure.
 
 pub mod attack;
@@ -31,6 +31,7 @@ mod iterate;
 mod judge;
 mod kkt;
 pub mod lbfgs;
+mod message;
 mod methods;
 mod minimized;
 mod options;

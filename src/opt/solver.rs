@@ -8,8 +8,9 @@ use super::hessian::{self, Model};
 use super::iterate::{Iterate, Residuals};
 use super::judge::Judge;
 use super::kkt::Kkt;
+use super::message::message;
 use super::methods::{InteriorPoint, With};
-use super::minimized::{Maximized, Minimized};
+use super::minimized::{Minimized, in_sense};
 use super::options::{HessianModel, Method, Options, WarmStart};
 use super::phase::Solve;
 use super::presolved;
@@ -418,24 +419,6 @@ impl Solver {
     }
 }
 
-/// A solve, in whose sense the objective is.
-type InSense<'f> = dyn FnMut(&mut dyn Nlp, &mut dyn Observer, &mut Report) -> Result<(), Error> + 'f;
-
-/// Solves -f where f is to be maximized.
-fn in_sense(
-    nlp: &mut dyn Nlp,
-    observer: &mut dyn Observer,
-    report: &mut Report,
-    solve: &mut InSense<'_>,
-) -> Result<(), Error> {
-    if !nlp.meta().maximize {
-        return solve(nlp, observer, report);
-    }
-    solve(&mut Minimized(nlp), &mut Maximized(observer), report)?;
-    report.objective = -report.objective;
-    Ok(())
-}
-
 type Slot<'k> = (&'k mut Option<Kept>, &'k mut Option<Box<dyn LinearSolver>>, bool);
 
 /// Solves with what is kept if the structure is the same, else with a new setup that is kept from now on.
@@ -581,49 +564,6 @@ fn set_report(
 /// Sides of a system of equations.
 fn meta_sides<'s>(s: &'s Solve<'_>) -> &'s [f64] {
     &s.problem.form.side
-}
-
-/// One sentence for people.
-fn message(report: &Report, meta: &NlpMeta, text: &mut String) -> fmt::Result {
-    match &report.stop {
-        StopReason::Converged => text.write_str("a KKT point within tolerance")?,
-        StopReason::ConvergedToRounding => {
-            text.write_str("as near to a KKT point as rounding allows: no step makes it better")?;
-        }
-        StopReason::LeastSquares => {
-            text.write_str("a least-squares solution")?;
-            if let Some(fit) = &report.fit {
-                let (norm, error) = (fit.residual_norm, fit.standard_error);
-                write!(text, ": residual norm {norm:.6e}, standard error {error:.3e}")?;
-            }
-        }
-        StopReason::LocallyInfeasible => {
-            text.write_str("a stationary point of the constraint violation: no feasible point near")?;
-            if let Some((i, v)) = report.worst_constraints.first() {
-                write!(text, "; worst is {} with {v:.2e}", meta.constraint_name(*i))?;
-            }
-        }
-        StopReason::Infeasible { what } => text.write_str(what)?,
-        StopReason::Unbounded => {
-            let changes = if meta.maximize { "grows" } else { "falls" };
-            write!(text, "the objective {changes} without limit along feasible points")?;
-        }
-        StopReason::MaxIterations => text.write_str("the iteration limit was reached")?,
-        StopReason::MaxEvaluations => text.write_str("the limit on evaluations was reached")?,
-        StopReason::TimeLimit => text.write_str("the time limit was reached")?,
-        StopReason::Interrupted => text.write_str("interrupted")?,
-        StopReason::Stalled { what } => write!(text, "no further progress: {what}")?,
-        StopReason::LinearSolveFailed { what } => {
-            write!(text, "the linear system could not be solved: {what}")?;
-        }
-        StopReason::EvaluationPanicked { what } => text.write_str(what)?,
-        StopReason::StartNotFinite { function } => write!(text, "at the start point: {function}")?,
-    }
-    for remark in &report.remarks {
-        text.push_str("; ");
-        text.push_str(remark.describe());
-    }
-    Ok(())
 }
 
 /// The KKT matrix of the first step, as lower triangle: scaled, with slacks for inequalities, the barrier's diagonal for

@@ -92,6 +92,7 @@ pub fn run(args: &SweepArgs, out: &mut Output) -> Outcome {
     })?;
     let interrupted = flag.load(Ordering::Relaxed);
     report::write(&sweep, &engine, &root)?;
+    plot::parallel(&sweep, &engine, &root.join("parallel.svg"))?;
     report::print(&sweep, &engine, &root, (args.json, args.quiet, interrupted), out)?;
     Ok(if !interrupted && engine.best().is_some() { SOLVED } else { STOPPED })
 }

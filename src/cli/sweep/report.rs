@@ -10,7 +10,7 @@ use costate::train::checkpoint::write_file;
 use super::config::Sweep;
 use super::engine::{Engine, Trial};
 use super::journal::End;
-use super::{plot, trial};
+use super::trial;
 use crate::cli::Failure;
 use crate::cli::output::Output;
 
@@ -50,7 +50,7 @@ pub fn ranking(sweep: &Sweep, engine: &Engine<'_>) -> Vec<usize> {
     order
 }
 
-/// table.csv, parallel.svg, best.toml, best.safetensors.
+/// table.csv, best.toml, best.safetensors.
 pub fn write(sweep: &Sweep, engine: &Engine<'_>, root: &Path) -> Result<(), Failure> {
     let mut table = csv::Writer::from_writer(vec![]);
     let names = sweep.variables.iter().map(|v| v.name.as_str());
@@ -84,7 +84,7 @@ pub fn write(sweep: &Sweep, engine: &Engine<'_>, root: &Path) -> Result<(), Fail
         let weights = std::fs::read(&from).map_err(|e| Failure(format!("{}: {e}", from.display())))?;
         write_file(&root.join("best.safetensors"), &weights)?;
     }
-    plot::parallel(sweep, engine, &root.join("parallel.svg"))
+    Ok(())
 }
 
 /// The best trials and what they cost, for people or as JSON.
