@@ -1,6 +1,6 @@
 //! Second derivatives by differences, and problems whose own ones are wrong.
 
-use std::cell::Cell;
+use std::sync::Mutex;
 
 use costate::Error;
 use costate::nlp::{ClosureProblem, Pattern, Problem};
@@ -12,7 +12,7 @@ const N: usize = 6;
 
 /// min sum 100 (x_{j+1} - x_j^2)^2 + (1 - x_j)^2 - log x_j in [1e-3, 1.5]^n subject to x_1 x_n = 0.5; `error` multiplies the
 /// second derivatives at (2, 1). `least` records the smallest x that was evaluated.
-fn problem(error: f64, least: &Cell<f64>) -> ClosureProblem<'_> {
+fn problem(error: f64, least: &Mutex<f64>) -> ClosureProblem<'_> {
     let pattern = Pattern {
         rows: (0..N).flat_map(|j| if j + 1 < N { vec![j, j + 1] } else { vec![j] }).chain([N - 1]).collect(),
         cols: (0..N).flat_map(|j| if j + 1 < N { vec![j, j] } else { vec![j] }).chain([0]).collect(),
@@ -21,12 +21,14 @@ fn problem(error: f64, least: &Cell<f64>) -> ClosureProblem<'_> {
         .start(&[0.2; N])
         .bounds(&[1e-3; N], &[1.5; N])
         .objective(move |x| {
-            least.set(x.iter().copied().fold(least.get(), f64::min));
+            let mut least = least.lock().unwrap();
+            *least = x.iter().copied().fold(*least, f64::min);
             let valley = |j: usize| 100.0 * (x[j + 1] - x[j] * x[j]).powi(2) + (1.0 - x[j]).powi(2);
             (0..N - 1).map(valley).sum::<f64>() - x.iter().map(|v| v.ln()).sum::<f64>()
         })
         .gradient(move |x, g| {
-            least.set(x.iter().copied().fold(least.get(), f64::min));
+            let mut least = least.lock().unwrap();
+            *least = x.iter().copied().fold(*least, f64::min);
             g.iter_mut().zip(x).for_each(|(g, x)| *g = -1.0 / x);
             for j in 0..N - 1 {
                 let r = x[j + 1] - x[j] * x[j];
@@ -58,9 +60,9 @@ fn problem(error: f64, least: &Cell<f64>) -> ClosureProblem<'_> {
 
 #[test]
 fn differences_replace_the_values_and_stay_inside_the_bounds() {
-    let least = Cell::new(f64::INFINITY);
+    let least = Mutex::new(f64::INFINITY);
     let exact = solve(&mut problem(1.0, &least), &Options::default(), &mut Silent).unwrap();
-    least.set(f64::INFINITY);
+    *least.lock().unwrap() = f64::INFINITY;
     // The values are wrong, but not asked for.
     let options = Options { hessian: HessianModel::Differences, ..Options::default() };
     let report = solve(&mut problem(1e9, &least), &options, &mut Silent).unwrap();
@@ -69,12 +71,13 @@ fn differences_replace_the_values_and_stay_inside_the_bounds() {
     assert!(report.wrong_entry.is_none());
     assert!((report.objective - exact.objective).abs() < 1e-6 * exact.objective.abs());
     assert!(report.iterations <= exact.iterations + 2, "{} {}", report.iterations, exact.iterations);
-    assert!(least.get() >= 1e-3, "{}", least.get());
+    let least = *least.lock().unwrap();
+    assert!(least >= 1e-3, "{least}");
 }
 
 #[test]
 fn wrong_second_derivatives_are_found_and_replaced() {
-    let least = Cell::new(f64::INFINITY);
+    let least = Mutex::new(f64::INFINITY);
     let exact = solve(&mut problem(1.0, &least), &Options::default(), &mut Silent).unwrap();
     assert!(exact.wrong_entry.is_none());
     let report = solve(&mut problem(1e7, &least), &Options::default(), &mut Silent).unwrap();
@@ -83,7 +86,8 @@ fn wrong_second_derivatives_are_found_and_replaced() {
     let entry = report.wrong_entry.expect("the wrong entry");
     assert_eq!((entry.row, entry.col), (1, 0));
     assert!((entry.given / entry.expected - 1e7).abs() < 1e2, "{entry:?}");
-    assert!(least.get() >= 1e-3, "{}", least.get());
+    let least = *least.lock().unwrap();
+    assert!(least >= 1e-3, "{least}");
 }
 
 #[test]
@@ -124,7 +128,7 @@ fn minima_are_told_from_saddles() {
     assert_eq!(second_order(1.0, 1.0), Some(SecondOrder::Minimum));
     assert_eq!(second_order(-2.0, 1.0), Some(SecondOrder::Minimum));
     assert_eq!(second_order(0.0, 0.0), Some(SecondOrder::Unconfirmed));
-    let least = Cell::new(f64::INFINITY);
+    let least = Mutex::new(f64::INFINITY);
     let report = solve(&mut problem(1.0, &least), &Options::default(), &mut Silent).unwrap();
     assert_eq!(report.second_order, None);
 }

@@ -9,6 +9,7 @@
 //! | a [`Formula`] for any kind of [`Number`], derivatives by recording it | [`crate::expr::formula`] |
 //! | a closure | [`FnMap`], then [`Map::with_vjp`], [`Map::with_jvp`], [`Map::with_jacobian`], [`Map::with_time_derivative`], [`Map::autonomous`] |
 //! | a closure, derivatives by differences | [`Differences::of`] |
+//! | (no map) a function that branches on values: gradients, sparse Jacobians and Hessians | [`Active`], [`crate::nlp::Problem::from_dual`] |
 //! | where the Jacobian has entries | [`Map::with_structure`], [`Map::with_detected_structure`] |
 //! | no Jacobian, only products with it | [`Map::by_products`], with [`ByProducts::precondition`] or [`ByProducts::precondition_by`] |
 //! | other maps | [`Map::plus`], [`Map::plus_shared`], [`Map::times`], [`Map::then`], [`Map::stack`], [`Map::scaled`], [`Map::on`], [`Map::with_integral`], [`Scale`] |
@@ -17,6 +18,7 @@
 //!
 //! `-D y + NN(y)` is `Scale::fixed(-d).plus(network)`. [`Spec`] names the parameters, and [`check_map`] compares what a map offers with differences.
 
+mod active;
 mod chain;
 mod check;
 mod closure;
@@ -38,8 +40,10 @@ mod products;
 mod scale;
 mod select;
 mod spec;
+pub(crate) mod tape;
 mod variational;
 
+pub use active::Active;
 pub use chain::Chain;
 pub use check::{CheckOptions, MapReport, Wrong, check_map};
 pub use closure::{Autonomous, FnMap, WithJacobian, WithJvp, WithStructure, WithTimeDerivative, WithVjp};

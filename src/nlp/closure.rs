@@ -18,21 +18,26 @@
 //! # Ok::<(), costate::Error>(())
 //! ```
 //!
+//! [`Problem::from_dual`] takes functions written once, without derivatives, and has exact ones.
+//!
 //! Nothing is approximated unless asked for: a missing derivative is an error of [`Problem::build`], and the
 //! `*_by_differences` methods say how accurate central differences are. They are taken inside the bounds, and their steps shrink where
 //! the functions change over shorter lengths.
 
-use super::closure_problem::{ClosureProblem, Places};
+use super::closure_problem::{ClosureProblem, Closures, Functions, Places};
+use super::from_dual::{DualFunction, DualProblem};
 use super::steps::Steps;
+use crate::diff::Active;
+use crate::diff::detect::{EVALUATIONS, detect};
 use crate::error::Error;
 use crate::nlp::coloring::Columns;
 use crate::nlp::{NlpMeta, Pattern};
 
-pub(super) type Scalar<'a> = Box<dyn FnMut(&[f64]) -> f64 + 'a>;
-pub(super) type Vector<'a> = Box<dyn FnMut(&[f64], &mut [f64]) + 'a>;
-pub(super) type Product<'a> = Box<dyn FnMut(&[f64], &[f64], &mut [f64]) + 'a>;
-pub(super) type Lagrangian<'a> = Box<dyn FnMut(&[f64], f64, &[f64], &mut [f64]) + 'a>;
-pub(super) type LagrangianProduct<'a> = Box<dyn FnMut(&[f64], f64, &[f64], &[f64], &mut [f64]) + 'a>;
+pub(super) type Scalar<'a> = Box<dyn FnMut(&[f64]) -> f64 + Send + 'a>;
+pub(super) type Vector<'a> = Box<dyn FnMut(&[f64], &mut [f64]) + Send + 'a>;
+pub(super) type Product<'a> = Box<dyn FnMut(&[f64], &[f64], &mut [f64]) + Send + 'a>;
+pub(super) type Lagrangian<'a> = Box<dyn FnMut(&[f64], f64, &[f64], &mut [f64]) + Send + 'a>;
+pub(super) type LagrangianProduct<'a> = Box<dyn FnMut(&[f64], f64, &[f64], &[f64], &mut [f64]) + Send + 'a>;
 
 /// A derivative: given, or by central differences because the user asked for them.
 pub(super) enum Source<T> {
@@ -53,6 +58,16 @@ pub struct Problem<'a> {
     hessian_pattern: Option<Pattern>,
     pub(super) hessian_product: Option<Source<LagrangianProduct<'a>>>,
     hessian_learned: bool,
+    dual: Option<DualFunction<'a>>,
+    detect: Detect,
+    linear: bool,
+}
+
+/// Patterns that are looked for when the problem is built.
+#[derive(Debug, Clone, Copy, Default)]
+struct Detect {
+    jacobian: bool,
+    hessian: bool,
 }
 
 impl<'a> Problem<'a> {
@@ -70,9 +85,55 @@ impl<'a> Problem<'a> {
             hessian_pattern: None,
             hessian_product: None,
             hessian_learned: false,
+            dual: None,
+            detect: Detect::default(),
+            linear: false,
         }
     }
 
+    /// n variables, and f for everything: it writes the m numbers c(x) and returns the objective (0 for a system of equations), written once for [`Active`]
+    /// numbers. Gradient, Jacobian and Hessian are exact. The m rows are equalities c(x) = 0 unless [`constraint_bounds`](Self::constraint_bounds) says otherwise.
+    ///
+    /// ```
+    /// use costate::nlp::Problem;
+    /// use costate::{observe::Silent, opt};
+    /// // Hock and Schittkowski, problem 71.
+    /// let mut p = Problem::from_dual(4, 2, |x, c| {
+    ///     c[0] = x[0] * x[1] * x[2] * x[3];
+    ///     c[1] = x.iter().map(|x| x.powi(2)).sum();
+    ///     x[0] * x[3] * (x[0] + x[1] + x[2]) + x[2]
+    /// })
+    /// .start(&[1.0, 5.0, 5.0, 1.0])
+    /// .bounds(&[1.0; 4], &[5.0; 4])
+    /// .constraint_bounds(&[25.0, 40.0], &[f64::INFINITY, 40.0])
+    /// .build()?;
+    /// let report = opt::solve(&mut p, &opt::Options::default(), &mut Silent)?;
+    /// assert!(report.solved() && (report.objective - 17.0140173).abs() < 1e-6);
+    /// # Ok::<(), costate::Error>(())
+    /// ```
+    ///
+    /// Up to 32 variables the patterns are full. For more they are found when the problem is built, from the operations at the start point and the
+    /// [other starts](Self::other_start), or given ([`jacobian_pattern`](Self::jacobian_pattern), [`hessian_pattern`](Self::hessian_pattern)); columns that share no row are
+    /// then differentiated together. What is found does not depend on values (x - x and 0 x count; `max`, `min` and `select` count with both sides), but of an
+    /// `if` there is the branch that was taken. Every evaluation is compared with the patterns: where another branch needs an entry that they lack, it fails with a
+    /// sentence that names the entry. Rows and objectives that are seen to be linear or quadratic, without a look at a value, are marked so.
+    pub fn from_dual(
+        n: usize,
+        m: usize,
+        f: impl FnMut(&[Active], &mut [Active]) -> Active + Send + 'a,
+    ) -> Self {
+        let mut problem = Self::new("problem", n);
+        problem.meta = NlpMeta::equality("problem", n, m);
+        problem.dual = Some(Box::new(f));
+        problem
+    }
+
+    /// Name.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.meta.name = name.to_string();
+        self
+    }
     /// Start point, length n.
     #[must_use]
     pub fn start(mut self, x0: &[f64]) -> Self {
@@ -113,13 +174,13 @@ impl<'a> Problem<'a> {
 
     /// f(x). Without it the objective is 0: a system of equations.
     #[must_use]
-    pub fn objective(mut self, f: impl FnMut(&[f64]) -> f64 + 'a) -> Self {
+    pub fn objective(mut self, f: impl FnMut(&[f64]) -> f64 + Send + 'a) -> Self {
         self.objective = Some(Box::new(f));
         self
     }
     /// g <- grad f(x).
     #[must_use]
-    pub fn gradient(mut self, g: impl FnMut(&[f64], &mut [f64]) + 'a) -> Self {
+    pub fn gradient(mut self, g: impl FnMut(&[f64], &mut [f64]) + Send + 'a) -> Self {
         self.gradient = Some(Source::Given(Box::new(g)));
         self
     }
@@ -132,7 +193,7 @@ impl<'a> Problem<'a> {
 
     /// m equality constraints: c <- c(x), c(x) = 0.
     #[must_use]
-    pub fn equality(self, m: usize, c: impl FnMut(&[f64], &mut [f64]) + 'a) -> Self {
+    pub fn equality(self, m: usize, c: impl FnMut(&[f64], &mut [f64]) + Send + 'a) -> Self {
         self.constraints(&vec![0.0; m], &vec![0.0; m], c)
     }
     /// Constraints lower <= c(x) <= upper.
@@ -141,7 +202,7 @@ impl<'a> Problem<'a> {
         mut self,
         lower: &[f64],
         upper: &[f64],
-        c: impl FnMut(&[f64], &mut [f64]) + 'a,
+        c: impl FnMut(&[f64], &mut [f64]) + Send + 'a,
     ) -> Self {
         self.meta.c_lower = lower.to_vec();
         self.meta.c_upper = upper.to_vec();
@@ -150,6 +211,25 @@ impl<'a> Problem<'a> {
         self
     }
 
+    /// Other sides of the constraints that are there: lower <= c(x) <= upper.
+    #[must_use]
+    pub fn constraint_bounds(mut self, lower: &[f64], upper: &[f64]) -> Self {
+        self.meta.c_lower = lower.to_vec();
+        self.meta.c_upper = upper.to_vec();
+        self
+    }
+    /// The objective is to be maximized ([`NlpMeta::maximize`]).
+    #[must_use]
+    pub fn maximize(mut self) -> Self {
+        self.meta.maximize = true;
+        self
+    }
+    /// Objective and constraints are linear: there are no second derivatives to be given.
+    #[must_use]
+    pub fn linear(mut self) -> Self {
+        self.linear = true;
+        self
+    }
     /// Which constraints are linear, length m: presolve may remove such rows, and where all are, methods for linear and quadratic programs
     /// may be used.
     #[must_use]
@@ -166,15 +246,21 @@ impl<'a> Problem<'a> {
 
     /// Dense Jacobian, m x n, row by row: entry (i, j) is `values[i * n + j]`.
     #[must_use]
-    pub fn jacobian(mut self, values: impl FnMut(&[f64], &mut [f64]) + 'a) -> Self {
+    pub fn jacobian(mut self, values: impl FnMut(&[f64], &mut [f64]) + Send + 'a) -> Self {
         self.jacobian = Some(Source::Given(Box::new(values)));
+        self.detect.jacobian = false;
         self.jacobian_pattern = None;
         self
     }
     /// Sparse Jacobian: values in the order of the pattern, duplicates add.
     #[must_use]
-    pub fn sparse_jacobian(mut self, pattern: Pattern, values: impl FnMut(&[f64], &mut [f64]) + 'a) -> Self {
+    pub fn sparse_jacobian(
+        mut self,
+        pattern: Pattern,
+        values: impl FnMut(&[f64], &mut [f64]) + Send + 'a,
+    ) -> Self {
         self.jacobian = Some(Source::Given(Box::new(values)));
+        self.detect.jacobian = false;
         self.jacobian_pattern = Some(pattern);
         self
     }
@@ -183,6 +269,7 @@ impl<'a> Problem<'a> {
     pub fn jacobian_by_differences(mut self) -> Self {
         self.jacobian = Some(Source::Differences);
         self.jacobian_pattern = None;
+        self.detect.jacobian = false;
         self
     }
     /// Sparse Jacobian by central differences: variables that share no row are moved together, 2 evaluations of c a group and 1 more.
@@ -190,14 +277,35 @@ impl<'a> Problem<'a> {
     pub fn sparse_jacobian_by_differences(mut self, pattern: Pattern) -> Self {
         self.jacobian = Some(Source::Differences);
         self.jacobian_pattern = Some(pattern);
+        self.detect.jacobian = false;
+        self
+    }
+    /// As [`sparse_jacobian_by_differences`](Self::sparse_jacobian_by_differences), with a pattern that is found when the problem is built, by evaluations of c at the start
+    /// point with NaN in some variables ([`detect`](fn@crate::diff::detect::detect)): exact where NaN is passed on, which min, max and branches do not do.
+    #[must_use]
+    pub fn detected_jacobian_by_differences(mut self) -> Self {
+        self = self.jacobian_by_differences();
+        self.detect.jacobian = true;
+        self
+    }
+    /// Pattern of the Jacobian for [`from_dual`](Self::from_dual).
+    #[must_use]
+    pub fn jacobian_pattern(mut self, pattern: Pattern) -> Self {
+        self.jacobian_pattern = Some(pattern);
+        self
+    }
+    /// Pattern of the Hessian of the Lagrangian, lower triangle, for [`from_dual`](Self::from_dual).
+    #[must_use]
+    pub fn hessian_pattern(mut self, pattern: Pattern) -> Self {
+        self.hessian_pattern = Some(pattern);
         self
     }
     /// Products without a matrix: jv <- J(x) v from (x, v), jtw <- J(x)' w from (x, w).
     #[must_use]
     pub fn jacobian_products(
         mut self,
-        jv: impl FnMut(&[f64], &[f64], &mut [f64]) + 'a,
-        jtw: impl FnMut(&[f64], &[f64], &mut [f64]) + 'a,
+        jv: impl FnMut(&[f64], &[f64], &mut [f64]) + Send + 'a,
+        jtw: impl FnMut(&[f64], &[f64], &mut [f64]) + Send + 'a,
     ) -> Self {
         self.jacobian_products = Some((Box::new(jv), Box::new(jtw)));
         self
@@ -206,8 +314,9 @@ impl<'a> Problem<'a> {
     /// Dense Hessian of the Lagrangian sigma f + y'c from (x, sigma, y): n x n, entry (i, j) is `h[i * n + j]`; only the lower
     /// triangle (i >= j) is read.
     #[must_use]
-    pub fn hessian(mut self, h: impl FnMut(&[f64], f64, &[f64], &mut [f64]) + 'a) -> Self {
+    pub fn hessian(mut self, h: impl FnMut(&[f64], f64, &[f64], &mut [f64]) + Send + 'a) -> Self {
         self.hessian = Some(Source::Given(Box::new(h)));
+        self.detect.hessian = false;
         self.hessian_pattern = None;
         self
     }
@@ -216,9 +325,10 @@ impl<'a> Problem<'a> {
     pub fn sparse_hessian(
         mut self,
         pattern: Pattern,
-        values: impl FnMut(&[f64], f64, &[f64], &mut [f64]) + 'a,
+        values: impl FnMut(&[f64], f64, &[f64], &mut [f64]) + Send + 'a,
     ) -> Self {
         self.hessian = Some(Source::Given(Box::new(values)));
+        self.detect.hessian = false;
         self.hessian_pattern = Some(pattern);
         self
     }
@@ -228,6 +338,7 @@ impl<'a> Problem<'a> {
     pub fn hessian_by_differences(mut self) -> Self {
         self.hessian = Some(Source::Differences);
         self.hessian_pattern = None;
+        self.detect.hessian = false;
         self
     }
     /// Sparse Hessian by central differences (pattern of the lower triangle). Of gradient and Jacobian where both are given: variables
@@ -237,11 +348,24 @@ impl<'a> Problem<'a> {
     pub fn sparse_hessian_by_differences(mut self, pattern: Pattern) -> Self {
         self.hessian = Some(Source::Differences);
         self.hessian_pattern = Some(pattern);
+        self.detect.hessian = false;
+        self
+    }
+    /// As [`sparse_hessian_by_differences`](Self::sparse_hessian_by_differences) of gradient and Jacobian, which must be given, with a pattern that is found when
+    /// the problem is built, by evaluations of them at the start point with NaN in some variables, as for the
+    /// [Jacobian](Self::detected_jacobian_by_differences).
+    #[must_use]
+    pub fn detected_hessian_by_differences(mut self) -> Self {
+        self = self.hessian_by_differences();
+        self.detect.hessian = true;
         self
     }
     /// Products with the Hessian of the Lagrangian: hv from (x, sigma, y, v).
     #[must_use]
-    pub fn hessian_product(mut self, hv: impl FnMut(&[f64], f64, &[f64], &[f64], &mut [f64]) + 'a) -> Self {
+    pub fn hessian_product(
+        mut self,
+        hv: impl FnMut(&[f64], f64, &[f64], &[f64], &mut [f64]) + Send + 'a,
+    ) -> Self {
         self.hessian_product = Some(Source::Given(Box::new(hv)));
         self
     }
@@ -266,29 +390,52 @@ impl<'a> Problem<'a> {
     /// # Errors
     /// [`Error::Problem`] names what is missing or contradictory.
     pub fn build(mut self) -> Result<ClosureProblem<'a>, Error> {
-        let (n, m) = (self.meta.n(), self.meta.m());
+        if self.linear {
+            self.meta.linear = vec![true; self.meta.m()];
+            self.meta.quadratic_objective = true;
+            self.hessian_pattern = Some(Pattern::default());
+            if self.dual.is_none() {
+                self.hessian = Some(Source::Given(Box::new(|_, _, _, _| {})));
+            }
+        }
         if let Some(what) = self.missing() {
             return Err(Error::Problem { name: self.meta.name, what: what.into() });
+        }
+        let functions: Box<dyn Functions + 'a> = match self.dual.take() {
+            Some(function) => {
+                // Lengths and bounds; the patterns may still be missing.
+                NlpMeta { jacobian_products: true, ..self.meta.clone() }.validate()?;
+                let (jacobian, hessian) = (self.jacobian_pattern.take(), self.hessian_pattern.take());
+                let meta = NlpMeta { jacobian, hessian, ..self.meta };
+                Box::new(DualProblem::new(meta, function, !self.hessian_learned)?)
+            }
+            None => Box::new(self.build_closures()?),
+        };
+        Ok(ClosureProblem { functions })
+    }
+
+    fn build_closures(mut self) -> Result<Closures<'a>, Error> {
+        let (n, m) = (self.meta.n(), self.meta.m());
+        self.meta.jacobian_products = self.jacobian_products.is_some() && m > 0;
+        self.meta.hessian_products = self.hessian_product.is_some();
+        if self.detect.jacobian && m > 0 {
+            NlpMeta { jacobian_products: true, ..self.meta.clone() }.validate()?;
+            self.jacobian_pattern = self.detected_jacobian()?;
         }
         if self.jacobian.is_some() && m > 0 {
             self.meta.jacobian = Some(self.jacobian_pattern.take().unwrap_or_else(|| Pattern::dense(m, n)));
         }
         let dense = self.hessian_pattern.is_none();
-        if self.hessian.is_some() {
+        if self.hessian.is_some() && !self.detect.hessian {
             self.meta.hessian = Some(self.hessian_pattern.take().unwrap_or_else(|| Pattern::dense_lower(n)));
         }
-        self.meta.jacobian_products = self.jacobian_products.is_some() && m > 0;
-        self.meta.hessian_products = self.hessian_product.is_some();
         self.meta.validate()?;
         let dense_hessian = dense && matches!(self.hessian, Some(Source::Given(_)));
         let by_differences = matches!(self.jacobian, Some(Source::Differences));
         let jacobian_entries = self.meta.jacobian.as_ref().filter(|_| by_differences);
         let jacobian_columns = jacobian_entries.map(|p| Columns::new(n, p.entries()));
-        let by_differences = matches!(self.hessian, Some(Source::Differences));
-        let hessian_entries = self.meta.hessian.as_ref().filter(|_| by_differences);
-        let hessian_columns = hessian_entries.map(|p| Columns::symmetric(n, p.entries()));
         let steps = || Steps::new(&self.meta.x_lower, &self.meta.x_upper);
-        Ok(ClosureProblem {
+        let mut closures = Closures {
             square: if dense_hessian { vec![0.0; n * n] } else { Vec::new() },
             jacobian_values: vec![0.0; self.meta.jacobian.as_ref().map_or(0, Pattern::len)],
             point: vec![0.0; n],
@@ -300,12 +447,34 @@ impl<'a> Problem<'a> {
             jacobian_places: jacobian_entries.map(Places::new).unwrap_or_default(),
             jacobian_columns: jacobian_columns.unwrap_or_default(),
             jacobian_steps: steps(),
-            hessian_places: hessian_entries.map(Places::new).unwrap_or_default(),
-            hessian_columns: hessian_columns.unwrap_or_default(),
+            hessian_places: Places::default(),
+            hessian_columns: Columns::default(),
             hessian_steps: steps(),
             dense_hessian,
             parts: self,
-        })
+        };
+        if closures.parts.detect.hessian {
+            closures.parts.meta.hessian = Some(closures.detected_hessian()?);
+        }
+        let by_differences = matches!(closures.parts.hessian, Some(Source::Differences));
+        if let Some(pattern) = closures.parts.meta.hessian.as_ref().filter(|_| by_differences) {
+            closures.hessian_places = Places::new(pattern);
+            closures.hessian_columns = Columns::symmetric(n, pattern.entries());
+        }
+        Ok(closures)
+    }
+
+    /// The pattern of the Jacobian, by NaN.
+    fn detected_jacobian(&mut self) -> Result<Option<Pattern>, Error> {
+        let Some(constraints) = &mut self.constraints else { return Ok(None) };
+        let mut c = |x: &[f64], out: &mut [f64]| {
+            out.fill(0.0);
+            constraints(x, out);
+        };
+        let found = detect(&mut c, &self.meta.x0, self.meta.c_lower.len(), EVALUATIONS)
+            .map_err(|e| Error::Problem { name: self.meta.name.clone(), what: e.to_string() })?;
+        let (rows, cols) = found.pattern.entries().unzip();
+        Ok(Some(Pattern { rows, cols }))
     }
 
     /// What is missing, as a sentence.
@@ -313,6 +482,21 @@ impl<'a> Problem<'a> {
         let no_jacobian = self.jacobian.is_none() && self.jacobian_products.is_none();
         let by_differences = matches!(self.gradient, Some(Source::Differences))
             || matches!(self.jacobian, Some(Source::Differences));
+        if self.dual.is_some() {
+            let others = self.objective.is_some()
+                || self.gradient.is_some()
+                || self.constraints.is_some()
+                || self.jacobian.is_some()
+                || self.jacobian_products.is_some()
+                || self.hessian.is_some()
+                || self.hessian_product.is_some();
+            return others.then_some("from_dual gives all functions and derivatives, no others go with it");
+        }
+        if self.detect.hessian && (by_differences || (self.constraints.is_some() && no_jacobian)) {
+            return Some(
+                "the pattern of the Hessian is found from a gradient and a Jacobian that are not differences",
+            );
+        }
         if self.objective.is_none() && self.constraints.is_none() {
             return Some("neither an objective nor constraints are given");
         }

@@ -3,11 +3,38 @@
 use super::closure::{Problem, Source};
 use super::coloring::Columns;
 use super::steps::{Steps, first_order};
+use crate::diff::detect::{EVALUATIONS, detect};
+use crate::error::Error;
 use crate::linalg::{axpy, dot};
+use crate::nlp::expressed::delegate_nlp;
 use crate::nlp::{EvalError, Nlp, NlpMeta, Pattern};
 
-/// A problem made of closures, ready to be solved.
+/// Functions that a built problem may have.
+pub(super) trait Functions: Nlp + Send {
+    /// Starts may be changed.
+    fn meta_mut(&mut self) -> &mut NlpMeta;
+}
+
+/// A problem made of closures, ready to be solved; it may go to another thread.
 pub struct ClosureProblem<'a> {
+    pub(super) functions: Box<dyn Functions + 'a>,
+}
+
+impl ClosureProblem<'_> {
+    /// Changes where a solve begins, n numbers; lengths are checked when it does.
+    pub fn set_start(&mut self, x0: &[f64]) {
+        self.functions.meta_mut().x0 = x0.to_vec();
+    }
+    /// Changes the multipliers with which a solve begins, m numbers.
+    pub fn set_start_multipliers(&mut self, y0: &[f64]) {
+        self.functions.meta_mut().y0 = y0.to_vec();
+    }
+}
+
+delegate_nlp!(ClosureProblem<'_>, functions);
+
+/// Closures for f, c and their derivatives.
+pub(super) struct Closures<'a> {
     pub(super) parts: Problem<'a>,
     /// The closure writes n x n, the pattern is the lower triangle.
     pub(super) dense_hessian: bool,
@@ -79,7 +106,7 @@ fn second_difference(
     Ok(2.0 * (above / a - below / b) / (a - b))
 }
 
-impl ClosureProblem<'_> {
+impl Closures<'_> {
     /// J'w added to out, from values or products.
     fn add_jacobian_transposed(&mut self, x: &[f64], w: &[f64], out: &mut [f64]) -> Result<(), EvalError> {
         if let Some((_, jtw)) = &mut self.parts.jacobian_products {
@@ -110,6 +137,25 @@ impl ClosureProblem<'_> {
         self.grad(x, out)?;
         out.iter_mut().for_each(|v| *v *= sigma);
         if y.is_empty() { Ok(()) } else { self.add_jacobian_transposed(x, y, out) }
+    }
+
+    /// The pattern of the Hessian, by NaN in the gradient of the Lagrangian.
+    pub fn detected_hessian(&mut self) -> Result<Pattern, Error> {
+        let (x, name) = (self.parts.meta.x0.clone(), self.parts.meta.name.clone());
+        // Multipliers without a pattern of their own.
+        let y: Vec<f64> = (0..self.parts.meta.m()).map(|i| 1.0 + ((i * 7919) % 101) as f64 / 211.0).collect();
+        let mut gradient = |x: &[f64], g: &mut [f64]| {
+            if self.lagrangian_gradient(x, 1.0, &y, g).is_err() {
+                g.fill(f64::NAN);
+            }
+        };
+        let found = detect(&mut gradient, &x, x.len(), EVALUATIONS)
+            .map_err(|e| Error::Problem { name, what: e.to_string() })?;
+        let mut lower: Vec<_> = found.pattern.entries().map(|(i, j)| (i.min(j), i.max(j))).collect();
+        lower.sort_unstable();
+        lower.dedup();
+        let (cols, rows) = lower.into_iter().unzip();
+        Ok(Pattern { rows, cols })
     }
 
     /// sigma f + y'c.
@@ -262,7 +308,13 @@ impl ClosureProblem<'_> {
     }
 }
 
-impl Nlp for ClosureProblem<'_> {
+impl Functions for Closures<'_> {
+    fn meta_mut(&mut self) -> &mut NlpMeta {
+        &mut self.parts.meta
+    }
+}
+
+impl Nlp for Closures<'_> {
     fn meta(&self) -> &NlpMeta {
         &self.parts.meta
     }

@@ -126,7 +126,7 @@ fn closures_may_borrow_and_count() {
     assert_eq!(calls, 3);
 }
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// sum over j of exp(x_j) + (x_j x_{j+1} - 1)^2: a tridiagonal Hessian.
 fn chain(x: &[f64]) -> f64 {
@@ -174,24 +174,24 @@ fn sparse_differences_move_variables_together() {
     let pattern = tridiagonal(n);
     let mut values = vec![0.0; pattern.len()];
     // Of gradients: three groups.
-    let calls = Cell::new(0);
+    let calls = AtomicUsize::new(0);
     let mut p = Problem::new("chain", n)
         .objective(chain)
         .gradient(|x, g| {
-            calls.set(calls.get() + 1);
+            calls.fetch_add(1, Relaxed);
             chain_gradient(x, g);
         })
         .sparse_hessian_by_differences(pattern.clone())
         .build()
         .unwrap();
     p.hess_values(&x, 1.0, &[], &mut values).unwrap();
-    assert_eq!(calls.get(), 7);
+    assert_eq!(calls.load(Relaxed), 7);
     exact(&values, &pattern, 1e-8);
     // Of values: 1, two a variable, four for each of the n - 1 pairs.
-    calls.set(0);
+    calls.store(0, Relaxed);
     let mut p = Problem::new("chain", n)
         .objective(|x| {
-            calls.set(calls.get() + 1);
+            calls.fetch_add(1, Relaxed);
             chain(x)
         })
         .gradient_by_differences()
@@ -199,23 +199,23 @@ fn sparse_differences_move_variables_together() {
         .build()
         .unwrap();
     p.hess_values(&x, 1.0, &[], &mut values).unwrap();
-    assert_eq!(calls.get(), 1 + 2 * n + 4 * (n - 1));
+    assert_eq!(calls.load(Relaxed), 1 + 2 * n + 4 * (n - 1));
     // f is about 80: rounding is 80 eps / h^2.
     exact(&values, &pattern, 1e-5);
-    calls.set(0);
+    calls.store(0, Relaxed);
     let mut g = vec![0.0; n];
     p.grad(&x, &mut g).unwrap();
-    assert_eq!(calls.get(), 2 * n + 1);
+    assert_eq!(calls.load(Relaxed), 2 * n + 1);
     // A Jacobian: c = grad f, with a repeated entry, whose values add.
     let mut full = Pattern { rows: vec![0], cols: vec![0] };
     for (&i, &j) in pattern.rows.iter().zip(&pattern.cols) {
         full.rows.extend(if i == j { vec![i] } else { vec![i, j] });
         full.cols.extend(if i == j { vec![j] } else { vec![j, i] });
     }
-    let calls = Cell::new(0);
+    let calls = AtomicUsize::new(0);
     let mut p = Problem::new("chain", n)
         .equality(n, |x, c| {
-            calls.set(calls.get() + 1);
+            calls.fetch_add(1, Relaxed);
             chain_gradient(x, c);
         })
         .sparse_jacobian_by_differences(full.clone())
@@ -224,7 +224,7 @@ fn sparse_differences_move_variables_together() {
         .unwrap();
     let mut values = vec![0.0; full.len()];
     p.jac_values(&x, &mut values).unwrap();
-    assert_eq!(calls.get(), 7);
+    assert_eq!(calls.load(Relaxed), 7);
     let sum = values[0] + values[1];
     assert!(values.iter().take(2).any(|v| *v == 0.0));
     (values[0], values[1]) = (sum, sum);
@@ -234,10 +234,10 @@ fn sparse_differences_move_variables_together() {
 #[test]
 fn differences_find_the_length_of_a_variable() {
     for s in [1e-6, 1.0, 1e3, 1e6, 1e9, 1e15] {
-        let calls = Cell::new(0);
+        let calls = AtomicUsize::new(0);
         let mut p = Problem::new("steep", 1)
             .objective(|x| {
-                calls.set(calls.get() + 1);
+                calls.fetch_add(1, Relaxed);
                 (s * x[0]).exp() - 2.0 * s * x[0]
             })
             .gradient_by_differences()
@@ -247,9 +247,9 @@ fn differences_find_the_length_of_a_variable() {
         for t in [0.0, 0.3, -0.5] {
             let (mut g, mut h) = ([0.0], [0.0]);
             p.grad(&[t / s], &mut g).unwrap();
-            let used = calls.replace(0);
+            let used = calls.swap(0, Relaxed);
             p.hess_values(&[t / s], 1.0, &[], &mut h).unwrap();
-            assert_eq!(calls.replace(0), 3);
+            assert_eq!(calls.swap(0, Relaxed), 3);
             let e = t.exp();
             assert!((g[0] / s - (e - 2.0)).abs() < 1e-7 + 1e-10 / s, "{s} {t}: {}", g[0] / s);
             if s >= 1.0 {
@@ -264,11 +264,11 @@ fn differences_find_the_length_of_a_variable() {
 #[test]
 fn differences_stay_inside_the_bounds() {
     // Entropy beside its singular bound, at an upper bound, and of a fixed variable.
-    let outside = Cell::new(false);
+    let outside = AtomicBool::new(false);
     let (lower, upper) = ([0.0, 0.0, 0.5, -1.0], [1.0, 2.0, 0.5, 1e30]);
     let see = |x: &[f64]| {
         if (0..4).any(|j| x[j] < lower[j] || x[j] > upper[j]) {
-            outside.set(true);
+            outside.store(true, Relaxed);
         }
     };
     let entropy = |x: &[f64]| x[0] * x[0].ln() + (x[1] * x[3]).sin() + x[2] * x[1] + x[3].powi(3);
@@ -308,23 +308,23 @@ fn differences_stay_inside_the_bounds() {
             assert!((g[j] - want[j]).abs() < 1e-7, "{j}: {} {}", g[j], want[j]);
         }
         p.hess_values(&x, 1.0, &[], &mut h).unwrap();
-        assert!(!outside.get(), "{x0}");
+        assert!(!outside.load(Relaxed), "{x0}");
     }
     let mut p = build(true);
     assert!(p.meta().hessian_products);
     let mut h = [0.0; 10];
     p.hess_values(&[0.5, 0.0, 0.5, 4.0], 1.0, &[], &mut h).unwrap();
-    assert!(!outside.get());
+    assert!(!outside.load(Relaxed));
 }
 
 #[test]
 fn products_by_differences_stay_inside_the_bounds() {
-    let outside = Cell::new(false);
+    let outside = AtomicBool::new(false);
     let mut p = Problem::new("roots", 2)
         .bounds(&[0.0, 0.0], &[4.0, 1.0])
         .objective(|x| x[0].powi(3) * x[1])
         .gradient(|x, g| {
-            outside.set(outside.get() || !(0.0..=4.0).contains(&x[0]) || !(0.0..=1.0).contains(&x[1]));
+            outside.fetch_or(!(0.0..=4.0).contains(&x[0]) || !(0.0..=1.0).contains(&x[1]), Relaxed);
             g.copy_from_slice(&[3.0 * x[0] * x[0] * x[1], x[0].powi(3)]);
         })
         .hessian_product_by_differences()
@@ -336,7 +336,7 @@ fn products_by_differences_stay_inside_the_bounds() {
         let want = [6.0 * x[0] * x[1] * v[0] + 3.0 * x[0] * x[0] * v[1], 3.0 * x[0] * x[0] * v[0]];
         close(&hv, &want, 1e-8);
     }
-    assert!(!outside.get());
+    assert!(!outside.load(Relaxed));
 }
 
 /// (function, derivative, point, error allowed): what a step must cope with.

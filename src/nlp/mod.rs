@@ -5,6 +5,7 @@ mod closure;
 mod closure_problem;
 pub(crate) mod differences;
 pub(crate) mod expressed;
+mod from_dual;
 pub mod solution;
 mod stats;
 mod steps;

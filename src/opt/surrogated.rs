@@ -2,7 +2,7 @@
 
 use crate::diff::{At, BarsMut, Kept, Map, Offers};
 use crate::error::Error;
-use crate::nlp::{ClosureProblem, Problem};
+use crate::nlp::{EvalError, Nlp, NlpMeta, Pattern};
 use std::cell::RefCell;
 
 /// max f(x) subject to c(x) <= 0. Values only are enough; with gradients attacks are possible.
@@ -117,6 +117,14 @@ impl<M: Map<f64>> Surrogated for MapSurrogate<'_, M> {
     }
 }
 
+/// A surrogate as a problem for [`solve`](super::solve).
+pub struct SurrogateProblem<'a, 'b> {
+    surrogate: &'a RefCell<&'b mut (dyn Surrogated + 'b)>,
+    meta: NlpMeta,
+    /// m numbers.
+    scratch: Vec<f64>,
+}
+
 /// The same problem for [`solve`](super::solve): min -f(x) subject to c(x) <= 0 and lower <= x <= upper, second derivatives learned.
 ///
 /// # Errors
@@ -126,30 +134,45 @@ pub fn as_problem<'a, 'b: 'a>(
     surrogate: &'a RefCell<&'b mut (dyn Surrogated + 'b)>,
     start: &[f64],
     (lower, upper): (&[f64], &[f64]),
-) -> Result<ClosureProblem<'a>, Error> {
+) -> Result<SurrogateProblem<'a, 'b>, Error> {
     let (n, m) = (surrogate.borrow().dim(), surrogate.borrow().constraints());
     if !surrogate.borrow().has_gradient() {
         let what = "has values only, expected gradients: use direct search".to_string();
         return Err(Error::Option { option: "surrogate".into(), what });
     }
-    let mut scratch = vec![0.0; m];
-    let zeros = vec![0.0; m];
-    let problem = Problem::new(name, n)
-        .start(start)
-        .bounds(lower, upper)
-        .objective(move |x| -surrogate.borrow_mut().value(x, &mut scratch))
-        .gradient(move |x, g| {
-            surrogate.borrow_mut().gradient(x, &zeros, g);
-            g.iter_mut().for_each(|g| *g = -*g);
-        })
-        .limited_memory_hessian();
-    if m == 0 {
-        return problem.build();
+    let meta = NlpMeta {
+        x_lower: lower.to_vec(),
+        x_upper: upper.to_vec(),
+        x0: start.to_vec(),
+        c_lower: vec![f64::NEG_INFINITY; m],
+        jacobian: (m > 0).then(|| Pattern::dense(m, n)),
+        ..NlpMeta::equality(name, n, m)
+    };
+    meta.validate()?;
+    Ok(SurrogateProblem { surrogate, meta, scratch: vec![0.0; m] })
+}
+
+impl Nlp for SurrogateProblem<'_, '_> {
+    fn meta(&self) -> &NlpMeta {
+        &self.meta
     }
-    problem
-        .constraints(&vec![f64::NEG_INFINITY; m], &vec![0.0; m], move |x, c| {
-            surrogate.borrow_mut().value(x, c);
-        })
-        .jacobian(move |x, jac| surrogate.borrow_mut().jacobian(x, jac))
-        .build()
+    fn obj(&mut self, x: &[f64]) -> Result<f64, EvalError> {
+        Ok(-self.surrogate.borrow_mut().value(x, &mut self.scratch))
+    }
+    fn grad(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), EvalError> {
+        self.scratch.fill(0.0);
+        self.surrogate.borrow_mut().gradient(x, &self.scratch, g);
+        g.iter_mut().for_each(|g| *g = -*g);
+        Ok(())
+    }
+    fn cons(&mut self, x: &[f64], c: &mut [f64]) -> Result<(), EvalError> {
+        c.fill(0.0);
+        self.surrogate.borrow_mut().value(x, c);
+        Ok(())
+    }
+    fn jac_values(&mut self, x: &[f64], values: &mut [f64]) -> Result<(), EvalError> {
+        values.fill(0.0);
+        self.surrogate.borrow_mut().jacobian(x, values);
+        Ok(())
+    }
 }

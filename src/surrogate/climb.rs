@@ -1,8 +1,6 @@
 //! Maximizing a smooth function on a box by the crate's interior point with learned second derivatives.
 
-use std::cell::RefCell;
-
-use crate::nlp::Problem;
+use crate::nlp::{EvalError, Nlp, NlpMeta};
 use crate::observe::Silent;
 use crate::opt::{Method, Options, solve};
 
@@ -25,6 +23,29 @@ impl<F: FnMut(&[f64], &mut [f64]) -> f64> Last<F> {
     }
 }
 
+/// min -f, second derivatives learned.
+struct Climb<F> {
+    meta: NlpMeta,
+    last: Last<F>,
+}
+
+impl<F: FnMut(&[f64], &mut [f64]) -> f64> Nlp for Climb<F> {
+    fn meta(&self) -> &NlpMeta {
+        &self.meta
+    }
+    fn obj(&mut self, x: &[f64]) -> Result<f64, EvalError> {
+        Ok(-self.last.at(x))
+    }
+    fn grad(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), EvalError> {
+        self.last.at(x);
+        g.iter_mut().zip(&self.last.gradient).for_each(|(g, d)| *g = -d);
+        Ok(())
+    }
+    fn cons(&mut self, _: &[f64], _: &mut [f64]) -> Result<(), EvalError> {
+        Ok(())
+    }
+}
+
 /// The best point found from `start` within lower <= x <= upper, and f there: never worse than the start. `f` writes its gradient; NaN says "not here".
 /// Coordinates with equal bounds stay.
 pub(super) fn climb(
@@ -34,21 +55,16 @@ pub(super) fn climb(
     iterations: u64,
 ) -> (Vec<f64>, f64) {
     let n = start.len();
-    let last = RefCell::new(Last { f, x: vec![], value: f64::NAN, gradient: vec![0.0; n] });
-    let first = last.borrow_mut().at(start);
+    let meta = NlpMeta {
+        x0: start.to_vec(),
+        x_lower: lower.to_vec(),
+        x_upper: upper.to_vec(),
+        ..NlpMeta::equality("acquisition", n, 0)
+    };
+    let last = Last { f, x: vec![], value: f64::NAN, gradient: vec![0.0; n] };
+    let mut problem = Climb { meta, last };
+    let first = problem.last.at(start);
     let unchanged = (start.to_vec(), first);
-    let problem = Problem::new("acquisition", n)
-        .start(start)
-        .bounds(lower, upper)
-        .objective(|x| -last.borrow_mut().at(x))
-        .gradient(|x, g| {
-            let mut last = last.borrow_mut();
-            last.at(x);
-            g.iter_mut().zip(&last.gradient).for_each(|(g, d)| *g = -d);
-        })
-        .limited_memory_hessian()
-        .build();
-    let Ok(mut problem) = problem else { return unchanged };
     let options = Options {
         method: Method::InteriorPoint,
         max_iterations: iterations,
@@ -60,8 +76,7 @@ pub(super) fn climb(
     let Ok(report) = solve(&mut problem, &options, &mut Silent) else { return unchanged };
     let mut x = report.x;
     x.iter_mut().zip(lower).zip(upper).for_each(|((x, l), u)| *x = x.clamp(*l, *u));
-    drop(problem);
-    let value = last.borrow_mut().at(&x);
+    let value = problem.last.at(&x);
     if value > first { (x, value) } else { unchanged }
 }
 

@@ -1,7 +1,8 @@
 //! A case: a problem written as formulas, and what is right about the answer.
 
-use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use costate::nlp::{ClosureProblem, Problem};
 use costate::opt::{HessianModel, Options};
@@ -9,8 +10,8 @@ use costate::opt::{HessianModel, Options};
 use crate::jet::Jet;
 use crate::judge::{Right, Run};
 
-type Function = Rc<dyn Fn(&[Jet]) -> Jet>;
-type Functions = Rc<dyn Fn(&[Jet]) -> Vec<Jet>>;
+type Function = Arc<dyn Fn(&[Jet]) -> Jet + Send + Sync>;
+type Functions = Arc<dyn Fn(&[Jet]) -> Vec<Jet> + Send + Sync>;
 
 /// Where the derivatives of a model come from.
 #[derive(Clone, Copy, PartialEq)]
@@ -33,8 +34,8 @@ pub struct Model {
 
 impl Model {
     /// min f from this start.
-    pub fn new(start: &[f64], f: impl Fn(&[Jet]) -> Jet + 'static) -> Self {
-        Self { objective: Some(Rc::new(f)), ..Self::system(start) }
+    pub fn new(start: &[f64], f: impl Fn(&[Jet]) -> Jet + Send + Sync + 'static) -> Self {
+        Self { objective: Some(Arc::new(f)), ..Self::system(start) }
     }
     /// Rows without an objective.
     pub fn system(start: &[f64]) -> Self {
@@ -50,12 +51,17 @@ impl Model {
         self.bounds = Some((lower.to_vec(), upper.to_vec()));
         self
     }
-    pub fn rows(mut self, lower: &[f64], upper: &[f64], c: impl Fn(&[Jet]) -> Vec<Jet> + 'static) -> Self {
-        self.rows = Some((lower.to_vec(), upper.to_vec(), Rc::new(c)));
+    pub fn rows(
+        mut self,
+        lower: &[f64],
+        upper: &[f64],
+        c: impl Fn(&[Jet]) -> Vec<Jet> + Send + Sync + 'static,
+    ) -> Self {
+        self.rows = Some((lower.to_vec(), upper.to_vec(), Arc::new(c)));
         self
     }
     /// c(x) = b.
-    pub fn equal(self, b: &[f64], c: impl Fn(&[Jet]) -> Vec<Jet> + 'static) -> Self {
+    pub fn equal(self, b: &[f64], c: impl Fn(&[Jet]) -> Vec<Jet> + Send + Sync + 'static) -> Self {
         self.rows(b, b, c)
     }
     pub fn by_differences(mut self) -> Self {
@@ -68,16 +74,16 @@ impl Model {
     }
 
     /// The problem, and whether a function was called outside the bounds.
-    fn build(&self) -> (ClosureProblem<'static>, Rc<Cell<bool>>) {
+    fn build(&self) -> (ClosureProblem<'static>, Arc<AtomicBool>) {
         let n = self.start.len();
-        let outside = Rc::new(Cell::new(false));
+        let outside = Arc::new(AtomicBool::new(false));
         let see = {
             let (outside, bounds) = (outside.clone(), self.bounds.clone());
             move |x: &[f64]| {
                 if let Some((lower, upper)) = &bounds
                     && (0..x.len()).any(|j| !(lower[j] <= x[j] && x[j] <= upper[j]))
                 {
-                    outside.set(true);
+                    outside.store(true, Relaxed);
                 }
                 Jet::variables(x)
             }
@@ -134,7 +140,7 @@ impl Model {
     }
 }
 
-type Build = Rc<dyn Fn() -> (ClosureProblem<'static>, Rc<Cell<bool>>)>;
+type Build = Rc<dyn Fn() -> (ClosureProblem<'static>, Arc<AtomicBool>)>;
 
 /// One row of the table.
 #[derive(Clone)]
@@ -186,7 +192,7 @@ impl Table {
     ) {
         self.cases.push(Case {
             name: name.to_string(),
-            build: Rc::new(move || (build(), Rc::default())),
+            build: Rc::new(move || (build(), Arc::default())),
             options,
             right: Rc::new(right),
         });

@@ -2,6 +2,8 @@
 //!
 //! Violations and objectives are computed from the problem's own functions, never read from the report.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use costate::nlp::{ClosureProblem, Nlp};
 use costate::observe::Silent;
 use costate::opt::{Options, solve};
@@ -41,7 +43,7 @@ impl Run {
     pub fn of(case: &Case) -> Result<Self, String> {
         let (mut problem, outside) = (case.build)();
         let report = solve(&mut problem, &case.options, &mut Silent).map_err(|e| e.to_string())?;
-        Ok(Self { problem, report, options: case.options.clone(), outside: outside.get() })
+        Ok(Self { problem, report, options: case.options.clone(), outside: outside.load(Relaxed) })
     }
 
     /// f and c at the answer.
