@@ -1,27 +1,28 @@
-//! A model from arrays: economic dispatch. Three power plants with quadratic costs meet a demand; the price is the multiplier of the balance.
+//! A model with a parameter that changes between solves: the tin of a given volume with the least sheet. `cargo run --release --example model`
 
-use costate::model::{Expr, Expression, Model, variable};
+use std::f64::consts::PI;
+
+use costate::model::{Expression, Model, variable};
 use costate::observe::Silent;
 use costate::opt::{Options, Solver, Start};
 
 fn main() -> Result<(), costate::Error> {
-    let (linear, quadratic, capacity) = ([8.0, 6.4, 7.9], [0.0016, 0.0022, 0.0048], [600.0, 400.0, 200.0]);
-    let mut m = Model::new("dispatch");
-    let p: Vec<_> =
-        (0..3).map(|k| m.add(variable().min(50).max(capacity[k]).name(format!("plant {k}")))).collect();
-    let demand = m.parameter("demand", 850.0);
-    m.minimize((0..3).map(|k| linear[k] * p[k] + quadratic[k] * p[k].powi(2)).sum::<Expr>());
-    let balance = m.subject_to(p.iter().sum::<Expr>().eq(demand).named("balance"));
+    let mut m = Model::new("tin");
+    let r = m.add(variable().min(0).start(5).name("radius"));
+    let h = m.add(variable().min(0).start(10).name("height"));
+    let volume = m.parameter("volume", 1000.0);
+    m.minimize(2.0 * PI * r * (r + h));
+    let filled = m.subject_to((PI * r.powi(2) * h).eq(volume).named("filled"));
     let mut solver = Solver::new(Options::default())?;
-    for megawatts in [850.0, 900.0, 1100.0] {
-        m.set(demand, megawatts);
-        let report = solver.solve(&mut m, Start::Problem, &mut Silent)?;
-        let plants: Vec<String> = p.iter().map(|p| format!("{:.1}", p.value(report))).collect();
+    for litres in [0.5, 1.0, 2.0] {
+        m.set(volume, 1000.0 * litres);
+        let report = solver.solve(&mut m, Start::Last, &mut Silent)?;
+        let (r, h) = (r.value(report), h.value(report));
+        // The sheet that one more cubic centimetre needs: the multiplier, the other way round.
+        let price = -filled.multiplier(report);
         println!(
-            "{megawatts} MW: {} MW, cost {:.2}, price {:.3}",
-            plants.join(" + "),
-            report.objective,
-            -balance.multiplier(report)
+            "{litres} l: radius {r:.3}, height {h:.3}, sheet {:.1}, {price:.4} a cm^3",
+            report.objective
         );
     }
     Ok(())

@@ -13,8 +13,6 @@
 //! operands with p, and a curved step makes the pairs of its operands.
 
 use std::cell::RefCell;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::Hasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::active::Active;
@@ -188,14 +186,17 @@ impl Tape {
 
     /// A number that two tapes share if their patterns are the same, as good as surely.
     pub fn structure(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
+        let mix = |hash: u64, word: u64| {
+            // FxHash's step, and a shift that brings high bits down.
+            let hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+            hash ^ (hash >> 32)
+        };
+        let mut hash = self.inputs as u64;
         for s in &self.steps {
-            hasher.write_u32(s.operands[0]);
-            hasher.write_u32(s.operands[1]);
-            hasher.write_u8(s.curvature as u8);
+            let [a, b] = s.operands.map(u64::from);
+            hash = mix(mix(hash, a << 32 | b), s.curvature as u64);
         }
-        self.outputs.iter().for_each(|&id| hasher.write_u32(id));
-        hasher.finish()
+        self.outputs.iter().fold(hash, |hash, id| mix(hash, u64::from(*id)))
     }
 
     /// g <- gradient of w'y from (output, w); bars <- those of all steps.

@@ -174,7 +174,10 @@ impl<'a> DualProblem<'a> {
             };
             self.meta.hessian = Some(if dense { Pattern::dense_lower(n) } else { by_columns() });
         }
-        self.meta.validate().map_err(|e| e.to_string())?;
+        self.meta.validate().map_err(|e| match e {
+            Error::Problem { what, .. } => what,
+            other => other.to_string(),
+        })?;
         if let Some(pattern) = &self.meta.jacobian {
             self.jacobian = Jacobian::new(n, m, pattern);
         }

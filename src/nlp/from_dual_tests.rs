@@ -64,7 +64,7 @@ fn a_generic_function_and_patterns_that_are_given() {
     checked(&mut build(pattern.clone()).unwrap(), &x);
     let less = Pattern { rows: (0..n).collect(), cols: (0..n).collect() };
     let error = build(less).err().unwrap().to_string();
-    assert!(error.contains("the pattern of the Hessian lacks (x[1], x[0])"), "{error}");
+    assert!(error.contains("the pattern of the Hessian: lacks (x[1], x[0])"), "{error}");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn mistakes_are_sentences() {
         fails(Problem::from_dual(2, 0, |x, _| x[0]).start(&[1.0])).contains("x0 has 1 entries, expected 2")
     );
     let not_linear = Problem::from_dual(2, 0, |x, _| x[0] * x[1]).linear();
-    assert!(fails(not_linear).contains("the pattern of the Hessian lacks"));
+    assert!(fails(not_linear).contains("the pattern of the Hessian: lacks"));
     // Values of a function that panics now and then are those of the others.
     let mut p = Problem::from_dual(1, 0, |x, _| {
         assert!(x[0].value() < 2.0);
