@@ -1,6 +1,8 @@
 //! Better designs from a table of past experiments, without a new one: the first columns of a CSV file are the design, the last is the value, large is good.
 //! `cargo run --release --example offline -- table.csv`; without a file a table is made up.
 
+use std::sync::atomic::AtomicBool;
+
 use costate::surrogate::bridge::{BridgeOptions, propose};
 
 /// Columns of the design, designs, values.
@@ -31,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bounds: Vec<(f64, f64)> = (0..dim).map(ends).collect();
     let options =
         BridgeOptions { epochs: 20, functions: 2, starts: 128, proposals: 10, ..Default::default() };
-    let found = propose(&x, &y, &bounds, &options)?;
+    let found = propose(&x, &y, &bounds, &options, &AtomicBool::new(false))?;
     println!("best known: {:.4}; proposals:", y.iter().copied().fold(f64::NEG_INFINITY, f64::max));
     for (point, from) in found.x.chunks(dim).zip(&found.from) {
         println!("{point:.3?}  from row {from}, {:.4}", y[*from]);

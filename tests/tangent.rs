@@ -430,7 +430,7 @@ fn what_is_missing_is_said_before_the_first_step() {
     assert!(tangent.forward(&solver, &p, &[], &[], &[0.05, 3.0]).is_err());
     tangent.forward(&solver, &p, &[1.0, 0.0], &[], &[]).unwrap();
     let ones = vec![1.0; solver.tape().len()];
-    let error = tangent.reverse(&Bars { error: &ones, ..Bars::default() }, &Bars::default());
+    let error = tangent.reverse(&Bars { stiffness: &ones, ..Bars::default() }, &Bars::default());
     assert!(error.unwrap_err().to_string().contains("estimates"));
     assert!(tangent.reverse(&Bars { y1: &[1.0], ..Bars::default() }, &Bars::default()).is_err());
     let mut two = solver.tangent(stiff(), 2).unwrap();
@@ -494,4 +494,114 @@ fn variational_equations_are_fields_for_every_integrator() {
     let mut dy = [0.0; 6];
     field.value(At::new(0.0, &y0, &p), &mut dy);
     assert_eq!(dy, [-0.7, 0.7, -0.7, 0.7, -1.0, 1.0]);
+}
+
+/// With bars on the error estimates, as a price on the expected number of steps puts them there: products with the Hessian of c N + w . y(t1) against differences of gradients of
+/// the frozen steps, and symmetric.
+#[test]
+fn error_estimates_have_second_derivatives() {
+    use costate::adjoint::{Heuristics, Term};
+    let (y0, p) = ([0.7, -0.4], [1.1, 0.8, 0.5]);
+    let rms = Options::tolerances(1e-5, 1e-5);
+    let each = Options::tolerances(1e-5, vec![1e-6, 1e-5]);
+    for (method, options, term) in [
+        (&TSIT54, &rms, Term::expected_steps()),
+        (&DP54, &each, Term::error_squared()),
+        (&BS32, &rms, Term::expected_steps()),
+    ] {
+        let name = method.name;
+        let mut solver = Adjoint::new(method, 2, 1, options, Memory::States).unwrap();
+        let mut taken = Heuristics::new(method.stability, method.error_order as f64 + 1.0, false);
+        solver.forward(&mut smooth(), SPAN, &y0, &p, &mut taken).unwrap();
+        let w = [0.3, -1.2];
+        // The gradient of the frozen program at another point: its steps recorded again.
+        let fixed: Vec<f64> = taken.steps().to_vec();
+        let all = [&y0[..], &p].concat();
+        let gradient = |x: &[f64]| {
+            let mut own = Adjoint::new(method, 2, 1, options, Memory::States).unwrap();
+            let (mut y_bar, mut p_bar) = (vec![0.0; 2], vec![0.0; 3]);
+            let mut h = taken.clone();
+            own.forward(&mut smooth(), SPAN, &y0, &p, &mut h).unwrap();
+            assert_eq!(h.steps(), &fixed[..]);
+            // dL/dx by transposing the replayed steps is not at hand: differences of values of the replay, fourth order.
+            let mut value = |x: &[f64]| {
+                let r = own.replay(&mut smooth(), &x[2..], &x[..2], &[]).unwrap();
+                let mut h = taken.clone();
+                h.set(&r.error, &[]).unwrap();
+                h.add(&term, 0.7).unwrap() * 0.7 + dot(&w, &r.y1)
+            };
+            for k in 0..5 {
+                let e = 1e-3;
+                let mut at = |s: f64| {
+                    let mut x = x.to_vec();
+                    x[k] += s * e;
+                    value(&x)
+                };
+                let slope = (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * e);
+                if k < 2 { y_bar[k] = slope } else { p_bar[k - 2] = slope }
+            }
+            [y_bar, p_bar].concat()
+        };
+        let mut tangent = solver.tangent(smooth(), 1).unwrap();
+        let mut bars_now = taken.clone();
+        bars_now.add(&term, 0.7).unwrap();
+        let error = bars_now.error_bar().to_vec();
+        // The first derivatives come out of the sweep.
+        let (mut y_bar, mut p_bar) = ([0.0; 2], [0.0; 3]);
+        let bars = Bars { y1: &w, error: &error, ..Bars::default() };
+        solver.reverse(&mut smooth(), &p, &bars, &mut y_bar, &mut p_bar).unwrap();
+        let first = joined(&y_bar, &p_bar);
+        let want = gradient(&all);
+        let size = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        assert!(
+            first.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-7 * size),
+            "{name} {first:?} {want:?}"
+        );
+        let mut products = vec![];
+        for k in 0..5 {
+            let d = noise(5, k + 3);
+            let along = tangent.forward(&solver, &p, &d[..2], &d[2..], &[]).unwrap();
+            assert_eq!(along.error_dot.len(), taken.len());
+            let mut error_dot = vec![0.0; error.len()];
+            taken.add_along(&term, 0.7, &along.error_dot, &mut error_dot).unwrap();
+            // dN along d, of the estimates and of the sweep.
+            let n_dot: f64 = dot(&error, &along.error_dot) + dot(&w, &along.y1_dot);
+            assert!((n_dot - dot(&first, &d)).abs() < 1e-10 * (1.0 + size), "{name} {n_dot}");
+            let bars_dot = Bars { error: &error_dot, ..Bars::default() };
+            let Products { y0_bar, p_bar, y0_bar_dot, p_bar_dot, .. } =
+                tangent.reverse(&bars, &bars_dot).unwrap();
+            // Estimates are differences that cancel: their derivatives have fewer digits than those of states.
+            let again = joined(&y0_bar, &p_bar);
+            assert!(
+                again.iter().zip(&first).all(|(a, b)| (a - b).abs() < 1e-9 * size),
+                "{name} {again:?} {first:?}"
+            );
+            products.push((d, joined(&y0_bar_dot, &p_bar_dot)));
+        }
+        let e = 2e-3;
+        for (d, product) in &products {
+            let at = |s: f64| gradient(&all.iter().zip(d).map(|(x, d)| x + s * e * d).collect::<Vec<_>>());
+            let [a, b, c, f] = [at(1.0), at(-1.0), at(2.0), at(-2.0)];
+            let size = product.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+            for i in 0..5 {
+                let want = (8.0 * (a[i] - b[i]) - (c[i] - f[i])) / (12.0 * e);
+                assert!((product[i] - want).abs() < 2e-5 * size, "{name} {i} {} {want}", product[i]);
+            }
+            for (other, of) in &products {
+                let (u, v) = (dot(other, product), dot(d, of));
+                assert!((u - v).abs() < 1e-10 * (1.0 + size), "{name} {u} {v}");
+            }
+        }
+    }
+    // Where there are two estimates, or none with a derivative, one sentence says so.
+    let mut solver = Adjoint::new(&DOP853, 2, 1, &rms, Memory::States).unwrap();
+    solver.forward(&mut smooth(), SPAN, &y0, &p, &mut ()).unwrap();
+    let steps = solver.tape().len();
+    let mut tangent = solver.tangent(smooth(), 1).unwrap();
+    let along = tangent.forward(&solver, &p, &[1.0, 0.0], &[], &[]).unwrap();
+    assert!(along.error_dot.is_empty());
+    let error = vec![1.0; steps];
+    let bars = Bars { error: &error, ..Bars::default() };
+    let e = tangent.reverse(&bars, &Bars::default()).unwrap_err().to_string();
+    assert!(e.contains("one estimate"), "{e}");
 }

@@ -168,6 +168,82 @@ fn a_known_equation_needs_no_network() {
     }
 }
 
+/// The same by formulas, of a pendulum with friction and forcing, in units far from one: the known part is all there is.
+#[test]
+fn known_formulas_need_no_network() {
+    fn pendulum(t: f64, u: &[f64], _: &[f64], du: &mut [f64]) {
+        (du[0], du[1]) = (u[1], -4.0 * u[0].sin() - 0.1 * u[1] + 0.3 * (2.0 * t).cos());
+    }
+    let folder = Folder::new("formulas");
+    let times = [times(30, 0.0, 0.2, 0), times(30, 3.0, 0.25, 40)];
+    let mut rows = solutions(pendulum, &[vec![1.0, 0.0], vec![-0.5, 1.5]], &times);
+    rows.iter_mut().flatten().for_each(|u| (u[0], u[1]) = (5.0 + 0.1 * u[0], 100.0 * u[1]));
+    folder.write("s.csv", &table(&times, &rows, 11));
+    for known in [
+        "known = [\"1e-3*x2\", \"-400*sin(10*(x1 - 5)) - 0.1*x2 + 30*cos(2*t)\"]\nautonomous = false",
+        // By number where no state has that name.
+        "known = [\"0.1 * (x1^1 / 100) + 0*x0\", \"100*(-4*sin(10*(x0 - 5))) - x1/10 + 30*cos(2*t)\"]\nautonomous = false\naugment = 1\nstates = [\"a\", \"b\"]",
+    ] {
+        if known.contains("\"a\"") {
+            let renamed = table(&times, &rows, 11).replace("x1", "a").replace("x2", "b");
+            folder.write("s.csv", &renamed);
+        }
+        let c = config(known, "rtol = 1e-9\natol = 1e-9", 1);
+        let mut task = c.build::<f64>(&folder.0).unwrap();
+        let zeros = vec![0.0; task.params(&mut StdRng::seed_from_u64(2)).values().len()];
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            let e = task.evaluate(&zeros, split).unwrap();
+            assert!(e.loss < 1e-13, "{split:?} {e:?}");
+        }
+    }
+}
+
+/// From weights alone: what the task itself predicts, for series that it has not seen, rows in any order.
+#[test]
+fn weights_predict_new_series() {
+    let folder = Folder::new("predict");
+    folder.write("s.csv", &data(20, 1000));
+    let part = "known = [\"1e-5*x2\", \"-4e5*(x1 - 5) - 0.2*x2\"]\nhidden = [4]";
+    let c = config(part, "rtol = 1e-9\natol = 1e-9", 1);
+    let task = c.build::<f64>(&folder.0).unwrap();
+    let mut params = task.params(&mut StdRng::seed_from_u64(2));
+    params.values_mut().fill(0.0);
+    let weights = folder.0.join("w.safetensors");
+    params.save(&weights).unwrap();
+    let new = [times(8, 1.0, 0.3, 7), times(6, 0.0, 0.2, 9)];
+    let mut rows = solutions(oscillator, &[vec![0.3, 0.4], vec![1.0, -1.0]], &new);
+    rows.iter_mut().flatten().for_each(|u| (u[0], u[1]) = (5.0 + 1e-3 * u[0], 100.0 * u[1]));
+    // Every cell behind the first rows is empty; the rows of the two series take turns.
+    let text = table(&new, &rows, 1);
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    let mut mixed = vec![text.lines().next().unwrap()];
+    (0..8).for_each(|k| mixed.extend([Some(lines[k]), lines.get(8 + k).copied()].into_iter().flatten()));
+    folder.write("new.csv", &(mixed.join("\n") + "\n"));
+    let found = costate::train::predict(&weights, &folder.0.join("new.csv")).unwrap();
+    let names: Vec<&str> = found.columns.iter().map(|c| c.0.as_str()).collect();
+    assert_eq!(names, ["id", "t", "x1", "x2"]);
+    let numbers = |i: usize| match &found.columns[i].1 {
+        costate::train::supervised::Values::Numbers(v) => v.clone(),
+        other => panic!("{other:?}"),
+    };
+    let mut expected = vec![];
+    (0..8).for_each(|k| {
+        expected.extend((0..2).filter(|s| k < new[*s].len()).map(|s| (new[s][k], rows[s][k].clone())));
+    });
+    assert_eq!(numbers(1).len(), 14);
+    for (k, (t, row)) in expected.iter().enumerate() {
+        assert_eq!(numbers(1)[k], *t);
+        assert!((numbers(2)[k] - row[0]).abs() < 1e-9 && (numbers(3)[k] - row[1]).abs() < 1e-4, "{k}");
+    }
+    // Settings that only predictions need may be other ones when a run goes on.
+    let c = config(part, "rtol = 1e-5\natol = 1e-5", 1);
+    let mut other = c.build::<f64>(&folder.0).unwrap().params(&mut StdRng::seed_from_u64(3));
+    checkpoint::read_weights(&weights, &mut other).unwrap();
+    folder.write("bad.csv", "id,t,x1\na,0,1\na,1,2\n");
+    let error = costate::train::predict(&weights, &folder.0.join("bad.csv")).unwrap_err().to_string();
+    assert!(error.contains("\"x2\"") && !error.contains('\n'), "{error}");
+}
+
 #[test]
 fn gaps_and_irregular_times_are_learned() {
     let folder = Folder::new("learn");
@@ -241,6 +317,9 @@ fn what_is_wrong_is_one_sentence() {
             "",
             "task.known_constant has 1 numbers, there are 2 states",
         ),
+        ("series = \"id\"\nknown = [\"x2\"]", "", "task.known has 1 formulas, there are 2 states"),
+        ("series = \"id\"\nknown = [\"x2\", \"v\"]", "", "task.known, formula 2: there is no \"v\""),
+        ("series = \"id\"\nknown = [\"x2\", \"t\"]", "", "set autonomous = false"),
         (id, "method = \"rk4\"", "it must be one of bs32"),
         (id, "method = \"rk4\"", "rodas5p, auto"),
         ("series = \"id\"\nwindow = 0", "", "task.window is 0"),

@@ -71,6 +71,8 @@ pub struct Adjoint<T: Scalar, I: Transpose<T> = Integrator<T>> {
     floors: Vec<usize>,
     n: usize,
     saves: Vec<(T, usize)>,
+    /// In a pass along a direction: the bars of the derivatives of E_j.
+    error_dot: Option<Vec<T>>,
 }
 
 /// A differentiable solve of a stiff problem by a Rosenbrock method. Banded and sparse Jacobians are held as by [`StiffIntegrator`], and the sweep solves with the
@@ -139,6 +141,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             floors: options.non_negative.clone(),
             n: dim * batch,
             saves: vec![],
+            error_dot: None,
         })
     }
     /// The record of the last forward pass.
@@ -213,6 +216,10 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
     pub(super) fn back_mut(&mut self) -> &mut I::Back {
         &mut self.back
     }
+    /// The bars of the derivatives of E_j, for a pass along a direction.
+    pub(super) fn error_dot_mut(&mut self) -> &mut Option<Vec<T>> {
+        &mut self.error_dot
+    }
     /// The same for `parts` times as large a batch. It has no forward pass of its own, but [`follow`](Self::follow).
     pub(super) fn wider(&self, parts: usize) -> Result<Self, OdeError> {
         let memory = if self.tape.memory() == Memory::Stages { Memory::States } else { self.tape.memory() };
@@ -224,11 +231,13 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             scale: self.scale.clone(),
             floors: self.floors.clone(),
             saves: vec![],
+            error_dot: None,
             n,
             ..*self
         })
     }
-    /// Records the steps of another tape, made from y0 with the parameters p for a system that is here.
+    /// Records the steps of another tape, made from y0 with the parameters p for a system that is here; `look` sees each step and its length.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn follow<S>(
         &mut self,
         of: &Tape<T>,
@@ -236,18 +245,23 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         p: &[T],
         y0: &[T],
         times: &[T],
+        mut look: impl FnMut(&mut I::Back, Measure<'_, T>, T),
         cross: impl FnMut(&mut I::Back, &mut S, &Happened<T>, (T, T), &mut [T]),
     ) -> Result<Replay<T>, OdeError>
     where
         I::Back: Reverse<T, S>,
     {
+        let by = Measure { norm: self.norm, scale: &self.scale };
         let Self { back, tape, saves, n, .. } = self;
         tape.follow(of, *n);
         let prepared = back.prepare(system);
         let mut again = Again { back, tape: of, saves, system, p, times };
         let made = prepared.and_then(|()| {
-            let look = |back: &mut I::Back, j: usize, h| tape.record(of.t[j], h, of.t_next[j], back.start());
-            catch(|| again.run(y0, false, look, cross))
+            let see = |back: &mut I::Back, j: usize, h| {
+                tape.record(of.t[j], h, of.t_next[j], back.start());
+                look(back, by, h);
+            };
+            catch(|| again.run(y0, false, see, cross))
         });
         tape.finish(p, &[]);
         made.inspect_err(|_| tape.clear())
@@ -347,6 +361,7 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
             system,
             p,
             bars,
+            error_dot: self.error_dot.as_deref(),
             through,
             p_bar: if own.is_empty() { &mut *p_bar } else { &mut own },
             changed: vec![],
@@ -466,6 +481,7 @@ struct Pass<'a, 'b, 'm, T, B, S> {
     system: &'a mut S,
     p: &'a [T],
     bars: &'a Bars<'b, T>,
+    error_dot: Option<&'a [T]>,
     through: Through<'a, 'm, T>,
     p_bar: &'a mut [T],
     /// The parameters of the step, where events change them.
@@ -551,7 +567,9 @@ impl<T: Scalar, S, B: Reverse<T, S>> Steps<T> for Pass<'_, '_, '_, T, B, S> {
             }
             _ => {}
         }
-        let bars = StepBars { error, stiffness, saves: self.saves, save_bars: self.bars.saved, end };
+        let error_dot = self.error_dot.map(|b| b.get(j).copied().unwrap_or(T::ZERO));
+        let (saves, save_bars) = (&self.saves[..], self.bars.saved);
+        let bars = StepBars { error, stiffness, error_dot, saves, save_bars, end };
         if tape.is_clipped(j) {
             cut_off(self.back, self.floors, &bars);
         }

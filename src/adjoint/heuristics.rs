@@ -202,37 +202,72 @@ impl<T: Scalar> Heuristics<T> {
         if steps == 0 {
             return Ok(0.0);
         }
-        let q = if stiff { &self.stiffness } else { &self.error };
-        let factor = |j: usize| if term.times_step { self.h[j].f64().abs() } else { 1.0 };
-        // (value, derivative) of one step.
-        let one = |j: usize| {
-            let (q, f) = (q[j].f64(), factor(j));
-            match term.heuristic {
-                Heuristic::Error => (q * f, f),
-                Heuristic::ErrorSquared => (q * q * f, 2.0 * q * f),
-                Heuristic::ExpectedSteps => {
-                    let steps = q.powf(1.0 / self.error_power);
-                    if steps > LEAST_STEP {
-                        (steps * f, steps / (self.error_power * q) * f)
-                    } else {
-                        (LEAST_STEP * f, 0.0)
-                    }
-                }
-                Heuristic::Stiffness => (q * f / self.stability, f / self.stability),
-            }
-        };
+        let one = |j: usize| self.one(term, j);
+        let (share, range) = self.parts(term);
+        let slopes: Vec<T> = range.clone().map(|j| T::of(weight * share * one(j)[1])).collect();
+        let value = share * range.clone().map(|j| one(j)[0]).sum::<f64>();
         let bar = if stiff { &mut self.stiffness_bar } else { &mut self.error_bar };
-        if term.aggregate == Aggregate::Max {
-            let top = (0..steps).fold(0, |m, j| if one(j).0 > one(m).0 { j } else { m });
-            let (value, slope) = one(top);
-            bar[top] += T::of(weight * slope);
-            return Ok(value);
+        bar[range].iter_mut().zip(slopes).for_each(|(bar, slope)| *bar += slope);
+        Ok(value)
+    }
+
+    /// Over which steps a term is summed, and the factor of the sum.
+    fn parts(&self, term: &Term) -> (f64, std::ops::Range<usize>) {
+        let steps = self.h.len();
+        match term.aggregate {
+            Aggregate::Sum => (1.0, 0..steps),
+            Aggregate::Mean => (1.0 / steps.max(1) as f64, 0..steps),
+            Aggregate::Max => {
+                let value = |j: usize| self.one(term, j)[0];
+                let top = (0..steps).fold(0, |m, j| if value(j) > value(m) { j } else { m });
+                (1.0, top..(top + 1).min(steps))
+            }
         }
-        let share = if term.aggregate == Aggregate::Mean { 1.0 / steps as f64 } else { 1.0 };
-        for (j, bar) in bar.iter_mut().enumerate() {
-            *bar += T::of(weight * share * one(j).1);
+    }
+
+    /// Value, derivative and second derivative of one step's share in a term.
+    fn one(&self, term: &Term, j: usize) -> [f64; 3] {
+        let q = if term.heuristic == Heuristic::Stiffness { &self.stiffness } else { &self.error };
+        let q = q[j].f64();
+        let f = if term.times_step { self.h[j].f64().abs() } else { 1.0 };
+        match term.heuristic {
+            Heuristic::Error => [q * f, f, 0.0],
+            Heuristic::ErrorSquared => [q * q * f, 2.0 * q * f, 2.0 * f],
+            Heuristic::ExpectedSteps => {
+                let k = self.error_power;
+                let steps = q.powf(1.0 / k);
+                if steps > LEAST_STEP {
+                    let slope = steps / (k * q) * f;
+                    [steps * f, slope, slope * (1.0 / k - 1.0) / q]
+                } else {
+                    [LEAST_STEP * f, 0.0, 0.0]
+                }
+            }
+            Heuristic::Stiffness => [q * f / self.stability, f / self.stability, 0.0],
         }
-        Ok(share * (0..steps).map(|j| one(j).0).sum::<f64>())
+    }
+
+    /// The derivative of what [`add`](Self::add) adds to the bars of E_j, where the estimates move along `error_dot` ([`Tangents::error_dot`](super::Tangents)); ADDED to `bar_dot`.
+    /// An error for terms of the stiffness estimates.
+    pub fn add_along(
+        &self,
+        term: &Term,
+        weight: f64,
+        error_dot: &[T],
+        bar_dot: &mut [T],
+    ) -> Result<(), OdeError> {
+        if term.heuristic == Heuristic::Stiffness {
+            let what = "a stiffness term has no second derivatives";
+            return Err(OdeError::Mismatch { what: what.to_string() });
+        }
+        let steps = self.h.len();
+        check_len("derivatives of the error estimates", error_dot.len(), steps)?;
+        check_len("the tangent of the bar of the error estimates", bar_dot.len(), steps)?;
+        let (share, range) = self.parts(term);
+        for j in range {
+            bar_dot[j] += T::of(weight * share * self.one(term, j)[2] * error_dot[j].f64());
+        }
+        Ok(())
     }
 }
 

@@ -99,6 +99,7 @@ mod auto;
 mod gradient;
 mod heuristics;
 mod jumps;
+mod norm;
 mod nystrom;
 mod reverse;
 mod rosenbrock;

@@ -2,12 +2,12 @@
 
 use std::mem::{swap, take};
 
+use super::norm::{norm_along, norm_bars, norm_bars_along};
 use super::transpose::{Backward, Redo, Reverse, StepBars, Stored, Transpose};
 use crate::diff::{At, BarsMut, Kept, Map, Offers, VjpRoom, need};
 use crate::error::check_len;
-use crate::linalg::Norm;
 use crate::linalg::Scalar;
-use crate::linalg::kernels::{Rows, Scale, add_scaled, combine, combine_zero, scaled_norm};
+use crate::linalg::kernels::{Rows, add_scaled, combine, combine_zero, scaled_norm};
 use crate::ode::erk::{Erk, Stages};
 use crate::ode::stepper::Measure;
 use crate::ode::{Integrator, Join, OdeCounts, OdeError};
@@ -143,6 +143,23 @@ impl<T: Scalar> Transposed<T> {
         for (r, &bar) in bars.iter().enumerate().take(self.erk.tab.e.len()) {
             self.reverse_norm(by, r, values[r], bar);
         }
+    }
+
+    /// u of the first error row, behind the bars of the stages.
+    fn first_error(&mut self, h: T) -> &mut [T] {
+        let (n, all) = (self.lambda.len(), self.erk.c.len());
+        let u = &mut self.g_bars[all * n..][..n];
+        combine_zero(u, h, self.erk.error_row(0), &self.st.k);
+        u
+    }
+
+    /// In steps along a direction: as [`reverse_error`](Self::reverse_error) from the bars of E and of its derivative.
+    fn reverse_error_along(&mut self, by: Measure<'_, T>, h: T, bars: (T, T)) {
+        let (n, all) = (self.lambda.len(), self.erk.c.len());
+        self.first_error(h);
+        let ends = (&self.st.y0[..], &self.st.y1[..]);
+        let u = &mut self.g_bars[all * n..][..n];
+        norm_bars_along(by, ends, u, bars, &mut self.y0_direct, &mut self.lambda);
     }
 
     /// Bars of the estimates of both rows from that of E.
@@ -293,6 +310,14 @@ impl<T: Scalar> Backward<T> for Transposed<T> {
     fn estimates(&mut self, by: Measure<'_, T>, h: T) -> (T, T) {
         (self.erk.error(by.norm, by.scale, h, &mut self.st), self.erk.stiffness(h, &mut self.st))
     }
+    fn error_has_tangent(&self) -> bool {
+        self.erk.tab.e.len() == 1 && self.erk.nystrom.is_none()
+    }
+    fn error_along(&mut self, by: Measure<'_, T>, h: T) -> T {
+        self.first_error(h);
+        let (n, all) = (self.lambda.len(), self.erk.c.len());
+        norm_along(by, (&self.st.y0, &self.st.y1), &self.g_bars[all * n..][..n])[1]
+    }
 }
 
 impl<T: Scalar, F: Map<T>> Reverse<T, F> for Transposed<T> {
@@ -349,9 +374,11 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for Transposed<T> {
             self.k_direct[(s - 1) * n..][..n].copy_from_slice(&self.handed);
             self.direct[s - 1] = true;
         }
-        let with_error = bars.error != T::ZERO;
-        if with_error {
-            self.reverse_error(by, h, bars.error);
+        let with_error = bars.error != T::ZERO || bars.error_dot.is_some_and(|b| b != T::ZERO);
+        match bars.error_dot {
+            Some(dot) if with_error => self.reverse_error_along(by, h, (bars.error, dot)),
+            None if with_error => self.reverse_error(by, h, bars.error),
+            _ => {}
         }
         let stiff = bars.stiffness != T::ZERO && self.reverse_stiffness(h, bars.stiffness);
         if bars.states(n).next().is_some() {
@@ -391,52 +418,5 @@ impl<T: Scalar, F: Map<T>> Reverse<T, F> for Transposed<T> {
         f.vjp(at, of, &self.handed, BarsMut::new(&mut self.lambda, p_bar));
         self.counts.pullbacks += 1;
         self.has_handed = false;
-    }
-}
-
-/// Through v = |u / sc|, sc = atol + rtol max(|y0|, |y1|): overwrites u by its bar, adds to the bars of y0 and y1.
-pub(crate) fn norm_bars<T: Scalar>(
-    by: Measure<'_, T>,
-    (y0, y1): (&[T], &[T]),
-    u: &mut [T],
-    (value, bar): (T, T),
-    y0_bar: &mut [T],
-    y1_bar: &mut [T],
-) {
-    if value == T::ZERO || bar == T::ZERO {
-        return u.fill(T::ZERO);
-    }
-    // sc, rtol and whether |y0| is the larger.
-    let at = |i: usize| {
-        let (atol, rtol) = match by.scale {
-            Scale::One { atol, rtol } => (*atol, *rtol),
-            Scale::Each { atol, rtol } => (atol[i], rtol[i]),
-        };
-        let (a0, a1) = (y0[i].abs(), y1[i].abs());
-        (atol + rtol * if a0 > a1 { a0 } else { a1 }, rtol, a0 > a1)
-    };
-    let count = T::of(u.len() as f64);
-    // Where the norm is a maximum: the first of the largest.
-    let mut top = (T::ZERO, 0);
-    if by.norm == Norm::Max {
-        for (i, u) in u.iter().enumerate() {
-            let v = (*u / at(i).0).abs();
-            top = if v > top.0 { (v, i) } else { top };
-        }
-    }
-    for (i, u) in u.iter_mut().enumerate() {
-        let (sc, rtol, from_y0) = at(i);
-        let v = *u / sc;
-        // dE/dv.
-        let dv = match by.norm {
-            Norm::Rms => v / (count * value),
-            Norm::Max if i != top.1 => T::ZERO,
-            Norm::Max if v > T::ZERO => T::ONE,
-            Norm::Max => -T::ONE,
-        };
-        *u = bar * dv / sc;
-        let scale_bar = -bar * dv * v / sc * rtol;
-        let (y, target) = if from_y0 { (y0[i], &mut y0_bar[i]) } else { (y1[i], &mut y1_bar[i]) };
-        *target += if y < T::ZERO { -scale_bar } else { scale_bar };
     }
 }

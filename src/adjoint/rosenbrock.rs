@@ -2,7 +2,7 @@
 
 use std::mem::swap;
 
-use super::reverse::norm_bars;
+use super::norm::norm_bars;
 use super::transpose::{Backward, Redo, Reverse, StepBars, Stored, Transpose};
 use crate::diff::{At, BarsMut, Dots, Kept, Linearizer, Map, Offers, VjpRoom, need, tangent_differences};
 use crate::error::check_len;

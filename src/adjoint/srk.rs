@@ -15,7 +15,7 @@
 
 use std::mem::{swap, take};
 
-use super::reverse::norm_bars;
+use super::norm::norm_bars;
 use super::transpose::{Backward, Recorded, Redo, Reverse, StepBars, Stored, Transpose};
 use crate::diff::{At, BarsMut, Kept, Map, Offers, need};
 use crate::linalg::Scalar;

@@ -9,6 +9,7 @@ use crate::diff::{Map, Offers, Variational, need};
 use crate::error::{OdeError, check_len};
 use crate::linalg::Scalar;
 use crate::ode::OdeCounts;
+use crate::ode::stepper::Measure;
 
 /// The steps of a pass along directions of its start and parameters, and back: tangents of all results, and products with second derivatives (forward over the discrete adjoint).
 ///
@@ -62,6 +63,8 @@ pub struct Tangents<T> {
     pub saved: Vec<T>,
     /// Their derivatives: k at the first save point, k at the next one, ..
     pub saved_dot: Vec<T>,
+    /// Derivatives of the error estimates E_j along the one direction; empty for several directions, and for methods whose estimate has no derivative here.
+    pub error_dot: Vec<T>,
     /// Derivatives of the time at which one of the [`Jumps`] ended the pass, and with it of y1; else zeros.
     pub t1_dot: Vec<T>,
 }
@@ -150,7 +153,14 @@ where
         let Self { pass, field, start, p, .. } = self;
         let (p_dot, mut aside) = (&p[p.len() / parts..], vec![T::ZERO; n * parts]);
         let mut t1_dot = vec![T::ZERO; parts - 1];
-        let all = pass.follow(tape, field, p, start, times, |back, field, at, step, after| {
+        let estimated = parts == 2 && pass.back_mut().error_has_tangent();
+        let mut error_dot = Vec::with_capacity(if estimated { tape.len() } else { 0 });
+        let look = |back: &mut I::Back, by: Measure<'_, T>, h: T| {
+            if estimated {
+                error_dot.push(back.error_along(by, h));
+            }
+        };
+        let all = pass.follow(tape, field, p, start, times, look, |back, field, at, step, after| {
             let Some(crossed) = crossed.as_deref_mut() else { return };
             if at.theta == T::ONE {
                 after.copy_from_slice(back.end());
@@ -170,7 +180,7 @@ where
                 t1_dot = t_dot;
             }
         })?;
-        let mut out = Tangents { t1_dot, ..Tangents::default() };
+        let mut out = Tangents { t1_dot, error_dot, ..Tangents::default() };
         out.y1.extend_from_slice(&all.y1[..n]);
         out.y1_dot.extend_from_slice(&all.y1[n..]);
         for state in all.saved.chunks_exact(n * parts) {
@@ -206,7 +216,9 @@ where
 
     /// The sweep back over the pass of [`forward`](Self::forward), along its one direction: `bars` are the derivatives of the loss with respect to the results, `bars_dot` their own
     /// derivatives along the direction, which the caller makes of those of the results (L_yy y_dot); of it `times` is not read, and an empty slice stands for zeros.
-    /// Bars of error and stiffness estimates have no second derivatives here.
+    /// Bars of error estimates are those of E_j, and their derivative L_EE E_dot ([`Tangents::error_dot`]): of explicit methods with one estimate; bars of stiffness estimates have no second
+    /// derivatives here.
+    /// Doubt: checked by differences for the root mean square; under the maximum norm they are those of the component that was largest, and differences see it change.
     pub fn reverse(&mut self, bars: &Bars<'_, T>, bars_dot: &Bars<'_, T>) -> Result<Products<T>, OdeError> {
         if self.directions != 1 {
             let what = "products with second derivatives are taken along one direction at a time";
@@ -214,11 +226,7 @@ where
         }
         need(self.field.inner(), Offers::VJP | Offers::TANGENT, "the tangent of the reverse sweep")?;
         let n = self.n;
-        let estimates = [bars.error, bars.stiffness, bars_dot.error, bars_dot.stiffness];
-        if estimates.iter().any(|b| b.iter().any(|v| *v != T::ZERO)) {
-            let what = "bars of error and stiffness estimates have no second derivatives";
-            return Err(OdeError::Mismatch { what: what.to_string() });
-        }
+        self.estimates(bars, bars_dot)?;
         // Of s = bars . (tangents): bars by the tangents, bars_dot by the states.
         for (to, bar, dot, count) in [
             (0, bars.y1, bars_dot.y1, (!bars.y1.is_empty() || !bars_dot.y1.is_empty()) as usize),
@@ -238,10 +246,31 @@ where
                 }
             }
         }
-        let joint = Bars { y1: &self.bars[0], times: bars.times, saved: &self.bars[1], ..Bars::default() };
+        let (y1, saved, error) = (&self.bars[0][..], &self.bars[1][..], bars_dot.error);
+        let joint = Bars { y1, times: bars.times, saved, error, ..Bars::default() };
         let (mut y, mut p) = (vec![T::ZERO; 2 * n], vec![T::ZERO; self.p.len()]);
         let counts = self.pass.reverse(&mut self.field, &self.p, &joint, &mut y, &mut p)?;
         let (y0_bar, p_bar) = (y.split_off(n), p.split_off(p.len() / 2));
         Ok(Products { y0_bar, p_bar, y0_bar_dot: y, p_bar_dot: p, counts })
+    }
+    /// Bars of the estimates: those of E_dot are kept for the sweep, those of E come with the others.
+    fn estimates(&mut self, bars: &Bars<'_, T>, bars_dot: &Bars<'_, T>) -> Result<(), OdeError> {
+        let some = |b: &[T]| b.iter().any(|v| *v != T::ZERO);
+        let refused = |what: &str| Err(OdeError::Mismatch { what: what.to_string() });
+        if some(bars.stiffness) || some(bars_dot.stiffness) {
+            return refused("bars of stiffness estimates have no second derivatives");
+        }
+        let used = some(bars.error) || some(bars_dot.error);
+        if used && !self.pass.back_mut().error_has_tangent() {
+            return refused(
+                "bars of error estimates have second derivatives for explicit methods with one estimate only",
+            );
+        }
+        let steps = self.pass.tape().len();
+        if !bars.error.is_empty() {
+            check_len("the bar of the error estimates", bars.error.len(), steps)?;
+        }
+        *self.pass.error_dot_mut() = used.then(|| bars.error.to_vec());
+        Ok(())
     }
 }

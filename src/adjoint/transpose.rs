@@ -101,6 +101,8 @@ pub struct StepBars<'a, T> {
     pub error: T,
     /// Of S.
     pub stiffness: T,
+    /// In steps along a direction: of the derivative of E.
+    pub error_dot: Option<T>,
     /// Save points inside the step: (theta, index of the bar's column).
     pub saves: &'a [(T, usize)],
     /// The bars of all saved states.
@@ -143,6 +145,15 @@ pub trait Backward<T: Scalar>: Clone + Debug {
     fn exchange(&mut self, stored: &mut Stored<T>, end: &mut Vec<T>, stages: bool);
     /// (E, S) of the step just made, of length h.
     fn estimates(&mut self, by: Measure<'_, T>, h: T) -> (T, T);
+    /// Whether E has a derivative along a direction here ([`error_along`](Self::error_along)), and that one a transpose.
+    fn error_has_tangent(&self) -> bool {
+        false
+    }
+    /// Of the step just made along one direction, whose states have their derivatives behind them: the derivative of E.
+    fn error_along(&mut self, by: Measure<'_, T>, h: T) -> T {
+        let _ = (by, h);
+        T::ZERO
+    }
 }
 
 /// [`Backward`] steps on systems of kind S. A step is (t, h).

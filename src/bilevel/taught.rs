@@ -18,6 +18,24 @@ pub trait Curved {
     fn along(&mut self, t: usize, z: &[f64], z_dot: &[f64], z_bar_dot: &mut [f64]);
 }
 
+/// Step t takes loss t mod their number.
+impl<L: Curved> Curved for Vec<L> {
+    fn check(&self, outputs: usize, batch: usize) -> Result<(), OdeError> {
+        if self.is_empty() {
+            return Err(OdeError::Mismatch { what: "no loss for any step".into() });
+        }
+        self.iter().try_for_each(|loss| loss.check(outputs, batch))
+    }
+    fn loss(&mut self, t: usize, z: &[f64], z_bar: &mut [f64]) -> f64 {
+        let count = self.len();
+        self[t % count].loss(t, z, z_bar)
+    }
+    fn along(&mut self, t: usize, z: &[f64], z_dot: &[f64], z_bar_dot: &mut [f64]) {
+        let count = self.len();
+        self[t % count].along(t, z, z_dot, z_bar_dot);
+    }
+}
+
 /// Mean cross entropy of softmax(z); the same labels in every step.
 #[derive(Debug, Clone)]
 pub struct CrossEntropy {

@@ -93,6 +93,21 @@ pub struct TuneReport {
     pub path: Vec<(u64, f64, f64, Vec<f64>)>,
 }
 
+/// What the steps are taken on.
+pub(super) trait Responding {
+    /// Loads a batch; the number of draws of eps.
+    fn load(&mut self, validation: bool, rng: &mut StdRng) -> usize;
+    /// The loss at p with the responses to h, hyper-parameters x draws; ADDS its derivatives. That by h is of the responses alone.
+    fn pass(
+        &mut self,
+        validation: bool,
+        rng: &mut StdRng,
+        at: (&[f64], &[f64]),
+        p_bar: &mut [f64],
+        h_bar: &mut [f64],
+    ) -> f64;
+}
+
 /// Trains `net` on `task` and tunes its hyper-parameters, from `start`.
 ///
 /// # Errors
@@ -103,20 +118,28 @@ pub fn tune<K: Tuned>(
     start: &[f64],
     options: &TuneOptions,
 ) -> Result<TuneReport, OdeError> {
-    let o = options;
-    let fine = o.rate > 0.0 && o.hyper_rate > 0.0 && o.width > 0.0 && o.train_steps > 0;
     check_len("hyper-parameters at the start", start.len(), net.hyper())?;
-    if !fine {
+    let mut params = Params::new();
+    params.add_spec("net", net.spec(), &mut generator(options.seed, Stream::Init, 0));
+    run(&mut Network { task, net, batch: Batch::default() }, params, start, options)
+}
+
+/// The steps in turns, from the parameters `params` and hyper-parameters `start`.
+pub(super) fn run<R: Responding>(
+    task: &mut R,
+    params: Params<f64>,
+    start: &[f64],
+    o: &TuneOptions,
+) -> Result<TuneReport, OdeError> {
+    if !(o.rate > 0.0 && o.hyper_rate > 0.0 && o.width > 0.0 && o.train_steps > 0) {
         let what = "tuning: rates, width and train_steps must be positive".to_string();
         return Err(OdeError::Mismatch { what });
     }
-    let mut params = Params::new();
-    params.add_spec("net", net.spec(), &mut generator(o.seed, Stream::Init, 0));
     let mut run = Run::new(start, o, params);
     for step in 0..o.steps {
-        let loss = run.train_step(task, net, step);
+        let loss = run.train_step(task, step);
         let due = step >= o.warm_up && (step - o.warm_up) % o.train_steps == o.train_steps - 1;
-        let validation = if due { run.hyper_step(task, net, step) } else { 0.0 };
+        let validation = if due { run.hyper_step(task, step) } else { 0.0 };
         if !(loss + validation).is_finite() {
             let what = format!("tuning: a loss is not finite at step {step}; try smaller rates");
             return Err(OdeError::Mismatch { what });
@@ -137,22 +160,12 @@ struct Run<'o> {
     /// h, then s.
     hyper: Params<f64>,
     adam: Box<dyn Optimizer<f64>>,
-    batch: Batch,
-    path: Vec<(u64, f64, f64, Vec<f64>)>,
-}
-
-/// Of the batch at hand: inputs, hyper-parameters and noise of each sample, and what passes leave.
-#[derive(Default)]
-struct Batch {
-    x: Vec<f64>,
-    xh: Vec<f64>,
+    /// Of the pass at hand: hyper-parameters and noise of each draw, and derivatives.
     h: Vec<f64>,
     noise: Vec<f64>,
-    z: Vec<f64>,
-    keep: Vec<f64>,
-    z_bar: Vec<f64>,
-    xh_bar: Vec<f64>,
+    h_bar: Vec<f64>,
     p_bar: Vec<f64>,
+    path: Vec<(u64, f64, f64, Vec<f64>)>,
 }
 
 impl<'o> Run<'o> {
@@ -166,34 +179,94 @@ impl<'o> Run<'o> {
         hyper.values_mut()[k..].fill(o.width + (-(-o.width).exp_m1()).ln());
         let adam = OptimizerConfig::from(AdamConfig::default()).build(hyper.entries());
         let optimizer = o.optimizer.build(params.entries());
-        let batch = Batch { p_bar: vec![0.0; n], ..Batch::default() };
-        Self { o, params, optimizer, hyper, adam, batch, path: vec![] }
+        let (h, noise, h_bar, p_bar) = (vec![], vec![], vec![], vec![0.0; n]);
+        Self { o, params, optimizer, hyper, adam, h, noise, h_bar, p_bar, path: vec![] }
     }
 
-    /// Loads a batch, draws eps, evaluates the loss and goes back to `xh_bar` and `p_bar`.
-    fn pass<K: Tuned>(
-        &mut self,
-        task: &mut K,
-        net: &mut Responsive<f64>,
-        validation: bool,
-        step: u64,
-    ) -> f64 {
+    /// Loads a batch, draws eps and evaluates the loss and its derivatives.
+    fn pass<R: Responding>(&mut self, task: &mut R, validation: bool, step: u64) -> f64 {
         let index = 2 * step + validation as u64;
-        let (mut rng, b) = (generator(self.o.seed, Stream::Pass, index), &mut self.batch);
-        task.load(validation, &mut rng, &mut b.x);
-        let (h, s) = self.hyper.values().split_at(net.hyper());
-        let (k, n) = (h.len(), net.inputs() - h.len());
-        let batch = b.x.len() / n;
-        b.noise.clear();
-        b.noise.extend((0..k * batch).map(|_| -> f64 { StandardNormal.sample(&mut rng) }));
+        let mut rng = generator(self.o.seed, Stream::Pass, index);
+        let draws = task.load(validation, &mut rng);
+        let k = self.hyper.values().len() / 2;
+        let (h, s) = self.hyper.values().split_at(k);
+        self.noise.clear();
+        self.noise.extend((0..k * draws).map(|_| -> f64 { StandardNormal.sample(&mut rng) }));
         let at = |i: usize, noise: f64| h[i % k] + softplus(s[i % k]) * noise;
-        b.h.clear();
-        b.h.extend(b.noise.iter().enumerate().map(|(i, noise)| at(i, *noise)));
+        self.h.clear();
+        self.h.extend(self.noise.iter().enumerate().map(|(i, noise)| at(i, *noise)));
+        self.h_bar.clear();
+        self.h_bar.resize(k * draws, 0.0);
+        self.p_bar.fill(0.0);
+        let at = (self.params.values(), &self.h[..]);
+        task.pass(validation, &mut rng, at, &mut self.p_bar, &mut self.h_bar)
+    }
+
+    fn train_step<R: Responding>(&mut self, task: &mut R, step: u64) -> f64 {
+        let loss = self.pass(task, false, step);
+        self.optimizer.step(self.o.rate, self.params.values_mut(), &self.p_bar);
+        loss
+    }
+
+    fn hyper_step<R: Responding>(&mut self, task: &mut R, step: u64) -> f64 {
+        let loss = self.pass(task, true, step);
+        let k = self.hyper.values().len() / 2;
+        let mut gradient = vec![0.0; 2 * k];
+        for (bars, noise) in self.h_bar.chunks_exact(k).zip(self.noise.chunks_exact(k)) {
+            for i in 0..k {
+                gradient[i] += bars[i];
+                gradient[k + i] += bars[i] * noise[i];
+            }
+        }
+        for (g, s) in gradient[k..].iter_mut().zip(&self.hyper.values()[k..]) {
+            let slope = 1.0 / (1.0 + (-s).exp());
+            *g = if self.o.tune_width { (*g - self.o.entropy / softplus(*s)) * slope } else { 0.0 };
+        }
+        self.adam.step(self.o.hyper_rate, self.hyper.values_mut(), &gradient);
+        loss
+    }
+}
+
+/// A network on a task: one draw a sample.
+struct Network<'a, K> {
+    task: &'a mut K,
+    net: &'a mut Responsive<f64>,
+    batch: Batch,
+}
+
+/// Of the batch at hand: inputs, alone and with hyper-parameters, and what passes leave.
+#[derive(Default)]
+struct Batch {
+    x: Vec<f64>,
+    xh: Vec<f64>,
+    z: Vec<f64>,
+    keep: Vec<f64>,
+    z_bar: Vec<f64>,
+    xh_bar: Vec<f64>,
+}
+
+impl<K: Tuned> Responding for Network<'_, K> {
+    fn load(&mut self, validation: bool, rng: &mut StdRng) -> usize {
+        self.task.load(validation, rng, &mut self.batch.x);
+        self.batch.x.len() / (self.net.inputs() - self.net.hyper())
+    }
+    fn pass(
+        &mut self,
+        validation: bool,
+        rng: &mut StdRng,
+        (p, h): (&[f64], &[f64]),
+        p_bar: &mut [f64],
+        h_bar: &mut [f64],
+    ) -> f64 {
+        let Self { task, net, batch: b } = self;
+        let k = net.hyper();
+        let n = net.inputs() - k;
+        let batch = h.len() / k;
         if !validation {
-            task.disturb(&b.h, &mut rng, &mut b.x);
+            task.disturb(h, rng, &mut b.x);
         }
         b.xh.clear();
-        for (x, h) in b.x.chunks_exact(n).zip(b.h.chunks_exact(k)) {
+        for (x, h) in b.x.chunks_exact(n).zip(h.chunks_exact(k)) {
             b.xh.extend(x.iter().chain(h));
         }
         for (v, len) in [
@@ -205,39 +278,14 @@ impl<'o> Run<'o> {
             v.clear();
             v.resize(len, 0.0);
         }
-        b.p_bar.fill(0.0);
-        let p = self.params.values();
         net.forward(At::new(0.0, &b.xh, p), &mut b.z, &mut b.keep);
-        let loss = task.loss(validation, &b.z, &b.h, &mut b.z_bar);
+        let loss = task.loss(validation, &b.z, h, &mut b.z_bar);
         let of = Kept { y: &b.z, keep: &b.keep };
-        net.vjp(At::new(0.0, &b.xh, p), of, &b.z_bar, BarsMut::new(&mut b.xh_bar, &mut b.p_bar));
-        loss
-    }
-
-    fn train_step<K: Tuned>(&mut self, task: &mut K, net: &mut Responsive<f64>, step: u64) -> f64 {
-        let loss = self.pass(task, net, false, step);
-        let penalty = task.penalty(net, self.params.values(), &self.batch.h, &mut self.batch.p_bar);
-        self.optimizer.step(self.o.rate, self.params.values_mut(), &self.batch.p_bar);
-        loss + penalty
-    }
-
-    fn hyper_step<K: Tuned>(&mut self, task: &mut K, net: &mut Responsive<f64>, step: u64) -> f64 {
-        let loss = self.pass(task, net, true, step);
-        let (k, b) = (net.hyper(), &self.batch);
-        let n = net.inputs() - k;
-        let mut gradient = vec![0.0; 2 * k];
-        for (bars, noise) in b.xh_bar.chunks_exact(n + k).zip(b.noise.chunks_exact(k)) {
-            for i in 0..k {
-                gradient[i] += bars[n + i];
-                gradient[k + i] += bars[n + i] * noise[i];
-            }
+        net.vjp(At::new(0.0, &b.xh, p), of, &b.z_bar, BarsMut::new(&mut b.xh_bar, p_bar));
+        for (to, bars) in h_bar.chunks_exact_mut(k).zip(b.xh_bar.chunks_exact(n + k)) {
+            to.iter_mut().zip(&bars[n..]).for_each(|(to, bar)| *to += bar);
         }
-        for (g, s) in gradient[k..].iter_mut().zip(&self.hyper.values()[k..]) {
-            let slope = 1.0 / (1.0 + (-s).exp());
-            *g = if self.o.tune_width { (*g - self.o.entropy / softplus(*s)) * slope } else { 0.0 };
-        }
-        self.adam.step(self.o.hyper_rate, self.hyper.values_mut(), &gradient);
-        loss
+        if validation { loss } else { loss + task.penalty(net, p, h, p_bar) }
     }
 }
 

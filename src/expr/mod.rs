@@ -39,6 +39,7 @@ mod record;
 pub(crate) mod separate;
 mod shapes;
 pub(crate) mod structure;
+mod text;
 mod traced;
 
 pub(crate) use external::External;
@@ -46,4 +47,5 @@ pub use formula::{Directions, Point, Recorded, Sizes};
 pub use map::RecordedMap;
 pub use parts::{Parts, Ragged};
 pub use record::{RecordError, Var, record, record_map};
+pub use text::{TextError, TextFormula};
 pub use traced::{Formulated, Real, Traced, formula};

@@ -134,12 +134,13 @@ impl<T: Scalar> Params<T> {
         });
         write_arrays(path, &arrays.collect::<Vec<_>>(), self.metadata())
     }
-    /// Reads the values of all arrays from a safetensors file; names, shapes and precision must be the same, and so must notes. Arrays of the file that
+    /// Reads the values of all arrays from a safetensors file; names, shapes and precision must be the same, and so must notes, except those that begin with "about.", for readers. Arrays of the file that
     /// do not belong here are an error, except those whose names begin with one of `ignore`.
     pub fn load(&mut self, path: &Path, ignore: &[&str]) -> Result<(), ParamsError> {
         let file = ArrayFile::read(path)?;
         let texts = file.metadata()?;
         let other = |(k, v): &(&String, &String)| texts.get(&format!("{NOTE}{k}")).is_some_and(|t| t != *v);
+        let other = |of: &(&String, &String)| !of.0.starts_with("about.") && other(of);
         if let Some((name, _)) = self.notes.iter().find(other) {
             let what = format!(
                 "its note {name:?} is another one: it was trained on other data, or with other settings of the task"

@@ -4,7 +4,7 @@
 use super::SearchError;
 
 /// The rungs of a bracket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Halving {
     /// Epochs of a whole run.
     pub epochs: u64,
@@ -12,6 +12,8 @@ pub struct Halving {
     pub first: u64,
     /// eta: of so many runs one goes on.
     pub factor: u64,
+    /// kappa: at least this share of the runs of a rung reaches its end, where predictions end others inside of it (f-Hyperband, arXiv 1705.10823); 0 unless set.
+    pub finish: f64,
 }
 
 impl Halving {
@@ -25,7 +27,24 @@ impl Halving {
                 "successive halving from {first} to {epochs} epochs by {factor}: expected 1 to {epochs} epochs and a factor of at least 2"
             )));
         }
-        Ok(Self { epochs, first, factor })
+        Ok(Self { epochs, first, factor, finish: 0.0 })
+    }
+    /// With kappa.
+    ///
+    /// # Errors
+    /// It is no share.
+    pub fn with_finish(self, finish: f64) -> Result<Self, SearchError> {
+        if !(0.0..=1.0).contains(&finish) {
+            let what =
+                format!("successive halving: {finish} of a rung is to finish, expected a share from 0 to 1");
+            return Err(SearchError::new(what));
+        }
+        Ok(Self { finish, ..self })
+    }
+    /// Which of the runs that begin a rung with these scores (large is good; none yet: NaN) no prediction may end in it: the best ceil(kappa n), in ascending order. It is decided before
+    /// the rung begins, so that nothing depends on which run is faster.
+    pub fn protected(&self, scores: &[f64]) -> Vec<usize> {
+        best(scores, (self.finish * scores.len() as f64).ceil() as usize)
     }
     /// Epochs at the ends of the rungs; the last are those of a whole run.
     pub fn rungs(&self) -> Vec<u64> {
@@ -45,13 +64,18 @@ impl Halving {
     }
     /// Which of the runs with these scores (large is good) go on: the best ceil(n / eta), in ascending order. NaN is worst, of equal ones the first is better.
     pub fn survivors(&self, scores: &[f64]) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        let key = |i: usize| if scores[i].is_nan() { f64::NEG_INFINITY } else { scores[i] };
-        order.sort_by(|a, b| key(*b).total_cmp(&key(*a)).then(a.cmp(b)));
-        order.truncate(scores.len().div_ceil(self.factor as usize));
-        order.sort_unstable();
-        order
+        best(scores, scores.len().div_ceil(self.factor as usize))
     }
+}
+
+/// The places of the `count` best scores, in ascending order.
+fn best(scores: &[f64], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    let key = |i: usize| if scores[i].is_nan() { f64::NEG_INFINITY } else { scores[i] };
+    order.sort_by(|a, b| key(*b).total_cmp(&key(*a)).then(a.cmp(b)));
+    order.truncate(count);
+    order.sort_unstable();
+    order
 }
 
 #[cfg(test)]
@@ -67,6 +91,11 @@ mod tests {
         assert_eq!(h.survivors(&[0.1, f64::NAN, 0.5, 0.5, -1.0, 0.2, 0.3]), [2, 3, 6]);
         assert_eq!(h.survivors(&[f64::NAN, f64::NEG_INFINITY]), [0]);
         assert!(h.survivors(&[]).is_empty());
+        let h = h.with_finish(0.3).unwrap();
+        assert_eq!(h.protected(&[0.1, f64::NAN, 0.5, 0.5, -1.0, 0.2, 0.3]), [2, 3, 6]);
+        assert_eq!(h.protected(&[f64::NAN; 7]), [0, 1, 2]);
+        assert!(h.with_finish(0.0).unwrap().protected(&[1.0]).is_empty());
+        assert!(h.with_finish(1.1).is_err() && h.with_finish(f64::NAN).is_err());
         for (epochs, first, factor) in [(5, 0, 2), (5, 6, 2), (5, 1, 1)] {
             assert!(Halving::new(epochs, first, factor).is_err());
         }

@@ -3,6 +3,8 @@
 //! (a) Styblinski and Tang's function of four variables, the mean over them, to be large: the worse half of 1600 points in [-5, 5]^4; optimum 39.166. (b) Sequences of length 8
 //! over 4 letters, scored by a random network; the worse half of all 65 536 is known.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rand::RngExt;
 use rayon::prelude::*;
 
@@ -87,7 +89,7 @@ impl Task {
         let values: Vec<f64> = x.chunks_exact(self.bounds.len()).map(&self.f).collect();
         (values.iter().copied().fold(f64::NEG_INFINITY, f64::max), median(&values).unwrap_or(f64::NAN))
     }
-    fn bridges(&self, quick: bool, seed: u64) -> Result<Vec<(f64, f64)>, StudyError> {
+    fn bridges(&self, quick: bool, seed: u64, stop: &AtomicBool) -> Result<Vec<(f64, f64)>, StudyError> {
         let (deviation, center) = moments(&self.y);
         let discrete = !self.one_hot.is_empty();
         let base = BridgeOptions {
@@ -104,7 +106,11 @@ impl Task {
         };
         debug_assert!(deviation > 0.0);
         let ways = WAYS.map(|(_, guidance, order)| BridgeOptions { guidance, order, ..base.clone() });
-        let found = propose_all(&self.x, &self.y, &self.bounds, &ways).map_err(failed)?;
+        let found = propose_all(&self.x, &self.y, &self.bounds, &ways, stop);
+        if stop.load(Ordering::Relaxed) {
+            return Err(StudyError::Interrupted);
+        }
+        let found = found.map_err(failed)?;
         Ok(found.iter().map(|p| self.percentiles(&p.x)).collect())
     }
     /// 300 steps up a model of `rows` of the data, in coordinates from 0 to 1, from the best data.
@@ -185,13 +191,13 @@ impl Study for Root {
         run.say(&format!("{} tables", jobs.len()))?;
         let (quick, stop) = (run.options.quick, run.stop());
         let found = jobs.par_iter().map(|(name, seed)| {
-            if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) {
                 return Err(StudyError::Interrupted);
             }
             let task = Task::new(name, *seed)?;
             let best = task.y.last().copied().unwrap_or(f64::NAN);
             let mut rows = vec![("best known", (best, f64::NAN))];
-            rows.extend(WAYS.iter().map(|w| w.0).zip(task.bridges(quick, *seed)?));
+            rows.extend(WAYS.iter().map(|w| w.0).zip(task.bridges(quick, *seed, stop)?));
             for model in ["GP ascent", "ensemble ascent"] {
                 rows.push((model, task.ascent(model, *seed)?));
             }

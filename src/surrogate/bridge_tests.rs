@@ -1,5 +1,8 @@
 use super::*;
 
+/// Never stopped.
+static GO: AtomicBool = AtomicBool::new(false);
+
 #[test]
 fn ends_of_the_bridge_are_exact() {
     let (low, high, noise) = ([1.0, -2.0], [0.3, 5.0], [1.7, -0.4]);
@@ -98,7 +101,7 @@ fn proposals_are_better_than_where_they_began_and_have_the_same_bits() {
     let (x, y) = table();
     let bounds = [(-1.0, 1.0); 2];
     let guided = BridgeOptions { guidance: 0.0, target: Some(0.0), ..small() };
-    let found = propose(&x, &y, &bounds, &guided).unwrap();
+    let found = propose(&x, &y, &bounds, &guided, &GO).unwrap();
     let value = |x: &[f64]| -(x[0] - 0.9).powi(2) - (x[1] + 0.8).powi(2);
     let after = found.x.chunks(2).map(value).sum::<f64>() / 20.0;
     let before = found.from.iter().map(|i| y[*i]).sum::<f64>() / 20.0;
@@ -106,7 +109,7 @@ fn proposals_are_better_than_where_they_began_and_have_the_same_bits() {
     assert!(found.x.iter().all(|x| (-1.0..=1.0).contains(x)) && found.loss < 1.0);
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        assert_eq!(pool.install(|| propose(&x, &y, &bounds, &guided)).unwrap(), found);
+        assert_eq!(pool.install(|| propose(&x, &y, &bounds, &guided, &GO)).unwrap(), found);
     }
 }
 
@@ -123,7 +126,7 @@ fn one_hot_proposals_have_one_one() {
         y.push(a as f64 - 2.0 * b as f64 + 0.1 * (k as f64).sin());
     }
     let o = BridgeOptions { one_hot: lengths.to_vec(), scale: 6.25, climb_rate: 0.05, ..small() };
-    let found = propose(&x, &y, &[(0.0, 1.0); 5], &o).unwrap();
+    let found = propose(&x, &y, &[(0.0, 1.0); 5], &o, &GO).unwrap();
     for row in found.x.chunks(5) {
         assert!(row[..3].iter().sum::<f64>() == 1.0 && row[3..].iter().sum::<f64>() == 1.0, "{row:?}");
     }
@@ -134,12 +137,12 @@ fn bad_tables_and_options_are_one_sentence() {
     let (x, y) = table();
     let bounds = [(-1.0, 1.0); 2];
     let o = small();
-    let with = |o: BridgeOptions| propose(&x, &y, &bounds, &o).unwrap_err().to_string();
+    let with = |o: BridgeOptions| propose(&x, &y, &bounds, &o, &GO).unwrap_err().to_string();
     for text in [
-        propose(&x[1..], &y, &bounds, &o).unwrap_err().to_string(),
-        propose(&x, &vec![f64::NAN; 80], &bounds, &o).unwrap_err().to_string(),
-        propose(&x, &y, &[(1.0, -1.0); 2], &o).unwrap_err().to_string(),
-        propose(&x, &vec![2.0; 80], &bounds, &o).unwrap_err().to_string(),
+        propose(&x[1..], &y, &bounds, &o, &GO).unwrap_err().to_string(),
+        propose(&x, &vec![f64::NAN; 80], &bounds, &o, &GO).unwrap_err().to_string(),
+        propose(&x, &y, &[(1.0, -1.0); 2], &o, &GO).unwrap_err().to_string(),
+        propose(&x, &vec![2.0; 80], &bounds, &o, &GO).unwrap_err().to_string(),
         with(BridgeOptions { epochs: 0, ..o.clone() }),
         with(BridgeOptions { scale: 0.2, ..o.clone() }),
         with(BridgeOptions { eta: 2.0, epochs: 1, ..o.clone() }),
@@ -147,4 +150,12 @@ fn bad_tables_and_options_are_one_sentence() {
     ] {
         assert!(text.contains("ridge") && !text.contains('\n'), "{text}");
     }
+}
+
+#[test]
+fn it_stops() {
+    let (x, y) = ((0..80).map(f64::from).collect::<Vec<_>>(), (0..80).map(f64::from).collect::<Vec<_>>());
+    let stopped = AtomicBool::new(true);
+    let error = propose(&x, &y, &[(0.0, 80.0)], &BridgeOptions::default(), &stopped).unwrap_err();
+    assert_eq!(error.to_string(), "bridge: stopped before its end");
 }

@@ -14,6 +14,7 @@
 //! | a whole run | [`train`] on a [`Task`] ([`SpiralOde`], [`MnistOde`], [`SpiralSde`], [`MnistSde`], [`LatentOde`], [`Supervised`] on any table, [`Trajectories`] on series, or your own), with a [`State`] |
 //! | go on after an interruption | [`checkpoint::write`], [`checkpoint::read`]: same bits as without |
 //! | see what a run is doing | [`Watched`], `[diagnose]` |
+//! | predict from weights alone | [`predict`], `costate predict` |
 //! | all of it from a file | [`Config`], and the command `costate train` |
 //!
 //! Randomness: every choice depends on the seed, its purpose and the step, never on the number of threads or on what happened before.
@@ -32,6 +33,7 @@ pub mod optim;
 mod pass;
 mod path;
 mod penalty;
+mod predict;
 mod recipe;
 pub mod residual;
 mod schedule;
@@ -57,6 +59,7 @@ pub use optim::{Facts, Needs, Optimizer, OptimizerConfig, OptimizerKind, clip_no
 pub use pass::{Guide, Loss, LossBars, Noisy, Pass, PassStats, Problem, Smooth, Trainable};
 pub use path::{PathPenalty, PathPoint, PathTerm};
 pub use penalty::{Penalty, Scope};
+pub use predict::predict;
 pub use recipe::{Need, Recipe};
 pub use residual::ResidualTask;
 pub use schedule::{Progress, Schedule};

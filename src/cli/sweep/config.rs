@@ -101,7 +101,7 @@ pub enum RegressionConfig {
 }
 
 /// Rungs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HalvingConfig {
     /// Epochs of the first rung.
@@ -109,6 +109,9 @@ pub struct HalvingConfig {
     /// Of so many runs one goes on; default 3.
     #[serde(default = "three")]
     pub factor: u64,
+    /// Share of the runs of a rung that stop_early must let finish it; default 0.
+    #[serde(default)]
+    pub finish: f64,
 }
 
 /// `[[sweep.variable]]`: a key of the configuration, with a range or a list of values.
@@ -464,7 +467,8 @@ impl Sweep {
     }
     /// Of successive halving, if it is asked for.
     pub fn halving(&self) -> Result<Option<Halving>, costate::search::SearchError> {
-        self.config.halving.map(|h| Halving::new(self.epochs, h.first, h.factor)).transpose()
+        let made = |h: HalvingConfig| Halving::new(self.epochs, h.first, h.factor)?.with_finish(h.finish);
+        self.config.halving.map(made).transpose()
     }
     /// Hyper-parameters as features: coordinates of ranges, one number for each of several values.
     pub fn features(&self, point: &[f64]) -> Vec<f64> {
@@ -571,6 +575,11 @@ points = 3
             ("epochs = 10", "epochs = 10\nbatsh = 3", "line 5: unknown field `batsh`"),
             ("[sweep]", "[sweep]\nstop_early = 2.0", "the confidence is 2"),
             ("[sweep]", "[sweep]\nhalving = { first = 20 }", "sweep.halving: successive halving from 20"),
+            (
+                "[sweep]",
+                "[sweep]\nhalving = { first = 2, finish = 1.5 }",
+                "sweep.halving: successive halving: 1.5 of a rung is to finish",
+            ),
             ("[sweep]", "[sweep]\nmethod = \"bayes\"\nhalving = { first = 2 }", "leave out halving"),
             ("[sweep]", "[sweep]\ntrials = 0", "at least 1"),
             ("lower = 0.0\nupper = 2.0", "lower = -1.0\nupper = 2.0", "penalty.0.weight = -1.0: "),

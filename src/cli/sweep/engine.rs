@@ -207,8 +207,17 @@ impl<'a> Engine<'a> {
     fn block(&mut self, first: usize, last: usize, observer: &Observer<'_>) -> Result<bool, Failure> {
         let rungs = self.halving.map_or(vec![self.sweep.epochs], |h| h.rungs());
         let mut alive: Vec<usize> = (first..last).collect();
+        let mut before = 0;
         for rung in rungs {
-            self.train(&alive, rung, observer)?;
+            let began = |k: &usize| match before {
+                0 => f64::NAN,
+                e => self.trials[*k].values.get(e - 1).map_or(f64::NAN, |v| self.sweep.score(*v)),
+            };
+            let scores: Vec<f64> = alive.iter().map(began).collect();
+            let protected = self.halving.map_or(vec![], |h| h.protected(&scores));
+            let protected: Vec<usize> = protected.into_iter().map(|i| alive[i]).collect();
+            before = rung as usize;
+            self.train(&alive, &protected, rung, observer)?;
             if self.interrupted() {
                 return Ok(false);
             }
@@ -233,8 +242,14 @@ impl<'a> Engine<'a> {
         Ok(true)
     }
 
-    /// Trains some trials to `target` epochs, several at once.
-    fn train(&mut self, which: &[usize], target: u64, observer: &Observer<'_>) -> Result<(), Failure> {
+    /// Trains some trials to `target` epochs, several at once; those that are `protected` are not ended by predictions.
+    fn train(
+        &mut self,
+        which: &[usize],
+        protected: &[usize],
+        target: u64,
+        observer: &Observer<'_>,
+    ) -> Result<(), Failure> {
         let open: Vec<usize> = which.iter().copied().filter(|k| self.trials[*k].end.is_none()).collect();
         let next = AtomicUsize::new(0);
         let done: Mutex<BTreeMap<usize, Result<Trial, Failure>>> = Mutex::new(BTreeMap::new());
@@ -245,7 +260,8 @@ impl<'a> Engine<'a> {
                     while !this.interrupted() {
                         let Some(k) = open.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
                         let mut trial = this.trials[*k].clone();
-                        let result = this.train_one(*k, target, &mut trial).map(|()| trial);
+                        let free = !protected.contains(k);
+                        let result = this.train_one(*k, (target, free), &mut trial).map(|()| trial);
                         if let Ok(trial) = &result
                             && trial.end.is_some()
                         {
@@ -265,8 +281,11 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// Whether a trial ends after the epochs it has.
-    fn decide(&self, trial: &Trial) -> Option<End> {
+    /// Whether a trial that is free to ends after the epochs it has.
+    fn decide(&self, trial: &Trial, free: bool) -> Option<End> {
+        if !free {
+            return None;
+        }
         let decision = self.early.as_ref()?.decide(&self.curve(trial));
         match decision {
             Decision::Stop { predicted, probability } => Some(End::Stopped { predicted, probability }),
@@ -281,14 +300,14 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn train_one(&self, k: usize, target: u64, trial: &mut Trial) -> Result<(), Failure> {
-        let end = match self.decide(trial) {
+    fn train_one(&self, k: usize, (target, free): (u64, bool), trial: &mut Trial) -> Result<(), Failure> {
+        let end = match self.decide(trial, free) {
             Some(end) => Some(end),
             None if trial.values.len() as u64 >= target && target < self.sweep.epochs => None,
-            None => match self.advance(k, target, trial)? {
+            None => match self.advance(k, (target, free), trial)? {
                 Way::Failed(what) => Some(End::Failed { what }),
                 Way::Patience => Some(End::Patience),
-                Way::Broken => self.decide(trial),
+                Way::Broken => self.decide(trial, free),
                 Way::Done => (target == self.sweep.epochs).then_some(End::Finished),
                 Way::Interrupted => None,
             },
@@ -299,7 +318,7 @@ impl<'a> Engine<'a> {
         }
         Ok(())
     }
-    fn advance(&self, k: usize, target: u64, trial: &mut Trial) -> Result<Way, Failure> {
+    fn advance(&self, k: usize, (target, free): (u64, bool), trial: &mut Trial) -> Result<Way, Failure> {
         let mut config = match self.sweep.at(&trial.point) {
             Ok(config) => config,
             Err(what) => return Ok(Way::Failed(what)),
@@ -332,7 +351,7 @@ impl<'a> Engine<'a> {
                     return Err(TrainError::config(what));
                 }
             }
-            let stop = self.decide(trial).is_some();
+            let stop = self.decide(trial, free).is_some();
             Ok(if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
         let way = catch_unwind(AssertUnwindSafe(|| advance(&order, &mut on_epoch)));

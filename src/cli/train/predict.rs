@@ -4,11 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use costate::data::Table;
-use costate::linalg::Scalar;
-use costate::train::config::Precision;
-use costate::train::supervised::{Predictions, Predictor, Values};
-use costate::train::{TrainError, checkpoint};
+use costate::train::supervised::{Predictions, Values};
+use costate::train::{checkpoint, predict};
 
 use super::super::output::Output;
 use super::super::{Failure, Outcome, SOLVED};
@@ -16,6 +13,8 @@ use super::super::{Failure, Outcome, SOLVED};
 const AFTER: &str = "The weights hold all that is needed: how columns become numbers, the names of the classes, the network. The columns are found by their names; others are not looked at, and the target need not be there.
 
 Written are the target by its name, row by row in the order of the input; for classes also the probability of each (target=class), for the Gaussian loss the deviation, for quantiles each of them.
+
+Of series (kind = \"series\") the table has the times, the names of the series, and the states of the first row of each series, where its solution starts; other cells may be empty. Written are the states at all times.
 
 Exit codes: 0 written, 1 the solver did not reach the end, 2 bad input, 3 internal error.";
 
@@ -53,21 +52,11 @@ impl PredictArgs {
 
 /// Runs the subcommand.
 pub fn run(args: &PredictArgs, out: &mut Output) -> Outcome {
-    let weights = args.weights()?;
-    let found = match Predictor::<f64>::precision(&weights)? {
-        Precision::F32 => predict::<f32>(&weights, &args.input),
-        Precision::F64 => predict::<f64>(&weights, &args.input),
-    }?;
+    let found = predict(&args.weights()?, &args.input)?;
     checkpoint::write_file(&args.out, &written(&found)?)?;
     let rows = found.columns.first().map_or(0, |(_, v)| v.len());
     out.line(format_args!("{rows} rows in {}", args.out.display()));
     Ok(SOLVED)
-}
-
-fn predict<T: Scalar>(weights: &Path, input: &Path) -> Result<Predictions, TrainError> {
-    let mut predictor = Predictor::<T>::open(weights)?;
-    let table = Table::open(input, predictor.encoder().columns().len())?;
-    predictor.predict(&table)
 }
 
 /// As CSV.

@@ -29,6 +29,7 @@ pub use columns::ColumnLoss;
 pub use config::{ClassWeight, ModelKind, Names, SupervisedConfig};
 pub use model::{Counts, Flow, Layers, Model, OutputLoss};
 pub use objective::{LossKind, Objective, StandardLoss};
+pub(super) use predictor::NOTE;
 pub use predictor::{Predictions, Predictor, Values};
 pub use scores::area_under_curve;
 pub(super) use scores::of_numbers;

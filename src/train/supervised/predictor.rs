@@ -17,7 +17,7 @@ use crate::train::config::{Precision, SolverConfig};
 use crate::train::error::TrainError;
 
 /// Name of the note that goes with the weights.
-pub(super) const NOTE: &str = "supervised";
+pub(in crate::train) const NOTE: &str = "supervised";
 
 /// What predictions need besides the parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

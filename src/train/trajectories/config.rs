@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Trajectories;
 use super::data::{Columns, Section, Trajectory, sections};
+use super::{Scales, Trajectories};
 use crate::diff::Map;
-use crate::expr::{Var, record};
+use crate::expr::{Recorded, TextFormula, Var, record};
 use crate::linalg::Scalar;
 use crate::nn::{Activation, Mlp};
 use crate::train::config::Config;
@@ -26,6 +26,22 @@ pub enum Aside {
     End,
     /// Whole series.
     Series,
+}
+
+/// The known part of a right-hand side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Known {
+    /// A.
+    Linear(Vec<Vec<f64>>),
+    /// One a state, in the states by their names or as x0, x1, ..., and the time by its name ([`TextFormula`]).
+    Formulas(Vec<String>),
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self::Linear(vec![])
+    }
 }
 
 /// `kind = "series"`: series of states by a differential equation.
@@ -70,10 +86,10 @@ pub struct SeriesConfig {
     /// States of mean 0 and deviation 1, and a time scale made of the data; default true.
     #[serde(default = "yes")]
     pub standardize: bool,
-    /// A of the known part A y + b, in the units of the data, a list for each row; default none.
+    /// The known part of dy/dt, in the units of the data: A of A y + b, a list for each row, or formulas; default none.
     #[serde(default)]
-    pub known: Vec<Vec<f64>>,
-    /// b; default zeros.
+    pub known: Known,
+    /// b of A y + b; default zeros.
     #[serde(default)]
     pub known_constant: Vec<f64>,
     /// Whether the network does not see the time; default true.
@@ -116,7 +132,7 @@ fn tanh() -> Activation {
 }
 
 /// What weights belong to besides scales.
-pub(super) type ModelNote = (Vec<Vec<f64>>, Vec<f64>, bool, Vec<usize>, Activation, usize);
+pub(super) type ModelNote = (Known, Vec<f64>, bool, Vec<usize>, Activation, usize);
 
 impl SeriesConfig {
     pub(super) fn path(&self, base: &Path) -> PathBuf {
@@ -169,20 +185,22 @@ impl SeriesConfig {
         Ok(splits)
     }
     /// The right-hand side in scaled numbers.
-    pub(super) fn field<T: Scalar>(
-        &self,
-        mean: &[f64],
-        scale: &[f64],
-        time: f64,
-    ) -> Result<Box<dyn Map<T>>, TrainError> {
-        let (d, n) = (mean.len(), mean.len() + self.augment);
+    pub(super) fn field<T: Scalar>(&self, scales: &Scales) -> Result<Box<dyn Map<T>>, TrainError> {
+        let n = scales.states.len() + self.augment;
         let sizes = [&[n], &self.hidden[..], &[n]].concat();
         let net = Mlp::dense(&sizes, self.activation, Activation::Identity, !self.autonomous)?;
-        if self.known.is_empty() && self.known_constant.is_empty() {
-            return Ok(Box::new(net));
-        }
-        if self.known.iter().any(|r| r.len() != d) || !matches!(self.known.len(), 0) && self.known.len() != d
-        {
+        let known = match &self.known {
+            Known::Linear(a) if a.is_empty() && self.known_constant.is_empty() => return Ok(Box::new(net)),
+            Known::Linear(a) => self.linear(a, scales)?,
+            Known::Formulas(formulas) => self.formulas(formulas, scales)?,
+        };
+        Ok(Box::new(known.into_map_of::<T>().plus(net)?))
+    }
+    /// L (A (m + s u) + b) / s.
+    fn linear(&self, a: &[Vec<f64>], scales: &Scales) -> Result<Recorded, TrainError> {
+        let Scales { mean, scale, time, .. } = scales;
+        let (d, n) = (mean.len(), mean.len() + self.augment);
+        if a.iter().any(|r| r.len() != d) || !matches!(a.len(), 0) && a.len() != d {
             let what = format!("task.known must have {d} rows of {d} numbers, as many as there are states");
             return Err(TrainError::config(what));
         }
@@ -193,7 +211,7 @@ impl SeriesConfig {
             );
             return Err(TrainError::config(what));
         }
-        let a = |i: usize, j: usize| self.known.get(i).map_or(0.0, |r| r[j]);
+        let a = |i: usize, j: usize| a.get(i).map_or(0.0, |r| r[j]);
         let known = record(n, 0, |_, u, _, du| {
             for (i, du) in du.iter_mut().enumerate() {
                 *du = Var::from(0.0);
@@ -208,8 +226,48 @@ impl SeriesConfig {
                 }
             }
         });
-        let known = known.map_err(|e| TrainError::config(format!("task.known: {e}")))?.into_map_of::<T>();
-        Ok(Box::new(known.plus(net)?))
+        known.map_err(|e| TrainError::config(format!("task.known: {e}")))
+    }
+    /// L f(t, m + s u) / s.
+    fn formulas(&self, formulas: &[String], scales: &Scales) -> Result<Recorded, TrainError> {
+        let Scales { states, mean, scale, time } = scales;
+        let (d, n) = (mean.len(), mean.len() + self.augment);
+        if formulas.len() != d {
+            let what = format!("task.known has {} formulas, there are {d} states", formulas.len());
+            return Err(TrainError::config(what));
+        }
+        if !self.known_constant.is_empty() {
+            let what =
+                "task.known_constant belongs to a matrix: write constants into the formulas of task.known";
+            return Err(TrainError::config(what));
+        }
+        // States by their names first, then the time, then states by number.
+        let numbered = (0..d).map(|i| format!("x{i}"));
+        let names: Vec<String> = states.iter().cloned().chain([self.time.clone()]).chain(numbered).collect();
+        let read = |(i, text): (usize, &String)| {
+            let failed = |e| TrainError::config(format!("task.known, formula {}: {e}", i + 1));
+            let read = TextFormula::read(text, &names).map_err(failed)?;
+            if read.uses(d) && self.autonomous {
+                let what = format!(
+                    "task.known, formula {}: it has the time in it; set autonomous = false, times are then those of the file",
+                    i + 1
+                );
+                return Err(TrainError::config(what));
+            }
+            Ok(read)
+        };
+        let read = formulas.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+        let known = record(n, 0, |tau, u, _, du| {
+            let y: Vec<Var> = (0..d).map(|i| mean[i] + scale[i] * u[i]).collect();
+            let values: Vec<Var> = y.iter().copied().chain([*time * tau]).chain(y.iter().copied()).collect();
+            for (i, du) in du.iter_mut().enumerate() {
+                *du = match read.get(i) {
+                    Some(f) => time / scale[i] * f.record(&values),
+                    None => Var::from(0.0),
+                };
+            }
+        });
+        known.map_err(|e| TrainError::config(format!("task.known: {e}")))
     }
 }
 
@@ -233,7 +291,11 @@ impl Recipe for SeriesConfig {
         if !matches!(self.loss, LossKind::Squared | LossKind::Huber) {
             return Err(TrainError::config("task.loss of series must be squared or huber"));
         }
-        if self.known.iter().flatten().chain(&self.known_constant).any(|v| !v.is_finite()) {
+        let numbers = match &self.known {
+            Known::Linear(a) => &a[..],
+            Known::Formulas(_) => &[],
+        };
+        if numbers.iter().flatten().chain(&self.known_constant).any(|v| !v.is_finite()) {
             return Err(TrainError::config("task.known has a number that is not finite"));
         }
         if run.penalties.iter().any(|p| p.path().is_some()) {

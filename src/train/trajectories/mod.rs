@@ -3,7 +3,7 @@
 //! With y the states in their own units, u = (y - m) / s the standardized ones, t the time and L its scale:
 //!
 //! ```text
-//! du/dtau = L (A y + b) / s + N(u, [tau], p),   tau = t / L,   u at the first row of a section = the data
+//! du/dtau = L f(t, y) / s + N(u, [tau], p), f = A y + b or formulas,   tau = t / L,   u at the first row of a section = the data
 //! loss    = mean over the observed entries of l(u(tau_i) - data_i)
 //! ```
 //!
@@ -13,14 +13,17 @@
 
 mod config;
 mod data;
+mod forecast;
 
 use std::path::Path;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
 
-pub use config::SeriesConfig;
+pub use config::{Aside, Known, SeriesConfig};
 pub use data::{Columns, Section, Trajectory, read, sections};
+pub use forecast::Forecaster;
+pub(super) use forecast::NOTE;
 
 use super::any_method::{AnyIntegrator, AnyMethod, AnyPass};
 use super::config::Config;
@@ -74,6 +77,8 @@ pub struct Trajectories<T: Scalar> {
     autonomous: bool,
     first: Trajectory,
     note: String,
+    /// For predictions.
+    about: String,
     bar: Vec<T>,
     sum: Vec<T>,
 }
@@ -99,7 +104,7 @@ impl<T: Scalar> Trajectories<T> {
         };
         let splits = of.split(&all, names.len())?;
         let scales = scales(&all, &splits[0], names, of.standardize);
-        let field = WithoutTaylor::new(of.field::<T>(&scales.mean, &scales.scale, scales.time)?);
+        let field = WithoutTaylor::new(of.field::<T>(&scales)?);
         let (d, dim) = (scales.states.len(), field.inputs());
         let mut grids: Vec<Vec<T>> = vec![];
         let parts = splits.map(|sections| {
@@ -113,7 +118,9 @@ impl<T: Scalar> Trajectories<T> {
         }
         let note = serde_json::to_string(&(&scales, of.model()))
             .map_err(|e| TrainError::config(format!("the scales of the series cannot be recorded: {e}")))?;
+        let about = forecast::note(run, of, &scales)?;
         Ok(Self {
+            about,
             config: run.clone(),
             method: run.solver.any_method()?,
             field,
@@ -256,6 +263,7 @@ impl<T: Scalar> Task<T> for Trajectories<T> {
         let mut params = Params::new();
         params.add_spec("field", self.field.spec(), rng);
         params.note("series", self.note.clone());
+        params.note(forecast::NOTE, self.about.clone());
         params
     }
     fn samples(&self) -> usize {
