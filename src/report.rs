@@ -141,6 +141,21 @@ pub struct Counts {
     pub products: u64,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        for (count, more) in [
+            (&mut self.objective, more.objective),
+            (&mut self.gradient, more.gradient),
+            (&mut self.constraints, more.constraints),
+            (&mut self.jacobian, more.jacobian),
+            (&mut self.hessian, more.hessian),
+            (&mut self.products, more.products),
+        ] {
+            *count += more;
+        }
+    }
+}
+
 /// What the linear solver did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LinearStats {

@@ -8,10 +8,11 @@
 //! Nothing here is recursive: sums of 1e5 terms and nestings of 1e5 levels are ordinary.
 
 use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use super::batch::Body;
 use super::derive::Reverse;
-use super::graph::{Binary, Graph, Id, Node, Unary};
+use super::graph::{Binary, Graph, Id, Node, Unary, WordHasher};
 use super::parts::{Parts, Ragged};
 
 /// A function of the variables: constant + linear part + value of a node of the graph, whose variables are those of the problem.
@@ -127,7 +128,7 @@ struct Sum {
 }
 
 /// What an instruction of a shape works on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
     Unary(Unary),
     Binary(Binary),
@@ -141,6 +142,26 @@ enum Word {
     Parameter,
     /// A constant that the derivatives depend on: an exponent.
     Constant(u64),
+}
+
+impl Hash for Word {
+    /// One number, or two: millions of terms are looked up.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (tag, value) = match *self {
+            Self::Unary(op) => (0, op as u64),
+            Self::Binary(op) => (1, op as u64),
+            Self::Select => (2, 0),
+            Self::Same => (3, 0),
+            Self::Result(r) => (4, u64::from(r)),
+            Self::Variable(v) => (5, u64::from(v)),
+            Self::Parameter => (6, 0),
+            Self::Constant(bits) => {
+                state.write_u64(bits);
+                (7, 0)
+            }
+        };
+        state.write_u64(tag | value << 3);
+    }
 }
 
 /// A type: what its instances have in common, and who they are.
@@ -158,7 +179,7 @@ struct Type {
 /// Types by their words.
 #[derive(Debug, Default)]
 struct Types {
-    known: HashMap<Box<[Word]>, u32>,
+    known: HashMap<Box<[Word]>, u32, BuildHasherDefault<WordHasher>>,
     all: Vec<Type>,
 }
 
@@ -216,7 +237,8 @@ struct Separator<'g> {
     out: Separated,
     elements: Types,
     groups: Types,
-    element_of: HashMap<Id, u32>,
+    /// The element that a node is.
+    element_of: Vec<u32>,
     /// All parameters of elements and groups.
     element_params: Ragged<Slot>,
     group_params: Ragged<Slot>,
@@ -227,7 +249,19 @@ struct Separator<'g> {
     queue: BinaryHeap<Id>,
     place: Vec<u32>,
     var_place: Vec<u32>,
+    /// Storage of walks: nodes to come, and whether their operands are done; nodes seen.
+    open: Vec<(Id, bool)>,
+    seen: Vec<Id>,
+    term: Term,
     function: usize,
+}
+
+/// A term in words, as last read.
+#[derive(Debug, Default)]
+struct Term {
+    words: Vec<Word>,
+    params: Vec<Slot>,
+    vars: Vec<u32>,
 }
 
 impl<'g> Separator<'g> {
@@ -239,7 +273,7 @@ impl<'g> Separator<'g> {
             out: Separated { n, ..Separated::default() },
             elements: Types::default(),
             groups: Types::default(),
-            element_of: HashMap::new(),
+            element_of: vec![NONE; nodes],
             element_params: Ragged::default(),
             group_params: Ragged::default(),
             hash: hashes(graph),
@@ -248,6 +282,9 @@ impl<'g> Separator<'g> {
             queue: BinaryHeap::new(),
             place: vec![NONE; nodes],
             var_place: vec![NONE; n],
+            open: Vec::new(),
+            seen: Vec::new(),
+            term: Term::default(),
             function: 0,
         }
     }
@@ -307,8 +344,9 @@ impl<'g> Separator<'g> {
         loop {
             at = match self.graph.nodes[at as usize] {
                 Node::Unary(_, a) => a,
-                Node::Binary(Binary::Add | Binary::Sub, ..) if at != term && self.is_long(at) => {
-                    return Some(at);
+                // What is below a short sum is shorter.
+                Node::Binary(Binary::Add | Binary::Sub, ..) if at != term => {
+                    return self.is_long(at).then_some(at);
                 }
                 Node::Binary(Binary::Mul, a, b) if self.base(a, 0) == self.base(b, 0) => self.base(a, 0),
                 Node::Binary(_, a, b) if a == b => a,
@@ -331,26 +369,24 @@ impl<'g> Separator<'g> {
         }
     }
 
+    /// It depends on many variables.
     fn is_long(&mut self, id: Id) -> bool {
-        let sum = self.sum(Some(id));
-        if sum.linear.len() >= LONG {
-            return true;
-        }
-        // The variables below, or the first few of them.
-        let mut found: Vec<u32> = sum.linear.iter().map(|l| l.0).collect();
-        let mut open: Vec<Id> = sum.terms.iter().map(|t| t.0).collect();
-        let mut seen = Vec::new();
-        while let Some(id) = open.pop().filter(|_| found.len() < LONG) {
+        let (mut open, mut seen) = (std::mem::take(&mut self.open), std::mem::take(&mut self.seen));
+        let mut found = 0;
+        open.push((id, false));
+        while let Some((id, _)) = open.pop().filter(|_| found < LONG) {
             if std::mem::replace(&mut self.place[id as usize], 0) == NONE {
                 seen.push(id);
                 match self.graph.nodes[id as usize] {
-                    Node::Var(v) if !found.contains(&v) => found.push(v),
-                    node => self.graph.for_operands(node, |o| open.push(o)),
+                    Node::Var(_) => found += 1,
+                    node => self.graph.for_operands(node, |o| open.push((o, false))),
                 }
             }
         }
-        seen.into_iter().for_each(|id| self.place[id as usize] = NONE);
-        found.len() >= LONG
+        seen.drain(..).for_each(|id| self.place[id as usize] = NONE);
+        open.clear();
+        (self.open, self.seen) = (open, seen);
+        found >= LONG
     }
 
     fn objective(&mut self, f: &Function<'_>) {
@@ -390,10 +426,8 @@ impl<'g> Separator<'g> {
 
     /// weight term + constant, with term = g(alpha).
     fn wrapped(&mut self, term: Id, alpha: Id, (weight, constant): (f64, f64), constraint: bool) {
-        let mut words = Vec::new();
-        let mut params = Vec::new();
-        self.words(term, Some(alpha), &mut words, &mut params);
-        let last = self.results(&words) - 1;
+        let Term { mut words, mut params, .. } = self.words(term, Some(alpha));
+        let last = results(&words) - 1;
         if constant != 0.0 {
             // g = term + constant / weight: the weight is the scale.
             words.extend([Word::Binary(Binary::Add), Word::Result(last), Word::Parameter]);
@@ -402,12 +436,6 @@ impl<'g> Separator<'g> {
         let number = self.groups.enter(&words, 1, &params, self.function);
         let sum = self.sum(Some(alpha));
         self.row(&sum, Some((number, &params)), 1.0 / weight, constraint);
-    }
-
-    /// Number of instructions.
-    fn results(&self, words: &[Word]) -> u32 {
-        let is = |w: &&Word| matches!(w, Word::Unary(_) | Word::Binary(_) | Word::Select | Word::Same);
-        words.iter().filter(is).count() as u32
     }
 
     /// A group: its argument, its type, its scale.
@@ -452,60 +480,58 @@ impl<'g> Separator<'g> {
     }
 
     fn element(&mut self, term: Id) -> u32 {
-        if let Some(&element) = self.element_of.get(&term) {
-            return element;
+        let known = self.element_of[term as usize];
+        if known != NONE {
+            return known;
         }
-        let (mut words, mut params) = (Vec::new(), Vec::new());
-        let vars = self.words(term, None, &mut words, &mut params);
-        let element = self.new_element(&words, vars, params);
-        self.element_of.insert(term, element);
+        let read = self.words(term, None);
+        let element = self.new_element(&read);
+        self.term = read;
+        self.element_of[term as usize] = element;
         element
     }
 
     /// The element that is a parameter of the model.
     fn constant_element(&mut self, k: u32) -> u32 {
         let slot = Slot { value: self.params[k as usize], of: Some(k) };
-        self.new_element(&[Word::Same, Word::Parameter], vec![], vec![slot])
+        self.new_element(&Term { words: vec![Word::Same, Word::Parameter], params: vec![slot], vars: vec![] })
     }
 
-    fn new_element(&mut self, words: &[Word], vars: Vec<u32>, params: Vec<Slot>) -> u32 {
-        let number = self.elements.enter(words, vars.len(), &params, self.function);
+    fn new_element(&mut self, Term { words, params, vars }: &Term) -> u32 {
+        let number = self.elements.enter(words, vars.len(), params, self.function);
         let element = self.out.element_type.len() as u32;
         self.out.element_type.push(number);
-        self.out.element_vars.items.extend(vars);
+        self.out.element_vars.items.extend_from_slice(vars);
         self.out.element_vars.start.push(self.out.element_vars.items.len());
-        self.element_params.items.extend(params);
+        self.element_params.items.extend_from_slice(params);
         self.element_params.start.push(self.element_params.items.len());
         element
     }
 
     /// The instructions below `root`, operands first, and its variables in the order in which they come; `argument` is variable 0 where
     /// it is given.
-    fn words(
-        &mut self,
-        root: Id,
-        argument: Option<Id>,
-        words: &mut Vec<Word>,
-        params: &mut Vec<Slot>,
-    ) -> Vec<u32> {
+    fn words(&mut self, root: Id, argument: Option<Id>) -> Term {
         const VARIABLE: u32 = 1 << 31;
         let graph = self.graph;
-        let (mut vars, mut seen, mut results) = (Vec::new(), Vec::new(), 0);
+        let (mut open, mut seen) = (std::mem::take(&mut self.open), std::mem::take(&mut self.seen));
+        let mut out = std::mem::take(&mut self.term);
+        out.words.clear();
+        out.params.clear();
+        out.vars.clear();
+        let mut results = 0;
         if let Some(a) = argument {
             self.place[a as usize] = VARIABLE;
             seen.push(a);
         }
-        let mut open = vec![(root, false)];
+        open.push((root, false));
         while let Some((id, ready)) = open.pop() {
-            if self.place[id as usize] != NONE
-                || matches!(graph.nodes[id as usize], Node::Const(_) | Node::Param(_))
-            {
+            let node = graph.nodes[id as usize];
+            if self.place[id as usize] != NONE || matches!(node, Node::Const(_) | Node::Param(_)) {
                 continue;
             }
-            let node = graph.nodes[id as usize];
             if let Node::Var(v) = node {
-                self.place[id as usize] = VARIABLE | vars.len() as u32;
-                vars.push(v);
+                self.place[id as usize] = VARIABLE | out.vars.len() as u32;
+                out.vars.push(v);
                 seen.push(id);
                 continue;
             }
@@ -515,20 +541,20 @@ impl<'g> Separator<'g> {
                 open.extend(operands.iter().flatten().rev().map(|&o| (o, false)));
                 continue;
             }
-            words.push(match node {
+            out.words.push(match node {
                 Node::Unary(op, _) => Word::Unary(op),
                 Node::Binary(op, ..) => Word::Binary(op),
                 _ => Word::Select,
             });
             for (k, &o) in operands.iter().flatten().enumerate() {
-                words.push(match (graph.nodes[o as usize], self.place[o as usize]) {
+                out.words.push(match (graph.nodes[o as usize], self.place[o as usize]) {
                     (Node::Const(bits), _) if k == 1 && is_power(node) => Word::Constant(bits),
                     (Node::Const(bits), _) => {
-                        params.push(Slot { value: f64::from_bits(bits), of: None });
+                        out.params.push(Slot { value: f64::from_bits(bits), of: None });
                         Word::Parameter
                     }
                     (Node::Param(k), _) => {
-                        params.push(Slot { value: self.params[k as usize], of: Some(k) });
+                        out.params.push(Slot { value: self.params[k as usize], of: Some(k) });
                         Word::Parameter
                     }
                     (_, place) if place & VARIABLE != 0 => Word::Variable(place & !VARIABLE),
@@ -539,8 +565,9 @@ impl<'g> Separator<'g> {
             results += 1;
             seen.push(id);
         }
-        seen.into_iter().for_each(|id| self.place[id as usize] = NONE);
-        vars
+        seen.drain(..).for_each(|id| self.place[id as usize] = NONE);
+        (self.open, self.seen) = (open, seen);
+        out
     }
 
     /// Operands in an order that does not depend on which came into the graph first.
@@ -568,6 +595,12 @@ impl<'g> Separator<'g> {
         out.group_bodies = bodies(self.groups)?;
         Ok(self.out)
     }
+}
+
+/// Number of instructions.
+fn results(words: &[Word]) -> u32 {
+    let is = |w: &&Word| matches!(w, Word::Unary(_) | Word::Binary(_) | Word::Select | Word::Same);
+    words.iter().filter(is).count() as u32
 }
 
 /// Exponents stay constants: what is a square must not become a general power.

@@ -4,8 +4,9 @@
 //! (Sandia report 2005-7907P) and "Hooking your solver to AMPL" (1997) describe the format.
 //!
 //! Continuous models are read whole: any objective, ranges, defined variables, conditions, minima and maxima, piecewise-linear terms, network rows
-//! (which are linear). Integer variables, special ordered sets, logical constraints, imported functions, random variables and complementarity
-//! conditions are refused with a sentence that names them.
+//! (which are linear). Complementarity conditions become products that are to vanish, with variables and constraints behind those of the file
+//! ([`NlProblem::file_sizes`]). Integer variables, special ordered sets, logical constraints, imported functions and random variables are refused
+//! with a sentence that names them.
 //!
 //! Signs: a multiplier in a file is the derivative of the optimal value by the right-hand side, in the user's own sense of the objective. With
 //! L = f + y'c + z'x of the minimized f (docs/notation.md) it is -y where the user minimizes and y where the user maximizes.
@@ -23,6 +24,7 @@
 //! # Ok::<(), costate::Error>(())
 //! ```
 
+mod complement;
 mod expression;
 mod expression_out;
 mod header;

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::complement::Added;
 use super::read::{Body, Model, read};
 use super::{Suffix, SuffixTarget};
 use crate::error::Error;
@@ -42,6 +43,7 @@ pub struct NlProblem {
     objective: usize,
     has_objective: bool,
     y0: Vec<f64>,
+    added: Added,
 }
 
 delegate_nlp!(NlProblem, functions);
@@ -108,9 +110,13 @@ impl NlProblem {
         options: &NlOptions,
         (rows, columns): (Vec<String>, Vec<String>),
     ) -> Result<Self, Error> {
-        let model = read(file, bytes)?;
-        let meta = meta(&model, stub, options, (rows, columns));
-        refuse(&model, &meta, options)?;
+        let mut model = read(file, bytes)?;
+        let names = (rows, columns);
+        refuse(&model, &meta(&model, stub, options, &names), options)?;
+        let added = Added::to(&mut model);
+        let mut meta = meta(&model, stub, options, &names);
+        let added = added.map_err(|at| unlike_bounds(&meta, at))?;
+        added.describe(&mut meta);
         let chosen = options.objective.checked_sub(1);
         if chosen.is_some_and(|k| k >= model.objectives.len().max(1)) {
             let what =
@@ -135,9 +141,13 @@ impl NlProblem {
         if model.kinks {
             warnings.push("the model has functions with kinks or jumps (conditions, abs, min, max, rounding): at those derivatives are one-sided".to_string());
         }
+        if !added.is_empty() {
+            warnings.push(added.sentence());
+        }
         Ok(Self {
             functions,
             parts: separated,
+            added,
             suffixes: model.suffixes,
             warnings,
             options: model.header.options,
@@ -155,9 +165,10 @@ impl NlProblem {
         constraints: impl Iterator<Item = &'a str>,
     ) {
         let meta = self.functions.meta_mut();
-        let (n, m) = (meta.n(), meta.m());
+        let (n, m) = self.added.before(meta);
         meta.variable_names = named(variables.map(str::to_string).collect(), n, 'x');
         meta.constraint_names = named(constraints.map(str::to_string).collect(), m, 'c');
+        self.added.describe(meta);
     }
     /// Suffixes of the file.
     pub fn suffixes(&self) -> &[Suffix] {
@@ -180,6 +191,10 @@ impl NlProblem {
             }
         }
         Some(all)
+    }
+    /// Variables and constraints of the file: where it has complementarity conditions, the problem has slack variables and products after them.
+    pub fn file_sizes(&self) -> (usize, usize) {
+        self.added.before(self.meta())
     }
     /// What was odd in the file.
     pub fn warnings(&self) -> &[String] {
@@ -205,6 +220,12 @@ impl NlProblem {
     }
 }
 
+fn unlike_bounds(meta: &NlpMeta, (row, variable): (usize, usize)) -> Error {
+    let (row, x) = (meta.constraint_name(row), meta.variable_name(variable));
+    let what = format!("constraint {row} complements a bound of {x}, which has no such bound");
+    Error::Unsupported { name: meta.name.clone(), what }
+}
+
 fn too_large(meta: &NlpMeta, function: usize, variables: usize) -> Error {
     let place = match function.checked_sub(1) {
         None => "the objective".to_string(),
@@ -218,9 +239,9 @@ fn meta(
     model: &Model,
     stub: &str,
     options: &NlOptions,
-    (rows, columns): (Vec<String>, Vec<String>),
+    (rows, columns): &(Vec<String>, Vec<String>),
 ) -> NlpMeta {
-    let (n, m) = (model.bounds.len(), model.sides.len());
+    let (n, m) = (model.header.variables, model.header.rows);
     let maximize =
         options.objective.checked_sub(1).and_then(|k| model.maximize.get(k)).copied().unwrap_or(false);
     let sign = if maximize { 1.0 } else { -1.0 };
@@ -232,8 +253,8 @@ fn meta(
         c_upper: model.sides.iter().map(|b| b.1).collect(),
         x0: model.x0.clone(),
         y0: model.y0.iter().map(|y| sign * y + 0.0).collect(),
-        variable_names: named(columns, n, 'x'),
-        constraint_names: named(rows, m, 'c'),
+        variable_names: named(columns.clone(), n, 'x'),
+        constraint_names: named(rows.clone(), m, 'c'),
         maximize,
         ..NlpMeta::default()
     }
@@ -285,12 +306,6 @@ fn refuse(model: &Model, meta: &NlpMeta, options: &NlOptions) -> Result<(), Erro
     }
     if model.header.stages > 1 {
         return unsupported("it has stages of a stochastic program, which costate does not treat".into());
-    }
-    if let Some(c) = model.complements.first() {
-        let (row, x) = (meta.constraint_name(c.row), meta.variable_name(c.variable));
-        return unsupported(format!(
-            "constraint {row} is a complementarity condition with {x}, which costate does not treat"
-        ));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::expr::graph::{Graph, Id, Node};
 pub(super) struct Body {
     pub node: Option<Id>,
     pub linear: std::ops::Range<usize>,
-    seen: bool,
+    pub seen: bool,
 }
 
 /// A row whose body complements a variable: the `r` line of kind 5.

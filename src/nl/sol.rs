@@ -56,6 +56,9 @@ impl Answer {
     /// and `rc`, their sum.
     pub fn new(problem: &NlProblem, report: &Report, message: String) -> Self {
         let sign = file_sign(problem.meta());
+        // What costate added to the file's variables and rows stays here.
+        let (n, m) = problem.file_sizes();
+        let (n, m) = (n.min(report.x.len()), m.min(report.y.len()));
         let status = SolStatus::of(report, problem.has_objective());
         let in_file = |v: &[f64]| -> Vec<f64> { v.iter().map(|v| sign * v + 0.0).collect() };
         // L = f + y'c + z'x: z < 0 pushes a variable against its lower bound.
@@ -65,7 +68,7 @@ impl Answer {
             values: SuffixValues {
                 real: true,
                 entries: (0u32..)
-                    .zip(&report.z)
+                    .zip(&report.z[..n.min(report.z.len())])
                     .filter(|(_, z)| **z != 0.0 && keep(**z))
                     .map(|(j, z)| (j, sign * z))
                     .collect(),
@@ -76,7 +79,7 @@ impl Answer {
             bound("ipopt_zU_out", &|z| z > 0.0),
             bound("rc", &|_| true),
         ];
-        Self { message, status, x: report.x.clone(), y: in_file(&report.y), suffixes }
+        Self { message, status, x: report.x[..n].to_vec(), y: in_file(&report.y[..m]), suffixes }
     }
 
     /// Without a point.
@@ -86,10 +89,10 @@ impl Answer {
 
     /// The text of the file for a problem.
     pub fn text(&self, problem: &NlProblem) -> String {
-        self.text_with(problem.meta(), &problem.options, problem.vbtol, problem.objective())
+        self.text_with(problem.file_sizes(), &problem.options, problem.vbtol, problem.objective())
     }
 
-    fn text_with(&self, meta: &NlpMeta, options: &[i64], vbtol: Option<f64>, objective: usize) -> String {
+    fn text_with(&self, (n, m): (usize, usize), options: &[i64], vbtol: Option<f64>, objective: usize) -> String {
         let mut out = String::new();
         for line in self.message.lines().filter(|line| !line.trim().is_empty()) {
             let _ = writeln!(out, "{line}");
@@ -107,7 +110,7 @@ impl Answer {
         words.iter().for_each(|w| {
             let _ = writeln!(out, "{w}");
         });
-        for size in [meta.m(), self.y.len(), meta.n(), self.x.len()] {
+        for size in [m, self.y.len(), n, self.x.len()] {
             let _ = writeln!(out, "{size}");
         }
         if let Some(v) = vbtol {

@@ -142,6 +142,7 @@ macro_rules! delegate_nlp {
             hess_values(x: &[f64], sigma: f64, y: &[f64], values: &mut [f64]) -> ();
             obj_cons(x: &[f64], c: &mut [f64]) -> f64;
             grad_jac_values(x: &[f64], g: &mut [f64], values: &mut [f64]) -> ();
+            precondition(at: &$crate::nlp::Preconditioning<'_>, r: &[f64], z: &mut [f64]) -> ();
         }
     };
 }

@@ -98,6 +98,9 @@ pub struct NlpMeta {
     pub y0: Vec<f64>,
     /// Constraints known to be linear, length m (or empty: none known).
     pub linear: Vec<bool>,
+    /// Constraints w(x) <= 0 whose w is a product of two factors that bounds and other constraints keep from being negative: complementarity conditions.
+    /// [`opt::solve`](crate::opt::solve) relaxes them to w <= tau, tau decreasing to the tolerance.
+    pub complementarity: Vec<usize>,
     /// The objective is to be maximized. Functions and reports have it in the user's sense; multipliers are those of the minimized -f.
     pub maximize: bool,
     /// The objective is known to be linear or quadratic: its second derivatives are constant.
@@ -220,6 +223,9 @@ impl NlpMeta {
                     self.y0[i]
                 ));
             }
+        }
+        if let Some(i) = self.complementarity.iter().find(|i| **i >= m || self.c_upper[**i] != 0.0) {
+            return fail(format!("the complementarity condition {i} is none of the {m} constraints, or its upper side is not 0"));
         }
         for (what, pattern, nrows, lower) in
             [("Jacobian", &self.jacobian, m, false), ("Hessian", &self.hessian, n, true)]

@@ -18,11 +18,12 @@
 //! - `sensitivity`: derivatives of a solution;
 //! - `presolved`: a solve of the problem that presolve leaves, and the report of the whole one;
 //! - `surrogated`, `attack`, `direct_search`, `hybrid`: maximizing network surrogates and black boxes without second derivatives;
-//! - `minimized`: maximization; `message`: a report in one sentence;
+//! - `minimized`: maximization; `complementary`: complementarity conditions; `message`: a report in one sentence;
 //! - `solver`: from the problem to the report, and many solves with one structure.
 
 pub mod attack;
 mod budget;
+mod complementary;
 pub mod direct_search;
 mod globalization;
 mod hessian;

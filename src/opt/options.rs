@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::error::Error;
 use crate::linsol::LinearSolverKind;
 use crate::observe::StopToken;
-use crate::report::Report;
+use crate::report::{Counts, Report};
 
 /// When an inexact step is accurate enough (`docs/notation.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -237,6 +237,15 @@ impl WarmStart {
 }
 
 impl Options {
+    /// What is left of the limits after a solve that took this.
+    pub(super) fn after(&self, iterations: u64, counts: &Counts) -> Self {
+        Self {
+            max_iterations: self.max_iterations.saturating_sub(iterations),
+            max_evaluations: self.max_evaluations.map(|most| most.saturating_sub(counts.objective)),
+            ..self.clone()
+        }
+    }
+
     /// Checks every range.
     ///
     /// # Errors

@@ -90,25 +90,11 @@ fn solve_whole(
     plain: &mut Plain<'_>,
 ) -> Result<(), Error> {
     let (iterations, before) = (report.iterations, report.counts);
-    let left = Options {
-        max_iterations: options.max_iterations.saturating_sub(iterations),
-        max_evaluations: options.max_evaluations.map(|most| most.saturating_sub(before.objective)),
-        ..options.clone()
-    };
+    let left = options.after(iterations, &before);
     let mut filter = Filtered { observer: &mut *observer, note: None };
     plain(nlp, (&left, warm), &mut filter, report)?;
     report.iterations += iterations;
-    let counts = &mut report.counts;
-    for (count, before) in [
-        (&mut counts.objective, before.objective),
-        (&mut counts.gradient, before.gradient),
-        (&mut counts.constraints, before.constraints),
-        (&mut counts.jacobian, before.jacobian),
-        (&mut counts.hessian, before.hessian),
-        (&mut counts.products, before.products),
-    ] {
-        *count += before;
-    }
+    report.counts += before;
     let _ = observer.event(&Event::Stop(report));
     Ok(())
 }

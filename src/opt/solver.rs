@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
+use super::complementary;
 use super::hessian::{self, Model};
 use super::iterate::{Iterate, Residuals};
 use super::judge::Judge;
@@ -278,7 +279,7 @@ pub enum Start<'a> {
 /// memory: from the second solve on nothing is allocated. Functions, values of bounds and sides may change between solves. A problem of another
 /// structure is set up anew. What the linear solver keeps may change the last bits of a later solve, no more. A warm start ([`Start::Last`], [`Start::At`]) is tried with its active bounds held first, which takes one or two
 /// factorizations where the solution is near; scales remain those of the last solve from [`Start::Problem`].
-/// Presolve is left out: what it removes depends on the data.
+/// Presolve is left out: what it removes depends on the data; complementarity conditions are taken as the inequalities that they are.
 ///
 /// ```
 /// use costate::nlp::Problem;
@@ -490,16 +491,12 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     nlp.meta().validate()?;
     warm.map_or(Ok(()), |w| w.validate(nlp.meta().n(), nlp.meta().m()))?;
     in_sense(nlp, observer, &mut report, &mut |nlp, observer, report| {
-        presolved::solve(
-            nlp,
-            options,
-            warm,
-            (observer, report),
-            &mut |nlp, (options, warm), observer, report| {
+        complementary::solve(nlp, (options, warm), observer, report, &mut |nlp, (options, warm), observer, report| {
+            presolved::solve(nlp, options, warm, (observer, report), &mut |nlp, (options, warm), observer, report| {
                 let from = (warm, true, begun);
                 solve_from((&mut None, &mut None, false), nlp, options, from, observer, report)
-            },
-        )
+            })
+        })
     })?;
     Ok(report)
 }

@@ -1,5 +1,6 @@
 //! Models of AMPL's format: reading, writing, answers, damage, the protocol.
 
+mod complement;
 mod damage;
 mod model;
 mod operations;

@@ -430,6 +430,7 @@ impl<'m> Search<'m> {
             other_starts: meta.other_starts.iter().map(|x| pick(x, &cols)).collect(),
             y0: pick(&meta.y0, &rows),
             linear: rows.iter().map(|&i| meta.linear[i]).collect(),
+            complementarity: vec![],
             maximize: false,
             quadratic_objective: meta.quadratic_objective,
             variable_names: cols.iter().map(|&j| meta.variable_name(j)).collect(),
