@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::nlp::NlpMeta;
+use crate::nlp::{Kink, NlpMeta};
 
 /// Why a solver stopped.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -319,6 +319,9 @@ pub struct Report {
     pub fit: Option<Fit>,
     /// The most violated constraints (index, violation), worst first; empty at a feasible point.
     pub worst_constraints: Vec<(usize, f64)>,
+    /// The operations that are not smooth there, the first few, where the point is no answer or a kink is suspected; only of problems whose expressions
+    /// are known.
+    pub kinks: Vec<Kink>,
     /// What the second derivatives say of a KKT point, if asked for (`Options::second_order`) and the linear solver knows inertias.
     pub second_order: Option<SecondOrder>,
     /// A second derivative of the problem that is wrong, found where an attempt failed; differences were used from then on.

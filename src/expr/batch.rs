@@ -39,6 +39,8 @@ pub(crate) struct Body {
     pub gradient: Vec<(usize, Id)>,
     /// (u, v, d2F/du dv) with u >= v, each pair at most once.
     pub hessian: Vec<(usize, usize, Id)>,
+    /// Where the second derivatives are too many to be written down: (u, (H v)_u), v in the parameters after the type's own. `hessian` is then empty.
+    pub products: Vec<(usize, Id)>,
     /// Rows of W by internal variable: (elemental variable, coefficient), each at most once; empty if u = v.
     pub range: Vec<Vec<(usize, f64)>>,
 }
@@ -53,6 +55,11 @@ pub(crate) struct Kernel {
     pub rows: [usize; 3],
     /// Program that computes the levels of a mask.
     programs: [Program; 8],
+    /// Products with second derivatives that are not written down, and the program that computes them.
+    pub products: Vec<Entry>,
+    product_rows: usize,
+    product_program: Program,
+    dim: usize,
 }
 
 impl Kernel {
@@ -77,6 +84,10 @@ impl Kernel {
             hessian: Vec::new(),
             rows: [0; 3],
             programs: Default::default(),
+            products: Vec::new(),
+            product_rows: 0,
+            product_program: Program::default(),
+            dim,
         };
         let mut known = HashMap::new();
         kernel.value = kernel.term(&graph, &mut known, VALUE, to_elemental[body.value as usize]);
@@ -96,13 +107,25 @@ impl Kernel {
         let zero = |e: &Entry| e.term.row.is_some() || e.term.factor != 0.0;
         kernel.gradient.retain(zero);
         kernel.hessian.retain(zero);
-        let mut wanted: Vec<Wanted> =
-            known.into_iter().map(|((level, node), row)| Wanted { node, level, row }).collect();
-        wanted.sort_by_key(|w| (w.node, w.level));
+        let sorted = |known: HashMap<(usize, Id), usize>| {
+            let mut wanted: Vec<Wanted> =
+                known.into_iter().map(|((level, node), row)| Wanted { node, level, row }).collect();
+            wanted.sort_by_key(|w| (w.node, w.level));
+            wanted
+        };
+        let wanted = sorted(known);
         for mask in 1..8usize {
             let some: Vec<Wanted> = wanted.iter().copied().filter(|w| mask & (1 << w.level) != 0).collect();
             kernel.programs[mask] = Program::compile(&graph, &some);
         }
+        let (mut known, rows) = (HashMap::new(), kernel.rows[VALUE]);
+        kernel.rows[VALUE] = 0;
+        for &(u, id) in &body.products {
+            let term = kernel.term(&graph, &mut known, VALUE, to_elemental[id as usize]);
+            kernel.products.push(Entry { a: u as u32, b: 0, term });
+        }
+        (kernel.product_rows, kernel.rows[VALUE]) = (kernel.rows[VALUE], rows);
+        kernel.product_program = Program::compile(&graph, &sorted(known));
         kernel
     }
 
@@ -118,11 +141,16 @@ impl Kernel {
 
     /// Results of one element.
     pub fn numbers(&self) -> usize {
-        self.rows.iter().sum()
+        self.rows.iter().sum::<usize>() + self.product_rows + self.direction()
     }
-    /// Largest register file of all programs, in doubles.
-    pub fn scratch(&self) -> usize {
-        self.programs.iter().map(Program::scratch).max().unwrap_or(0)
+    /// Parameters that are a direction.
+    fn direction(&self) -> usize {
+        if self.products.is_empty() { 0 } else { self.dim }
+    }
+    /// Largest register file of all programs for this many elements, in doubles.
+    pub fn scratch(&self, count: usize) -> usize {
+        let programs = self.programs.iter().chain([&self.product_program]);
+        programs.map(|p| p.scratch(count)).max().unwrap_or(0)
     }
 }
 
@@ -200,19 +228,23 @@ fn curvature(body: &Body, new: &[Id], graph: &mut Graph, out: &mut Sums) {
 pub(crate) struct Batch {
     pub kernel: Kernel,
     pub count: usize,
-    /// Parameter k of all elements, then parameter k + 1.
+    /// Parameter k of all elements, then parameter k + 1; at the end the direction of products.
     pub params: Vec<f64>,
     /// Rows of first and second derivatives, each of length `count`.
     results: [Vec<f64>; 2],
+    /// Rows of products with second derivatives, likewise.
+    products: Vec<f64>,
     /// Levels whose results belong to the current point, as a mask.
     pub valid: usize,
 }
 
 impl Batch {
     /// Room for the results of all elements.
-    pub fn new(kernel: Kernel, count: usize, params: Vec<f64>) -> Self {
+    pub fn new(kernel: Kernel, count: usize, mut params: Vec<f64>) -> Self {
         let results = [FIRST, SECOND].map(|level| vec![0.0; kernel.rows[level] * count]);
-        Self { kernel, count, params, results, valid: 0 }
+        params.resize(params.len() + kernel.direction() * count, 0.0);
+        let products = vec![0.0; kernel.product_rows * count];
+        Self { kernel, count, params, results, products, valid: 0 }
     }
 
     /// Room that the values need: one row, or none where they are constant.
@@ -240,5 +272,23 @@ impl Batch {
     /// The derivatives of a term, or nothing where it is a constant.
     pub fn row(&self, level: usize, term: Term) -> Option<&[f64]> {
         term.row.map(|r| &self.results[level - FIRST][r as usize * self.count..][..self.count])
+    }
+
+    /// Products of second derivatives that are not written down with the direction whose elemental variables `direction` fetches, as `load` does the point's.
+    pub fn multiply(
+        &mut self,
+        registers: &mut [f64],
+        load: &dyn Fn(usize, usize, &mut [f64]),
+        direction: &dyn Fn(usize, usize, &mut [f64]),
+    ) {
+        let own = self.params.len() - self.kernel.direction() * self.count;
+        self.params[own..].chunks_exact_mut(self.count).enumerate().for_each(|(k, v)| direction(k, 0, v));
+        let results = &mut [&mut self.products[..], &mut [], &mut []];
+        self.kernel.product_program.run(self.count, load, &self.params, registers, results);
+    }
+
+    /// The products of a term, or nothing where it is a constant.
+    pub fn product(&self, term: Term) -> Option<&[f64]> {
+        term.row.map(|r| &self.products[r as usize * self.count..][..self.count])
     }
 }

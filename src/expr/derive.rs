@@ -100,6 +100,12 @@ fn unary(g: &mut Graph, op: Unary, a: Id, r: Id) -> Option<Factor> {
             let square = g.binary(Binary::Mul, r, r);
             g.binary(Binary::Sub, one, square)
         }
+        Unary::Logistic => {
+            // s (1 - s) = s(a) s(-a): both factors keep their precision.
+            let minus = g.neg(a);
+            let other = g.unary(Unary::Logistic, minus);
+            g.binary(Binary::Mul, r, other)
+        }
         Unary::Sinh => g.unary(Unary::Cosh, a),
         Unary::Cosh => g.unary(Unary::Sinh, a),
         Unary::Asin | Unary::Acos | Unary::Atanh => {

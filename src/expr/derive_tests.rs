@@ -66,8 +66,10 @@ fn check(name: &str, x: [f64; 2], build: impl Fn(&mut Graph, Id, Id) -> Id) {
 #[test]
 fn functions_of_one_argument() {
     use Unary::*;
-    let smooth =
-        [Neg, Abs, Sqrt, Exp, Log, Log10, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Atanh];
+    let smooth = [
+        Neg, Abs, Sqrt, Exp, Log, Log10, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Atanh,
+        Logistic,
+    ];
     for op in smooth {
         // Of x alone, and of a product and the other variable.
         check(&format!("{op:?}"), [0.4, 0.6], |g, x, _| g.unary(op, x));
@@ -77,7 +79,7 @@ fn functions_of_one_argument() {
             g.binary(Binary::Add, value, x)
         });
     }
-    for op in [Neg, Abs, Exp, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Atanh] {
+    for op in [Neg, Abs, Exp, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Tanh, Asinh, Atanh, Logistic] {
         check(&format!("{op:?}"), [-0.35, 0.6], |g, x, _| g.unary(op, x));
     }
     check("Acosh", [1.7, 0.0], |g, x, _| g.unary(Acosh, x));

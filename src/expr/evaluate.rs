@@ -325,7 +325,7 @@ impl Evaluator {
         let multiplier = &mut self.multiplier;
         for_wrapped(&self.structure, FIRST, |row, slope| multiplier[row] *= slope);
         for b in &mut self.structure.elements {
-            if b.batch.kernel.hessian.is_empty() {
+            if b.batch.kernel.hessian.is_empty() && b.batch.kernel.products.is_empty() {
                 continue;
             }
             b.lambda.fill(0.0);
@@ -394,10 +394,35 @@ impl Evaluator {
         }
     }
 
+    /// The part of H v whose second derivatives are not written down.
+    fn products(&mut self, x: &[f64], v: &[f64], hv: &mut [f64]) {
+        for b in self.structure.elements.iter_mut().filter(|b| !b.batch.kernel.products.is_empty()) {
+            let (count, vars) = (b.batch.count, &b.vars);
+            let fetch = |from: &[f64], k: usize, first: usize, out: &mut [f64]| {
+                let vars = &vars[k * count + first..][..out.len()];
+                out.iter_mut().zip(vars).for_each(|(o, &at)| *o = from[at as usize]);
+            };
+            b.batch.multiply(
+                &mut self.registers,
+                &|k, first, out| fetch(x, k, first, out),
+                &|k, first, out| {
+                    fetch(v, k, first, out);
+                },
+            );
+            for e in &b.batch.kernel.products {
+                let (vars, values) = (&b.vars[e.a as usize * count..][..count], b.batch.product(e.term));
+                for (k, &j) in vars.iter().enumerate() {
+                    hv[j as usize] += b.lambda[k] * e.term.factor * values.map_or(1.0, |v| v[k]);
+                }
+            }
+        }
+    }
+
     /// hv <- (hess of sigma f + y'c) v, element by element.
     pub fn hessian_product(&mut self, x: &[f64], sigma: f64, y: &[f64], v: &[f64], hv: &mut [f64]) {
         self.second(x, sigma, y);
         hv.fill(0.0);
+        self.products(x, v, hv);
         let s = &self.structure;
         for b in &s.elements {
             let count = b.batch.count;

@@ -29,6 +29,8 @@ pub(crate) enum Unary {
     Asinh,
     Acosh,
     Atanh,
+    /// 1 / (1 + e^-x), to full relative precision on both sides.
+    Logistic,
     Floor,
     Ceil,
     /// Toward zero: INT.
@@ -64,6 +66,8 @@ impl Unary {
             Self::Asinh => a.asinh(),
             Self::Acosh => a.acosh(),
             Self::Atanh => a.atanh(),
+            Self::Logistic if a < 0.0 => a.exp() / (1.0 + a.exp()),
+            Self::Logistic => 1.0 / (1.0 + (-a).exp()),
             Self::Floor => a.floor(),
             Self::Ceil => a.ceil(),
             Self::Trunc => a.trunc(),

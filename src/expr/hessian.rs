@@ -67,12 +67,15 @@ fn contributions(s: &Structure, quadratic: usize) -> usize {
     s.groups.iter().map(pairs).fold(elements.saturating_add(quadratic), usize::saturating_add)
 }
 
-/// Builds the pattern and writes the place of every contribution; `None` if there are more than `most`.
+/// Builds the pattern and writes the place of every contribution; `None` if there are more than `most`, or some are not written down.
 pub(crate) fn build(s: &mut Structure, quadratic: &[(u32, u32, f64)], most: u64) -> Option<Places> {
     for g in &mut s.groups {
         g.runs = runs(g, &s.rows);
     }
     let total = contributions(s, quadratic.len());
+    if s.elements.iter().any(|b| !b.batch.kernel.products.is_empty()) {
+        return None;
+    }
     if total as u64 > most.min(u64::from(u32::MAX) - 1) {
         return None;
     }

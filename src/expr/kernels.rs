@@ -3,7 +3,7 @@
 /// Calls `$run!(operation)` with the operation as a constant, so that every loop is compiled on its own.
 macro_rules! with_unary {
     ($op:expr, $run:ident) => {
-        with_unary!(@ $op, $run, Neg Abs Sqrt Exp Log Log10 Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Asinh Acosh Atanh Floor Ceil Trunc Round Single Not)
+        with_unary!(@ $op, $run, Neg Abs Sqrt Exp Log Log10 Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Asinh Acosh Atanh Logistic Floor Ceil Trunc Round Single Not)
     };
     (@ $op:expr, $run:ident, $($name:ident)*) => {
         match $op { $(Unary::$name => $run!(Unary::$name)),* }

@@ -31,6 +31,7 @@ mod formula;
 pub(crate) mod graph;
 mod hessian;
 mod kernels;
+pub(crate) mod kinks;
 mod lanes;
 mod map;
 pub(crate) mod parts;

@@ -88,9 +88,9 @@ impl Program {
         c.program
     }
 
-    /// Registers needed, in doubles.
-    pub fn scratch(&self) -> usize {
-        self.registers * BLOCK + self.call
+    /// Registers needed for this many elements, in doubles.
+    pub fn scratch(&self, count: usize) -> usize {
+        self.registers * BLOCK.min(count) + self.call
     }
 
     /// Runs over `count` elements. `load(k, first, out)` fetches variable k of elements `first..`; parameters and rows of results
@@ -106,15 +106,16 @@ impl Program {
         if self.code.is_empty() {
             return;
         }
-        let (registers, call) = registers.split_at_mut(self.registers * BLOCK);
+        let stride = BLOCK.min(count);
+        let (registers, call) = registers.split_at_mut(self.registers * stride);
         let mut first = 0;
         while first < count {
             let len = BLOCK.min(count - first);
             for &(k, r) in &self.loads {
-                load(k as usize, first, &mut registers[r as usize * BLOCK..][..len]);
+                load(k as usize, first, &mut registers[r as usize * stride..][..len]);
             }
             let (registers, call) = (&mut *registers, &mut *call);
-            let mut block = Running { program: self, registers, call, params, count, first, len };
+            let mut block = Running { program: self, registers, call, params, count, stride, first, len };
             for instruction in &self.code {
                 block.execute(instruction, results);
             }
@@ -255,6 +256,8 @@ struct Running<'a> {
     call: &'a mut [f64],
     params: &'a [f64],
     count: usize,
+    /// Length of a register.
+    stride: usize,
     first: usize,
     len: usize,
 }
@@ -266,6 +269,7 @@ struct Others<'a> {
     params: &'a [f64],
     right_from: usize,
     count: usize,
+    stride: usize,
     first: usize,
     len: usize,
 }
@@ -275,7 +279,7 @@ impl Others<'_> {
         match source {
             Source::Param(k) => &self.params[k as usize * self.count + self.first..][..self.len],
             Source::Register(r) => {
-                let at = r as usize * BLOCK;
+                let at = r as usize * self.stride;
                 let block =
                     if at < self.right_from { &self.left[at..] } else { &self.right[at - self.right_from..] };
                 &block[..self.len]
@@ -287,15 +291,16 @@ impl Others<'_> {
 impl Running<'_> {
     /// The destination register and everything else.
     fn split(&mut self, dst: u32) -> (&mut [f64], Others<'_>) {
-        let at = dst as usize * BLOCK;
+        let at = dst as usize * self.stride;
         let (left, rest) = self.registers.split_at_mut(at);
-        let (d, right) = rest.split_at_mut(BLOCK);
+        let (d, right) = rest.split_at_mut(self.stride);
         let others = Others {
             left,
             right,
             params: self.params,
-            right_from: at + BLOCK,
+            right_from: at + self.stride,
             count: self.count,
+            stride: self.stride,
             first: self.first,
             len: self.len,
         };
@@ -369,7 +374,7 @@ impl Running<'_> {
                 let at = row * self.count + self.first;
                 let from = match source {
                     Source::Param(k) => &self.params[k as usize * self.count + self.first..][..self.len],
-                    Source::Register(r) => &self.registers[r as usize * BLOCK..][..self.len],
+                    Source::Register(r) => &self.registers[r as usize * self.stride..][..self.len],
                 };
                 results[level][at..at + self.len].copy_from_slice(from);
             }

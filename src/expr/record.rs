@@ -167,6 +167,7 @@ impl Var {
         asinh Asinh "Inverse of the hyperbolic sine."
         acosh Acosh "Inverse of the hyperbolic cosine."
         atanh Atanh "Inverse of the hyperbolic tangent."
+        logistic Logistic "1 / (1 + e^-x)."
         floor Floor "The next whole number below; its derivative is 0."
         ceil Ceil "The next whole number above; its derivative is 0."
         trunc Trunc "The whole part; its derivative is 0."

@@ -27,7 +27,7 @@ pub(crate) struct Function<'a> {
 /// Variables from which on the argument of a function is a group's, not an element's.
 const LONG: usize = 6;
 
-/// Second derivatives of one element that are written down, at most.
+/// Second derivatives of one element that are written down, at most; where there are more only their products are computed.
 const MOST_PAIRS: usize = 4_000_000;
 
 const NONE: u32 = u32::MAX;
@@ -92,24 +92,14 @@ impl Separated {
     }
 }
 
-/// A function that is too large: 0 is the objective, i + 1 constraint i.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TooLarge {
-    pub function: usize,
-    pub variables: usize,
-}
-
 /// Takes the functions apart. Constraints keep their order. `params`: values of the graph's parameters.
-///
-/// # Errors
-/// A term whose second derivatives are too many to write down.
 pub(crate) fn separate(
     graph: &Graph,
     n: usize,
     objective: &Function<'_>,
     constraints: &[Function<'_>],
     params: &[f64],
-) -> Result<Separated, TooLarge> {
+) -> Separated {
     let mut s = Separator::new(graph, n, params);
     s.objective(objective);
     constraints.iter().for_each(|c| s.constraint(c));
@@ -172,8 +162,6 @@ struct Type {
     params: usize,
     /// A parameter's value while it is the same in all instances.
     uniform: Vec<Option<f64>>,
-    /// The function that had it first.
-    function: usize,
 }
 
 /// Types by their words.
@@ -184,14 +172,14 @@ struct Types {
 }
 
 impl Types {
-    fn enter(&mut self, words: &[Word], dim: usize, params: &[Slot], function: usize) -> u32 {
+    fn enter(&mut self, words: &[Word], dim: usize, params: &[Slot]) -> u32 {
         let next = self.all.len() as u32;
         let number = match self.known.get(words) {
             Some(&number) => number,
             None => {
                 self.known.insert(words.into(), next);
                 let uniform = params.iter().map(|p| Some(p.value).filter(|_| p.of.is_none())).collect();
-                self.all.push(Type { words: words.into(), dim, params: params.len(), uniform, function });
+                self.all.push(Type { words: words.into(), dim, params: params.len(), uniform });
                 next
             }
         };
@@ -253,7 +241,8 @@ struct Separator<'g> {
     open: Vec<(Id, bool)>,
     seen: Vec<Id>,
     term: Term,
-    function: usize,
+    /// Constraints so far.
+    constraints: u32,
 }
 
 /// A term in words, as last read.
@@ -285,7 +274,7 @@ impl<'g> Separator<'g> {
             open: Vec::new(),
             seen: Vec::new(),
             term: Term::default(),
-            function: 0,
+            constraints: 0,
         }
     }
 
@@ -408,11 +397,11 @@ impl<'g> Separator<'g> {
     }
 
     fn constraint(&mut self, f: &Function<'_>) {
-        self.function += 1;
+        let row = self.constraints;
+        self.constraints += 1;
         let mut sum = self.sum(f.node);
         sum.constant += f.constant;
         sum.linear.extend(f.linear);
-        let row = self.function as u32 - 1;
         self.out.in_sides.extend(sum.params.drain(..).map(|(k, w)| (row, k, w)));
         if let ([(term, weight)], []) = (sum.terms.as_slice(), sum.linear.as_slice())
             && let Some(alpha) = self.long_argument(*term)
@@ -433,7 +422,7 @@ impl<'g> Separator<'g> {
             words.extend([Word::Binary(Binary::Add), Word::Result(last), Word::Parameter]);
             params.push(Slot { value: constant / weight, of: None });
         }
-        let number = self.groups.enter(&words, 1, &params, self.function);
+        let number = self.groups.enter(&words, 1, &params);
         let sum = self.sum(Some(alpha));
         self.row(&sum, Some((number, &params)), 1.0 / weight, constraint);
     }
@@ -498,7 +487,7 @@ impl<'g> Separator<'g> {
     }
 
     fn new_element(&mut self, Term { words, params, vars }: &Term) -> u32 {
-        let number = self.elements.enter(words, vars.len(), params, self.function);
+        let number = self.elements.enter(words, vars.len(), params);
         let element = self.out.element_type.len() as u32;
         self.out.element_type.push(number);
         self.out.element_vars.items.extend_from_slice(vars);
@@ -583,17 +572,17 @@ impl<'g> Separator<'g> {
         }
     }
 
-    fn finish(mut self) -> Result<Separated, TooLarge> {
+    fn finish(mut self) -> Separated {
         let out = &mut self.out;
         let types = out.element_type.iter().map(|t| Some(*t));
         (out.element_params, out.element_slots) = self.elements.own_params(types, &self.element_params);
         (out.group_params, out.group_slots) =
             self.groups.own_params(out.group_type.iter().copied(), &self.group_params);
         out.element_dims = self.elements.all.iter().map(|t| t.dim).collect();
-        let bodies = |types: Types| types.all.iter().map(body).collect::<Result<Vec<Body>, TooLarge>>();
-        out.element_bodies = bodies(self.elements)?;
-        out.group_bodies = bodies(self.groups)?;
-        Ok(self.out)
+        let bodies = |types: Types| types.all.iter().map(body).collect::<Vec<Body>>();
+        out.element_bodies = bodies(self.elements);
+        out.group_bodies = bodies(self.groups);
+        self.out
     }
 }
 
@@ -637,7 +626,7 @@ fn hashes(graph: &Graph) -> Vec<u64> {
 }
 
 /// The functions of a type: its value, and derivatives by reverse sweeps.
-fn body(of: &Type) -> Result<Body, TooLarge> {
+fn body(of: &Type) -> Body {
     let mut graph = Graph::default();
     let vars: Vec<Id> = (0..of.dim).map(|k| graph.add(Node::Var(k as u32))).collect();
     let mut results: Vec<Id> = Vec::new();
@@ -681,25 +670,37 @@ fn body(of: &Type) -> Result<Body, TooLarge> {
         results.push(id);
     }
     let value = results.last().copied().unwrap_or_else(|| vars.first().copied().unwrap_or(0));
-    derived(graph, value, &vars).ok_or(TooLarge { function: of.function, variables: of.dim })
+    let own = of.uniform.iter().filter(|u| u.is_none()).count();
+    derived(graph, value, &vars, (own, MOST_PAIRS))
 }
 
-/// First and second derivatives as nodes; nothing if there are too many.
-fn derived(mut graph: Graph, value: Id, vars: &[Id]) -> Option<Body> {
+/// First and second derivatives as nodes. `own`: parameters of the type; `most`: second derivatives that are written down.
+fn derived(mut graph: Graph, value: Id, vars: &[Id], (own, most): (usize, usize)) -> Body {
     let one = graph.constant(1.0);
-    let gradient = Reverse::new(&graph, vars).sweep(&mut graph, &[(value, one)]);
+    let slopes = Reverse::new(&graph, vars).sweep(&mut graph, &[(value, one)]);
+    let gradient = slopes.iter().map(|&(u, id)| (u as usize, id)).collect();
+    // Where the pairs of all variables would be few enough the graph needs no copy.
+    let mut plain = (vars.len() * (vars.len() + 1) / 2 > most).then(|| graph.clone());
     let mut sweeps = Reverse::new(&graph, vars);
     let mut hessian = Vec::new();
-    for &(u, slope) in &gradient {
+    for &(u, slope) in &slopes {
         // By the variables up to u: the lower triangle.
         let entries = sweeps.sweep(&mut graph, &[(slope, one)]);
         hessian.extend(entries.into_iter().filter(|e| e.0 <= u).map(|(v, id)| (u as usize, v as usize, id)));
-        if hessian.len() > MOST_PAIRS {
-            return None;
+        if let Some(mut graph) = plain.take_if(|_| hessian.len() > most) {
+            let products = products(&mut graph, &slopes, vars, own);
+            return Body { graph, value, gradient, products, ..Body::default() };
         }
     }
-    let gradient = gradient.into_iter().map(|(u, id)| (u as usize, id)).collect();
-    Some(Body { graph, value, gradient, hessian, range: Vec::new() })
+    Body { graph, value, gradient, hessian, ..Body::default() }
+}
+
+/// H v as the derivative of sum_u v_u df/du, v in the parameters after the type's own.
+fn products(graph: &mut Graph, slopes: &[(u32, Id)], vars: &[Id], own: usize) -> Vec<(usize, Id)> {
+    let roots: Vec<(Id, Id)> =
+        slopes.iter().map(|&(u, slope)| (slope, graph.add(Node::Param(own as u32 + u)))).collect();
+    let sums = Reverse::new(graph, vars).sweep(graph, &roots);
+    sums.into_iter().map(|(u, id)| (u as usize, id)).collect()
 }
 
 #[cfg(test)]

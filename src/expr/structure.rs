@@ -377,8 +377,8 @@ impl Structure {
 
     /// Registers that the largest program needs, in doubles.
     pub fn scratch(&self) -> usize {
-        let elements = self.elements.iter().map(|b| b.batch.kernel.scratch());
-        elements.chain(self.groups.iter().map(|b| b.batch.kernel.scratch())).max().unwrap_or(0)
+        let elements = self.elements.iter().map(|b| b.batch.kernel.scratch(b.batch.count));
+        elements.chain(self.groups.iter().map(|b| b.batch.kernel.scratch(b.batch.count))).max().unwrap_or(0)
     }
 
     /// Entries of the largest q q' that several groups share.

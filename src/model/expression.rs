@@ -264,6 +264,7 @@ pub trait Expression: Into<Expr> {
         asinh Asinh "Inverse hyperbolic sine.";
         acosh Acosh "Inverse hyperbolic cosine.";
         atanh Atanh "Inverse hyperbolic tangent.";
+        logistic Logistic "1 / (1 + e^-x).";
     }
     /// x to a whole power.
     fn powi(self, n: i32) -> Expr {

@@ -252,14 +252,7 @@ impl Model {
         let objective = function(&mut graph, &self.objective)?;
         let rows: Vec<Function<'_>> =
             self.rows.iter().map(|e| function(&mut graph, e)).collect::<Result<_, String>>()?;
-        let separated =
-            separate(&graph, self.meta.n(), &objective, &rows, &self.params).map_err(|large| {
-                let place = match large.function.checked_sub(1) {
-                    None => "the objective".to_string(),
-                    Some(i) => format!("constraint {}", self.meta.constraint_name(i)),
-                };
-                format!("a term of {place} in {} variables has too many second derivatives", large.variables)
-            })?;
+        let separated = separate(&graph, self.meta.n(), &objective, &rows, &self.params);
         let functions = Expressed::new(self.meta.clone(), &separated.parts(), (60_000_000, 1 << 26))?;
         let mut compiled = Compiled { separated, functions };
         compiled.set_sides(&self.meta, &self.params);

@@ -205,7 +205,7 @@ fn apply(g: &mut Graph, code: u32, args: &[Id], kinks: &mut Kinks) -> Result<Id,
         16 => g.neg(a),
         20..=24 | 28..=30 | 34 | 59..=63 | 66..=75 => return logical(g, code, args),
         35 => g.select(a, b, args[2]),
-        37..=47 | 49..=53 => g.unary(function(code), a),
+        37..=47 | 49..=53 | 79 => g.unary(function(code), a),
         48 => g.binary(Binary::Atan2, a, b),
         54 => args[1..].iter().fold(a, |sum, &b| g.binary(Binary::Add, sum, b)),
         55 => {
@@ -221,14 +221,6 @@ fn apply(g: &mut Graph, code: u32, args: &[Id], kinks: &mut Kinks) -> Result<Id,
             g.binary(Binary::Div, whole, scale)
         }
         77 => g.product(a, a),
-        79 => {
-            // 1 / (1 + e^-x) = (1 + tanh(x / 2)) / 2, which never overflows.
-            let (half, one) = (g.constant(0.5), g.constant(1.0));
-            let inner = g.product(half, a);
-            let tanh = g.unary(Unary::Tanh, inner);
-            let sum = g.binary(Binary::Add, one, tanh);
-            g.product(half, sum)
-        }
         80 => {
             let size = g.unary(Unary::Abs, a);
             let power = g.binary(Binary::Pow, size, b);
@@ -255,6 +247,7 @@ fn function(code: u32) -> Unary {
         50 => Unary::Asinh,
         51 => Unary::Asin,
         52 => Unary::Acosh,
+        79 => Unary::Logistic,
         _ => Unary::Acos,
     }
 }

@@ -123,6 +123,13 @@ impl<'a> Expressions<'a> {
             Node::Const(bits) => out.number(f64::from_bits(bits)),
             Node::Param(k) => out.number(self.params[k as usize]),
             Node::Var(u) => self.variable(u, out),
+            // Its own code is younger than most readers.
+            Node::Unary(Unary::Logistic, a) => {
+                let operations = [3, 0, 44, 16].map(Task::Operation);
+                let [quotient, sum, exp, minus] = operations;
+                let one = || Task::Constant(1.0);
+                then(&mut [quotient, one(), sum, one(), exp, minus, Task::Node(a, Number)].into_iter());
+            }
             Node::Unary(op, a) => {
                 let (code, behind) = unary(op)?;
                 let operand = Task::Node(a, if op == Unary::Not { Truth } else { Number });
@@ -224,6 +231,7 @@ fn unary(op: Unary) -> Result<(i64, Option<f64>), String> {
         Unary::Trunc => (55, Some(1.0)),
         Unary::Round => (57, Some(0.0)),
         Unary::Not => (34, None),
+        Unary::Logistic => return Err("it is written by other operations".into()),
         Unary::Single => return Err("it rounds to single precision, which the format cannot hold".into()),
     })
 }

@@ -132,8 +132,7 @@ impl NlProblem {
         let constraints: Vec<Function<'_>> = model.rows.iter().map(function).collect();
         let n = meta.n();
         let separated =
-            separate(&model.graph, n, &objective.map(function).unwrap_or_default(), &constraints, &[])
-                .map_err(|large| too_large(&meta, large.function, large.variables))?;
+            separate(&model.graph, n, &objective.map(function).unwrap_or_default(), &constraints, &[]);
         let name = meta.name.clone();
         let functions = Expressed::new(meta, &separated.parts(), (options.objects, options.hessian))
             .map_err(|what| Error::Unsupported { name, what })?;
@@ -223,15 +222,6 @@ impl NlProblem {
 fn unlike_bounds(meta: &NlpMeta, (row, variable): (usize, usize)) -> Error {
     let (row, x) = (meta.constraint_name(row), meta.variable_name(variable));
     let what = format!("constraint {row} complements a bound of {x}, which has no such bound");
-    Error::Unsupported { name: meta.name.clone(), what }
-}
-
-fn too_large(meta: &NlpMeta, function: usize, variables: usize) -> Error {
-    let place = match function.checked_sub(1) {
-        None => "the objective".to_string(),
-        Some(i) => format!("constraint {}", meta.constraint_name(i)),
-    };
-    let what = format!("a term of {place} in {variables} variables has too many second derivatives");
     Error::Unsupported { name: meta.name.clone(), what }
 }
 

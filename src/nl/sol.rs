@@ -92,7 +92,13 @@ impl Answer {
         self.text_with(problem.file_sizes(), &problem.options, problem.vbtol, problem.objective())
     }
 
-    fn text_with(&self, (n, m): (usize, usize), options: &[i64], vbtol: Option<f64>, objective: usize) -> String {
+    fn text_with(
+        &self,
+        (n, m): (usize, usize),
+        options: &[i64],
+        vbtol: Option<f64>,
+        objective: usize,
+    ) -> String {
         let mut out = String::new();
         for line in self.message.lines().filter(|line| !line.trim().is_empty()) {
             let _ = writeln!(out, "{line}");

@@ -1,6 +1,6 @@
 //! Problems made of expressions, whatever front end read them.
 
-use super::{EvalError, Nlp, NlpMeta, Pattern};
+use super::{EvalError, Kink, Nlp, NlpMeta, Pattern};
 use crate::expr::evaluate::Evaluator;
 use crate::expr::parts::Parts;
 
@@ -8,6 +8,16 @@ use crate::expr::parts::Parts;
 pub trait Expressible: Nlp {
     /// Its elements and groups.
     fn parts(&self) -> Parts<'_>;
+}
+
+impl Kink {
+    /// For people, with the names of a problem.
+    pub fn describe(&self, meta: &NlpMeta) -> String {
+        match self.constraint {
+            Some(i) => format!("{} in {}", self.operation, meta.constraint_name(i)),
+            None => format!("{} in the objective", self.operation),
+        }
+    }
 }
 
 /// A problem whose functions are expressions: exact, with first and second derivatives. Values that are not finite are returned as they are.
@@ -112,12 +122,15 @@ impl Nlp for Expressed {
     }
 }
 
-/// `Nlp` for a type by one of its fields; or, within an impl, all methods but `meta` by what stands behind `self.`.
+/// `Nlp` for an expressible type by one of its fields; or, within an impl, all methods but `meta` by what stands behind `self.`.
 macro_rules! delegate_nlp {
     ($type:ty, $field:ident) => {
         impl $crate::nlp::Nlp for $type {
             fn meta(&self) -> &$crate::nlp::NlpMeta {
                 self.$field.meta()
+            }
+            fn kinks(&self, x: &[f64], near: f64) -> Vec<$crate::nlp::Kink> {
+                $crate::expr::kinks::near(&$crate::nlp::Expressible::parts(self), x, near)
             }
             delegate_nlp!(@ $field);
         }

@@ -11,6 +11,7 @@ mod stats;
 mod steps;
 
 pub(crate) use crate::diff::colour as coloring;
+pub use crate::expr::kinks::Kink;
 pub use closure::Problem;
 pub use closure_problem::ClosureProblem;
 pub use expressed::Expressible;
@@ -225,7 +226,9 @@ impl NlpMeta {
             }
         }
         if let Some(i) = self.complementarity.iter().find(|i| **i >= m || self.c_upper[**i] != 0.0) {
-            return fail(format!("the complementarity condition {i} is none of the {m} constraints, or its upper side is not 0"));
+            return fail(format!(
+                "the complementarity condition {i} is none of the {m} constraints, or its upper side is not 0"
+            ));
         }
         for (what, pattern, nrows, lower) in
             [("Jacobian", &self.jacobian, m, false), ("Hessian", &self.hessian, n, true)]
@@ -321,6 +324,12 @@ pub trait Nlp {
     fn precondition(&mut self, at: &Preconditioning<'_>, r: &[f64], z: &mut [f64]) -> Result<(), EvalError> {
         let _ = (at, r, z);
         Err(EvalError::NotProvided { function: "preconditioner" })
+    }
+
+    /// The operations that have a kink or a jump within `near` of x, relative to 1 and their operands; none where they are not known.
+    fn kinks(&self, x: &[f64], near: f64) -> Vec<Kink> {
+        let _ = (x, near);
+        Vec::new()
     }
 
     /// c <- c(x), returns f(x); override where they share work.

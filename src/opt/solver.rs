@@ -25,7 +25,10 @@ use crate::linalg::SparseMatrix;
 use crate::linsol::{self, LinearSolver, LinearSolverKind};
 use crate::nlp::{Nlp, NlpMeta};
 use crate::observe::{Header, Observer, Silent, StopToken};
-use crate::report::{Fit, PointKind, Report, StopReason};
+use crate::report::{Fit, PointKind, Remark, Report, StopReason};
+
+/// Kinks that are named, at most.
+const MOST_KINKS: usize = 3;
 
 /// What a solve owns.
 pub(super) struct Setup {
@@ -337,6 +340,7 @@ fn no_report() -> Report {
         remarks: Vec::new(),
         fit: None,
         worst_constraints: Vec::new(),
+        kinks: Vec::new(),
         second_order: None,
         wrong_entry: None,
     }
@@ -491,14 +495,46 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
     nlp.meta().validate()?;
     warm.map_or(Ok(()), |w| w.validate(nlp.meta().n(), nlp.meta().m()))?;
     in_sense(nlp, observer, &mut report, &mut |nlp, observer, report| {
-        complementary::solve(nlp, (options, warm), observer, report, &mut |nlp, (options, warm), observer, report| {
-            presolved::solve(nlp, options, warm, (observer, report), &mut |nlp, (options, warm), observer, report| {
-                let from = (warm, true, begun);
-                solve_from((&mut None, &mut None, false), nlp, options, from, observer, report)
-            })
-        })
+        complementary::solve(
+            nlp,
+            (options, warm),
+            observer,
+            report,
+            &mut |nlp, (options, warm), observer, report| {
+                presolved::solve(
+                    nlp,
+                    options,
+                    warm,
+                    (observer, report),
+                    &mut |nlp, (options, warm), observer, report| {
+                        let from = (warm, true, begun);
+                        solve_from((&mut None, &mut None, false), nlp, options, from, observer, report)
+                    },
+                )
+            },
+        )
     })?;
+    name_kinks(nlp, options, &mut report);
     Ok(report)
+}
+
+/// Names the operations with kinks where one is suspected, or no answer was found.
+fn name_kinks(nlp: &dyn Nlp, options: &Options, report: &mut Report) {
+    if (report.is_answer() && !report.remarks.contains(&Remark::Kink))
+        || report.x.iter().any(|x| !x.is_finite())
+    {
+        return;
+    }
+    report.kinks = nlp.kinks(&report.x, options.tolerance.sqrt());
+    report.kinks.truncate(MOST_KINKS);
+    for (k, kink) in report.kinks.iter().enumerate() {
+        let _ = write!(
+            report.message,
+            "{} {}",
+            if k == 0 { "; at this point there are kinks:" } else { "," },
+            kink.describe(nlp.meta())
+        );
+    }
 }
 
 fn set_report(
@@ -534,6 +570,7 @@ fn set_report(
     if let Some(search) = search {
         let _ = search.describe(s.problem.form.m, &mut report.method);
     }
+    report.kinks.clear();
     report.x.clone_from(&original.x);
     report.y.clone_from(&original.y);
     report.z.clone_from(&original.z);

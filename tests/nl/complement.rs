@@ -54,7 +54,11 @@ fn a_linear_problem_is_solved_and_answered_in_the_sizes_of_the_file() {
     assert_eq!(p.meta().variable_names, ["x[0]", "x[1]", "c[0]_slack", "c[1]_slack"]);
     assert_eq!(p.meta().constraint_names[2..], ["c[0]_product", "c[1]_product"]);
     let report = solve(&mut p);
-    assert!((report.x[0] - 4.0 / 3.0).abs() < 1e-6 && (report.x[1] - 7.0 / 3.0).abs() < 1e-6, "{:?}", report.x);
+    assert!(
+        (report.x[0] - 4.0 / 3.0).abs() < 1e-6 && (report.x[1] - 7.0 / 3.0).abs() < 1e-6,
+        "{:?}",
+        report.x
+    );
     assert!(report.primal < 1e-6 && report.message.contains("largest product"), "{}", report.message);
     let answer = Answer::new(&p, &report, "done".into());
     assert_eq!((answer.x.len(), answer.y.len()), (2, 2));
@@ -106,6 +110,7 @@ fn one_solve_is_told_and_counted() {
 
 #[test]
 fn a_condition_on_a_bound_that_is_not_there_is_refused() {
-    let what = refusal(&Text { n: 1, rows: 1, objectives: 0, ..Text::default() }.with("C0\nv0\nr\n5 1 1\nb\n1 2\n"));
+    let what =
+        refusal(&Text { n: 1, rows: 1, objectives: 0, ..Text::default() }.with("C0\nv0\nr\n5 1 1\nb\n1 2\n"));
     assert!(what.contains("constraint c[0] complements a bound of x[0], which has no such bound"), "{what}");
 }

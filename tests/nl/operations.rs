@@ -1,7 +1,10 @@
 //! Every operation of the format: values against the same function in Rust, derivatives against differences, and the branch at a kink.
 
 use costate::Nlp;
+use costate::nlp::Kink;
 use costate::nlp::check::{CheckOptions, check_derivatives};
+use costate::observe::Silent;
+use costate::opt::{self, Options};
 
 use crate::model::Text;
 use crate::{read, refusal};
@@ -73,6 +76,8 @@ const OPERATIONS: &[(&str, Function)] = &[
     ("o77 v0", |x, _| x * x),
     ("o78 n3 v1", |_, y| 3f64.powf(y)),
     ("o79 v0", |x, _| 1.0 / (1.0 + (-x).exp())),
+    // Small to full precision: ln of it is -50.
+    ("o43 o79 o0 n-50 v0", |x, _| x - 50.0),
     ("o80 o16 v0 v1", |x, y| -x.powf(y)),
     // Slopes -1, 0.5, 2 with breaks at 0.25 and 0.5: through 0.
     ("o64 3 n-1 n0.25 n0.5 n0.5 n2 v0", |x, _| {
@@ -157,4 +162,25 @@ fn codes_that_are_none_are_named() {
     }
     assert!(refusal(&model("o54 0")).contains("no arguments"));
     assert!(refusal(&model("o64 1 n1 v0")).contains("1 pieces"));
+}
+
+#[test]
+fn kinks_are_named_where_a_solve_meets_one() {
+    // min |x0 - 1| + x1^2 with max(x0, x1) + x2 = 3: the objective has a kink at its solution.
+    let mut p = read(
+        &Text { n: 3, rows: 1, ..Text::default() }
+            .with("C0\no12\n2\nv0\nv1\nO0 0\no0\no15\no0\nv0\nn-1\no5\nv1\nn2\nx3\n0 2.3\n1 0.4\n2 1\nr\n4 3\nb\n3\n3\n3\nJ0 1\n2 1\n"),
+    );
+    assert!(p.warnings()[0].contains("kinks"), "{:?}", p.warnings());
+    let report = opt::solve(&mut p, &Options::default(), &mut Silent).unwrap();
+    assert!((report.x[0] - 1.0).abs() < 1e-4, "{:?}", report.x);
+    if !report.solved() {
+        assert_eq!(report.kinks, [Kink { constraint: None, operation: "abs" }], "{}", report.message);
+        assert!(report.message.contains("kinks: abs in the objective"), "{}", report.message);
+    }
+    let both = p.kinks(&[1.0, 1.0, 2.0], 1e-6);
+    assert_eq!(
+        both.iter().map(|k| k.describe(p.meta())).collect::<Vec<_>>(),
+        ["max in c[0]", "abs in the objective"]
+    );
 }
