@@ -89,7 +89,11 @@ pub(super) fn solve(
     let (mut iterations, mut counts, mut solves) = (0, Counts::default(), 0);
     let (mut tau, mut from) = (FIRST, warm.cloned());
     loop {
-        tau = tau.max(options.tolerance);
+        // No step of less than a factor of ten at the end.
+        let last = tau < 10.0 * options.tolerance;
+        if last {
+            tau = options.tolerance;
+        }
         relaxed.relax(tau);
         once.note = format!("complementarity: products up to {tau:.0e} are allowed");
         let left = options.after(iterations, &counts);
@@ -97,7 +101,7 @@ pub(super) fn solve(
         report.iterations += iterations;
         report.counts += counts;
         solves += 1;
-        if tau == options.tolerance || !report.is_answer() {
+        if last || !report.is_answer() {
             break;
         }
         (iterations, counts) = (report.iterations, report.counts);

@@ -13,7 +13,7 @@ fn outcome(bytes: &[u8]) -> Result<(), String> {
 const FULL: &str = "F0 1 -3 density\nS0 1 scaling\n0 2\nS5 1 weights\n1 0.5\nV3 1 0\n1 2\no2\nv0\nv1\nC0\no41\nv3\nC1\nn0\nO0 1\no5\nv0\nn2\n\
     d1\n0 0.5\nx2\n0 1\n1 0.5\nr\n0 1 4\n4 2\nb\n2 0\n1 5\n3\nk2\n2\n3\nJ0 2\n0 0\n1 1\nJ1 2\n0 1\n2 1\nG0 1\n0 0\n";
 
-fn full() -> String {
+pub fn full() -> String {
     Text { n: 3, rows: 2, functions: 1, defined: 1, ..Text::default() }.with(FULL)
 }
 

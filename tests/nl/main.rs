@@ -3,6 +3,7 @@
 mod complement;
 mod damage;
 mod model;
+mod mutations;
 mod operations;
 mod protocol;
 mod reference;
