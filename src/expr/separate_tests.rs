@@ -145,7 +145,7 @@ fn products_take_the_place_of_second_derivatives_that_are_too_many() {
     let mut few = written.clone();
     let body = &few.element_bodies[0];
     // The same type from its value alone.
-    let mut graph = Graph { nodes: vec![], ..Graph::default() };
+    let mut graph = Graph::default();
     body.graph.nodes[..=body.value as usize].iter().for_each(|&n| {
         graph.add(n);
     });

@@ -417,5 +417,6 @@ impl Nlp for Model {
             Err(_) => &self.meta,
         }
     }
+    delegate_nlp!(@ expressible);
     delegate_nlp!(@ ready()?);
 }

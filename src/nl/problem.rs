@@ -46,7 +46,7 @@ pub struct NlProblem {
     added: Added,
 }
 
-delegate_nlp!(NlProblem, functions);
+delegate_nlp!(NlProblem, functions, expressible);
 
 impl Expressible for NlProblem {
     fn parts(&self) -> Parts<'_> {

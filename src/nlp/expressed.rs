@@ -122,17 +122,21 @@ impl Nlp for Expressed {
     }
 }
 
-/// `Nlp` for an expressible type by one of its fields; or, within an impl, all methods but `meta` by what stands behind `self.`.
+/// `Nlp` for a type by one of its fields, `expressible`: whose expressions are known; or, within an impl, all methods but `meta` by what stands behind
+/// `self.`.
 macro_rules! delegate_nlp {
-    ($type:ty, $field:ident) => {
+    ($type:ty, $field:ident $(, $expressible:ident)?) => {
         impl $crate::nlp::Nlp for $type {
             fn meta(&self) -> &$crate::nlp::NlpMeta {
                 self.$field.meta()
             }
-            fn kinks(&self, x: &[f64], near: f64) -> Vec<$crate::nlp::Kink> {
-                $crate::expr::kinks::near(&$crate::nlp::Expressible::parts(self), x, near)
-            }
+            $(delegate_nlp!(@ $expressible);)?
             delegate_nlp!(@ $field);
+        }
+    };
+    (@ expressible) => {
+        fn kinks(&self, x: &[f64], near: f64) -> Vec<$crate::nlp::Kink> {
+            $crate::expr::kinks::near(&$crate::nlp::Expressible::parts(self), x, near)
         }
     };
     (@each $to:tt $($name:ident $args:tt -> $out:ty;)*) => {

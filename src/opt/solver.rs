@@ -29,6 +29,8 @@ use crate::report::{Fit, PointKind, Remark, Report, StopReason};
 
 /// Kinks that are named, at most.
 const MOST_KINKS: usize = 3;
+/// Distance from a kink, relative to 1 and its operands, beyond which it is not named.
+const FAR_KINK: f64 = 0.1;
 
 /// What a solve owns.
 pub(super) struct Setup {
@@ -525,13 +527,18 @@ fn name_kinks(nlp: &dyn Nlp, options: &Options, report: &mut Report) {
     {
         return;
     }
-    report.kinks = nlp.kinks(&report.x, options.tolerance.sqrt());
+    // An iteration that a kink disturbs may end far from it.
+    let mut near = options.tolerance.sqrt();
+    while report.kinks.is_empty() && near < FAR_KINK {
+        near *= 10.0;
+        report.kinks = nlp.kinks(&report.x, near);
+    }
     report.kinks.truncate(MOST_KINKS);
     for (k, kink) in report.kinks.iter().enumerate() {
         let _ = write!(
             report.message,
             "{} {}",
-            if k == 0 { "; at this point there are kinks:" } else { "," },
+            if k == 0 { "; kinks are near:" } else { "," },
             kink.describe(nlp.meta())
         );
     }

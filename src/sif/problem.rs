@@ -36,7 +36,7 @@ impl Expressible for SifProblem {
     }
 }
 
-delegate_nlp!(SifProblem, functions);
+delegate_nlp!(SifProblem, functions, expressible);
 
 /// Types whose parameters become constants are used at least so often.
 const UNIFORM_FROM: usize = 4;

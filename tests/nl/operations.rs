@@ -173,10 +173,10 @@ fn kinks_are_named_where_a_solve_meets_one() {
     );
     assert!(p.warnings()[0].contains("kinks"), "{:?}", p.warnings());
     let report = opt::solve(&mut p, &Options::default(), &mut Silent).unwrap();
-    assert!((report.x[0] - 1.0).abs() < 1e-4, "{:?}", report.x);
+    assert!((report.x[0] - 1.0).abs() < 0.05, "{:?}", report.x);
     if !report.solved() {
         assert_eq!(report.kinks, [Kink { constraint: None, operation: "abs" }], "{}", report.message);
-        assert!(report.message.contains("kinks: abs in the objective"), "{}", report.message);
+        assert!(report.message.contains("kinks are near: abs in the objective"), "{}", report.message);
     }
     let both = p.kinks(&[1.0, 1.0, 2.0], 1e-6);
     assert_eq!(
