@@ -120,7 +120,7 @@ fn both(problem: &dyn costate::nlp::Expressible, all: &mut Vec<Vec<u8>>) {
 /// Reads, evaluates and writes; true if it was a model.
 fn treat(bytes: &[u8]) -> bool {
     let options = NlOptions {
-        relax_integers: bytes.len() % 2 == 0,
+        relax_integers: bytes.len().is_multiple_of(2),
         objects: 100_000,
         hessian: 1 << 20,
         ..NlOptions::default()
