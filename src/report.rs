@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::nlp::{Kink, NlpMeta};
+use crate::nlp::NlpMeta;
 
 /// Why a solver stopped.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -256,6 +256,25 @@ impl Remark {
             Self::Saddle => "a saddle or a maximum: the curvature is negative along some feasible direction",
             Self::Kink => "a kink is suspected: slopes on both sides of the point differ",
             Self::FlatValley => "a flat valley: points far away are nearly as good",
+        }
+    }
+}
+
+/// An operation with a kink or a jump near a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Kink {
+    /// The constraint whose function has it; none: the objective.
+    pub constraint: Option<usize>,
+    /// abs, max, min, if, rounding, ...
+    pub operation: &'static str,
+}
+
+impl Kink {
+    /// For people, with the names of a problem.
+    pub fn describe(&self, meta: &NlpMeta) -> String {
+        match self.constraint {
+            Some(i) => format!("{} in {}", self.operation, meta.constraint_name(i)),
+            None => format!("{} in the objective", self.operation),
         }
     }
 }

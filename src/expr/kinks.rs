@@ -3,15 +3,7 @@
 use super::batch::Body;
 use super::graph::{Binary, Graph, Id, Node, Unary};
 use super::parts::Parts;
-
-/// An operation with a kink or a jump near a point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Kink {
-    /// The constraint whose function has it; none: the objective.
-    pub constraint: Option<usize>,
-    /// abs, max, min, if, rounding, ...
-    pub operation: &'static str,
-}
+use crate::report::Kink;
 
 /// An operation with kinks or jumps, and its name for people.
 fn name(node: Node) -> Option<&'static str> {

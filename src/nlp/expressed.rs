@@ -1,6 +1,6 @@
 //! Problems made of expressions, whatever front end read them.
 
-use super::{EvalError, Kink, Nlp, NlpMeta, Pattern};
+use super::{EvalError, Nlp, NlpMeta, Pattern};
 use crate::expr::evaluate::Evaluator;
 use crate::expr::parts::Parts;
 
@@ -8,16 +8,6 @@ use crate::expr::parts::Parts;
 pub trait Expressible: Nlp {
     /// Its elements and groups.
     fn parts(&self) -> Parts<'_>;
-}
-
-impl Kink {
-    /// For people, with the names of a problem.
-    pub fn describe(&self, meta: &NlpMeta) -> String {
-        match self.constraint {
-            Some(i) => format!("{} in {}", self.operation, meta.constraint_name(i)),
-            None => format!("{} in the objective", self.operation),
-        }
-    }
 }
 
 /// A problem whose functions are expressions: exact, with first and second derivatives. Values that are not finite are returned as they are.

@@ -11,7 +11,7 @@ mod stats;
 mod steps;
 
 pub(crate) use crate::diff::colour as coloring;
-pub use crate::expr::kinks::Kink;
+pub use crate::report::Kink;
 pub use closure::Problem;
 pub use closure_problem::ClosureProblem;
 pub use expressed::Expressible;
