@@ -30,6 +30,9 @@ const LONG: usize = 6;
 /// Second derivatives of one element that are written down, at most; where there are more only their products are computed.
 const MOST_PAIRS: usize = 4_000_000;
 
+/// Terms of a sum that, one by one, have so many times the nodes that they have together are one element: each would be differentiated from the beginning.
+const SHARED: usize = 8;
+
 const NONE: u32 = u32::MAX;
 
 /// The parts, owned.
@@ -232,6 +235,8 @@ struct Separator<'g> {
     group_params: Ragged<Slot>,
     /// Hashes of the nodes that do not depend on which variables and constants are meant: the order of operands that commute.
     hash: Vec<u64>,
+    /// Numbers of nodes at and below each, one that is reached several times counted as often.
+    tree: Vec<f64>,
     weight: Vec<f64>,
     queued: Vec<bool>,
     queue: BinaryHeap<Id>,
@@ -266,6 +271,7 @@ impl<'g> Separator<'g> {
             element_params: Ragged::default(),
             group_params: Ragged::default(),
             hash: hashes(graph),
+            tree: trees(graph),
             weight: vec![0.0; nodes],
             queued: vec![false; nodes],
             queue: BinaryHeap::new(),
@@ -317,7 +323,45 @@ impl<'g> Separator<'g> {
         sum.params.retain(|p| p.1 != 0.0);
         sum.terms.reverse();
         sum.linear.reverse();
+        if let Some(root) = root.filter(|_| self.shares(&sum.terms)) {
+            return Sum { terms: vec![(root, 1.0)], ..Sum::default() };
+        }
         sum
+    }
+
+    /// The terms have much below them in common, as those of a recursion.
+    fn shares(&mut self, terms: &[(Id, f64)]) -> bool {
+        // As trees they are no smaller, and that is known beforehand.
+        let trees: f64 = terms.iter().map(|t| self.tree[t.0 as usize]).sum();
+        if terms.len() < 2 || trees <= (SHARED * self.graph.nodes.len()) as f64 {
+            return false;
+        }
+        let all: Vec<Id> = terms.iter().map(|t| t.0).collect();
+        let mut left = SHARED * self.below(&all, usize::MAX);
+        for &term in &all {
+            match left.checked_sub(self.below(&[term], left + 1)) {
+                Some(rest) => left = rest,
+                None => return true,
+            }
+        }
+        false
+    }
+
+    /// Number of nodes at and below the roots, or `most`.
+    fn below(&mut self, roots: &[Id], most: usize) -> usize {
+        let (mut open, mut seen) = (std::mem::take(&mut self.open), std::mem::take(&mut self.seen));
+        open.extend(roots.iter().map(|&r| (r, false)));
+        while let Some((id, _)) = open.pop().filter(|_| seen.len() < most) {
+            if std::mem::replace(&mut self.place[id as usize], 0) == NONE {
+                seen.push(id);
+                self.graph.for_operands(self.graph.nodes[id as usize], |o| open.push((o, false)));
+            }
+        }
+        let count = seen.len();
+        seen.drain(..).for_each(|id| self.place[id as usize] = NONE);
+        open.clear();
+        (self.open, self.seen) = (open, seen);
+        count
     }
 
     fn queue_term(&mut self, id: Id, w: f64) {
@@ -621,6 +665,17 @@ fn hashes(graph: &Graph) -> Vec<u64> {
             Node::External { call, output } => mix(256 + u64::from(call) * 16 + u64::from(output), &[]),
         };
         all.push(hash);
+    }
+    all
+}
+
+/// Sizes of the nodes as trees.
+fn trees(graph: &Graph) -> Vec<f64> {
+    let mut all: Vec<f64> = Vec::with_capacity(graph.nodes.len());
+    for &node in &graph.nodes {
+        let mut size = 1.0;
+        graph.for_operands(node, |o| size += all[o as usize]);
+        all.push(size);
     }
     all
 }

@@ -168,3 +168,31 @@ fn products_take_the_place_of_second_derivatives_that_are_too_many() {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     assert!((dot(&w, &b) - dot(&v, &hw)).abs() < 1e-12);
 }
+
+#[test]
+fn terms_of_a_recursion_are_one_element() {
+    // u_{k+1} = u_k - 0.01 u_k^2: the last one is u_0 and a sum of squares, each of which has all before it.
+    let value = |steps: usize, x: f64| (0..steps).fold(x, |u, _| u - 0.01 * u * u);
+    for (steps, elements) in [(5, 5), (60, 1)] {
+        let mut g = Graph::default();
+        let mut u = vars(&mut g, 1)[0];
+        for _ in 0..steps {
+            let (c, square) = (g.constant(0.01), g.product(u, u));
+            let term = g.product(c, square);
+            u = g.binary(Binary::Sub, u, term);
+        }
+        let s = separate(&g, 1, &node(u), &[], &[]);
+        assert_eq!(counts(&s)[0], elements, "{steps} steps");
+        let mut e = Evaluator::new(&s.parts(), 1 << 20, 1 << 20).unwrap().0;
+        let (x, h) = (0.7, 1e-4);
+        assert!((e.objective(&[x]) - value(steps, x)).abs() < 1e-14);
+        let mut slope = [0.0];
+        e.gradient(&[x], &mut slope);
+        let difference = (value(steps, x + h) - value(steps, x - h)) / (2.0 * h);
+        assert!((slope[0] - difference).abs() < 1e-8, "{} {difference}", slope[0]);
+        let mut hv = [0.0];
+        e.hessian_product(&[x], 1.0, &[], &[1.0], &mut hv);
+        let difference = (value(steps, x + h) - 2.0 * value(steps, x) + value(steps, x - h)) / (h * h);
+        assert!((hv[0] - difference).abs() < 1e-6, "{} {difference}", hv[0]);
+    }
+}
