@@ -48,7 +48,7 @@ impl Nlp for Relaxed<'_> {
     delegate_nlp!(@ nlp);
 }
 
-/// Hands on one beginning, and ends with none.
+/// Hands on one beginning, and says after each how far the conditions are relaxed.
 struct Once<'o> {
     observer: &'o mut dyn Observer,
     note: String,
@@ -58,14 +58,13 @@ struct Once<'o> {
 impl Observer for Once<'_> {
     fn event(&mut self, event: &Event<'_>) -> ControlFlow<()> {
         match event {
-            Event::Stop(_) => ControlFlow::Continue(()),
             Event::Start(_) => {
                 if !std::mem::replace(&mut self.begun, true) {
                     self.observer.event(event)?;
                 }
                 self.observer.event(&Event::Note { text: &self.note })
             }
-            Event::Iteration(_) | Event::Note { .. } => self.observer.event(event),
+            Event::Iteration(_) | Event::Note { .. } | Event::Stop(_) => self.observer.event(event),
         }
     }
 }
@@ -112,6 +111,5 @@ pub(super) fn solve(
     report.primal = report.primal.max(largest);
     let _ = write!(report.method, ", complementarity in {solves} steps");
     let _ = write!(report.message, "; largest product of a complementarity condition {largest:.2e}");
-    let _ = once.observer.event(&Event::Stop(report));
     Ok(())
 }

@@ -64,7 +64,7 @@ impl Nlp for Minimized<'_> {
     }
 }
 
-/// Tells the user's observer of f.
+/// Tells the user's observer of f. The end is told outside, by whom the report is of the user's problem.
 pub(super) struct Maximized<'a>(pub &'a mut dyn Observer);
 
 impl Observer for Maximized<'_> {
@@ -74,12 +74,7 @@ impl Observer for Maximized<'_> {
                 let row = IterationRow { objective: -row.objective, ..(*row).clone() };
                 self.0.event(&Event::Iteration(&row))
             }
-            Event::Stop(report) => {
-                let mut report: Report = (*report).clone();
-                report.objective = -report.objective;
-                self.0.event(&Event::Stop(&report))
-            }
-            Event::Start(_) | Event::Note { .. } => self.0.event(event),
+            Event::Start(_) | Event::Note { .. } | Event::Stop(_) => self.0.event(event),
         }
     }
 }

@@ -32,10 +32,8 @@ pub(super) fn solve(
     match if wanted { Presolve::find(nlp, verdict::PRIMAL * options.tolerance) } else { Found::Nothing } {
         Found::Nothing => plain(nlp, (options, warm), observer, report),
         Found::Contradiction(c) => {
-            let mut filter = Filtered { observer, note: None };
-            plain(nlp, (options, warm), &mut filter, report)?;
+            plain(nlp, (options, warm), observer, report)?;
             tell_contradiction(nlp.meta(), &c, report);
-            let _ = observer.event(&Event::Stop(report));
             Ok(())
         }
         Found::Reduced(presolve) => {
@@ -46,7 +44,6 @@ pub(super) fn solve(
                 return solve_whole(nlp, (options, warm), observer, report, plain);
             }
             let _ = write!(report.method, ", after {}", presolve.describe());
-            let _ = observer.event(&Event::Stop(report));
             Ok(())
         }
     }
@@ -63,8 +60,8 @@ fn solve_reduced(
         let (x, y, z) = presolve.forward((&w.x, &w.y, &w.z));
         WarmStart { x, y, z }
     });
-    let mut filter = Filtered { observer, note: Some(format!("presolve: {}", presolve.describe())) };
-    plain(&mut Reduced::new(nlp, presolve), (options, warm.as_ref()), &mut filter, report)?;
+    let mut announced = Announced { observer, note: Some(format!("presolve: {}", presolve.describe())) };
+    plain(&mut Reduced::new(nlp, presolve), (options, warm.as_ref()), &mut announced, report)?;
     // c and J were evaluated to find the rows.
     report.counts.constraints += 1;
     report.counts.jacobian += 1;
@@ -91,25 +88,20 @@ fn solve_whole(
 ) -> Result<(), Error> {
     let (iterations, before) = (report.iterations, report.counts);
     let left = options.after(iterations, &before);
-    let mut filter = Filtered { observer: &mut *observer, note: None };
-    plain(nlp, (&left, warm), &mut filter, report)?;
+    plain(nlp, (&left, warm), observer, report)?;
     report.iterations += iterations;
     report.counts += before;
-    let _ = observer.event(&Event::Stop(report));
     Ok(())
 }
 
-/// Hands on all but the end, and says after the header what was removed.
-struct Filtered<'o> {
+/// Says after the header what was removed.
+struct Announced<'o> {
     observer: &'o mut dyn Observer,
     note: Option<String>,
 }
 
-impl Observer for Filtered<'_> {
+impl Observer for Announced<'_> {
     fn event(&mut self, event: &Event<'_>) -> ControlFlow<()> {
-        if matches!(event, Event::Stop(_)) {
-            return ControlFlow::Continue(());
-        }
         let answer = self.observer.event(event);
         if matches!(event, Event::Start(_))
             && let Some(text) = self.note.take()

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::linalg::SparseMatrix;
 use crate::linsol::{self, LinearSolver, LinearSolverKind};
 use crate::nlp::{Nlp, NlpMeta};
-use crate::observe::{Header, Observer, Silent, StopToken};
+use crate::observe::{Event, Header, Observer, Silent, StopToken};
 use crate::report::{Fit, PointKind, Remark, Report, StopReason};
 
 /// Kinks that are named, at most.
@@ -404,6 +404,7 @@ impl Solver {
             let (slot, own, owns) = (&mut *kept.0, &mut *kept.1, kept.2);
             solve_from((slot, own, owns), nlp, &self.options, (warm, anew, begun), observer, report)
         })?;
+        let _ = observer.event(&Event::Stop(&self.report));
         Ok(&self.report)
     }
 
@@ -477,7 +478,6 @@ fn solve_from(
         }
     };
     set_report(report, &mut s, verdict, ran.then_some(&*search), begun);
-    s.watch.stop(report);
     setup.why = why;
     Ok(())
 }
@@ -517,6 +517,7 @@ pub fn solve(nlp: &mut dyn Nlp, options: &Options, observer: &mut dyn Observer) 
         )
     })?;
     name_kinks(nlp, options, &mut report);
+    let _ = observer.event(&Event::Stop(&report));
     Ok(report)
 }
 

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 
 use super::budget::Over;
 use crate::observe::{Event, Header, IterationRow, Observer};
-use crate::report::Report;
 
 /// The user's observer.
 pub(super) struct Watch<'a> {
@@ -32,11 +31,6 @@ impl<'a> Watch<'a> {
     /// An iteration ended; an observer that breaks ends the solve.
     pub fn iteration(&mut self, row: &IterationRow) -> Result<(), Over> {
         self.tell(&Event::Iteration(row))
-    }
-
-    /// The solve ended.
-    pub fn stop(&mut self, report: &Report) {
-        let _ = self.observer.event(&Event::Stop(report));
     }
 
     /// A remark in words.
