@@ -42,6 +42,7 @@ mod shapes;
 pub(crate) mod structure;
 mod text;
 mod traced;
+mod types;
 
 pub(crate) use external::External;
 pub use formula::{Directions, Point, Recorded, Sizes};

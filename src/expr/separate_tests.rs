@@ -1,5 +1,6 @@
 use super::*;
 use crate::expr::evaluate::Evaluator;
+use crate::expr::types::derived;
 
 fn vars(g: &mut Graph, n: u32) -> Vec<Id> {
     (0..n).map(|k| g.add(Node::Var(k))).collect()
@@ -150,9 +151,9 @@ fn products_take_the_place_of_second_derivatives_that_are_too_many() {
         graph.add(n);
     });
     let locals: Vec<Id> = (0..4).collect();
-    let derived = derived(graph, body.value, &locals, (1, 3));
-    assert!(derived.hessian.is_empty() && derived.products.len() == 4);
-    few.element_bodies[0] = derived;
+    let products = derived(graph, body.value, &locals, (1, 3));
+    assert!(products.hessian.is_empty() && products.products.len() == 4);
+    few.element_bodies[0] = products;
     let evaluator = |s: &Separated| Evaluator::new(&s.parts(), 1 << 20, 1 << 20).unwrap();
     let ((mut one, pattern), (mut two, none)) = (evaluator(&written), evaluator(&few));
     assert!(pattern.is_some() && none.is_none());
