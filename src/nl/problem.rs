@@ -111,10 +111,9 @@ impl NlProblem {
         (rows, columns): (Vec<String>, Vec<String>),
     ) -> Result<Self, Error> {
         let mut model = read(file, bytes)?;
-        let names = (rows, columns);
-        refuse(&model, &meta(&model, stub, options, &names), options)?;
         let added = Added::to(&mut model);
-        let mut meta = meta(&model, stub, options, &names);
+        let mut meta = meta(&model, stub, options, (rows, columns));
+        refuse(&model, &meta, options)?;
         let added = added.map_err(|at| unlike_bounds(&meta, at))?;
         added.describe(&mut meta);
         let chosen = options.objective.checked_sub(1);
@@ -229,7 +228,7 @@ fn meta(
     model: &Model,
     stub: &str,
     options: &NlOptions,
-    (rows, columns): &(Vec<String>, Vec<String>),
+    (rows, columns): (Vec<String>, Vec<String>),
 ) -> NlpMeta {
     let (n, m) = (model.header.variables, model.header.rows);
     let maximize =
@@ -243,8 +242,8 @@ fn meta(
         c_upper: model.sides.iter().map(|b| b.1).collect(),
         x0: model.x0.clone(),
         y0: model.y0.iter().map(|y| sign * y + 0.0).collect(),
-        variable_names: named(columns.clone(), n, 'x'),
-        constraint_names: named(rows.clone(), m, 'c'),
+        variable_names: named(columns, n, 'x'),
+        constraint_names: named(rows, m, 'c'),
         maximize,
         ..NlpMeta::default()
     }

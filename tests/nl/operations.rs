@@ -1,9 +1,11 @@
 //! Every operation of the format: values against the same function in Rust, derivatives against differences, and the branch at a kink.
 
+use std::ops::ControlFlow;
+
 use costate::Nlp;
 use costate::nlp::Kink;
 use costate::nlp::check::{CheckOptions, check_derivatives};
-use costate::observe::Silent;
+use costate::observe::Event;
 use costate::opt::{self, Options};
 
 use crate::model::Text;
@@ -172,7 +174,15 @@ fn kinks_are_named_where_a_solve_meets_one() {
             .with("C0\no12\n2\nv0\nv1\nO0 0\no0\no15\no0\nv0\nn-1\no5\nv1\nn2\nx3\n0 2.3\n1 0.4\n2 1\nr\n4 3\nb\n3\n3\n3\nJ0 1\n2 1\n"),
     );
     assert!(p.warnings()[0].contains("kinks"), "{:?}", p.warnings());
-    let report = opt::solve(&mut p, &Options::default(), &mut Silent).unwrap();
+    let mut told = Vec::new();
+    let mut watch = |event: &Event<'_>| {
+        if let Event::Stop(report) = event {
+            told.push((report.message.clone(), report.kinks.clone()));
+        }
+        ControlFlow::Continue(())
+    };
+    let report = opt::solve(&mut p, &Options::default(), &mut watch).unwrap();
+    assert_eq!(told, [(report.message.clone(), report.kinks.clone())]);
     assert!((report.x[0] - 1.0).abs() < 0.05, "{:?}", report.x);
     if !report.solved() {
         assert_eq!(report.kinks, [Kink { constraint: None, operation: "abs" }], "{}", report.message);
