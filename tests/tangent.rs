@@ -605,3 +605,43 @@ fn error_estimates_have_second_derivatives() {
     let e = tangent.reverse(&bars, &Bars::default()).unwrap_err().to_string();
     assert!(e.contains("one estimate"), "{e}");
 }
+
+/// At other parameters than those of the recorded pass: gradients along its steps against differences of values along them.
+fn smooth_along<D, I>(method: D, mut field: RecordedMap, options: &Options, (p0, p1): ([f64; 3], [f64; 3]))
+where
+    D: Method<f64, Integrator = I>,
+    I: Transpose<f64> + Integrate<f64, RecordedMap>,
+    I::Back: Reverse<f64, RecordedMap>,
+{
+    let (y0, loss) = ([0.4, 0.7], Loss::new(2));
+    let mut solver = Adjoint::new(method, 2, 1, options, Memory::States).unwrap();
+    solver.forward(&mut field, SPAN, &y0, &p0, &mut SaveAt::new(&TIMES)).unwrap();
+    let (steps, end) = (solver.tape().clone(), solver.y().to_vec());
+    let mut along = |p: &[f64]| {
+        let out = solver.forward_along(&steps, &mut field, p, &y0, &TIMES).unwrap();
+        let r = joined(&out.y1, &out.saved);
+        let [all, _] = loss.bars(&r, &[]);
+        let (mut y0_bar, mut p_bar) = (vec![0.0; 2], vec![0.0; 3]);
+        solver.reverse(&mut field, p, &bars(&all, 2), &mut y0_bar, &mut p_bar).unwrap();
+        (loss.value(&r), p_bar, out)
+    };
+    let again = along(&p0).2;
+    assert!(again.y1.iter().zip(&end).all(|(a, b)| (a - b).abs() <= 1e-12 * b.abs().max(1.0)));
+    assert_eq!(again.error.len(), steps.len());
+    let found = along(&p1).1;
+    for k in 0..3 {
+        let want = central(1e-3, |e| {
+            let mut p = p1;
+            p[k] += e;
+            along(&p).0
+        });
+        assert!((found[k] - want).abs() < 1e-8 * want.abs().max(1.0), "{k}: {} {want}", found[k]);
+    }
+}
+
+#[test]
+fn along_recorded_steps_results_are_smooth() {
+    let p = ([1.1, 0.9, 0.3], [1.2, 0.8, 0.4]);
+    smooth_along(&TSIT54, smooth(), &Options::tolerances(1e-6, 1e-6), p);
+    smooth_along(&RODAS5P, stiff(), &Options::tolerances(1e-5, 1e-5), p);
+}

@@ -375,6 +375,45 @@ impl<T: Scalar, I: Transpose<T>> Adjoint<T, I> {
         Ok(*self.back.counts())
     }
 
+    /// As [`forward`](Self::forward), but with the steps of a pass that a solver made with the same arguments recorded, whatever their errors become: with them
+    /// the results are smooth functions of start and parameters. What [`reverse`](Self::reverse) and [`Tangent`](super::Tangent) take afterwards is this pass.
+    ///
+    /// # Errors
+    /// A pass with events or cut off at zero, or save points where it has none.
+    pub fn forward_along<S>(
+        &mut self,
+        of: &Tape<T>,
+        system: &mut S,
+        p: &[T],
+        y0: &[T],
+        times: &[T],
+    ) -> Result<Replay<T>, OdeError>
+    where
+        I::Back: Reverse<T, S>,
+    {
+        of.check(self.n, false)?;
+        let refused = |what: &str| Err(OdeError::Mismatch { what: what.to_string() });
+        if self.tape.memory() == Memory::Stages {
+            return refused(
+                "along recorded steps a solver holds states, not stages: make it with Memory::States",
+            );
+        }
+        let sizes = (self.n, self.back.check(system)?);
+        check_replay(of, sizes, p, y0, times)?;
+        if !I::Back::SMOOTH {
+            of.check_ends(times)?;
+        }
+        self.tape.with_jumps = false;
+        let (mut error, mut stiffness) = (vec![], vec![]);
+        let look = |back: &mut I::Back, by: Measure<'_, T>, h: T| {
+            let estimates = back.estimates(by, h);
+            error.push(estimates.0);
+            stiffness.push(estimates.1);
+        };
+        let out = self.follow(of, system, p, y0, times, look, |_, _, _, _, _| {})?;
+        Ok(Replay { error, stiffness, ..out })
+    }
+
     /// Runs the frozen steps of the last forward pass from another start or with other parameters: the program whose derivative `reverse` is.
     pub fn replay<S>(&mut self, system: &mut S, p: &[T], y0: &[T], times: &[T]) -> Result<Replay<T>, OdeError>
     where

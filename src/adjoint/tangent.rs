@@ -99,6 +99,10 @@ impl<T: Scalar, I: Transpose<T>, F: Map<T>> Tangent<T, I, F>
 where
     I::Back: Reverse<T, Variational<F, T>>,
 {
+    /// How many directions it takes at once.
+    pub fn directions(&self) -> usize {
+        self.directions
+    }
     /// The derivatives of the last pass of `of`, whose parameters `p` must be, along directions of its start and of the parameters, one after another; an empty slice stands for zeros.
     /// To be called before a reverse sweep of `of` that uses up its tape.
     pub fn forward(

@@ -50,6 +50,16 @@ pub(super) enum Tree {
 }
 
 impl Tree {
+    /// How many parts it is made of.
+    pub fn parts(&self) -> usize {
+        match self {
+            Self::Constant(_) | Self::Variable(_) | Self::Parameter(_) => 0,
+            Self::Unary(..) => 1,
+            Self::Binary(..) => 2,
+            Self::Select(..) => 3,
+            Self::Sum(terms) => terms.len(),
+        }
+    }
     /// Takes the parts out.
     fn take(&mut self, parts: &mut Vec<Expr>) {
         match std::mem::replace(self, Self::Constant(0.0)) {

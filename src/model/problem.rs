@@ -259,20 +259,23 @@ impl Model {
         Ok(compiled)
     }
 
-    /// The node of an expression, whose shared parts are visited once.
+    /// The node of an expression. Parts that others hold too are known after the first visit; what one alone holds is met once anyway.
     fn node(
         &self,
         graph: &mut Graph,
         known: &mut HashMap<*const Tree, Id>,
         root: &Expr,
     ) -> Result<Id, String> {
+        let shared = |e: &Expr| Arc::strong_count(&e.0) > 1;
         let mut open: Vec<(&Expr, bool)> = vec![(root, false)];
+        // Nodes of the parts that are done, those of one expression in a row.
+        let mut done: Vec<Id> = vec![];
         while let Some((e, ready)) = open.pop() {
-            let key = Arc::as_ptr(&e.0);
-            if known.contains_key(&key) {
-                continue;
-            }
             if !ready {
+                if let Some(id) = shared(e).then(|| known.get(&Arc::as_ptr(&e.0))).flatten() {
+                    done.push(*id);
+                    continue;
+                }
                 open.push((e, true));
                 match &*e.0 {
                     Tree::Constant(_) | Tree::Variable(_) | Tree::Parameter(_) => {}
@@ -283,7 +286,8 @@ impl Model {
                 }
                 continue;
             }
-            let of = |e: &Expr| known[&Arc::as_ptr(&e.0)];
+            let first = done.len() - e.0.parts();
+            let of = &done[first..];
             let id = match &*e.0 {
                 Tree::Constant(value) => graph.constant(*value),
                 Tree::Variable(v) if v.model != self.id => {
@@ -294,23 +298,27 @@ impl Model {
                 }
                 Tree::Variable(v) => graph.add(Node::Var(v.index)),
                 Tree::Parameter(p) => graph.add(Node::Param(p.index)),
-                Tree::Unary(op, a) => graph.unary(*op, of(a)),
-                Tree::Binary(Binary::Mul, a, b) => graph.product(of(a), of(b)),
-                Tree::Binary(Binary::Div, a, b) => graph.quotient(of(a), of(b)),
-                Tree::Binary(op, a, b) => graph.binary(*op, of(a), of(b)),
-                Tree::Select(c, a, b) => graph.select(of(c), of(a), of(b)),
+                Tree::Unary(op, _) => graph.unary(*op, of[0]),
+                Tree::Binary(Binary::Mul, ..) => graph.product(of[0], of[1]),
+                Tree::Binary(Binary::Div, ..) => graph.quotient(of[0], of[1]),
+                Tree::Binary(op, ..) => graph.binary(*op, of[0], of[1]),
+                Tree::Select(..) => graph.select(of[0], of[1], of[2]),
                 Tree::Sum(terms) => {
                     let mut sum = graph.constant(0.0);
-                    for (factor, term) in terms {
+                    for ((factor, _), term) in terms.iter().zip(of) {
                         let op = if *factor < 0.0 { Binary::Sub } else { Binary::Add };
-                        sum = graph.binary(op, sum, of(term));
+                        sum = graph.binary(op, sum, *term);
                     }
                     sum
                 }
             };
-            known.insert(key, id);
+            done.truncate(first);
+            done.push(id);
+            if shared(e) {
+                known.insert(Arc::as_ptr(&e.0), id);
+            }
         }
-        Ok(known[&Arc::as_ptr(&root.0)])
+        Ok(done[0])
     }
 
     fn ready(&mut self) -> Result<&mut Expressed, EvalError> {
