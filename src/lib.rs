@@ -11,6 +11,7 @@ pub mod adjoint;
 pub mod bilevel;
 pub mod boost;
 pub mod classify;
+pub mod control;
 pub mod data;
 pub mod diagnose;
 pub mod diff;
