@@ -1,7 +1,9 @@
 """One evaluation of f and c, of gradient and Jacobian, of the Hessian of the Lagrangian: costate beside CasADi's import of the same .nl files.
 
     python3 -m venv venv && venv/bin/pip install casadi numpy
-    venv/bin/python benches/peers/nl_casadi.py [--c] FILE.nl...
+    venv/bin/python benches/peers/nl_casadi.py [--c] [--bench PROGRAM] FILE.nl...
+
+PROGRAM is benches/nl.rs, built; without it cargo builds it.
 
 CasADi runs its virtual machine; with --c also C made by its code generator (gcc -O2). Times are medians in one run on one machine, one thread.
 """
@@ -78,7 +80,10 @@ def timed(function, args):
 def functions(path):
     nl = ca.NlpBuilder()
     nl.import_nl(path, {"verbose": False})
-    x, f, g = ca.vertcat(*nl.x), nl.f, ca.vertcat(*nl.g)
+    # Scalar operations, CasADi's faster representation.
+    whole = ca.Function("whole", [ca.vertcat(*nl.x)], [ca.MX(nl.f), ca.MX(ca.vertcat(*nl.g))]).expand()
+    x = ca.SX.sym("x", whole.numel_in(0))
+    f, g = whole(x)
     y = ca.SX.sym("y", g.numel())
     values = ca.Function("values", [x], [f, g])
     first = ca.Function("first", [x], [ca.gradient(f, x), ca.jacobian(g, x)])
@@ -93,8 +98,13 @@ def functions(path):
 def main():
     args = sys.argv[1:]
     with_c = "--c" in args
+    bench = ["cargo", "bench", "--bench", "nl", "--"]
+    if "--bench" in args:
+        at = args.index("--bench")
+        bench = [os.path.abspath(args[at + 1])]
+        del args[at : at + 2]
     files = [os.path.abspath(a) for a in args if a != "--c"]
-    ours = subprocess.run(["cargo", "bench", "--bench", "nl", "--", "--table", *files], cwd=ROOT, capture_output=True, text=True, check=True)
+    ours = subprocess.run([*bench, "--table", *files], cwd=ROOT, capture_output=True, text=True, check=True)
     rows = [json.loads(line) for line in ours.stdout.splitlines() if line.startswith("{")]
     print(f"{'file':28}{'':10}{'f, c':>12}{'grad, J':>12}{'H':>12}   microseconds, and costate / CasADi")
     for row in rows:
