@@ -33,6 +33,7 @@ mod lion;
 mod nested;
 mod opposing;
 mod optimizers;
+mod priced;
 mod report;
 mod root;
 mod school;

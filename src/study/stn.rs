@@ -1,11 +1,13 @@
 //! Hyper-parameters tuned in one run, by weights that respond to them: as good as the best penalty, and as a search of many runs?
 //!
 //! (a) Ridge regression: n = 40, d = 20, noise 1, penalty e^h |w|^2, where response and optimum are known. (b) Digits, a network 196-32-10 with an l2 penalty and
-//! input dropout: against 25 runs of a grid, at random and by Bayesian optimization, all at the same number of steps in sum.
+//! input dropout: against 25 runs of a grid, at random and by Bayesian optimization, all at the same number of steps in sum. (c) Neural differential equations, spiral and digits:
+//! the weight of the expected-steps penalty, against a grid of the same cost.
 
 use rayon::prelude::*;
 
 use super::digits::Digits;
+use super::priced::{self, Tuning};
 use super::self_tuned::{BATCH, D, Dropout, Ridge, sigmoid};
 use super::stats::{mean, median};
 use super::{Cell, Judgment, Measured, Run, Study, StudyError, Table};
@@ -103,7 +105,7 @@ impl Study for SelfTuning {
         "A network that learns how its weights respond to hyper-parameters finds good ones in a single run, better ones than searches of many runs."
     }
     fn criterion(&self) -> &'static str {
-        "(a) validation loss at the found penalty <= 1.01 x the optimum in >= 90 % of the seeds, cosine of learned and exact response >= 0.9 in >= 80 %; (b) median test loss <= 1.01 x the best median of grid, random and Bayesian search at equal steps in sum"
+        "(a) validation loss at the found penalty <= 1.01 x the optimum in >= 90 % of the seeds, cosine of learned and exact response >= 0.9 in >= 80 %; (b) median test loss <= 1.01 x the best median of grid, random and Bayesian search at equal steps in sum; (c) spiral and digits as neural ODEs: median of loss + price x NFE on test data, with the weight of the expected-steps penalty tuned in one run, <= that of a grid of weights of equal cost"
     }
     fn measure(&self, run: &mut Run<'_>) -> Result<Measured, StudyError> {
         let mut table = Table::new(&[
@@ -116,6 +118,10 @@ impl Study for SelfTuning {
             "error of w",
             "cosine",
             "test loss",
+            "task",
+            "NFE",
+            "J",
+            "work",
         ]);
         run.say("ridge regression")?;
         let rows = run.seeds(4, 10).into_par_iter().map(ridge).collect::<Result<Vec<_>, _>>()?;
@@ -156,11 +162,22 @@ impl Study for SelfTuning {
             ]);
             settings.push(format!("{name}, seed {seed}: dropout {:.3}", sigmoid(h[1])));
         }
+        let (rows, priced) = priced::compare(
+            run,
+            (Tuning::SelfTuned, "STN"),
+            (&digits, train),
+            first..first + seeds.len() as u64,
+        )?;
+        for (seed, cells) in rows {
+            let [task, method, h, test, nfe, total, work] = cells;
+            let head = vec!["equation".into(), seed.into(), method, h];
+            table.push([head, vec![Cell::Missing; 4], vec![test, task, nfe, total, work]].concat());
+        }
         let notes = vec![
             format!("digits: {}; {train} to train, {train} for validation, h = ln of the l2 weight; {RUNS} runs of {steps} steps a search, STN {} steps; SGD with momentum 0.9, rate 0.01, batch {BATCH}", digits.note, steps * RUNS as u64),
             "the grid has 5 x 5 points of the box l2 1e-6..0.1, dropout 0.018..0.73; a run of a search is the same program with h fixed".into(),
             settings.join("; "),
-            "not measured: part (c) of the specification, the price of steps of a neural ODE".into(),
+            priced,
         ];
         Ok(Measured { table, notes, ..Measured::default() })
     }
@@ -173,14 +190,15 @@ impl Study for SelfTuning {
         // A search that failed is none to compare with.
         let best = SEARCHES.iter().filter_map(|s| test(s)).reduce(f64::min);
         let ratio = test("STN").and_then(|t| Some(t / best?));
-        Judgment::new()
+        let judgment = Judgment::new()
             .at_least(
                 "ridge, share of seeds within 1 % of the optimum",
                 share("loss / optimum", |v| v <= 1.01),
                 0.9,
             )
             .at_least("ridge, share of seeds with cosine >= 0.9", share("cosine", |v| v >= 0.9), 0.8)
-            .at_most("digits, test loss / that of the best search", ratio, 1.01)
+            .at_most("digits, test loss / that of the best search", ratio, 1.01);
+        priced::judge(judgment, table, "STN")
     }
 }
 

@@ -6,7 +6,18 @@ use crate::study::self_tuned::ROWS;
 
 /// Ridge: (loss / optimum, cosine) of ten seeds; digits: test losses of STN and the three searches.
 fn verdict(ridge: &[(f64, f64)], digits: [f64; 4]) -> Verdict {
-    let mut table = Table::new(&["part", "method", "loss / optimum", "cosine", "test loss"]);
+    priced_verdict(ridge, digits, [1.0, 1.0])
+}
+
+/// And of the equations: J tuned and of the grid.
+fn priced_verdict(ridge: &[(f64, f64)], digits: [f64; 4], equations: [f64; 2]) -> Verdict {
+    let mut table = Table::new(&["part", "method", "loss / optimum", "cosine", "test loss", "task", "J"]);
+    for task in priced::TASKS {
+        for (method, total) in ["STN", priced::GRID_NAME].into_iter().zip(equations) {
+            let head = vec!["equation".into(), method.into()];
+            table.push([head, vec![Cell::Missing; 3], vec![task.into(), total.into()]].concat());
+        }
+    }
     for (ratio, cosine) in ridge {
         table.push(vec!["ridge".into(), "STN".into(), (*ratio).into(), (*cosine).into(), Cell::Missing]);
     }
@@ -28,6 +39,9 @@ fn the_criterion_on_made_up_tables() {
     let flat = [&good[..7], &[(1.0, 0.5), (1.0, 0.5), (1.0, f64::NAN)]].concat();
     assert_eq!(verdict(&flat, [0.5; 4]), Verdict::DoesNotHold);
     assert_eq!(verdict(&[], [0.5; 4]), Verdict::CannotBeDecided);
+    assert_eq!(priced_verdict(&ridge, [0.5; 4], [0.9, 1.0]), Verdict::Holds);
+    assert_eq!(priced_verdict(&ridge, [0.5; 4], [1.1, 1.0]), Verdict::DoesNotHold);
+    assert_eq!(priced_verdict(&ridge, [0.5; 4], [f64::NAN, 1.0]), Verdict::DoesNotHold);
 }
 
 /// The exact response is the minimum, and its derivative that of differences.

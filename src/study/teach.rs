@@ -2,11 +2,13 @@
 //!
 //! Digits, 14 x 14; learner 196-64-10 (tanh), fresh each time; 16 steps on 20 samples (2 a class). Learned: 320 samples, 16 rates e^r, 16 momenta 1 / (1 + e^-m), by
 //! the gradient of the last parameters' loss on batches of 256 real digits through all steps, Adam 0.02 to a tenth by cosine.
+//! Then the same gradient for the weight of the expected-steps penalty of neural differential equations, spiral and digits.
 
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::digits::{Digits, INPUTS};
+use super::priced::{self, Tuning};
 use super::school::{BATCH, Lesson, STEPS, School, TESTS, net};
 use super::stats::{mean, spearman};
 use super::{Cell, Judgment, Measured, Run, Study, StudyError, Table};
@@ -43,13 +45,14 @@ impl Study for Teaching {
         "Learned samples train a fresh network in far fewer steps than real ones; their order is a curriculum; and accuracy after them ranks architectures better than as many real steps."
     }
     fn criterion(&self) -> &'static str {
-        "taught - real >= 5 points in all seeds; taught - shuffled >= 2 points (mean); rank correlation with training on all data: taught > 16 real steps"
+        "taught - real >= 5 points in all seeds; taught - shuffled >= 2 points (mean); rank correlation with training on all data: taught > 16 real steps; spiral and digits as neural ODEs: median of loss + price x NFE on test data, with the weight of the expected-steps penalty tuned by the gradient through the training, <= that of a grid of weights of equal cost"
     }
     fn measure(&self, run: &mut Run<'_>) -> Result<Measured, StudyError> {
         let digits = Digits::new(run, run.pick(3000, 10_000))?;
         let school = School { digits: &digits, train: run.pick(2400, 8000) };
         let (outer, learners, epochs) = run.pick((80, 9, 2), (600, 30, 10));
-        let mut table = Table::new(&["learner", "seed", "taught", "real", "shuffled", "all data"]);
+        let own = ["learner", "seed", "taught", "real", "shuffled", "all data"];
+        let mut table = Table::new(&[&own[..], &priced::COLUMNS].concat());
         let seeds: Vec<u64> = run.seeds(1, 3).collect();
         run.say(&format!("{outer} outer steps, {} seeds", seeds.len()))?;
         let standard = net(64, Activation::Tanh)?;
@@ -85,7 +88,15 @@ impl Study for Teaching {
             Ok(vec![Cell::Text(name), seed.into(), taught.into(), real.into(), Cell::Missing, all.into()])
         });
         rows.collect::<Result<Vec<_>, StudyError>>()?.into_iter().for_each(|row| table.push(row));
+        let train = run.pick(300, 1000);
+        let seeds = seeds[0]..seeds[0] + seeds.len() as u64;
+        let (rows, priced) = priced::compare(run, (Tuning::Unrolled, "unrolled"), (&digits, train), seeds)?;
+        for (seed, cells) in rows {
+            let head = vec![Cell::Missing, seed.into()];
+            table.push([head, vec![Cell::Missing; 4], cells.to_vec()].concat());
+        }
         let notes = vec![
+            priced,
             format!(
                 "accuracies on {} test digits, means over {TESTS} fresh learners; {}",
                 digits.labels.len() - school.train,
@@ -112,10 +123,11 @@ impl Study for Teaching {
         let order = mean(&taught.iter().zip(&shuffled).map(|(a, b)| a - b).collect::<Vec<_>>());
         let ranked = |c: &str| spearman(table.numbers(c).get(lessons..)?, &all);
         let better = ranked("taught").and_then(|t| Some(t - ranked("real")?));
-        Judgment::new()
+        let judgment = Judgment::new()
             .at_least("least of taught - real", gain, 0.05)
             .at_least("taught - shuffled", order, 0.02)
-            .require("rank correlation, taught - 16 real steps", better, "above 0", |v| v > 0.0)
+            .require("rank correlation, taught - 16 real steps", better, "above 0", |v| v > 0.0);
+        priced::judge(judgment, table, "unrolled")
     }
 }
 

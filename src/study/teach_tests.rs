@@ -5,7 +5,12 @@ use crate::study::school::Tools;
 
 /// Lessons (taught, real, shuffled), then learners (taught, real, all data).
 fn verdict(lessons: &[[f64; 3]], learners: &[[f64; 3]]) -> Verdict {
-    let mut table = Table::new(&["learner", "taught", "real", "shuffled", "all data"]);
+    let mut table = Table::new(&["learner", "taught", "real", "shuffled", "all data", "task", "method", "J"]);
+    for task in priced::TASKS {
+        for method in ["unrolled", priced::GRID_NAME] {
+            table.push([vec![Cell::Missing; 5], vec![task.into(), method.into(), 1.0.into()]].concat());
+        }
+    }
     for [taught, real, mixed] in lessons {
         table.push(vec!["64 tanh".into(), (*taught).into(), (*real).into(), (*mixed).into(), Cell::Missing]);
     }
