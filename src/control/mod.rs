@@ -18,4 +18,4 @@ pub use adaptive::{Adaptive, solve};
 pub use held::{Held, Hold};
 pub use reduced::{Reduced, Saved};
 pub use shooting::MultipleShooting;
-pub use trajectory::Trajectory;
+pub use trajectory::{OfTrajectory, Trajectory};

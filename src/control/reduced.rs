@@ -13,7 +13,7 @@
 
 use std::ops::Index;
 
-use super::trajectory::Trajectory;
+use super::trajectory::{OfTrajectory, Trajectory};
 use crate::adjoint::{Reverse, Transpose};
 use crate::diff::{At, BarsMut, Dots, Kept, Map, Variational};
 use crate::error::{Error, OdeError};
@@ -76,8 +76,9 @@ pub struct Reduced<F: Map<f64>, I: Transpose<f64>> {
     start: Vec<f64>,
     free: Vec<usize>,
     objective: Option<RecordedMap>,
-    /// Row functions, one behind the other.
+    /// Row functions, one behind the other; before them the expected number of steps, if it is bounded.
     rows: Vec<RecordedMap>,
+    steps: bool,
     exact: bool,
 }
 
@@ -109,6 +110,7 @@ where
             free: vec![],
             objective: None,
             rows: vec![],
+            steps: false,
             exact: true,
         };
         problem.patterns();
@@ -119,7 +121,7 @@ where
     /// # Errors
     /// [`Error::Problem`]: no such entry, one that is there already, or functions that are known already.
     pub fn free_start(mut self, entries: &[usize]) -> Result<Self, Error> {
-        if self.objective.is_some() || !self.rows.is_empty() {
+        if self.objective.is_some() || self.steps || !self.rows.is_empty() {
             return Err(self.fail("unknown starts come before functions".into()));
         }
         for &i in entries {
@@ -181,6 +183,21 @@ where
         self.meta.c_lower.extend_from_slice(lower);
         self.meta.c_upper.extend_from_slice(upper);
         self.meta.y0.resize(self.meta.c_lower.len(), 0.0);
+        self.patterns();
+        Ok(self)
+    }
+    /// At most so many expected steps ([`Trajectory::expected_steps`]): the first row. Its multiplier is the price of a step. To be called before other constraints are.
+    ///
+    /// # Errors
+    /// [`Error::Problem`]: after other constraints.
+    pub fn steps_at_most(mut self, steps: f64) -> Result<Self, Error> {
+        if self.steps || !self.rows.is_empty() {
+            return Err(self.fail("the number of steps is bounded once, before other constraints".into()));
+        }
+        self.steps = true;
+        self.meta.c_lower.push(f64::NEG_INFINITY);
+        self.meta.c_upper.push(steps);
+        self.meta.y0.push(0.0);
         self.patterns();
         Ok(self)
     }
@@ -296,16 +313,18 @@ where
     fn pull(&mut self, z: &[f64], sigma: f64, y: &[f64], g: &mut [f64]) -> Result<(), EvalError> {
         let states = self.at(z, "gradient")?;
         g.fill(0.0);
-        let mut bars = vec![0.0; states.len()];
+        let (steps, y) = y.split_at(usize::from(self.steps));
+        let (mut bars, steps) = (vec![0.0; states.len()], steps.iter().sum());
         for (map, w) in Self::weighted(&mut self.objective, &mut self.rows, &[sigma], y) {
             map.vjp(At::new(0.0, &states, z), Kept::NONE, w, BarsMut::new(&mut bars, g));
         }
-        if bars.iter().all(|b| *b == 0.0) {
+        if steps == 0.0 && bars.iter().all(|b| *b == 0.0) {
             return Ok(());
         }
+        let bars = OfTrajectory { states: &bars, steps };
         let (y0, p) = self.split(z);
         let (mut y0_bar, mut p_bar) = (vec![0.0; y0.len()], vec![0.0; p.len()]);
-        let done = self.trajectory.vjp((&y0, &p), &bars, &mut y0_bar, &mut p_bar);
+        let done = self.trajectory.vjp((&y0, &p), bars, &mut y0_bar, &mut p_bar);
         done.map_err(|e| EvalError::Failed { function: "gradient", reason: e.to_string() })?;
         self.join(&y0_bar, &p_bar, g);
         Ok(())
@@ -343,7 +362,7 @@ where
         &mut self,
         (z, states): (&[f64], &[f64]),
         (sigma, y): (f64, &[f64]),
-        bars: &[f64],
+        bars: OfTrajectory<'_>,
         d: usize,
     ) -> Result<Vec<f64>, OdeError> {
         let ((y0, p), (y0_dot, p_dot)) = (self.split(z), self.units(d, 1));
@@ -395,7 +414,8 @@ where
     }
     fn cons(&mut self, x: &[f64], c: &mut [f64]) -> Result<(), EvalError> {
         let states = self.at(x, "constraints")?;
-        let mut rest = c;
+        let (steps, mut rest) = c.split_at_mut(usize::from(self.steps));
+        steps.fill(self.trajectory.expected_steps());
         for map in &mut self.rows {
             let (mine, behind) = rest.split_at_mut(map.outputs());
             map.value(At::new(0.0, &states, x), mine);
@@ -405,11 +425,13 @@ where
     }
     fn jac_values(&mut self, x: &[f64], values: &mut [f64]) -> Result<(), EvalError> {
         let (n, m) = (self.meta.n(), self.meta.m());
-        if n <= SWEEP * m {
-            return self.along_all(x, values);
+        let (first, mut y) = (usize::from(self.steps), vec![0.0; m]);
+        let along = n <= SWEEP * (m - first);
+        if along {
+            self.along_all(x, &mut values[first * n..])?;
         }
-        let mut y = vec![0.0; m];
-        for (i, row) in values.chunks_exact_mut(n).enumerate() {
+        let by_sweeps = if along { first } else { m };
+        for (i, row) in values.chunks_exact_mut(n).enumerate().take(by_sweeps) {
             y[i] = 1.0;
             self.pull(x, 0.0, &y, row)?;
             y[i] = 0.0;
@@ -418,12 +440,14 @@ where
     }
     fn hess_values(&mut self, x: &[f64], sigma: f64, y: &[f64], values: &mut [f64]) -> Result<(), EvalError> {
         let states = self.at(x, "Hessian")?;
+        let (steps, y) = y.split_at(usize::from(self.steps));
         let (mut bars, mut unused) = (vec![0.0; states.len()], vec![0.0; x.len()]);
         for (map, w) in Self::weighted(&mut self.objective, &mut self.rows, &[sigma], y) {
             map.vjp(At::new(0.0, &states, x), Kept::NONE, w, BarsMut::new(&mut bars, &mut unused));
         }
+        let bars = OfTrajectory { states: &bars, steps: steps.iter().sum() };
         for d in 0..x.len() {
-            let column = self.hessian_column((x, &states), (sigma, y), &bars, d);
+            let column = self.hessian_column((x, &states), (sigma, y), bars, d);
             let column =
                 column.map_err(|e| EvalError::Failed { function: "Hessian", reason: e.to_string() })?;
             // Row by row of the lower triangle.

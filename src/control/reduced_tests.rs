@@ -1,6 +1,7 @@
 use super::{Adaptive, Held, Hold, Reduced, Trajectory, solve};
 use crate::expr::{RecordedMap, record};
 use crate::fit::LeastSquares;
+use crate::nlp::Nlp;
 use crate::nlp::check::{CheckOptions, check_derivatives};
 use crate::observe::Silent;
 use crate::ode::{Integrator, Options, RODAS5P, StiffIntegrator, TSIT54};
@@ -50,6 +51,27 @@ fn derivatives_are_those_of_differences() {
     many.adapt(&z).unwrap();
     let report = check_derivatives(&mut many, &near, &CheckOptions::default());
     assert!(report.disagreements.is_empty(), "{report:?}");
+}
+
+/// The bounded number of steps is a row of its own, of two solutions that share them. Without a relative tolerance, whose |y| has kinks.
+#[test]
+fn the_number_of_steps_has_derivatives() {
+    let options = Options::tolerances(0.0, 1e-5);
+    let trajectory = Trajectory::batch(lotka(), &TSIT54, &options, 2, (0.0, 1.7), &TIMES).unwrap();
+    let z = [1.5, 1.0, 3.0, 1.0, 1.2];
+    let mut problem = Reduced::new("steps", trajectory, &[1.0, 1.2, 0.8, 0.5], &z[..4])
+        .and_then(|r| r.free_start(&[1]))
+        .and_then(|r| r.objective(|y, z| y.last()[3] * z[0]))
+        .and_then(|r| r.steps_at_most(5.0))
+        .and_then(|r| r.subject_to((&[0.0], &[1.0]), |y, z, c| c[0] = y[1][2] * z[4]))
+        .unwrap();
+    problem.adapt(&z).unwrap();
+    let near = [1.55, 0.95, 2.8, 1.1, 1.25];
+    let report = check_derivatives(&mut problem, &near, &CheckOptions::default());
+    assert!(report.disagreements.is_empty(), "{report:?}");
+    let mut c = [0.0; 2];
+    problem.cons(&near, &mut c).unwrap();
+    assert!(c[0] > 2.0, "{c:?}");
 }
 
 /// The data are exact: parameters and a start come back, by Newton and by Gauss and Newton.

@@ -11,7 +11,7 @@
 
 use rayon::prelude::*;
 
-use super::trajectory::Trajectory;
+use super::trajectory::{OfTrajectory, Trajectory};
 use crate::adjoint::{Reverse, Transpose};
 use crate::diff::{At, BarsMut, Dots, Kept, Map, Variational};
 use crate::error::{Error, OdeError};
@@ -460,7 +460,7 @@ where
         let (s_dot, q_dot) = units(&l, width);
         let run = |(k, (piece, out)): (usize, (&mut Trajectory<F, I>, &mut [f64]))| {
             let (s, q) = l.gather(x, k);
-            let bars = &y[k * l.dim..][..l.dim];
+            let bars = OfTrajectory { states: &y[k * l.dim..][..l.dim], steps: 0.0 };
             for d in 0..width {
                 let along = (&s_dot[d * s.len()..][..s.len()], &q_dot[d * q.len()..][..q.len()]);
                 let (mut s_bar, mut q_bar) = (vec![0.0; s.len()], vec![0.0; q.len()]);

@@ -1,6 +1,9 @@
 //! A solution of a differential equation as a function of its start and its parameters, with first and second derivatives.
+//!
+//! Beside states it has the number of steps that an ideal controller would take, N = sum_j max(E_j^(1/k), 1/10) of the error estimates E_j of its steps, in units of the tolerance
+//! ([`Heuristic::ExpectedSteps`](crate::adjoint::Heuristic::ExpectedSteps)): a smooth function along recorded steps, whose multiplier is the price of a step.
 
-use crate::adjoint::{Adjoint, Bars, Memory, Reverse, Tangent, Tape, Transpose};
+use crate::adjoint::{Adjoint, Bars, Heuristics, Memory, Reverse, Tangent, Tape, Transpose};
 use crate::diff::{Map, Offers, Variational, need};
 use crate::error::OdeError;
 use crate::ode::{Integrate, Method, Options, SaveAt};
@@ -11,6 +14,7 @@ use crate::ode::{Integrate, Method, Options, SaveAt};
 /// values are smooth functions, and the error estimates tell when the steps should be chosen anew.
 #[derive(Debug)]
 pub struct Trajectory<F: Map<f64>, I: Transpose<f64>> {
+    dim: usize,
     field: F,
     solver: Adjoint<f64, I>,
     /// Along one direction, and along all at once.
@@ -24,9 +28,34 @@ pub struct Trajectory<F: Map<f64>, I: Transpose<f64>> {
     /// Arguments of the pass that the solver holds.
     at: Option<(Vec<f64>, Vec<f64>)>,
     states: Vec<f64>,
-    /// The largest error estimate, in units of the tolerance.
-    error: f64,
+    /// E_j, in units of the tolerance, and k.
+    errors: Heuristics<f64>,
+    estimates: Vec<f64>,
+    power: f64,
     passes: u64,
+}
+
+/// What a number depends on: dL/d(states), as many as states, and dL/dN; an empty slice stands for zeros.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OfTrajectory<'a> {
+    /// Of the states.
+    pub states: &'a [f64],
+    /// Of the expected number of steps.
+    pub steps: f64,
+}
+
+/// The shortest an accepted step may count: controllers lengthen steps at most tenfold.
+const LEAST_STEP: f64 = 0.1;
+
+/// E^(1/k), its derivative and second derivative.
+fn share(e: f64, k: f64) -> [f64; 3] {
+    let steps = e.powf(1.0 / k);
+    if steps > LEAST_STEP {
+        let slope = steps / (k * e);
+        [steps, slope, slope * (1.0 / k - 1.0) / e]
+    } else {
+        [LEAST_STEP, 0.0, 0.0]
+    }
 }
 
 /// What a map with the derivatives that trajectories need is.
@@ -51,10 +80,26 @@ where
         span: (f64, f64),
         times: &[f64],
     ) -> Result<Self, OdeError> {
+        Self::batch(field, method, options, 1, span, times)
+    }
+    /// Several solutions that share their steps: a state is one column after another.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn batch<D: Method<f64, Integrator = I>>(
+        field: F,
+        method: D,
+        options: &Options,
+        batch: usize,
+        span: (f64, f64),
+        times: &[f64],
+    ) -> Result<Self, OdeError> {
         check_field(&field)?;
-        let solver = Adjoint::new(method, field.outputs(), 1, options, Memory::States)?;
+        let solver = Adjoint::new(method, field.outputs(), batch, options, Memory::States)?;
+        let power = method.integrator(field.outputs(), batch, options)?.facts().control_order;
         let one = solver.tangent(field.clone(), 1)?;
         Ok(Self {
+            dim: field.outputs() * batch,
             field,
             solver,
             one,
@@ -65,7 +110,9 @@ where
             steps: None,
             at: None,
             states: vec![],
-            error: 0.0,
+            errors: Heuristics::new(1.0, power, false),
+            estimates: vec![],
+            power,
             passes: 0,
         })
     }
@@ -73,9 +120,9 @@ where
     pub fn field(&self) -> &F {
         &self.field
     }
-    /// Components of a state.
+    /// Numbers of a state, all columns together.
     pub fn dim(&self) -> usize {
-        self.field.outputs()
+        self.dim
     }
     /// Integrations so far, those along directions counted once.
     pub fn passes(&self) -> u64 {
@@ -83,7 +130,11 @@ where
     }
     /// The largest error estimate of the last evaluation, in units of the tolerance; at most 1 where the steps were its own.
     pub fn error(&self) -> f64 {
-        self.error
+        self.estimates.iter().fold(0.0, |m, e| if *e > m || e.is_nan() { *e } else { m })
+    }
+    /// Expected steps of the last evaluation.
+    pub fn expected_steps(&self) -> f64 {
+        self.estimates.iter().map(|e| share(*e, self.power)[0]).sum()
     }
     /// Times at which states are given.
     pub fn times(&self) -> &[f64] {
@@ -118,15 +169,17 @@ where
         if let Some(steps) = &self.steps {
             let out = self.solver.forward_along(steps, &mut self.field, p, y0, &self.times)?;
             self.states = out.saved;
-            self.error = out.error.iter().fold(0.0, |m, e| if *e > m || e.is_nan() { *e } else { m });
+            self.estimates = out.error;
         } else {
-            let report = self.solver.forward(&mut self.field, self.span, y0, p, &mut self.save)?;
+            let sinks = &mut (&mut self.save, &mut self.errors);
+            let report = self.solver.forward(&mut self.field, self.span, y0, p, sinks)?;
             if !report.ok() {
                 return Err(OdeError::Mismatch { what: report.message() });
             }
             self.states.clear();
             self.states.extend_from_slice(self.save.states());
-            self.error = 1.0;
+            self.estimates.clear();
+            self.estimates.extend_from_slice(self.errors.error());
         }
         if self.states.iter().any(|v| !v.is_finite()) {
             return Err(OdeError::Mismatch { what: "states along the steps are not finite".into() });
@@ -135,20 +188,22 @@ where
         Ok(&self.states)
     }
 
-    /// ADDS bars of the states, as many as states, to those of y0 and p. After [`states`](Self::states) at (y0, p), else that is done first.
+    /// ADDS the derivatives of what has these bars to those of y0 and p. After [`states`](Self::states) at (y0, p), else that is done first.
     ///
     /// # Errors
     /// As for the states.
     pub fn vjp(
         &mut self,
         (y0, p): (&[f64], &[f64]),
-        bars: &[f64],
+        bars: OfTrajectory<'_>,
         y0_bar: &mut [f64],
         p_bar: &mut [f64],
     ) -> Result<(), OdeError> {
         self.states(y0, p)?;
         self.passes += 1;
-        let bars = Bars { times: &self.times, saved: bars, ..Bars::default() };
+        let error = self.of_steps(bars.steps, |e, k| share(e, k)[1]);
+        let saved = if bars.states.is_empty() { &vec![0.0; self.states.len()] } else { bars.states };
+        let bars = Bars { times: &self.times, saved, error: &error, ..Bars::default() };
         let mut own = vec![0.0; y0.len()];
         self.solver.reverse(&mut self.field, p, &bars, &mut own, p_bar)?;
         y0_bar.iter_mut().zip(&own).for_each(|(b, v)| *b += v);
@@ -175,8 +230,14 @@ where
         Ok(all.forward(&self.solver, p, y0_dot, p_dot, &self.times)?.saved_dot)
     }
 
-    /// Second derivatives along one direction (y0_dot; p_dot): ADDS to `y0_bar` and `p_bar` the derivative of the vjp, where `bars` are those of the states and
-    /// `bars_dot`, made from the derivatives of the states, theirs along the direction.
+    /// A number for each step; none where they are not asked for.
+    fn of_steps(&self, weight: f64, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let all = if weight == 0.0 { &[][..] } else { &self.estimates };
+        all.iter().map(|e| weight * f(*e, self.power)).collect()
+    }
+
+    /// Second derivatives along one direction (y0_dot; p_dot): ADDS to `y0_bar` and `p_bar` the derivative of the vjp, where `bars_dot`, made from the derivatives of the states, is
+    /// that of the bars of states along the direction.
     ///
     /// # Errors
     /// As for the states.
@@ -184,16 +245,20 @@ where
         &mut self,
         (y0, p): (&[f64], &[f64]),
         (y0_dot, p_dot): (&[f64], &[f64]),
-        bars: &[f64],
+        bars: OfTrajectory<'_>,
         bars_dot: impl FnOnce(&[f64]) -> Vec<f64>,
         (y0_bar, p_bar): (&mut [f64], &mut [f64]),
     ) -> Result<(), OdeError> {
         self.states(y0, p)?;
         self.passes += 1;
-        let dot = self.one.forward(&self.solver, p, y0_dot, p_dot, &self.times)?.saved_dot;
-        let bars_dot = bars_dot(&dot);
-        let bars = Bars { times: &self.times, saved: bars, ..Bars::default() };
-        let bars_dot = Bars { times: &self.times, saved: &bars_dot, ..Bars::default() };
+        let along = self.one.forward(&self.solver, p, y0_dot, p_dot, &self.times)?;
+        let saved_dot = bars_dot(&along.saved_dot);
+        let error = self.of_steps(bars.steps, |e, k| share(e, k)[1]);
+        let mut error_dot = self.of_steps(bars.steps, |e, k| share(e, k)[2]);
+        error_dot.iter_mut().zip(&along.error_dot).for_each(|(b, dot)| *b *= dot);
+        let saved = if bars.states.is_empty() { &vec![0.0; self.states.len()] } else { bars.states };
+        let bars = Bars { times: &self.times, saved, error: &error, ..Bars::default() };
+        let bars_dot = Bars { times: &self.times, saved: &saved_dot, error: &error_dot, ..Bars::default() };
         let products = self.one.reverse(&bars, &bars_dot)?;
         y0_bar.iter_mut().zip(&products.y0_bar_dot).for_each(|(b, v)| *b += v);
         p_bar.iter_mut().zip(&products.p_bar_dot).for_each(|(b, v)| *b += v);
