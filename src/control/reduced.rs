@@ -208,6 +208,27 @@ where
         self.patterns();
         self
     }
+    /// Changes where a solve begins, n numbers; lengths are checked when it does.
+    pub fn set_start(&mut self, z: &[f64]) {
+        self.meta.x0 = z.to_vec();
+    }
+    /// From now on every evaluation chooses the steps of its integration.
+    pub fn thaw(&mut self) {
+        self.trajectory.thaw();
+    }
+    /// g <- sigma grad f + J'y, by one reverse sweep.
+    ///
+    /// # Errors
+    /// Where the integration fails.
+    pub fn gradient_of_lagrangian(
+        &mut self,
+        z: &[f64],
+        sigma: f64,
+        y: &[f64],
+        g: &mut [f64],
+    ) -> Result<(), EvalError> {
+        self.pull(z, sigma, y, g)
+    }
     /// The trajectory.
     pub fn trajectory(&self) -> &Trajectory<F, I> {
         &self.trajectory
