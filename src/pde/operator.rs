@@ -166,6 +166,15 @@ impl Operator {
         self.over_tiles(u, out, |_, t, out| out.copy_from_slice(t));
     }
 
+    /// out <- s A u + m v, m a diagonal.
+    pub(super) fn combine(&self, s: f64, u: &[f64], m: &[f64], v: &[f64], out: &mut [f64]) {
+        self.over_tiles(u, out, |at, t, out| {
+            for (((o, t), m), v) in out.iter_mut().zip(t).zip(&m[at..]).zip(&v[at..]) {
+                *o = s * t + m * v;
+            }
+        });
+    }
+
     /// r <- f - A u.
     pub fn residual(&self, f: &[f64], u: &[f64], r: &mut [f64]) {
         self.over_tiles(u, r, |at, t, r| {

@@ -1,0 +1,123 @@
+//! Control everywhere, a linear equation, no bounds: one linear system for state and multiplier.
+//!
+//! With u = p / alpha and p = sqrt(alpha) q the optimality system is
+//!
+//! ```text
+//!     [ M   L ] (y)   (       M y_d      )
+//!     [-L   M ] (q) = (-sqrt(alpha) M f),   L = sqrt(alpha) K.
+//! ```
+//!
+//! Its preconditioner [M, L; -L, M + 2 L] leaves eigenvalues between 1/2 and 1 where K is positive, for every alpha and mesh, and takes two solves with
+//! M + L = sqrt(alpha) (K + M / sqrt(alpha)), the matrix of Pearson and Wathen's Schur complement: Bai, Benzi, Chen, Wang,
+//! "Preconditioned MHSS iteration methods for a class of block two-by-two linear systems", IMA J. Numer. Anal. 33 (2013); Axelsson, Neytcheva,
+//! Liang, "Parallel solution methods and preconditioners for evolution equations", Math. Model. Anal. 23 (2018).
+
+use super::control::{Control, Where};
+use super::krylov::{System, gmres};
+use super::multigrid::{Multigrid, Solved};
+use super::operator::{Operator, Scheme};
+use super::parallel::over;
+use crate::error::Error;
+
+/// Iterations before a restart.
+const RESTART: usize = 30;
+
+/// State, control and multiplier, each of one number an unknown.
+#[derive(Debug, Clone)]
+pub struct QuadraticSolution {
+    /// y.
+    pub state: Vec<f64>,
+    /// u.
+    pub control: Vec<f64>,
+    /// p, with the sign of [`Control`]'s constraints.
+    pub multiplier: Vec<f64>,
+    /// Iterations of GMRES and the relative residual of the system above.
+    pub solved: Solved,
+}
+
+struct Optimality<'a> {
+    stiffness: &'a Operator,
+    multigrid: &'a mut Multigrid,
+    mass: &'a [f64],
+    root: f64,
+    cycles: usize,
+    work: Vec<f64>,
+}
+
+impl System for Optimality<'_> {
+    fn apply(&mut self, x: &[f64], out: &mut [f64]) {
+        let n = self.mass.len();
+        let (y, q) = x.split_at(n);
+        let (first, second) = out.split_at_mut(n);
+        self.stiffness.combine(self.root, q, self.mass, y, first);
+        self.stiffness.combine(-self.root, y, self.mass, q, second);
+    }
+
+    /// (M + L) v = r1 - r2, (M + L) q = r1 - M v, y = v + q.
+    fn precondition(&mut self, r: &[f64], z: &mut [f64]) {
+        let n = self.mass.len();
+        let (r1, r2) = r.split_at(n);
+        let (y, q) = z.split_at_mut(n);
+        let (m, inverse, work) = (self.mass, 1.0 / self.root, &mut self.work);
+        over(work, |at, t| {
+            for ((t, a), b) in t.iter_mut().zip(&r1[at..]).zip(&r2[at..]) {
+                *t = inverse * (a - b);
+            }
+        });
+        self.multigrid.cycles(work, y, self.cycles);
+        over(work, |at, t| {
+            for (((t, a), m), v) in t.iter_mut().zip(&r1[at..]).zip(&m[at..]).zip(&y[at..]) {
+                *t = inverse * (a - m * v);
+            }
+        });
+        self.multigrid.cycles(work, q, self.cycles);
+        let q = &*q;
+        over(y, |at, y| y.iter_mut().zip(&q[at..]).for_each(|(y, q)| *y += q));
+    }
+}
+
+impl Control {
+    /// Solves the problem where it is linear and quadratic, without bounds, with control everywhere: GMRES on the system above until its relative
+    /// residual is below `tolerance`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for another problem.
+    pub fn solve_quadratic(
+        &mut self,
+        tolerance: f64,
+        max_iterations: usize,
+    ) -> Result<QuadraticSolution, Error> {
+        let spec = self.spec();
+        let free = (f64::NEG_INFINITY, f64::INFINITY);
+        if spec.reaction.is_some()
+            || spec.control != Where::Everywhere
+            || spec.control_bounds != free
+            || spec.state_bounds != free
+        {
+            let what = "expected a linear equation with control everywhere and no bounds".into();
+            return Err(Error::Unsupported { name: "control".into(), what });
+        }
+        self.forget_preconditioner();
+        let (stiffness, multigrid, mass, spec) = self.parts();
+        let (n, root) = (mass.len(), spec.alpha.sqrt());
+        if spec.scheme == Scheme::FiniteDifferences {
+            multigrid.set_reaction(1.0 / root, &[])?;
+        } else {
+            let field: Vec<f64> = mass.iter().map(|m| m / root).collect();
+            multigrid.set_reaction(0.0, &field)?;
+        }
+        let mut b = vec![0.0; 2 * n];
+        for p in 0..n {
+            b[p] = mass[p] * spec.target[p];
+            b[n + p] = -root * mass[p] * spec.source.get(p).copied().unwrap_or(0.0);
+        }
+        let cycles = spec.cycles;
+        let mut system = Optimality { stiffness, multigrid, mass, root, cycles, work: vec![0.0; n] };
+        let mut x = vec![0.0; 2 * n];
+        let solved = gmres(&mut system, &b, &mut x, tolerance, max_iterations, RESTART);
+        let multiplier: Vec<f64> = x[n..].iter().map(|q| root * q).collect();
+        let control = x[n..].iter().map(|q| q / root).collect();
+        x.truncate(n);
+        Ok(QuadraticSolution { state: x, control, multiplier, solved })
+    }
+}
