@@ -235,12 +235,15 @@ impl Control {
             f[p] = self.mass[p] * (self.spec.target[p] - x[p]);
         }
         self.multigrid.conjugate_gradients(&f, &mut y, tolerance, 100);
+        // Multipliers of bounds balance the weighted adjoint state.
+        let size = y.iter().zip(&self.mass).fold(0.0f64, |a, (y, m)| a.max((y * m).abs()));
+        let size = if size > 0.0 { size } else { 1.0 };
         let z = (0..self.meta.n())
             .map(|j| {
                 let finite = (self.meta.x_lower[j] > -INFINITE_BOUND, self.meta.x_upper[j] < INFINITE_BOUND);
                 match finite {
-                    (true, false) => 1.0,
-                    (false, true) => -1.0,
+                    (true, false) => size,
+                    (false, true) => -size,
                     _ => 0.0,
                 }
             })

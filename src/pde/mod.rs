@@ -8,22 +8,30 @@
 //! All operators are divided by the volume of a cell of the finest grid: the finite differences of -div(a grad u) are those of the textbook,
 //! masses are 1 inside and 1/2 on a side that belongs to the grid. Sums are formed in an order that does not depend on the number of threads.
 
+mod burgers;
+mod coefficient;
 mod control;
 mod grid;
+mod heat;
 mod interpolation;
 mod krylov;
 mod line;
 mod multigrid;
 mod operator;
 mod parallel;
+#[cfg(test)]
+mod problem_tests;
 mod quadratic;
 mod stencil;
 mod tensor;
 #[cfg(test)]
 mod tests;
 
+pub use burgers::{Burgers, BurgersSpec};
+pub use coefficient::{Identification, IdentificationSpec, Material, MaterialSpec};
 pub use control::{Control, ControlSpec, Reaction, Where};
 pub use grid::{Axis, Boundary, Grid};
+pub use heat::{HeatControl, HeatSpec, ReducedHeat};
 pub use multigrid::{Cycle, Multigrid, MultigridOptions, Smoother, Solved};
 pub use operator::{Diffusion, Operator, Scheme};
 pub use quadratic::QuadraticSolution;

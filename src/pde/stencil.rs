@@ -47,19 +47,9 @@ impl Stencil {
         let dimensions = axes.len();
         let corners = 1usize << dimensions;
         let matrix = cell_matrix(grid, scheme, units);
-        let counts: [usize; 3] = std::array::from_fn(|d| axes.get(d).map_or(1, |x| x.cells));
-        let [nx, ny, _] = self.shape;
         for (c, &a) in a.iter().enumerate() {
-            let at = [c % counts[0], c / counts[0] % counts[1], c / (counts[0] * counts[1])];
-            let ends: [(Option<usize>, Option<usize>); 3] =
-                std::array::from_fn(|d| axes.get(d).map_or((Some(0), None), |x| cell_nodes(x, at[d])));
-            let node = |corner: usize| {
-                let mut p = 0;
-                for (d, stride) in [(0, 1), (1, nx), (2, nx * ny)] {
-                    p += stride * if corner >> d & 1 == 0 { ends[d].0? } else { ends[d].1? };
-                }
-                Some(p)
-            };
+            let nodes = corner_nodes(grid, c);
+            let node = |corner: usize| nodes[corner];
             for row in 0..corners {
                 let Some(p) = node(row) else { continue };
                 self.diagonal[p] += a * matrix[row * 8 + row];
@@ -141,6 +131,42 @@ impl Stencil {
             }
         }
     }
+}
+
+/// The unknowns at the corners of a cell: bit d of a corner says which end of axis d.
+fn corner_nodes(grid: &Grid, c: usize) -> [Option<usize>; 8] {
+    let axes = grid.axes();
+    let counts: [usize; 3] = std::array::from_fn(|d| axes.get(d).map_or(1, |x| x.cells));
+    let at = [c % counts[0], c / counts[0] % counts[1], c / (counts[0] * counts[1])];
+    let ends: [(Option<usize>, Option<usize>); 3] =
+        std::array::from_fn(|d| axes.get(d).map_or((Some(0), None), |x| cell_nodes(x, at[d])));
+    let [nx, ny, _] = grid.shape();
+    std::array::from_fn(|corner| {
+        let mut p = 0;
+        for (d, stride) in [(0, 1), (1, nx), (2, nx * ny)] {
+            p += stride * if corner >> d & 1 == 0 { ends[d].0? } else { ends[d].1? };
+        }
+        Some(p)
+    })
+}
+
+/// out <- p'A_c y for the matrix A_c of each cell with coefficient 1, divided by its volume.
+pub(super) fn cell_forms(grid: &Grid, scheme: Scheme, p: &[f64], y: &[f64], out: &mut [f64]) {
+    let units = std::array::from_fn(|a| grid.axes().get(a).map_or(1.0, |x| x.spacing()));
+    let matrix = cell_matrix(grid, scheme, units);
+    let corners = 1usize << grid.axes().len();
+    super::parallel::over(out, |first, out| {
+        for (c, out) in out.iter_mut().enumerate() {
+            let nodes = corner_nodes(grid, first + c);
+            let value = |v: &[f64], corner: usize| nodes[corner].map_or(0.0, |q: usize| v[q]);
+            *out = 0.0;
+            for row in 0..corners {
+                for col in 0..corners {
+                    *out += value(p, row) * matrix[row * 8 + col] * value(y, col);
+                }
+            }
+        }
+    });
 }
 
 /// The matrix of a cell with coefficient 1, 8 columns a row: tensor products of [1, -1; -1, 1] and masses.
