@@ -11,6 +11,7 @@
 mod burgers;
 mod coefficient;
 mod control;
+mod fields;
 mod grid;
 mod heat;
 mod interpolation;
@@ -30,6 +31,7 @@ mod tests;
 pub use burgers::{Burgers, BurgersSpec};
 pub use coefficient::{Identification, IdentificationSpec, Material, MaterialSpec};
 pub use control::{Control, ControlSpec, Reaction, Where};
+pub use fields::{write_npy, write_vtk};
 pub use grid::{Axis, Boundary, Grid};
 pub use heat::{HeatControl, HeatSpec, ReducedHeat};
 pub use multigrid::{Cycle, Multigrid, MultigridOptions, Smoother, Solved};

@@ -262,3 +262,28 @@ fn bad_input_is_one_sentence() {
         assert!(!text.contains('\n') && text.len() > 20, "{text}");
     }
 }
+
+#[test]
+fn fields_are_written_as_npy_and_vtk() {
+    let folder = std::env::temp_dir();
+    let grid = grid(&[3, 4], &[N, D]);
+    let u = random(grid.unknowns(), 1);
+    let (npy, vtk) = (folder.join("costate-pde-field.npy"), folder.join("costate-pde-field.vtk"));
+    write_npy(&npy, &[3, 4], &u).unwrap();
+    let bytes = std::fs::read(&npy).unwrap();
+    assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
+    let header = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
+    assert_eq!((10 + header) % 64, 0);
+    assert!(String::from_utf8_lossy(&bytes[10..10 + header]).contains("'shape': (3, 4, )"));
+    let read: Vec<f64> =
+        bytes[10 + header..].chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect();
+    assert_eq!(read, u);
+    write_vtk(&vtk, &grid, &[("state", &u)]).unwrap();
+    let text = std::fs::read(&vtk).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.contains("DIMENSIONS 4 3 1\n") && text.contains("POINT_DATA 12\n"), "{text}");
+    write_vtk(&vtk, &grid, &[("a", &vec![0.0; grid.unknowns()])]).unwrap();
+    assert!(write_vtk(&vtk, &grid, &[("a b", &u)]).is_err() && write_npy(&npy, &[2], &u).is_err());
+    assert!(write_npy(&folder.join("no such folder/x.npy"), &[12], &u).is_err());
+    [npy, vtk].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+}
