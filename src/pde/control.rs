@@ -13,9 +13,10 @@
 //! Gondzio, "Fast interior point solution of quadratic programming problems arising from PDE-constrained optimization", Numer. Math. 137 (2017).
 //! Each inverse of K' + Z is a fixed number of multigrid cycles.
 
+use super::equation::{Equation, StateEquation};
 use super::grid::Grid;
-use super::multigrid::{Multigrid, MultigridOptions};
-use super::operator::{Diffusion, Operator, Scheme};
+use super::multigrid::MultigridOptions;
+use super::operator::{Diffusion, Scheme};
 use super::parallel::{over, sum};
 use crate::error::Error;
 use crate::nlp::{EvalError, INFINITE_BOUND, Nlp, NlpMeta, Preconditioning};
@@ -45,19 +46,17 @@ impl Reaction {
 pub enum Where {
     /// On all unknowns.
     Everywhere,
-    /// On Neumann or Robin sides: (axis, at its high end).
+    /// On Neumann or Robin sides of a grid: (axis, at its high end).
     Sides(Vec<(usize, bool)>),
+    /// On some unknowns, with their weights.
+    Nodes(Vec<(usize, f64)>),
 }
 
 /// What describes a problem.
 #[derive(Debug, Clone)]
 pub struct ControlSpec {
-    /// The grid, with the conditions of the state.
-    pub grid: Grid,
-    /// How the equation becomes a matrix.
-    pub scheme: Scheme,
-    /// The coefficient of the state equation.
-    pub diffusion: Diffusion,
+    /// The linear part of the state equation.
+    pub equation: StateEquation,
     /// phi, none where the equation is linear.
     pub reaction: Option<Reaction>,
     /// Where the control acts.
@@ -74,17 +73,24 @@ pub struct ControlSpec {
     pub state_bounds: (f64, f64),
     /// Multigrid cycles for each inverse in the preconditioner.
     pub cycles: usize,
-    /// Of the multigrid.
-    pub multigrid: MultigridOptions,
 }
 
 impl ControlSpec {
-    /// A linear equation with coefficient 1, finite differences, control everywhere, no bounds, one cycle.
+    /// -lap y by finite differences on a grid, control everywhere, no bounds, one cycle.
     pub fn new(grid: Grid, alpha: f64, target: Vec<f64>) -> Self {
-        Self {
+        let equation = StateEquation::Grid {
             grid,
             scheme: Scheme::FiniteDifferences,
             diffusion: Diffusion::Constant(1.0),
+            multigrid: MultigridOptions::default(),
+        };
+        Self::with(equation, alpha, target)
+    }
+
+    /// Any equation, control everywhere, no bounds, one cycle.
+    pub fn with(equation: StateEquation, alpha: f64, target: Vec<f64>) -> Self {
+        Self {
+            equation,
             reaction: None,
             control: Where::Everywhere,
             alpha,
@@ -93,12 +99,11 @@ impl ControlSpec {
             control_bounds: (f64::NEG_INFINITY, f64::INFINITY),
             state_bounds: (f64::NEG_INFINITY, f64::INFINITY),
             cycles: 1,
-            multigrid: MultigridOptions::default(),
         }
     }
 
     fn validate(&self) -> Result<(), Error> {
-        let n = self.grid.unknowns();
+        let n = self.equation.unknowns();
         let fail = |what: String| Err(Error::Problem { name: "control".into(), what });
         if !(self.alpha > 0.0 && self.alpha.is_finite()) {
             return fail(format!("alpha is {}, expected a positive finite number", self.alpha));
@@ -142,9 +147,7 @@ struct Diagonals {
 pub struct Control {
     meta: NlpMeta,
     spec: ControlSpec,
-    /// K.
-    stiffness: Operator,
-    multigrid: Multigrid,
+    equation: Equation,
     mass: Vec<f64>,
     /// Unknowns with control and their weights; empty where it acts on all.
     nodes: Vec<usize>,
@@ -162,33 +165,15 @@ impl Control {
     pub fn new(spec: ControlSpec) -> Result<Self, Error> {
         spec.validate()?;
         let fail = |what: String| Error::Problem { name: "control".into(), what };
-        let n = spec.grid.unknowns();
-        let stiffness = Operator::new(&spec.grid, spec.scheme, &spec.diffusion)?;
-        let multigrid = Multigrid::new(&spec.grid, spec.scheme, &spec.diffusion, spec.multigrid)?;
-        if multigrid.is_singular() {
-            return Err(fail("the state equation is singular: no Dirichlet or Robin side".into()));
-        }
-        let mass = spec.grid.mass();
-        let (mut nodes, mut weights) = (Vec::new(), Vec::new());
-        if let Where::Sides(sides) = &spec.control {
-            let mut on = vec![0.0; n];
-            for &(axis, high) in sides {
-                let (side, w) = spec.grid.side(axis, high);
-                if side.is_empty() {
-                    return Err(fail(format!("no unknowns on side {high} of axis {axis}")));
-                }
-                side.into_iter().zip(w).for_each(|(p, w)| on[p] += w);
-            }
-            nodes = (0..n).filter(|p| on[*p] > 0.0).collect();
-            if nodes.is_empty() {
-                return Err(fail("no side with a control".into()));
-            }
-            weights = nodes.iter().map(|p| on[*p]).collect();
-        }
+        let n = spec.equation.unknowns();
+        let equation = Equation::new(&spec.equation)?;
+        let mass = spec.equation.mass();
+        let weighted = weighted_nodes(&spec, n).map_err(fail)?;
+        let (nodes, weights): (Vec<usize>, Vec<f64>) = weighted.into_iter().unzip();
         let controls = if nodes.is_empty() { n } else { nodes.len() };
         let meta = meta(&spec, n, controls);
         let (diagonals, work) = (Diagonals::default(), vec![0.0; n]);
-        Ok(Self { meta, spec, stiffness, multigrid, mass, nodes, weights, diagonals, work })
+        Ok(Self { meta, spec, equation, mass, nodes, weights, diagonals, work })
     }
 
     /// Unknowns of the state, which come first in x.
@@ -197,7 +182,7 @@ impl Control {
     }
     /// The objective times this is the integral.
     pub fn unit(&self) -> f64 {
-        self.spec.grid.cell_volume()
+        self.spec.equation.unit()
     }
     /// The description.
     pub fn spec(&self) -> &ControlSpec {
@@ -211,8 +196,8 @@ impl Control {
     pub(super) fn forget_preconditioner(&mut self) {
         self.diagonals.ready = false;
     }
-    pub(super) fn parts(&mut self) -> (&Operator, &mut Multigrid, &[f64], &ControlSpec) {
-        (&self.stiffness, &mut self.multigrid, &self.mass, &self.spec)
+    pub(super) fn parts(&mut self) -> (&mut Equation, &[f64], &ControlSpec) {
+        (&mut self.equation, &self.mass, &self.spec)
     }
 
     /// A start with multipliers: control 0 or the nearest within its bounds, the state and the adjoint state of the linear part to `tolerance`, bounds
@@ -222,19 +207,19 @@ impl Control {
         let mut x = self.meta.x0.clone();
         let mut f = vec![0.0; n];
         self.diagonals.ready = false;
-        let _ = self.multigrid.set_reaction(0.0, &[]);
+        let _ = self.equation.shift_by(&[]);
         self.add_control(&x[n..], 1.0, &mut f);
         if !self.spec.source.is_empty() {
             f.iter_mut().zip(&self.mass).zip(&self.spec.source).for_each(|((f, m), s)| *f += m * s);
         }
-        self.multigrid.conjugate_gradients(&f, &mut x[..n], tolerance, 100);
+        self.equation.solve(&f, &mut x[..n], tolerance, 100);
         let (low, high) = self.spec.state_bounds;
         x[..n].iter_mut().for_each(|v| *v = v.clamp(low, high));
         let mut y = vec![0.0; n];
         for p in 0..n {
             f[p] = self.mass[p] * (self.spec.target[p] - x[p]);
         }
-        self.multigrid.conjugate_gradients(&f, &mut y, tolerance, 100);
+        self.equation.solve(&f, &mut y, tolerance, 100);
         // Multipliers of bounds balance the weighted adjoint state.
         let size = y.iter().zip(&self.mass).fold(0.0f64, |a, (y, m)| a.max((y * m).abs()));
         let size = if size > 0.0 { size } else { 1.0 };
@@ -302,9 +287,9 @@ impl Control {
         let weights = if self.nodes.is_empty() { &self.mass } else { &self.weights };
         d.control.extend(weights.iter().zip(of_u).map(|(w, b)| alpha * w + b));
         // With neither, Z is a multiple of the mass, which needs no vector of its own.
-        let plain = !nonlinear && self.nodes.is_empty() && self.spec.scheme == Scheme::FiniteDifferences;
+        let plain = !nonlinear && self.nodes.is_empty();
         let result = if plain && at.barrier.iter().chain(at.dual).all(|v| *v == 0.0) {
-            self.multigrid.set_reaction(1.0 / alpha.sqrt(), &[])
+            self.equation.shift(1.0 / alpha.sqrt(), &self.mass)
         } else {
             let field = &mut self.work;
             field.copy_from_slice(at.dual);
@@ -323,11 +308,40 @@ impl Control {
                     *z += m * (phi.slope)(*y);
                 }
             }
-            self.multigrid.set_reaction(0.0, field)
+            self.equation.shift_by(field)
         };
         d.ready = true;
         result.map_err(|e| EvalError::Failed { function: "preconditioner", reason: e.to_string() })
     }
+}
+
+/// Unknowns with control and weights, in ascending order; none where it acts on all.
+fn weighted_nodes(spec: &ControlSpec, n: usize) -> Result<Vec<(usize, f64)>, String> {
+    let mut on = vec![0.0; n];
+    match (&spec.control, &spec.equation) {
+        (Where::Everywhere, _) => return Ok(Vec::new()),
+        (Where::Sides(sides), StateEquation::Grid { grid, .. }) => {
+            for &(axis, high) in sides {
+                let (side, w) = grid.side(axis, high);
+                if side.is_empty() {
+                    let end = if high { "high" } else { "low" };
+                    return Err(format!("no unknowns on the {end} side of axis {}", axis + 1));
+                }
+                side.into_iter().zip(w).for_each(|(p, w)| on[p] += w);
+            }
+        }
+        (Where::Sides(_), _) => return Err("control on sides, but there is no grid".into()),
+        (Where::Nodes(nodes), _) => {
+            for &(p, w) in nodes {
+                if p >= n || !(w > 0.0 && w.is_finite()) {
+                    return Err(format!("control at unknown {p} of {n} with weight {w}"));
+                }
+                on[p] += w;
+            }
+        }
+    }
+    let found: Vec<(usize, f64)> = on.into_iter().enumerate().filter(|(_, w)| *w > 0.0).collect();
+    if found.is_empty() { Err("no unknown with a control".into()) } else { Ok(found) }
 }
 
 fn meta(spec: &ControlSpec, n: usize, controls: usize) -> NlpMeta {
@@ -377,7 +391,7 @@ impl Nlp for Control {
 
     fn cons(&mut self, x: &[f64], c: &mut [f64]) -> Result<(), EvalError> {
         let (y, u) = x.split_at(self.states());
-        self.stiffness.apply_to(y, c);
+        self.equation.apply(y, c);
         self.add_control(u, -1.0, c);
         let (m, source, reaction) = (&self.mass, &self.spec.source, self.spec.reaction);
         if let Some(phi) = reaction {
@@ -393,7 +407,7 @@ impl Nlp for Control {
 
     fn jac_prod(&mut self, x: &[f64], v: &[f64], jv: &mut [f64]) -> Result<(), EvalError> {
         let (vy, vu) = v.split_at(self.states());
-        self.stiffness.apply_to(vy, jv);
+        self.equation.apply(vy, jv);
         self.add_control(vu, -1.0, jv);
         self.add_slope(x, vy, jv);
         Ok(())
@@ -401,7 +415,7 @@ impl Nlp for Control {
 
     fn jac_t_prod(&mut self, x: &[f64], w: &[f64], jtw: &mut [f64]) -> Result<(), EvalError> {
         let (of_y, of_u) = jtw.split_at_mut(self.states());
-        self.stiffness.apply_to(w, of_y);
+        self.equation.apply(w, of_y);
         self.add_slope(x, w, of_y);
         if self.nodes.is_empty() {
             let m = &self.mass;
@@ -440,13 +454,13 @@ impl Nlp for Control {
     fn precondition(&mut self, at: &Preconditioning<'_>, r: &[f64], z: &mut [f64]) -> Result<(), EvalError> {
         self.refresh(at)?;
         let (n, cycles) = (self.states(), self.spec.cycles);
-        let Self { diagonals: d, multigrid, work, meta, .. } = self;
+        let Self { diagonals: d, equation, work, meta, .. } = self;
         let (zx, zp) = z.split_at_mut(meta.n());
         let (rx, rp) = r.split_at(meta.n());
         let (state, control) = (&d.state, &d.control);
-        multigrid.cycles(rp, work, cycles);
+        equation.cycles(rp, work, cycles);
         over(work, |at, t| t.iter_mut().zip(&state[at..]).for_each(|(t, h)| *t *= h));
-        multigrid.cycles(work, zp, cycles);
+        equation.cycles(work, zp, cycles);
         over(zx, |at, z| {
             for (i, z) in z.iter_mut().enumerate() {
                 let j = at + i;

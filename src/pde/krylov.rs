@@ -3,12 +3,22 @@
 
 use rayon::prelude::*;
 
-use super::multigrid::Solved;
-use super::parallel::{chunk_dot, norm, over};
+use super::parallel::{axpy, chunk_dot, dot, norm, over, xpby};
 
 const CHUNK: usize = 8 * 1024;
 /// Groups of chunks whose sums are kept apart.
 const GROUPS: usize = 32;
+
+/// How an iteration ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Solved {
+    /// Cycles or iterations.
+    pub iterations: usize,
+    /// |f - A u| / |f|, Euclidean norm, of the true residual.
+    pub relative_residual: f64,
+    /// The tolerance was reached.
+    pub reached: bool,
+}
 
 /// A and P^-1 of one system, and what they need.
 pub(super) trait System {
@@ -154,4 +164,57 @@ fn cycle(
         }
     }
     y
+}
+
+/// Vectors of conjugate gradients.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CgWork {
+    r: Vec<f64>,
+    z: Vec<f64>,
+    p: Vec<f64>,
+    q: Vec<f64>,
+}
+
+/// u is improved until |f - A u| <= tolerance |f|: preconditioned conjugate gradients (Hestenes and Stiefel 1952), A and P symmetric positive
+/// definite.
+pub(super) fn conjugate_gradients(
+    system: &mut dyn System,
+    work: &mut CgWork,
+    f: &[f64],
+    u: &mut [f64],
+    tolerance: f64,
+    max_iterations: usize,
+) -> Solved {
+    let CgWork { r, z, p, q } = work;
+    for v in [&mut *r, &mut *z, &mut *p, &mut *q] {
+        v.resize(f.len(), 0.0);
+    }
+    let residual = |system: &mut dyn System, u: &[f64], r: &mut [f64]| {
+        system.apply(u, r);
+        over(r, |at, r| r.iter_mut().zip(&f[at..]).for_each(|(r, f)| *r = f - *r));
+        norm(r)
+    };
+    let size = norm(f);
+    let target = tolerance * size;
+    let mut left = residual(system, u, r);
+    let (mut iterations, mut rho) = (0, 0.0);
+    while left > target && iterations < max_iterations && left.is_finite() {
+        system.precondition(r, z);
+        let before = std::mem::replace(&mut rho, dot(r, z));
+        xpby(z, if iterations == 0 { 0.0 } else { rho / before }, p);
+        system.apply(p, q);
+        let curvature = dot(p, q);
+        if !(curvature > 0.0 && rho > 0.0) {
+            break;
+        }
+        let step = rho / curvature;
+        axpy(step, p, u);
+        axpy(-step, q, r);
+        left = norm(r);
+        iterations += 1;
+    }
+    let left = residual(system, u, r);
+    let relative_residual = if size > 0.0 { left / size } else { left };
+    // The recurrence may be below the target where rounding keeps the true residual a little above it.
+    Solved { iterations, relative_residual, reached: left <= 2.0 * target }
 }

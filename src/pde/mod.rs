@@ -8,9 +8,11 @@
 //! All operators are divided by the volume of a cell of the finest grid: the finite differences of -div(a grad u) are those of the textbook,
 //! masses are 1 inside and 1/2 on a side that belongs to the grid. Sums are formed in an order that does not depend on the number of threads.
 
+mod algebraic;
 mod burgers;
 mod coefficient;
 mod control;
+mod equation;
 mod fields;
 mod grid;
 mod heat;
@@ -28,12 +30,15 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 
+pub use algebraic::AlgebraicMultigrid;
 pub use burgers::{Burgers, BurgersSpec};
 pub use coefficient::{Identification, IdentificationSpec, Material, MaterialSpec};
 pub use control::{Control, ControlSpec, Reaction, Where};
+pub use equation::StateEquation;
 pub use fields::{write_npy, write_vtk};
 pub use grid::{Axis, Boundary, Grid};
 pub use heat::{HeatControl, HeatSpec, ReducedHeat};
-pub use multigrid::{Cycle, Multigrid, MultigridOptions, Smoother, Solved};
+pub use krylov::Solved;
+pub use multigrid::{Cycle, Multigrid, MultigridOptions, Smoother};
 pub use operator::{Diffusion, Operator, Scheme};
 pub use quadratic::QuadraticSolution;

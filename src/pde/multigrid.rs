@@ -6,8 +6,9 @@
 
 use super::grid::{Axis, Grid};
 use super::interpolation::{Interpolation, coarse_cells};
+use super::krylov::{CgWork, Solved, System, conjugate_gradients};
 use super::operator::{Diffusion, Operator, Scheme, smooth_from};
-use super::parallel::{axpy, dot, norm, xpby};
+use super::parallel::norm;
 use crate::error::Error;
 use crate::linalg::Cholesky;
 
@@ -50,17 +51,6 @@ impl Default for MultigridOptions {
     }
 }
 
-/// How an iteration ended.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Solved {
-    /// Cycles or iterations.
-    pub iterations: usize,
-    /// |f - A u| / |f|, Euclidean norm, of the true residual.
-    pub relative_residual: f64,
-    /// The tolerance was reached.
-    pub reached: bool,
-}
-
 /// One grid.
 #[derive(Debug, Clone)]
 struct Level {
@@ -86,9 +76,7 @@ pub struct Multigrid {
     /// Lumped masses of the finest grid.
     mass: Vec<f64>,
     r: Vec<f64>,
-    z: Vec<f64>,
-    p: Vec<f64>,
-    q: Vec<f64>,
+    cg: CgWork,
 }
 
 /// The coarsest matrix, factorized.
@@ -153,9 +141,7 @@ impl Multigrid {
             coarsest: Coarsest::default(),
             mass,
             r: Vec::new(),
-            z: Vec::new(),
-            p: Vec::new(),
-            q: Vec::new(),
+            cg: CgWork::default(),
         };
         multigrid.factor_coarsest();
         Ok(multigrid)
@@ -275,7 +261,7 @@ impl Multigrid {
         Solved { iterations, relative_residual, reached: relative_residual <= tolerance }
     }
 
-    /// Conjugate gradients from u, preconditioned by a cycle (Hestenes, Stiefel 1952), until |f - A u| <= tolerance |f|.
+    /// Conjugate gradients from u, preconditioned by a cycle, until |f - A u| <= tolerance |f|.
     pub fn conjugate_gradients(
         &mut self,
         f: &[f64],
@@ -283,38 +269,19 @@ impl Multigrid {
         tolerance: f64,
         max_iterations: usize,
     ) -> Solved {
-        let n = f.len();
-        let [mut r, mut z, mut p, mut q] =
-            [&mut self.r, &mut self.z, &mut self.p, &mut self.q].map(std::mem::take);
-        for v in [&mut r, &mut z, &mut p, &mut q] {
-            v.resize(n, 0.0);
-        }
-        let size = norm(f);
-        let target = tolerance * size;
-        self.levels[0].operator.residual(f, u, &mut r);
-        let mut left = norm(&r);
-        let (mut iterations, mut rho) = (0, 0.0);
-        while left > target && iterations < max_iterations && left.is_finite() {
-            self.cycle(&r, &mut z);
-            let before = std::mem::replace(&mut rho, dot(&r, &z));
-            xpby(&z, if iterations == 0 { 0.0 } else { rho / before }, &mut p);
-            self.levels[0].operator.apply_to(&p, &mut q);
-            let curvature = dot(&p, &q);
-            if !(curvature > 0.0) {
-                break;
-            }
-            let step = rho / curvature;
-            axpy(step, &p, u);
-            axpy(-step, &q, &mut r);
-            left = norm(&r);
-            iterations += 1;
-        }
-        self.levels[0].operator.residual(f, u, &mut r);
-        let left = norm(&r);
-        (self.r, self.z, self.p, self.q) = (r, z, p, q);
-        let relative_residual = if size > 0.0 { left / size } else { left };
-        // The recurrence may be below the target where rounding keeps the true residual a little above it.
-        Solved { iterations, relative_residual, reached: left <= 2.0 * target }
+        let mut work = std::mem::take(&mut self.cg);
+        let solved = conjugate_gradients(self, &mut work, f, u, tolerance, max_iterations);
+        self.cg = work;
+        solved
+    }
+}
+
+impl System for Multigrid {
+    fn apply(&mut self, x: &[f64], y: &mut [f64]) {
+        self.levels[0].operator.apply_to(x, y);
+    }
+    fn precondition(&mut self, r: &[f64], z: &mut [f64]) {
+        self.cycle(r, z);
     }
 }
 

@@ -74,6 +74,7 @@ pub struct Operator {
     field: Vec<f64>,
     inverse: Inverse,
     largest: f64,
+    lumped: bool,
 }
 
 impl Operator {
@@ -100,6 +101,7 @@ impl Operator {
             field: Vec::new(),
             inverse: Inverse::Full(Vec::new()),
             largest: largest(grid, scheme, 0.0),
+            lumped,
         };
         operator.refresh();
         operator
@@ -125,6 +127,11 @@ impl Operator {
     /// A constant c has a place of its own.
     pub(super) fn has_constant_reaction(&self) -> bool {
         matches!(self.form, Form::Tensor(_))
+    }
+
+    /// Masses are diagonal.
+    pub(super) fn is_lumped(&self) -> bool {
+        self.lumped
     }
 
     /// t <- entries a.. of row r of A u.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::linalg::{dot, norm_inf};
+use crate::linalg::{SparseMatrix, Storage, dot, norm_inf};
 use crate::linsol::LinearSolverKind;
 use crate::nlp::check::{CheckOptions, check_derivatives};
 use crate::nlp::{Nlp, Preconditioning};
@@ -27,20 +27,71 @@ fn mixed_grid() -> Grid {
 fn controls() -> Vec<Control> {
     let grid = mixed_grid();
     let target = random(grid.unknowns(), 1);
-    let base =
-        ControlSpec { source: random(grid.unknowns(), 2), ..ControlSpec::new(grid.clone(), 1e-3, target) };
+    let with = |scheme, diffusion: &Diffusion| {
+        let (grid, diffusion) = (grid.clone(), diffusion.clone());
+        let equation = StateEquation::Grid { grid, scheme, diffusion, multigrid: MultigridOptions::default() };
+        let source = random(equation.unknowns(), 2);
+        ControlSpec { source, ..ControlSpec::with(equation, 1e-3, target.clone()) }
+    };
+    let constant = Diffusion::Constant(1.0);
     let sides = Where::Sides(vec![(0, true), (1, true)]);
     let cells = Diffusion::Cells(random(grid.cells(), 3).iter().map(|v| 1.0 + v).collect());
+    let (differences, elements) = (Scheme::FiniteDifferences, Scheme::Q1);
     [
-        base.clone(),
-        ControlSpec { reaction: Some(Reaction::CUBIC), scheme: Scheme::Q1, ..base.clone() },
-        ControlSpec { control: sides.clone(), diffusion: cells.clone(), ..base.clone() },
-        ControlSpec { control: sides, reaction: Some(Reaction::CUBIC), ..base.clone() },
-        ControlSpec { diffusion: cells, scheme: Scheme::Q1, cycles: 2, ..base },
+        with(differences, &constant),
+        ControlSpec { reaction: Some(Reaction::CUBIC), ..with(elements, &constant) },
+        ControlSpec { control: sides.clone(), ..with(differences, &cells) },
+        ControlSpec { control: sides, reaction: Some(Reaction::CUBIC), ..with(differences, &constant) },
+        ControlSpec { cycles: 2, ..with(elements, &cells) },
+        unstructured(20, 1e-3),
     ]
     .into_iter()
     .map(|spec| Control::new(spec).unwrap())
     .collect()
+}
+
+/// Linear elements on a triangulation of the unit square with random nodes inside, y = 0 on the boundary.
+fn unstructured(cells: usize, alpha: f64) -> ControlSpec {
+    let side = cells + 1;
+    let moved = random(2 * side * side, 11);
+    let node = |i: usize, j: usize| {
+        let inside = (1..cells).contains(&i) && (1..cells).contains(&j);
+        let shift = |k: usize| if inside { 0.6 * moved[2 * (j * side + i) + k] } else { 0.0 };
+        [(i as f64 + shift(0)) / cells as f64, (j as f64 + shift(1)) / cells as f64]
+    };
+    let unknown = |(i, j): (usize, usize)| {
+        ((1..cells).contains(&i) && (1..cells).contains(&j)).then(|| (j - 1) * (cells - 1) + i - 1)
+    };
+    let n = (cells - 1) * (cells - 1);
+    let (mut rows, mut cols, mut values, mut mass) = (Vec::new(), Vec::new(), Vec::new(), vec![0.0; n]);
+    for (i, j) in (0..cells).flat_map(|i| (0..cells).map(move |j| (i, j))) {
+        for corners in [[(i, j), (i + 1, j), (i + 1, j + 1)], [(i, j), (i + 1, j + 1), (i, j + 1)]] {
+            let x = corners.map(|(i, j)| node(i, j));
+            let edge =
+                |k: usize| [x[(k + 2) % 3][0] - x[(k + 1) % 3][0], x[(k + 2) % 3][1] - x[(k + 1) % 3][1]];
+            let double = (edge(2)[0] * edge(1)[1] - edge(2)[1] * edge(1)[0]).abs();
+            for a in 0..3 {
+                let Some(p) = unknown(corners[a]) else { continue };
+                mass[p] += double / 6.0;
+                for b in 0..3 {
+                    if let Some(q) = unknown(corners[b]).filter(|q| p >= *q) {
+                        let (e, f) = (edge(a), edge(b));
+                        rows.push(p);
+                        cols.push(q);
+                        values.push((e[0] * f[0] + e[1] * f[1]) / (2.0 * double));
+                    }
+                }
+            }
+        }
+    }
+    let (mut stiffness, places) = SparseMatrix::from_coordinates(n, n, &rows, &cols, Storage::SymmetricLower);
+    places.into_iter().zip(values).for_each(|(at, v)| stiffness.values[at] += v);
+    // As on grids: divided by the mean area.
+    let unit = (cells * cells) as f64;
+    stiffness.values.iter_mut().for_each(|v| *v *= unit);
+    mass.iter_mut().for_each(|m| *m *= unit);
+    let target = (0..n).map(|p| if p % (cells - 1) < cells / 2 { 1.0 } else { 0.0 }).collect();
+    ControlSpec::with(StateEquation::Matrices { stiffness, mass }, alpha, target)
 }
 
 fn heat_spec() -> HeatSpec {
@@ -183,7 +234,9 @@ fn the_two_ways_to_solve_a_quadratic_problem_agree() {
         for (cells, scheme) in [(20, Scheme::FiniteDifferences), (45, Scheme::Q1)] {
             let grid = Grid::unit(2, cells, Boundary::Dirichlet).unwrap();
             let (target, source) = (grid.evaluate(step), grid.evaluate(|x| x[0]));
-            let spec = ControlSpec { scheme, source, ..ControlSpec::new(grid, alpha, target) };
+            let (diffusion, multigrid) = (Diffusion::Constant(1.0), MultigridOptions::default());
+            let equation = StateEquation::Grid { grid, scheme, diffusion, multigrid };
+            let spec = ControlSpec { source, ..ControlSpec::with(equation, alpha, target) };
             let mut control = Control::new(spec).unwrap();
             let direct = control.solve_quadratic(1e-10, 40).unwrap();
             assert!(direct.solved.reached && direct.solved.iterations <= 25, "{:?}", direct.solved);
@@ -259,4 +312,29 @@ fn the_nonlinear_problems_are_solved() {
     assert!(report.solved(), "{}", report.message);
     let report = minimized(&mut identification(), Options { tolerance: 1e-6, ..Options::default() });
     assert!(report.solved(), "{}", report.message);
+}
+
+/// Iterations on meshes without structure do not grow with their size, nor as alpha falls.
+#[test]
+fn meshes_without_structure_are_solved_by_algebraic_multigrid() {
+    for cells in [20, 40, 80, 160] {
+        for alpha in [1e-2, 1e-5, 1e-8] {
+            let mut control = Control::new(unstructured(cells, alpha)).unwrap();
+            let found = control.solve_quadratic(1e-8, 60).unwrap();
+            println!("{cells} {alpha:e}: {:?}", found.solved);
+            assert!(
+                found.solved.reached && found.solved.iterations <= 30,
+                "{cells} {alpha:e}: {:?}",
+                found.solved
+            );
+        }
+        let StateEquation::Matrices { stiffness, .. } = unstructured(cells, 1.0).equation else { continue };
+        let mut multigrid = AlgebraicMultigrid::new(&stiffness).unwrap();
+        let f = random(multigrid.unknowns(), 1);
+        let solved = multigrid.conjugate_gradients(&f, &mut vec![0.0; f.len()], 1e-8, 100);
+        println!("{cells}: {solved:?}, complexity {:.2}", multigrid.complexity());
+        assert!(solved.reached && solved.iterations <= 30, "{cells}: {solved:?}");
+    }
+    let (empty, _) = SparseMatrix::from_coordinates(2, 2, &[0], &[0], Storage::SymmetricLower);
+    assert!(AlgebraicMultigrid::new(&empty).is_err());
 }

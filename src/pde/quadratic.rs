@@ -13,9 +13,8 @@
 //! Liang, "Parallel solution methods and preconditioners for evolution equations", Math. Model. Anal. 23 (2018).
 
 use super::control::{Control, Where};
-use super::krylov::{System, gmres};
-use super::multigrid::{Multigrid, Solved};
-use super::operator::{Operator, Scheme};
+use super::equation::Equation;
+use super::krylov::{Solved, System, gmres};
 use super::parallel::over;
 use crate::error::Error;
 
@@ -36,8 +35,7 @@ pub struct QuadraticSolution {
 }
 
 struct Optimality<'a> {
-    stiffness: &'a Operator,
-    multigrid: &'a mut Multigrid,
+    equation: &'a mut Equation,
     mass: &'a [f64],
     root: f64,
     cycles: usize,
@@ -49,8 +47,8 @@ impl System for Optimality<'_> {
         let n = self.mass.len();
         let (y, q) = x.split_at(n);
         let (first, second) = out.split_at_mut(n);
-        self.stiffness.combine(self.root, q, self.mass, y, first);
-        self.stiffness.combine(-self.root, y, self.mass, q, second);
+        self.equation.combine(self.root, q, self.mass, y, first);
+        self.equation.combine(-self.root, y, self.mass, q, second);
     }
 
     /// (M + L) v = r1 - r2, (M + L) q = r1 - M v, y = v + q.
@@ -64,13 +62,13 @@ impl System for Optimality<'_> {
                 *t = inverse * (a - b);
             }
         });
-        self.multigrid.cycles(work, y, self.cycles);
+        self.equation.cycles(work, y, self.cycles);
         over(work, |at, t| {
             for (((t, a), m), v) in t.iter_mut().zip(&r1[at..]).zip(&m[at..]).zip(&y[at..]) {
                 *t = inverse * (a - m * v);
             }
         });
-        self.multigrid.cycles(work, q, self.cycles);
+        self.equation.cycles(work, q, self.cycles);
         let q = &*q;
         over(y, |at, y| y.iter_mut().zip(&q[at..]).for_each(|(y, q)| *y += q));
     }
@@ -98,21 +96,16 @@ impl Control {
             return Err(Error::Unsupported { name: "control".into(), what });
         }
         self.forget_preconditioner();
-        let (stiffness, multigrid, mass, spec) = self.parts();
+        let (equation, mass, spec) = self.parts();
         let (n, root) = (mass.len(), spec.alpha.sqrt());
-        if spec.scheme == Scheme::FiniteDifferences {
-            multigrid.set_reaction(1.0 / root, &[])?;
-        } else {
-            let field: Vec<f64> = mass.iter().map(|m| m / root).collect();
-            multigrid.set_reaction(0.0, &field)?;
-        }
+        equation.shift(1.0 / root, mass)?;
         let mut b = vec![0.0; 2 * n];
         for p in 0..n {
             b[p] = mass[p] * spec.target[p];
             b[n + p] = -root * mass[p] * spec.source.get(p).copied().unwrap_or(0.0);
         }
         let cycles = spec.cycles;
-        let mut system = Optimality { stiffness, multigrid, mass, root, cycles, work: vec![0.0; n] };
+        let mut system = Optimality { equation, mass, root, cycles, work: vec![0.0; n] };
         let mut x = vec![0.0; 2 * n];
         let solved = gmres(&mut system, &b, &mut x, tolerance, max_iterations, RESTART);
         let multiplier: Vec<f64> = x[n..].iter().map(|q| root * q).collect();
