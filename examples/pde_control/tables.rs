@@ -68,11 +68,15 @@ fn meshes(most: usize) -> Vec<usize> {
     [32, 64, 100, 128, 256, 500, 512, 1000, 1024].into_iter().filter(|n| *n <= most).collect()
 }
 
-/// Iterations to a relative residual of 1e-6: MINRES on the system of state, control and multiplier, GMRES on that of state and multiplier.
+/// Iterations to a relative residual of 1e-6: MINRES on the system of state, control and multiplier, GMRES on that of state and multiplier, projected CG
+/// on that of the multiplier.
 pub fn iterations(arguments: &Arguments) -> Outcome {
-    println!("| cells | {} |", ALPHAS.map(|a| format!("alpha {a:.0e}: minres, gmres")).join(" | "));
+    println!(
+        "| cells | {} |",
+        ALPHAS.map(|a| format!("alpha {a:.0e}: minres, gmres, projected cg")).join(" | ")
+    );
     println!("|---|{}", "---|".repeat(ALPHAS.len()));
-    let mut most = 0;
+    let mut most = [0; 3];
     for cells in meshes(arguments.cells(1024)) {
         let mut row = format!("| {cells}^2 |");
         for alpha in ALPHAS {
@@ -80,6 +84,7 @@ pub fn iterations(arguments: &Arguments) -> Outcome {
             let goal = grid.evaluate(target);
             let mut control = Control::new(ControlSpec::new(grid, alpha, goal))?;
             let gmres = control.solve_quadratic(TOLERANCE, 100)?.solved;
+            let projected = control.solve_projected(TOLERANCE, 100)?.solved;
             let (n, m) = (control.meta().n(), control.meta().m());
             let mut b = vec![0.0; n + m];
             control.grad(&vec![0.0; n], &mut b[..n])?;
@@ -91,18 +96,23 @@ pub fn iterations(arguments: &Arguments) -> Outcome {
             let ended = minres.solve(&mut kkt, &b, &mut x, accuracy, &stop)?;
             let mark = |ok: bool| if ok { "" } else { " (not reached)" };
             let reached = ended.relative_residual <= TOLERANCE;
-            row += &format!(
-                " {}{}, {}{} |",
-                ended.iterations,
-                mark(reached),
-                gmres.iterations,
-                mark(gmres.reached)
-            );
-            most = most.max(ended.iterations).max(gmres.iterations);
+            let counts = [
+                (ended.iterations, reached),
+                (gmres.iterations, gmres.reached),
+                (projected.iterations, projected.reached),
+            ];
+            row += &format!(" {} |", counts.map(|(k, ok)| format!("{k}{}", mark(ok))).join(", "));
+            most = counts
+                .iter()
+                .zip(most)
+                .map(|(c, m)| c.0.max(m))
+                .collect::<Vec<_>>()
+                .try_into()
+                .unwrap_or(most);
         }
         println!("{row}");
     }
-    println!("\nat most {most}");
+    println!("\nat most {most:?}");
     Ok(())
 }
 

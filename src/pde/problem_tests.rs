@@ -29,7 +29,8 @@ fn controls() -> Vec<Control> {
     let target = random(grid.unknowns(), 1);
     let with = |scheme, diffusion: &Diffusion| {
         let (grid, diffusion) = (grid.clone(), diffusion.clone());
-        let equation = StateEquation::Grid { grid, scheme, diffusion, multigrid: MultigridOptions::default() };
+        let equation =
+            StateEquation::Grid { grid, scheme, diffusion, multigrid: MultigridOptions::default() };
         let source = random(equation.unknowns(), 2);
         ControlSpec { source, ..ControlSpec::with(equation, 1e-3, target.clone()) }
     };
@@ -240,6 +241,11 @@ fn the_two_ways_to_solve_a_quadratic_problem_agree() {
             let mut control = Control::new(spec).unwrap();
             let direct = control.solve_quadratic(1e-10, 40).unwrap();
             assert!(direct.solved.reached && direct.solved.iterations <= 25, "{:?}", direct.solved);
+            let projected = control.solve_projected(1e-11, 60).unwrap();
+            assert!(projected.solved.reached && projected.solved.iterations <= 30, "{:?}", projected.solved);
+            let apart =
+                direct.control.iter().zip(&projected.control).fold(0.0f64, |d, (a, b)| d.max((a - b).abs()));
+            assert!(apart < 1e-6 * norm_inf(&direct.control), "{alpha} {scheme:?}: {apart:e}");
             let warm_start = Some(control.start(1e-6));
             let report = minimized(&mut control, Options { warm_start, ..minres() });
             assert!(report.solved(), "{}", report.message);
