@@ -32,6 +32,7 @@ mod functions;
 mod guess;
 mod mesh;
 mod problem;
+pub mod problems;
 mod refine;
 mod solution;
 mod tableau;

@@ -242,6 +242,31 @@ impl Reader<'_> {
             s.stage_costates[k][0] = s.node_costates[k].clone();
             s.stage_costates[k][stages - 1] = s.node_costates[k + 1].clone();
         }
+        if stages == 3 {
+            self.middle_costates(s, functions);
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Costates in the middle of the intervals of Hermite and Simpson, whose multipliers there are of order 2 only: by Hermite's interpolation with
+    /// lambda' = -f_x' lambda - L_x at the nodes, which leaves out path constraints and bounds.
+    fn middle_costates(&self, s: &mut PhaseSolution, functions: &mut PhaseFunctions) {
+        let n = self.phase.states.len();
+        let mut slopes = vec![vec![0.0; n]; 2];
+        for k in 0..s.mesh.intervals() {
+            for (slope, j) in slopes.iter_mut().zip([0, 2]) {
+                let mut w = s.node_costates[k + j / 2].clone();
+                w.push(self.sense());
+                let t = s.stage_time(k, s.tableau.c[j]);
+                functions.pull_states((t, &s.stages[k][j], &s.controls[k][j], self.parameters), &w, slope);
+            }
+            let h = s.length(k);
+            for i in 0..n {
+                let mean = 0.5 * (s.node_costates[k][i] + s.node_costates[k + 1][i]);
+                s.stage_costates[k][1][i] = mean - h / 8.0 * (slopes[0][i] - slopes[1][i]);
+            }
+        }
     }
 }
 

@@ -71,3 +71,27 @@ fn dense_costates() {
         println!("{scheme} {:.2e} {:.2e}", error(10), error(20));
     }
 }
+
+/// Every problem is solved from its guess; its value on the first mesh is near the published one.
+#[test]
+fn problems_are_solved() {
+    for b in problems::ALL {
+        let settings = Settings { scheme: b.start.0, intervals: b.start.1, ..Settings::default() };
+        let begun = std::time::Instant::now();
+        match solve(&(b.problem)(), &settings, &mut Silent) {
+            Ok(o) => println!(
+                "{:20} {:.8} published {:.8} err {:.1e} n {} it {} {} {:.2} s {}",
+                b.name,
+                o.solution.objective(),
+                b.published,
+                o.solution.error(),
+                o.rounds[0].variables,
+                o.rounds[0].iterations,
+                o.reached,
+                begun.elapsed().as_secs_f64(),
+                if o.reached { "" } else { &o.message }
+            ),
+            Err(e) => println!("{:20} {e}", b.name),
+        }
+    }
+}

@@ -301,8 +301,12 @@ impl PhaseBuilder<'_> {
             controls.push(self.model.add(define(q, *scale, at, u).name(name)));
         }
         let (start, duration) = t;
+        let time = match (self.phase.start, self.phase.end) {
+            (Moment::At(a), Moment::At(b)) => Expr::from(a + fraction * (b - a)),
+            _ => start + fraction * duration,
+        };
         let point = Point {
-            t: start + fraction * duration,
+            t: time,
             x: x.to_vec(),
             u: controls.iter().zip(scales).map(|(v, s)| scaled(*v, *s)).collect(),
             p: self.p.to_vec(),
