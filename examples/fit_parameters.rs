@@ -3,7 +3,7 @@
 //!
 //!     cargo run --example fit_parameters --release -- [lotka|robertson] [PLOT.svg]
 
-use costate::control::{Reduced, Trajectory, solve};
+use costate::control::shooting::{Reduced, Trajectory, solve};
 use costate::expr::RecordedMap;
 use costate::expr::record;
 use costate::fit::LeastSquares;

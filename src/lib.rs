@@ -29,6 +29,7 @@ pub mod normal;
 pub mod observe;
 pub mod ode;
 pub mod opt;
+pub mod pde;
 mod random;
 pub mod report;
 pub mod sde;

@@ -8,7 +8,7 @@ mod tasks;
 
 use std::time::Instant;
 
-use costate::control::{Reduced, Trajectory, solve};
+use costate::control::shooting::{Reduced, Trajectory, solve};
 use costate::diff::Map;
 use costate::fit::LeastSquares;
 use costate::nlp::{Nlp, NlpMeta};

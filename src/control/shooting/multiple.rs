@@ -76,7 +76,7 @@ impl Layout {
 /// An optimal control or estimation problem by multiple shooting; see the module.
 ///
 /// ```
-/// use costate::control::{MultipleShooting, solve};
+/// use costate::control::shooting::{MultipleShooting, solve};
 /// use costate::expr::record;
 /// use costate::observe::Silent;
 /// use costate::ode::{Options, TSIT54};

@@ -56,7 +56,7 @@ impl Index<usize> for Saved<'_> {
 /// An estimation or control problem in its parameters and starts; see the module.
 ///
 /// ```
-/// use costate::control::{Reduced, Trajectory, solve};
+/// use costate::control::shooting::{Reduced, Trajectory, solve};
 /// use costate::expr::record;
 /// use costate::observe::Silent;
 /// use costate::ode::{TSIT54, Options};
