@@ -78,11 +78,11 @@ fn energy(y: &[Var]) -> Var {
 fn pendulum() -> Task {
     Task {
         name: "pendulum",
-        about: "its energy stays, on five times the times of the data",
+        about: "its energy stays, on twice the times of the data",
         dim: 2,
         width: 12,
         y0: vec![1.2, 0.0],
-        data_times: grid(30, 0.0, 4.0),
+        data_times: grid(40, 0.0, 8.0),
         noise: 0.05,
         law: Law::Formula(Rows {
             lower: vec![0.0],
@@ -92,7 +92,7 @@ fn pendulum() -> Task {
             },
         }),
         when: When::Along(8),
-        until: 20.0,
+        until: 16.0,
         truth: || {
             Ok(record(2, 0, |_, y, _, dy| {
                 dy[0] = y[1];
@@ -106,7 +106,7 @@ fn pendulum() -> Task {
 fn two_body() -> Task {
     Task {
         name: "two-body",
-        about: "energy and angular momentum stay, on five times the times of the data",
+        about: "energy and angular momentum stay, on twice the times of the data",
         dim: 4,
         width: 16,
         y0: vec![1.0, 0.0, 0.0, 0.9],
@@ -122,7 +122,7 @@ fn two_body() -> Task {
             },
         }),
         when: When::Along(6),
-        until: 25.0,
+        until: 10.0,
         truth: || {
             Ok(record(4, 0, |_, y, _, dy| {
                 let r2 = y[0] * y[0] + y[1] * y[1];
@@ -138,7 +138,7 @@ fn two_body() -> Task {
 fn positive() -> Task {
     Task {
         name: "positive",
-        about: "A + B -> C is quick, and A is used up: no concentration is negative, on five times the times of the data",
+        about: "A + B -> C is quick, and A is used up: no concentration is negative, on twice the times of the data",
         dim: 3,
         width: 10,
         y0: vec![0.6, 1.0, 0.0],
@@ -150,7 +150,7 @@ fn positive() -> Task {
             formula: |_, y, _, c| c.copy_from_slice(y),
         }),
         when: When::Along(8),
-        until: 10.0,
+        until: 4.0,
         truth: || {
             Ok(record(3, 0, |_, y, _, dy| {
                 let rate = y[0] * y[1] * 3.0;

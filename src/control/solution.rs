@@ -262,9 +262,9 @@ impl Reader<'_> {
                 functions.pull_states((t, &s.stages[k][j], &s.controls[k][j], self.parameters), &w, slope);
             }
             let h = s.length(k);
-            for i in 0..n {
+            for (i, (first, last)) in slopes[0].iter().zip(&slopes[1]).enumerate() {
                 let mean = 0.5 * (s.node_costates[k][i] + s.node_costates[k + 1][i]);
-                s.stage_costates[k][1][i] = mean - h / 8.0 * (slopes[0][i] - slopes[1][i]);
+                s.stage_costates[k][1][i] = mean - h / 8.0 * (first - last);
             }
         }
     }

@@ -192,6 +192,7 @@ impl Transcription {
         self.phases.get(phase).map(|p| (p.nodes.as_slice(), p.state_scales.as_slice()))
     }
     /// Variables of the controls of a phase, `[interval][stage][control]`, and their scales.
+    #[allow(clippy::type_complexity)]
     pub fn control_variables(&self, phase: usize) -> Option<(&[Vec<Vec<Var>>], &[f64])> {
         self.phases.get(phase).map(|p| (p.controls.as_slice(), p.control_scales.as_slice()))
     }
@@ -427,8 +428,8 @@ impl PhaseBuilder<'_> {
             let place = Interval { k, h, stages: &stages, points: &points };
             let rows = self.defects(layout, &place);
             layout.defects.push(rows);
-            for j in 0..s {
-                costs.extend(points[j].cost.as_ref().map(|l| (h * tableau.b[j]) * l));
+            for (point, b) in points.iter().take(s).zip(&tableau.b) {
+                costs.extend(point.cost.as_ref().map(|l| (h * b) * l));
             }
             if tableau.starts_at_node() {
                 last = points.last().cloned();
