@@ -282,14 +282,6 @@ impl Task {
             |t: f64| (0..times.len()).min_by(|a, b| (times[*a] - t).abs().total_cmp(&(times[*b] - t).abs()));
         self.law_times(until).into_iter().filter_map(nearest).collect()
     }
-    /// Up to where the law is asked for, in stages of half the span of the data.
-    pub fn horizons(&self) -> Vec<f64> {
-        let halves = (2.0 * self.until / self.end()).round().max(1.0) as usize;
-        match self.when {
-            When::Along(_) => (2..=halves).map(|k| 0.5 * self.end() * k as f64).collect(),
-            When::End => vec![self.until],
-        }
-    }
     /// The true states.
     pub fn exact(&self, times: &[f64]) -> Result<Vec<f64>, Failure> {
         let options = Options::tolerances(1e-10, 1e-10);
