@@ -349,8 +349,8 @@ impl Nlp for Material {
         let mut forms = std::mem::take(&mut self.forms);
         self.state.forms(&self.state.y, &mut forms);
         g.fill(0.0);
-        for c in 0..r.len() {
-            let slope = -unit * forms[c] * (1.0 - least) * q * self.r[c].max(0.0).powf(q - 1.0);
+        for (c, form) in forms.iter().enumerate() {
+            let slope = -unit * form * (1.0 - least) * q * self.r[c].max(0.0).powf(q - 1.0);
             for (j, w) in self.row(c) {
                 g[*j as usize] += w * slope;
             }

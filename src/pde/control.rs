@@ -120,7 +120,7 @@ impl ControlSpec {
             }
         }
         for (what, (low, high)) in [("control", self.control_bounds), ("state", self.state_bounds)] {
-            if !(low <= high) {
+            if low > high || low.is_nan() || high.is_nan() {
                 return fail(format!("bounds [{low}, {high}] of the {what}, expected lower <= upper"));
             }
         }

@@ -62,7 +62,8 @@ impl HeatSpec {
                 return fail(format!("the {what} has {} entries, expected {want} finite numbers", v.len()));
             }
         }
-        if !(self.control_bounds.0 <= self.control_bounds.1) {
+        let (low, high) = self.control_bounds;
+        if low > high || low.is_nan() || high.is_nan() {
             return fail(format!(
                 "bounds [{}, {}] of the control",
                 self.control_bounds.0, self.control_bounds.1
@@ -418,12 +419,12 @@ impl Nlp for ReducedHeat {
     fn grad(&mut self, u: &[f64], g: &mut [f64]) -> Result<(), EvalError> {
         self.states(u)?;
         let n = self.steps.mass.len();
-        for j in 0..u.len() {
-            g[j] = self.steps.mass[j % n] * (self.y[j] - self.steps.spec.target[j]);
+        for (j, g) in g.iter_mut().enumerate() {
+            *g = self.steps.mass[j % n] * (self.y[j] - self.steps.spec.target[j]);
         }
         self.backward(g)?;
-        for j in 0..u.len() {
-            g[j] = self.steps.mass[j % n] * (g[j] + self.steps.spec.alpha * u[j]);
+        for (j, (g, u)) in g.iter_mut().zip(u).enumerate() {
+            *g = self.steps.mass[j % n] * (*g + self.steps.spec.alpha * u);
         }
         Ok(())
     }

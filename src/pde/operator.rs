@@ -54,7 +54,7 @@ impl Diffusion {
 
 #[derive(Debug, Clone)]
 enum Form {
-    Tensor(Tensor),
+    Tensor(Box<Tensor>),
     Stencil(Box<Stencil>),
 }
 
@@ -92,7 +92,7 @@ impl Operator {
     pub(super) fn in_units(grid: &Grid, scheme: Scheme, diffusion: &Diffusion, units: [f64; 3]) -> Self {
         let lumped = scheme == Scheme::FiniteDifferences;
         let form = match diffusion {
-            Diffusion::Constant(a) => Form::Tensor(Tensor::new(grid, lumped, *a, 0.0, units)),
+            Diffusion::Constant(a) => Form::Tensor(Box::new(Tensor::new(grid, lumped, *a, 0.0, units))),
             Diffusion::Cells(a) => Form::Stencil(Box::new(Stencil::new(grid, scheme, a, units))),
         };
         let mut operator = Self {

@@ -74,8 +74,8 @@ fn unstructured(cells: usize, alpha: f64) -> ControlSpec {
             for a in 0..3 {
                 let Some(p) = unknown(corners[a]) else { continue };
                 mass[p] += double / 6.0;
-                for b in 0..3 {
-                    if let Some(q) = unknown(corners[b]).filter(|q| p >= *q) {
+                for (b, corner) in corners.iter().enumerate() {
+                    if let Some(q) = unknown(*corner).filter(|q| p >= *q) {
                         let (e, f) = (edge(a), edge(b));
                         rows.push(p);
                         cols.push(q);
