@@ -129,11 +129,11 @@ fn aggregates(a: &Rows, diagonal: &[f64], strong: f64) -> (Vec<u32>, usize) {
         }
     }
     let first = group.clone();
-    for (i, own) in group.iter_mut().enumerate() {
-        if *own == NONE {
+    for (i, group) in group.iter_mut().enumerate() {
+        if *group == NONE {
             let nearest =
                 strongly(i).filter(|(j, _)| first[*j] != NONE).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
-            *own = match nearest {
+            *group = match nearest {
                 Some((j, _)) => first[j],
                 None => {
                     count += 1;

@@ -349,7 +349,7 @@ impl Nlp for Material {
         let mut forms = std::mem::take(&mut self.forms);
         self.state.forms(&self.state.y, &mut forms);
         g.fill(0.0);
-        for (c, form) in forms.iter().enumerate().take(r.len()) {
+        for (c, form) in forms.iter().enumerate() {
             let slope = -unit * form * (1.0 - least) * q * self.r[c].max(0.0).powf(q - 1.0);
             for (j, w) in self.row(c) {
                 g[*j as usize] += w * slope;

@@ -64,7 +64,10 @@ impl HeatSpec {
         }
         let (low, high) = self.control_bounds;
         if low > high || low.is_nan() || high.is_nan() {
-            return fail(format!("bounds [{low}, {high}] of the control, expected lower <= upper"));
+            return fail(format!(
+                "bounds [{}, {}] of the control",
+                self.control_bounds.0, self.control_bounds.1
+            ));
         }
         Ok(())
     }
