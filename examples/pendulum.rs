@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release --example pendulum -- pendulum.svg
 //!
-//! Every millisecond the next second is planned on 25 intervals, from the measured state, by one `Solver` that begins at its last plan; the first
+//! Every millisecond the next 1.2 s are planned on 20 intervals, from the measured state, by one `Solver` that begins at its last plan; the first
 //! control of the plan is applied to the plant (another integrator, small steps). Time, state and duration of each solve are measured.
 
 use std::time::Instant;
@@ -21,10 +21,12 @@ const G: f64 = 9.81;
 /// Bound on the force in N, on the position in m.
 const FORCE: f64 = 12.0;
 const TRACK: f64 = 1.5;
-const INTERVALS: usize = 25;
-const HORIZON: f64 = 1.0;
+const INTERVALS: usize = 20;
+const HORIZON: f64 = 1.2;
 const PERIOD: f64 = 1e-3;
 const DURATION: f64 = 6.0;
+/// Runs of the whole loop, for the durations.
+const REPEATS: usize = 5;
 
 /// (position, angle from upright, speed, rate)' for a force.
 fn field(x: &[f64; 4], force: f64) -> [f64; 4] {
@@ -50,7 +52,7 @@ fn cost(s: &Point) -> Expr {
         + 10.0 * (1.0 - angle.cos())
         + 0.1 * speed.powi(2)
         + 0.05 * rate.powi(2)
-        + 0.002 * force.powi(2)
+        + 0.01 * force.powi(2)
 }
 
 fn plan() -> Problem {
@@ -82,59 +84,70 @@ fn advance(x: &mut [f64; 4], force: f64) {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::args().nth(1).unwrap_or_else(|| "pendulum.svg".to_string());
+/// What a run of the closed loop measures.
+struct Run {
+    /// Time, state and force at each step.
+    trace: Vec<(f64, [f64; 4], f64)>,
+    /// Duration of each solve.
+    seconds: Vec<f64>,
+    failed: usize,
+}
+
+fn run() -> Result<Run, Box<dyn std::error::Error>> {
     let mut plan = Transcription::new(&plan(), &[Mesh::uniform(INTERVALS)], Scheme::Trapezoidal)?;
     let (first, scales) = plan.node_variables(0).map(|(n, s)| (n[0].clone(), s.to_vec())).unwrap_or_default();
-    let force =
-        plan.control_variables(0).map(|(u, s)| (u[0][0][0], s[0])).ok_or("the plan has no controls")?;
+    let force = plan.control_variables(0).map(|(u, s)| (u[0][0][0], s[0])).ok_or("the plan has no controls")?;
     let mut solver = Solver::new(Options::default())?;
     let mut x = [0.0, std::f64::consts::PI, 0.0, 0.0];
-    let (mut seconds, mut trace, mut failed) = (Vec::new(), Vec::new(), 0);
-    let steps = (DURATION / PERIOD).round() as usize;
-    for k in 0..steps {
+    let mut run = Run { trace: Vec::new(), seconds: Vec::new(), failed: 0 };
+    for k in 0..(DURATION / PERIOD).round() as usize {
         for ((v, s), value) in first.iter().zip(&scales).zip(&x) {
             plan.model.set_bounds(*v, value / s, value / s);
         }
         let begun = Instant::now();
         let start = if k == 0 { Start::Problem } else { Start::Last };
         let report = solver.solve(&mut plan.model, start, &mut Silent)?;
-        seconds.push(begun.elapsed().as_secs_f64());
-        if !report.solved() {
-            failed += 1;
-            if failed < 5 {
-                println!("{:.3} s: {}", k as f64 * PERIOD, report.message);
-            }
-        }
+        run.seconds.push(begun.elapsed().as_secs_f64());
+        run.failed += usize::from(!report.solved());
         let u = (force.1 * force.0.value(report)).clamp(-FORCE, FORCE);
-        trace.push((k as f64 * PERIOD, x, u));
+        run.trace.push((k as f64 * PERIOD, x, u));
         advance(&mut x, u);
     }
-    summary(&seconds, failed, &x);
-    draw(&path, &trace, &seconds)?;
+    Ok(run)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::env::args().nth(1).unwrap_or_else(|| "pendulum.svg".to_string());
+    let mut all = run()?;
+    // The loop is the same each time: the shortest duration of each solve is that without the machine's other work.
+    for _ in 1..REPEATS {
+        let again = run()?;
+        all.seconds.iter_mut().zip(&again.seconds).for_each(|(a, b)| *a = a.min(*b));
+    }
+    summary(&all);
+    draw(&path, &all.trace, &all.seconds)?;
     println!("wrote {path}");
     Ok(())
 }
 
-fn summary(seconds: &[f64], failed: usize, x: &[f64; 4]) {
-    println!("first solve {:.2} ms, {} solves, {failed} not solved", 1e3 * seconds[0], seconds.len());
+fn summary(run: &Run) {
+    let seconds = &run.seconds;
+    println!("first solve {:.2} ms, {} solves, {} not solved", 1e3 * seconds[0], seconds.len(), run.failed);
     let mut sorted = seconds[1..].to_vec();
     sorted.sort_by(f64::total_cmp);
-    let at = |q: f64| 1e3 * sorted[((sorted.len() - 1) as f64 * q) as usize];
+    let at = |q: f64| 1e3 * sorted[((sorted.len() - 1) as f64 * q).ceil() as usize];
     println!(
-        "later solves, ms: median {:.3}, 99 % {:.3}, 99.9 % {:.3}, longest {:.3}",
+        "later solves, ms, shortest of {REPEATS} runs: median {:.3}, 99 % {:.3}, 99.9 % {:.3}, longest {:.3}",
         at(0.5),
         at(0.99),
         at(0.999),
         at(1.0)
     );
-    println!(
-        "at the end: position {:.4}, angle {:.2e}, speed {:.2e}, rate {:.2e}",
-        x[0],
-        x[1].sin(),
-        x[2],
-        x[3]
-    );
+    let (_, x, _) = run.trace[run.trace.len() - 1];
+    println!("at the end: position {:.1e}, angle {:.1e}, speed {:.1e}, rate {:.1e}", x[0], x[1].sin(), x[2], x[3]);
+    let upright = run.trace.iter().rposition(|r| r.1[1].cos() < 0.99).map_or(0.0, |k| run.trace[k].0);
+    println!("within 8 degrees of upright from {upright:.3} s on; largest |position| {:.3} m",
+        run.trace.iter().fold(0.0, |a: f64, r| a.max(r.1[0].abs())));
 }
 
 fn draw(
