@@ -43,6 +43,22 @@ impl Counter {
     }
 }
 
+/// Parts of `rows` rows in a seeded random order, of sizes that differ by one at most.
+pub(crate) fn random_folds(rows: usize, folds: usize, seed: u64) -> Vec<usize> {
+    let draws = Counter::new(seed, 7);
+    let mut order: Vec<usize> = (0..rows).collect();
+    (1..rows).rev().for_each(|k| order.swap(k, draws.below(k as u64, k + 1)));
+    let mut fold = vec![0; rows];
+    order.iter().enumerate().for_each(|(k, i)| fold[*i] = k % folds.max(1));
+    fold
+}
+
+/// `count` standard normal numbers of a seed.
+pub fn normal_numbers(count: usize, seed: u64) -> Vec<f64> {
+    let draws = Counter::new(seed, 8);
+    (0..count as u64).map(|k| draws.normal(k)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,8 @@ mod leverage;
 mod sketch;
 mod tall;
 
+pub use counter::normal_numbers;
+pub(crate) use counter::random_folds;
 pub use conjugate::{CgEnd, CgOptions, CgReport, conjugate_gradients};
 pub use distortion::Distortion;
 pub use factor::Factor;
