@@ -31,6 +31,8 @@ pub mod ode;
 pub mod opt;
 pub mod pde;
 mod random;
+pub mod randomized;
+pub mod regression;
 pub mod report;
 pub mod sde;
 pub mod search;
