@@ -9,9 +9,9 @@
 //! bilinear form of that cell. The material is that of Bendsoe and Sigmund, "Topology Optimization" (2003), for heat conduction, with
 //! their filter of densities; TV is sum sqrt(|grad a|^2 + eps^2) over the cells.
 
-use super::grid::Grid;
+use super::grid::{Grid, Scheme};
 use super::multigrid::{Multigrid, MultigridOptions};
-use super::operator::{Diffusion, Scheme};
+use super::operator::Diffusion;
 use super::parallel::sum;
 use super::stencil::cell_forms;
 use crate::error::Error;

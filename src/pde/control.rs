@@ -14,9 +14,9 @@
 //! Each inverse of K' + Z is a fixed number of multigrid cycles.
 
 use super::equation::{Equation, StateEquation};
-use super::grid::Grid;
+use super::grid::{Grid, Scheme};
 use super::multigrid::MultigridOptions;
-use super::operator::{Diffusion, Scheme};
+use super::operator::Diffusion;
 use super::parallel::{over, sum};
 use crate::error::Error;
 use crate::nlp::{EvalError, INFINITE_BOUND, Nlp, NlpMeta, Preconditioning};

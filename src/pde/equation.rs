@@ -1,10 +1,10 @@
 //! The state equation behind a control problem: K on a grid with multigrid, or K as the user's sparse matrix with algebraic multigrid.
 
 use super::algebraic::AlgebraicMultigrid;
-use super::grid::Grid;
+use super::grid::{Grid, Scheme};
 use super::krylov::Solved;
 use super::multigrid::{Multigrid, MultigridOptions};
-use super::operator::{Diffusion, Operator, Scheme};
+use super::operator::{Diffusion, Operator};
 use crate::error::Error;
 use crate::linalg::SparseMatrix;
 

@@ -198,3 +198,13 @@ impl Grid {
             .unzip()
     }
 }
+
+/// How the equation becomes a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scheme {
+    /// Finite differences (finite volumes around the nodes): 2 d + 1 points, lumped masses.
+    #[default]
+    FiniteDifferences,
+    /// Multilinear elements: 3^d points. c u is c M u with the consistent mass matrix M; fields on the diagonal are lumped.
+    Q1,
+}

@@ -8,9 +8,9 @@
 //! with the block bidiagonal matrix of the steps in place of K (Pearson, Stoll, Wathen, "Regularization-robust preconditioners for time-dependent
 //! PDE-constrained optimization problems", SIMAX 33 (2012)): a sweep forward in time and one backward, a multigrid cycle a step.
 
-use super::grid::Grid;
+use super::grid::{Grid, Scheme};
 use super::multigrid::{Multigrid, MultigridOptions};
-use super::operator::{Diffusion, Operator, Scheme};
+use super::operator::{Diffusion, Operator};
 use super::parallel::{over, sum};
 use crate::error::Error;
 use crate::nlp::{EvalError, Nlp, NlpMeta, Preconditioning};

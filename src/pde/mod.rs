@@ -36,9 +36,9 @@ pub use coefficient::{Identification, IdentificationSpec, Material, MaterialSpec
 pub use control::{Control, ControlSpec, Reaction, Where};
 pub use equation::StateEquation;
 pub use fields::{write_npy, write_vtk};
-pub use grid::{Axis, Boundary, Grid};
+pub use grid::{Axis, Boundary, Grid, Scheme};
 pub use heat::{HeatControl, HeatSpec, ReducedHeat};
 pub use krylov::Solved;
 pub use multigrid::{Cycle, Multigrid, MultigridOptions, Smoother};
-pub use operator::{Diffusion, Operator, Scheme};
+pub use operator::{Diffusion, Operator};
 pub use quadratic::QuadraticSolution;

@@ -4,10 +4,10 @@
 //! smoothing: polynomial versus Gauss-Seidel", J. Comput. Phys. 188 (2003). A cycle from zero is a symmetric positive definite operator:
 //! it smooths by the same polynomial in D^-1 A before and after, and restricts by the transpose of the interpolation.
 
-use super::grid::{Axis, Grid};
+use super::grid::{Axis, Grid, Scheme};
 use super::interpolation::{Interpolation, coarse_cells};
 use super::krylov::{CgWork, Solved, System, conjugate_gradients};
-use super::operator::{Diffusion, Operator, Scheme, smooth_from};
+use super::operator::{Diffusion, Operator, smooth_from};
 use super::parallel::norm;
 use crate::error::Error;
 use crate::linalg::Cholesky;

@@ -1,24 +1,11 @@
 //! -div(a grad u) + c u on a grid, matrix-free.
 
-use super::grid::Grid;
-use super::parallel::over_rows;
+use super::grid::{Grid, Scheme};
+use super::parallel::{TILE, over_rows};
 use super::stencil::Stencil;
 use super::tensor::Tensor;
 use crate::error::Error;
 use crate::linalg::LinOp;
-
-/// Entries of a row that are worked on at a time: they stay in the first cache.
-pub(super) const TILE: usize = 256;
-
-/// How the equation becomes a matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Scheme {
-    /// Finite differences (finite volumes around the nodes): 2 d + 1 points, lumped masses.
-    #[default]
-    FiniteDifferences,
-    /// Multilinear elements: 3^d points. c u is c M u with the consistent mass matrix M; fields on the diagonal are lumped.
-    Q1,
-}
 
 /// The coefficient a, positive.
 #[derive(Debug, Clone, PartialEq)]

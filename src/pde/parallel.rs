@@ -5,6 +5,9 @@ use rayon::prelude::*;
 /// Entries of a chunk: small enough for the second cache, large enough for a task.
 const CHUNK: usize = 16 * 1024;
 
+/// Entries of a row that are worked on at a time: they stay in the first cache.
+pub(super) const TILE: usize = 256;
+
 /// Calls f(first row, rows of out) on chunks of whole rows.
 pub(super) fn over_rows(out: &mut [f64], width: usize, f: impl Fn(usize, &mut [f64]) + Sync) {
     let rows = (CHUNK / width.max(1)).max(1);

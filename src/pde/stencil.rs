@@ -1,8 +1,7 @@
 //! Variable coefficients: a symmetric matrix by its diagonals, one vector for each neighbour that comes after a node.
 
-use super::grid::{Boundary, Grid};
+use super::grid::{Boundary, Grid, Scheme};
 use super::line::{Line, cell_nodes, neighbour};
-use super::operator::Scheme;
 
 /// A neighbour at (dx, dy, dz), and the entries (p, neighbour of p).
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use super::grid::Grid;
 use super::line::{Line, neighbour};
-use super::operator::TILE;
+use super::parallel::TILE;
 
 /// See the module.
 #[derive(Debug, Clone)]
