@@ -96,7 +96,8 @@ struct Run {
 fn run() -> Result<Run, Box<dyn std::error::Error>> {
     let mut plan = Transcription::new(&plan(), &[Mesh::uniform(INTERVALS)], Scheme::Trapezoidal)?;
     let (first, scales) = plan.node_variables(0).map(|(n, s)| (n[0].clone(), s.to_vec())).unwrap_or_default();
-    let force = plan.control_variables(0).map(|(u, s)| (u[0][0][0], s[0])).ok_or("the plan has no controls")?;
+    let force =
+        plan.control_variables(0).map(|(u, s)| (u[0][0][0], s[0])).ok_or("the plan has no controls")?;
     let mut solver = Solver::new(Options::default())?;
     let mut x = [0.0, std::f64::consts::PI, 0.0, 0.0];
     let mut run = Run { trace: Vec::new(), seconds: Vec::new(), failed: 0 };
@@ -144,10 +145,18 @@ fn summary(run: &Run) {
         at(1.0)
     );
     let (_, x, _) = run.trace[run.trace.len() - 1];
-    println!("at the end: position {:.1e}, angle {:.1e}, speed {:.1e}, rate {:.1e}", x[0], x[1].sin(), x[2], x[3]);
+    println!(
+        "at the end: position {:.1e}, angle {:.1e}, speed {:.1e}, rate {:.1e}",
+        x[0],
+        x[1].sin(),
+        x[2],
+        x[3]
+    );
     let upright = run.trace.iter().rposition(|r| r.1[1].cos() < 0.99).map_or(0.0, |k| run.trace[k].0);
-    println!("within 8 degrees of upright from {upright:.3} s on; largest |position| {:.3} m",
-        run.trace.iter().fold(0.0, |a: f64, r| a.max(r.1[0].abs())));
+    println!(
+        "within 8 degrees of upright from {upright:.3} s on; largest |position| {:.3} m",
+        run.trace.iter().fold(0.0, |a: f64, r| a.max(r.1[0].abs()))
+    );
 }
 
 fn draw(
