@@ -20,7 +20,7 @@ impl Mesh {
     /// [`Error::Option`] if they do not ascend from 0 to 1.
     pub fn new(points: Vec<f64>) -> Result<Self, Error> {
         let ends = points.first() == Some(&0.0) && points.last() == Some(&1.0);
-        if !ends || !points.windows(2).all(|w| w[0] < w[1]) {
+        if !ends || points.windows(2).any(|w| w[0].partial_cmp(&w[1]) != Some(std::cmp::Ordering::Less)) {
             let what = "its points do not ascend from 0 to 1".into();
             return Err(Error::Option { option: "mesh".into(), what });
         }

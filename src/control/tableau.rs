@@ -164,10 +164,9 @@ impl Tableau {
         for j in 0..s {
             let l = &mut lagrange[j * s..(j + 1) * s];
             l[0] = 1.0;
-            for (i, ci) in c.iter().enumerate().filter(|(i, _)| *i != j) {
+            for (_, ci) in c.iter().enumerate().filter(|(i, _)| *i != j) {
                 // l <- l (x - c_i) / (c_j - c_i)
                 let scale = 1.0 / (c[j] - ci);
-                let _ = i;
                 for k in (0..s).rev() {
                     l[k] = scale * (if k > 0 { l[k - 1] } else { 0.0 } - ci * l[k]);
                 }

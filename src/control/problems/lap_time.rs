@@ -89,7 +89,7 @@ fn rates(s: &Point) -> Vec<Expr> {
     let drag = (DRAG / MASS) * (&u).powi(2);
     let (sin, cos) = ((&delta).sin(), delta.cos());
     let push = FRONT_SHARE * &pull;
-    let turn = &front * &cos + (MASS) * &push * &sin;
+    let turn = &front * &cos + MASS * &push * &sin;
     [
         &u * (&chi).sin() + &v * (&chi).cos(),
         omega.clone() - curvature(&s.t) * speed_along(s),
