@@ -157,7 +157,7 @@ fn by_least_squares(
             // Column by column, as faer wants it; copying is not counted.
             let (m, n) = (a.rows(), a.columns());
             let mut dense = faer::Mat::<f64>::zeros(m, n);
-            let groups = [0..m];
+            let groups = vec![0..m; 1];
             let mut states = [&mut dense];
             a.visit(
                 &groups,
@@ -203,7 +203,7 @@ fn by_least_squares(
 fn write(path: &str, of: &Generated, a: &TallMatrix, b: &[f64]) -> Result<(), Box<dyn std::error::Error>> {
     use std::io::Write;
     let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
-    let groups = [0..of.rows];
+    let groups = vec![0..of.rows; 1];
     let mut states = [vec![]];
     a.visit(
         &groups,

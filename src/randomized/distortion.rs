@@ -14,7 +14,7 @@ pub struct Distortion {
 impl Distortion {
     /// e with sqrt(high / low) = (1 + e) / (1 - e): the distortion of the sketch up to its scale. 0 is perfect, 1 useless; a sketch of s rows has about sqrt(n / s).
     pub fn value(&self) -> f64 {
-        if !(self.low > 0.0) {
+        if self.low <= 0.0 || self.low.is_nan() {
             return 1.0;
         }
         let root = (self.high / self.low).sqrt();

@@ -115,7 +115,7 @@ fn multiple(m: usize, rows: usize, score: &dyn Fn(usize) -> f64) -> f64 {
     if rows >= m {
         return f64::MAX;
     }
-    if !(total > 0.0) {
+    if total <= 0.0 || total.is_nan() {
         return 0.0;
     }
     let mut t = rows as f64 / total;
@@ -125,7 +125,7 @@ fn multiple(m: usize, rows: usize, score: &dyn Fn(usize) -> f64) -> f64 {
         for i in 0..m {
             if t * score(i) >= 1.0 { sure += 1 } else { rest += score(i) }
         }
-        if sure >= rows || !(rest > 0.0) {
+        if sure >= rows || rest <= 0.0 || rest.is_nan() {
             break;
         }
         let next = (rows - sure) as f64 / rest;
@@ -160,7 +160,7 @@ mod tests {
         assert!(sum > 0.5 * n as f64 && sum < 2.0 * n as f64, "{sum}");
         let sample = RowSample::draw(&scores, None, 300, 9);
         for r in [5, 3999] {
-            assert!(sample.picked.iter().any(|p| *p == (r, 1.0)), "{r}");
+            assert!(sample.picked.contains(&(r, 1.0)), "{r}");
         }
         assert!((sample.picked.len() as f64 - 300.0).abs() < 80.0, "{}", sample.picked.len());
         let total: f64 = sample.picked.iter().map(|p| p.1).sum();

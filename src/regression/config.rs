@@ -19,13 +19,13 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::constraints::{Constraints, LinearRow, Norm};
+use super::data_term::DataTerm;
 use super::families::Family;
 use super::lasso::LassoOptions;
 use super::newton::StepMethod;
 use super::path::{CrossValidation, PathOptions, PathPoint, cross_validate, path};
 use super::read::{Design, DesignOptions, read};
 use super::solve::{Fitted, Regression, RegressionOptions};
-use super::data_term::DataTerm;
 use crate::error::Error;
 use crate::linalg::dot;
 use crate::observe::StopToken;
@@ -226,7 +226,8 @@ impl Config {
             "conjugate-gradients" => StepMethod::ConjugateGradients,
             "direct" => StepMethod::Direct,
             other => {
-                let what = format!("unknown step '{other}', expected quasi-newton, conjugate-gradients, direct");
+                let what =
+                    format!("unknown step '{other}', expected quasi-newton, conjugate-gradients, direct");
                 return Err(bad("step", what));
             }
         };
@@ -348,8 +349,13 @@ impl Config {
             let mut penalized = vec![true; n];
             design.intercept.into_iter().for_each(|j| penalized[j] = false);
             if self.penalty.folds > 0 {
-                let chosen =
-                    cross_validate((fit.family, &fit.rows), &fit.l2, &penalized, self.penalty.folds, &options)?;
+                let chosen = cross_validate(
+                    (fit.family, &fit.rows),
+                    &fit.l2,
+                    &penalized,
+                    self.penalty.folds,
+                    &options,
+                )?;
                 row.path.clone_from(&chosen.points);
                 row.folds = Some(chosen);
             } else {

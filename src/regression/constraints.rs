@@ -60,7 +60,7 @@ impl Constraints {
             if let Some((j, v)) = row.entries.iter().find(|(j, v)| *j >= n || !v.is_finite()) {
                 return fail(format!("linear constraint {k} has {v} at coefficient {j}: there are {n}"));
             }
-            if !(row.lower <= row.upper) {
+            if row.lower > row.upper || row.lower.is_nan() || row.upper.is_nan() {
                 return fail(format!(
                     "linear constraint {k} has sides [{}, {}], expected lower <= upper",
                     row.lower, row.upper

@@ -84,9 +84,11 @@ pub fn lasso(
 ) -> Result<LassoReport, Error> {
     let n = term.rows().matrix.columns();
     let valid = |v: &[f64]| v.len() == n && v.iter().all(|p| *p >= 0.0 && p.is_finite());
-    if !valid(l2) || !valid(l1) || start.len() != n || !(options.tolerance > 0.0) {
-        let what =
-            format!("needs {n} penalties of each kind that are at least 0, a start of that length and a positive tolerance");
+    if !valid(l2) || !valid(l1) || start.len() != n || options.tolerance <= 0.0 || options.tolerance.is_nan()
+    {
+        let what = format!(
+            "needs {n} penalties of each kind that are at least 0, a start of that length and a positive tolerance"
+        );
         return Err(Error::Problem { name: "lasso".into(), what });
     }
     let mut maker =
@@ -211,7 +213,7 @@ impl Model {
         let (n, mut largest) = (self.n, 0.0f64);
         for j in coordinates {
             let curvature = h[j * n + j];
-            if !(curvature > 0.0) {
+            if curvature <= 0.0 || curvature.is_nan() {
                 continue;
             }
             let at = w[j] + self.d[j];

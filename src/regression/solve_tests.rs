@@ -41,7 +41,10 @@ fn every_hessian_and_step_leads_to_the_same_coefficients() {
         let mut by_optimizer = with(HessianModel::Exact, StepMethod::Direct);
         by_optimizer.always_optimizer = true;
         let r = fit.solve(&by_optimizer).unwrap();
-        assert!(r.solved && (r.objective - exact.objective).abs() < 1e-9 * (1.0 + exact.objective.abs()), "{name}");
+        assert!(
+            r.solved && (r.objective - exact.objective).abs() < 1e-9 * (1.0 + exact.objective.abs()),
+            "{name}"
+        );
     }
 }
 
@@ -53,7 +56,8 @@ fn constraints_hold_and_sketched_hessians_find_the_same_point() {
         lower: 0.3,
         upper: if k == 0 { 0.3 } else { 2.0 },
     };
-    let constraints = Constraints { linear: vec![row(0), row(1)], norm: Norm::Equal(1.0), ..Default::default() };
+    let constraints =
+        Constraints { linear: vec![row(0), row(1)], norm: Norm::Equal(1.0), ..Default::default() };
     let fit = generated(Family::Logistic, Generated { condition: 10.0, ..SMALL })
         .constraints(constraints)
         .start(vec![0.4; 20], 1.0);
@@ -78,7 +82,7 @@ fn l1_penalties_agree_with_the_optimizer_and_the_path_is_monotone() {
         let other = penalized.solve(&options).unwrap();
         assert!(own.solved && other.solved, "{:?} {:?}", own.stop, other.stop);
         assert!((own.objective - other.objective).abs() < 1e-7, "{} {}", own.objective, other.objective);
-        assert!(own.w.iter().any(|w| *w == 0.0));
+        assert!(own.w.contains(&0.0));
         let flags = vec![true; 20];
         let mut term = DataTerm::new(family, fit.rows.clone());
         let options = PathOptions { values: 12, ..PathOptions::default() };
