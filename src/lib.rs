@@ -3,7 +3,7 @@
 //! Multipliers and adjoints are both *costates*: that is the name.
 //!
 //! Constrained optimization: [`model`] for expressions, [`nlp`] for functions of your own, [`fit`] for least squares, [`sif`] for CUTEst's files, [`nl`] for models of AMPL, Pyomo and JuMP, [`opt`] to solve them. Differential equations: [`ode`] has
-//! one table that says which method to choose, explicit, stiff or stochastic; [`sde`] is noise, [`adjoint`] gradients, [`nn`] networks, [`mod@train`] fits.
+//! one table that says which method to choose, explicit, stiff or stochastic; [`sde`] is noise, [`adjoint`] gradients, [`nn`] networks, [`mod@train`] fits. Both: [`control`], [`pde`].
 //! Methods that learn: [`classify`], [`boost`], [`memory`]; what a run is doing: [`diagnose`]. Whether published claims about them hold is measured by [`study`].
 #![warn(missing_docs)]
 
