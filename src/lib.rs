@@ -30,6 +30,8 @@ pub mod observe;
 pub mod ode;
 pub mod opt;
 mod random;
+pub mod randomized;
+pub mod regression;
 pub mod report;
 pub mod sde;
 pub mod search;
