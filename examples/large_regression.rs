@@ -28,8 +28,14 @@ struct Args {
 
 fn args() -> Result<Args, String> {
     let mut of = Generated { rows: 100_000, columns: 200, condition: 1e6, heavy_every: 50_000, seed: 1 };
-    let mut args =
-        Args { of, family: Family::Logistic, methods: vec![], tolerance: 0.0, sketch_rows: None, write: None };
+    let mut args = Args {
+        of,
+        family: Family::Logistic,
+        methods: vec![],
+        tolerance: 0.0,
+        sketch_rows: None,
+        write: None,
+    };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
         let value = given.next().ok_or(format!("{name} needs a value"))?;
@@ -76,15 +82,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(path) = &args.write {
         write(path, &args.of, &matrix, &responses)?;
     }
-    println!("{:22} {:>8} {:>8} {:>6} {:>6} {:>10}  end", "method", "wall s", "cpu s", "iter", "passes", "error");
+    println!(
+        "{:22} {:>8} {:>8} {:>6} {:>6} {:>10}  end",
+        "method", "wall s", "cpu s", "iter", "passes", "error"
+    );
     for method in &args.methods {
         let (begun, cpu) = (Instant::now(), cpu_seconds());
         let line = match method.as_str() {
             "qr" | "sketch" | "momentum" => by_least_squares(method, &args, &matrix, &responses)?,
             _ => by_newton(method, &args, &matrix, &responses)?,
         };
-        let (wall, cpu) = (line.wall.unwrap_or(begun.elapsed().as_secs_f64()), line.cpu.unwrap_or(cpu_seconds() - cpu));
-        println!("{method:22} {wall:8.2} {cpu:8.2} {:6} {:6} {:10.2e}  {}", line.iterations, line.passes, line.error, line.end);
+        let (wall, cpu) =
+            (line.wall.unwrap_or(begun.elapsed().as_secs_f64()), line.cpu.unwrap_or(cpu_seconds() - cpu));
+        println!(
+            "{method:22} {wall:8.2} {cpu:8.2} {:6} {:6} {:10.2e}  {}",
+            line.iterations, line.passes, line.error, line.end
+        );
     }
     Ok(())
 }
@@ -98,7 +111,12 @@ struct Line {
     cpu: Option<f64>,
 }
 
-fn by_newton(method: &str, args: &Args, matrix: &Arc<TallMatrix>, y: &[f64]) -> Result<Line, Box<dyn std::error::Error>> {
+fn by_newton(
+    method: &str,
+    args: &Args,
+    matrix: &Arc<TallMatrix>,
+    y: &[f64],
+) -> Result<Line, Box<dyn std::error::Error>> {
     let (model, step) = method.split_once(':').unwrap_or((method, ""));
     let mut options = RegressionOptions {
         hessian: model.parse::<HessianModel>()?,
@@ -114,10 +132,22 @@ fn by_newton(method: &str, args: &Args, matrix: &Arc<TallMatrix>, y: &[f64]) -> 
     options.optimizer.tolerance = args.tolerance;
     let fit = Regression::new(args.family, matrix.clone(), y.to_vec())?.solve(&options)?;
     let end = format!("{:?}, objective {:.12e}", fit.stop, fit.objective);
-    Ok(Line { iterations: fit.iterations, passes: fit.passes, error: fit.residual, end, wall: None, cpu: None })
+    Ok(Line {
+        iterations: fit.iterations,
+        passes: fit.passes,
+        error: fit.residual,
+        end,
+        wall: None,
+        cpu: None,
+    })
 }
 
-fn by_least_squares(method: &str, args: &Args, a: &TallMatrix, b: &[f64]) -> Result<Line, Box<dyn std::error::Error>> {
+fn by_least_squares(
+    method: &str,
+    args: &Args,
+    a: &TallMatrix,
+    b: &[f64],
+) -> Result<Line, Box<dyn std::error::Error>> {
     let options = LeastSquaresOptions {
         method: if method == "momentum" { LeastSquaresMethod::Momentum } else { LeastSquaresMethod::Auto },
         rows: args.sketch_rows,
@@ -134,9 +164,14 @@ fn by_least_squares(method: &str, args: &Args, a: &TallMatrix, b: &[f64]) -> Res
             let mut dense = faer::Mat::<f64>::zeros(m, n);
             let groups = [0..m];
             let mut states = [&mut dense];
-            a.visit(&groups, &mut states, |_| true, |dense, block| {
-                (0..block.rows).for_each(|i| block.for_row(i, |j, v| dense[(block.first + i, j)] = v));
-            })?;
+            a.visit(
+                &groups,
+                &mut states,
+                |_| true,
+                |dense, block| {
+                    (0..block.rows).for_each(|i| block.for_row(i, |j, v| dense[(block.first + i, j)] = v));
+                },
+            )?;
             let side = faer::Mat::from_fn(m, 1, |i, _| b[i]);
             use faer::linalg::solvers::SolveLstsq;
             faer::set_global_parallelism(faer::Par::rayon(rayon::current_num_threads()));
@@ -153,7 +188,12 @@ fn by_least_squares(method: &str, args: &Args, a: &TallMatrix, b: &[f64]) -> Res
             let s = least_squares(a, b, &options)?;
             taken.0 = begun.elapsed().as_secs_f64();
             taken.1 = cpu_seconds() - cpu;
-            end = format!("{:?}, {} rows, distortion {:?}", s.end, s.sketch_rows, s.distortion.map(|d| d.value()));
+            end = format!(
+                "{:?}, {} rows, distortion {:?}",
+                s.end,
+                s.sketch_rows,
+                s.distortion.map(|d| d.value())
+            );
             (x, iterations, passes, factor) = (s.x, s.rounds as u64, s.passes as u64, s.factor);
         }
     }
@@ -170,9 +210,14 @@ fn write(path: &str, of: &Generated, a: &TallMatrix, b: &[f64]) -> Result<(), Bo
     let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
     let groups = [0..of.rows];
     let mut states = [vec![]];
-    a.visit(&groups, &mut states, |_| true, |all: &mut Vec<f64>, block| {
-        (0..block.rows).for_each(|i| block.for_row(i, |_, v| all.push(v)));
-    })?;
+    a.visit(
+        &groups,
+        &mut states,
+        |_| true,
+        |all: &mut Vec<f64>, block| {
+            (0..block.rows).for_each(|i| block.for_row(i, |_, v| all.push(v)));
+        },
+    )?;
     for v in states[0].iter().chain(b) {
         out.write_all(&v.to_le_bytes())?;
     }

@@ -64,7 +64,12 @@ pub fn conjugate_gradients(
     let mut end = CgEnd::MaxSteps;
     if !(first > 0.0 && first.is_finite()) {
         let end = if first == 0.0 { CgEnd::Reached } else { CgEnd::Curvature };
-        return Ok(CgReport { end, steps: 0, relative: if first == 0.0 { 0.0 } else { 1.0 }, distortion: None });
+        return Ok(CgReport {
+            end,
+            steps: 0,
+            relative: if first == 0.0 { 0.0 } else { 1.0 },
+            distortion: None,
+        });
     }
     for _ in 0..options.max_steps {
         p.copy_from_slice(&q);
@@ -112,8 +117,9 @@ mod tests {
             let a = TallMatrix::dense(m, n, (0..m * n).map(value).collect()).unwrap();
             let s = sketch(&a, None, None, SketchKind::Count, 16 * n, 1).unwrap();
             let (mut b, mut x) = (vec![0.0; n], vec![0.0; n]);
-            let wanted: Vec<f64> =
-                (0..n).map(|j| 10f64.powf(condition * j as f64 / n as f64) * (1.0 + j as f64).cos()).collect();
+            let wanted: Vec<f64> = (0..n)
+                .map(|j| 10f64.powf(condition * j as f64 / n as f64) * (1.0 + j as f64).cos())
+                .collect();
             a.multiply_normal(None, &wanted, &mut b).unwrap();
             let options = CgOptions { relative: 1e-12, max_steps: 60 };
             let product = |p: &[f64], hp: &mut [f64]| a.multiply_normal(None, p, hp);

@@ -74,10 +74,8 @@ impl Factor {
     /// # Errors
     /// An entry is not finite, or the matrix is not positive semidefinite at all.
     pub fn of_gram(n: usize, gram: &[f64]) -> Result<Self, Error> {
-        let scale: Vec<f64> = (0..n)
-            .map(|j| gram[j * n + j])
-            .map(|d| if d > 0.0 { d.sqrt() } else { 1.0 })
-            .collect();
+        let scale: Vec<f64> =
+            (0..n).map(|j| gram[j * n + j]).map(|d| if d > 0.0 { d.sqrt() } else { 1.0 }).collect();
         let mut memory = MemBuffer::new(cholesky_in_place_scratch::<f64>(n, Par::Seq, Default::default()));
         let mut l = vec![0.0; n * n];
         for ridge in [0.0, 1e-15, 1e-14, 1e-13, 1e-12, 1e-10, 1e-8] {

@@ -134,7 +134,8 @@ fn balanced_rows(m: usize, n: usize) -> usize {
         let (m, n, k) = (m as f64, n as f64, k as f64);
         multiply * k * n.powi(3) + read * m * n * 72.0 / k.ln()
     };
-    let best = [4usize, 6, 8, 12, 16, 24, 32, 48, 64, 96].into_iter().min_by(|a, b| cost(*a).total_cmp(&cost(*b)));
+    let best =
+        [4usize, 6, 8, 12, 16, 24, 32, 48, 64, 96].into_iter().min_by(|a, b| cost(*a).total_cmp(&cost(*b)));
     best.unwrap_or(12) * n
 }
 
@@ -146,7 +147,13 @@ struct Start {
 }
 
 /// R and the solution of the sketched problem.
-fn start(a: &TallMatrix, b: &[f64], options: &LeastSquaresOptions, rows: usize, seed: u64) -> Result<Start, Error> {
+fn start(
+    a: &TallMatrix,
+    b: &[f64],
+    options: &LeastSquaresOptions,
+    rows: usize,
+    seed: u64,
+) -> Result<Start, Error> {
     let (m, n) = (a.rows(), a.columns());
     if options.sketch == SketchKind::LeverageRows && rows < m {
         let rough = sketch(a, None, None, SketchKind::SparseSign(2), (4 * n).min(m), seed)?.factor;
@@ -194,7 +201,11 @@ fn solved(n: usize, matrix: Vec<f64>, side: &[f64], passes: usize) -> Result<Sta
 ///
 /// # Errors
 /// b has another length or an entry that is not finite, or rows cannot be read.
-pub fn least_squares(a: &TallMatrix, b: &[f64], options: &LeastSquaresOptions) -> Result<LeastSquares, Error> {
+pub fn least_squares(
+    a: &TallMatrix,
+    b: &[f64],
+    options: &LeastSquaresOptions,
+) -> Result<LeastSquares, Error> {
     let (m, n) = (a.rows(), a.columns());
     if b.len() != m || b.iter().any(|v| !v.is_finite()) {
         let what = format!("the right-hand side needs {m} finite numbers, found {} of any kind", b.len());
@@ -217,7 +228,12 @@ pub fn least_squares(a: &TallMatrix, b: &[f64], options: &LeastSquaresOptions) -
     unreachable!("the loop ends by its third attempt")
 }
 
-fn refine(a: &TallMatrix, b: &[f64], options: &LeastSquaresOptions, begun: Start) -> Result<LeastSquares, Error> {
+fn refine(
+    a: &TallMatrix,
+    b: &[f64],
+    options: &LeastSquaresOptions,
+    begun: Start,
+) -> Result<LeastSquares, Error> {
     let n = a.columns();
     let (mut r, mut gradient, mut y) = (vec![0.0; a.rows()], vec![0.0; n], vec![0.0; n]);
     let size = norm2(b);

@@ -5,19 +5,23 @@ use super::*;
 fn problem(m: usize, n: usize, condition: f64, noise: f64) -> (TallMatrix, Vec<f64>) {
     let c = Counter::new(21, 0);
     // A product with a full n x n matrix: the small singular values are in no single column.
-    let turn: Vec<f64> = (0..(n * n) as u64).map(|k| Counter::new(22, 0).normal(k) / (n as f64).sqrt()).collect();
+    let turn: Vec<f64> =
+        (0..(n * n) as u64).map(|k| Counter::new(22, 0).normal(k) / (n as f64).sqrt()).collect();
     let turn = faer::Mat::from_fn(n, n, |i, j| turn[i * n + j]).qr().compute_Q();
     let mut values = vec![0.0; m * n];
     for i in 0..m {
         let heavy = if i % (m / 3) == 1 { 300.0 } else { 1.0 };
-        let row: Vec<f64> =
-            (0..n).map(|j| heavy * c.normal((i * n + j) as u64) * condition.powf(-(j as f64) / n as f64)).collect();
+        let row: Vec<f64> = (0..n)
+            .map(|j| heavy * c.normal((i * n + j) as u64) * condition.powf(-(j as f64) / n as f64))
+            .collect();
         for j in 0..n {
             values[i * n + j] = (0..n).map(|k| row[k] * turn[(j, k)]).sum();
         }
     }
     let b = (0..m)
-        .map(|i| values[i * n..(i + 1) * n].iter().sum::<f64>() + noise * Counter::new(23, 0).normal(i as u64))
+        .map(|i| {
+            values[i * n..(i + 1) * n].iter().sum::<f64>() + noise * Counter::new(23, 0).normal(i as u64)
+        })
         .collect();
     (TallMatrix::dense(m, n, values).unwrap(), b)
 }

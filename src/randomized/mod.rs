@@ -23,15 +23,15 @@ mod leverage;
 mod sketch;
 mod tall;
 
+pub use conjugate::{CgEnd, CgOptions, CgReport, conjugate_gradients};
 pub use counter::normal_numbers;
 pub(crate) use counter::random_folds;
-pub use conjugate::{CgEnd, CgOptions, CgReport, conjugate_gradients};
 pub use distortion::Distortion;
 pub use factor::Factor;
 pub use least_squares::{
     LeastSquares, LeastSquaresEnd, LeastSquaresMethod, LeastSquaresOptions, backward_error, least_squares,
 };
 pub use leverage::{LeverageScores, RowSample};
-pub use sketch::{Sketched, SketchKind, sketch};
-pub use tall::{Block, RowSource, TallMatrix};
+pub use sketch::{SketchKind, Sketched, sketch};
 pub(crate) use tall::split as split_rows;
+pub use tall::{Block, RowSource, TallMatrix};

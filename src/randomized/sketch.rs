@@ -176,7 +176,8 @@ fn signs(
     if let Some(b) = b {
         side.par_iter_mut().enumerate().for_each(|(r, side)| {
             let unweighted = |i: usize, c: usize| sign.sign((i * k + c) as u64) * unit;
-            *side = members(r).iter().map(|(i, c)| unweighted(*i as usize, *c as usize) * b[*i as usize]).sum();
+            *side =
+                members(r).iter().map(|(i, c)| unweighted(*i as usize, *c as usize) * b[*i as usize]).sum();
         });
     }
     if a.is_streamed() {
@@ -211,14 +212,19 @@ fn scatter(
     }
     let groups = a.groups(1);
     let mut states = [out];
-    a.visit(&groups, &mut states, |_| true, |out, block| {
-        for i in 0..block.rows {
-            for c in 0..k {
-                let (row, r) = (block.first + i, place[(block.first + i) * k + c] as usize);
-                block.add_row(i, factor(row, c), &mut out[r * n..(r + 1) * n]);
+    a.visit(
+        &groups,
+        &mut states,
+        |_| true,
+        |out, block| {
+            for i in 0..block.rows {
+                for c in 0..k {
+                    let (row, r) = (block.first + i, place[(block.first + i) * k + c] as usize);
+                    block.add_row(i, factor(row, c), &mut out[r * n..(r + 1) * n]);
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 #[cfg(test)]
@@ -277,7 +283,10 @@ mod tests {
         for (name, kind) in SketchKind::ALL {
             let s = sketch(&a, None, Some(&b), kind, 150, 7).unwrap();
             let column: Vec<f64> = (0..s.rows).map(|r| s.matrix[r * 10 + 4]).collect();
-            assert!(s.side.iter().zip(&column).all(|(a, b)| (a - b).abs() < 1e-9 * (1.0 + b.abs())), "{name}");
+            assert!(
+                s.side.iter().zip(&column).all(|(a, b)| (a - b).abs() < 1e-9 * (1.0 + b.abs())),
+                "{name}"
+            );
             let again = sketch(&a, None, Some(&b), kind, 150, 7).unwrap();
             assert!(again.matrix == s.matrix, "{name}");
             assert!(sketch(&a, None, Some(&b), kind, 150, 8).unwrap().matrix != s.matrix, "{name}");

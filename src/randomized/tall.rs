@@ -68,7 +68,11 @@ pub struct Block<'a> {
 enum Entries<'a> {
     Dense(&'a [f64]),
     /// `start` has one entry more than there are rows.
-    Sparse { start: &'a [usize], column: &'a [u32], value: &'a [f64] },
+    Sparse {
+        start: &'a [usize],
+        column: &'a [u32],
+        value: &'a [f64],
+    },
 }
 
 fn wrong(what: String) -> Error {
@@ -93,7 +97,12 @@ impl TallMatrix {
     ///
     /// # Errors
     /// Lengths or columns contradict each other, or a value is not finite.
-    pub fn sparse(columns: usize, start: Vec<usize>, column: Vec<u32>, value: Vec<f64>) -> Result<Self, Error> {
+    pub fn sparse(
+        columns: usize,
+        start: Vec<usize>,
+        column: Vec<u32>,
+        value: Vec<f64>,
+    ) -> Result<Self, Error> {
         let rows = start.len().saturating_sub(1);
         let lengths = column.len() == value.len() && start.last() == Some(&column.len()) && start[0] == 0;
         if rows == 0 || columns == 0 || !lengths || start.windows(2).any(|w| w[0] > w[1]) {
@@ -171,7 +180,11 @@ impl TallMatrix {
     }
 
     /// Rows as a block; `buffer` is used for rows that have to be read.
-    pub(super) fn block<'a>(&'a self, rows: Range<usize>, buffer: &'a mut Vec<f64>) -> Result<Block<'a>, Error> {
+    pub(super) fn block<'a>(
+        &'a self,
+        rows: Range<usize>,
+        buffer: &'a mut Vec<f64>,
+    ) -> Result<Block<'a>, Error> {
         let n = self.columns;
         let entries = match &self.storage {
             Storage::Dense(values) => Entries::Dense(&values[rows.start * n..rows.end * n]),
@@ -218,10 +231,15 @@ impl TallMatrix {
     pub fn multiply(&self, x: &[f64], y: &mut [f64]) -> Result<(), Error> {
         let groups = self.vector_groups();
         let mut parts = split(&groups, y);
-        self.visit(&groups, &mut parts, |_| true, |(first, y), block| {
-            let at = block.first - *first;
-            block.multiply(x, &mut y[at..at + block.rows]);
-        })
+        self.visit(
+            &groups,
+            &mut parts,
+            |_| true,
+            |(first, y), block| {
+                let at = block.first - *first;
+                block.multiply(x, &mut y[at..at + block.rows]);
+            },
+        )
     }
     /// y <- A' x, x of length m, y of length n.
     ///
@@ -254,12 +272,17 @@ impl TallMatrix {
         let (groups, n) = (self.vector_groups(), self.columns);
         let mut sums = vec![0.0; n * groups.len()];
         let mut states: Vec<_> = split(&groups, r).into_iter().zip(sums.chunks_mut(n)).collect();
-        self.visit(&groups, &mut states, |_| true, |((first, r), sum), block| {
-            let r = &mut r[block.first - *first..][..block.rows];
-            block.multiply(x, r);
-            r.iter_mut().zip(&b[block.first..]).for_each(|(r, b)| *r = b - *r);
-            block.add_transposed(r, sum);
-        })?;
+        self.visit(
+            &groups,
+            &mut states,
+            |_| true,
+            |((first, r), sum), block| {
+                let r = &mut r[block.first - *first..][..block.rows];
+                block.multiply(x, r);
+                r.iter_mut().zip(&b[block.first..]).for_each(|(r, b)| *r = b - *r);
+                block.add_transposed(r, sum);
+            },
+        )?;
         add_up(&sums, y);
         Ok(())
     }
@@ -297,12 +320,17 @@ impl TallMatrix {
     pub fn gram(&self, weights: Option<&[f64]>, product: &mut [f64]) -> Result<(), Error> {
         let groups = self.matrix_groups();
         let mut states: Vec<GramSum> = groups.iter().map(|_| GramSum::new(self.columns)).collect();
-        self.visit(&groups, &mut states, |_| true, |sum, block| {
-            for i in 0..block.rows {
-                sum.add(block, i, weights.map_or(1.0, |d| d[block.first + i]));
-            }
-            sum.flush();
-        })?;
+        self.visit(
+            &groups,
+            &mut states,
+            |_| true,
+            |sum, block| {
+                for i in 0..block.rows {
+                    sum.add(block, i, weights.map_or(1.0, |d| d[block.first + i]));
+                }
+                sum.flush();
+            },
+        )?;
         finish_gram(&states, product);
         Ok(())
     }
@@ -317,11 +345,16 @@ impl TallMatrix {
             let at = |row: usize| picked.partition_point(|p| p.0 < row);
             &picked[at(rows.start)..at(rows.end)]
         };
-        self.visit(&groups, &mut states, |rows| !within(rows).is_empty(), |sum, block| {
-            for (i, weight) in within(&(block.first..block.first + block.rows)) {
-                sum.add(block, i - block.first, *weight);
-            }
-        })?;
+        self.visit(
+            &groups,
+            &mut states,
+            |rows| !within(rows).is_empty(),
+            |sum, block| {
+                for (i, weight) in within(&(block.first..block.first + block.rows)) {
+                    sum.add(block, i - block.first, *weight);
+                }
+            },
+        )?;
         states.par_iter_mut().for_each(GramSum::flush);
         finish_gram(&states, product);
         Ok(())
@@ -352,13 +385,18 @@ impl TallMatrix {
         let groups = self.vector_groups();
         let mut states: Vec<_> =
             split(&groups, out).into_iter().map(|(first, out)| (first, out, vec![])).collect();
-        self.visit(&groups, &mut states, |_| true, |(first, out, work): &mut (usize, &mut [f64], Vec<f64>), block| {
-            work.resize(k * block.rows, 0.0);
-            block.multiply_columns(p, k, work);
-            for (i, row) in work.chunks(k).enumerate() {
-                out[block.first + i - *first] = visit(block.first + i, row);
-            }
-        })
+        self.visit(
+            &groups,
+            &mut states,
+            |_| true,
+            |(first, out, work): &mut (usize, &mut [f64], Vec<f64>), block| {
+                work.resize(k * block.rows, 0.0);
+                block.multiply_columns(p, k, work);
+                for (i, row) in work.chunks(k).enumerate() {
+                    out[block.first + i - *first] = visit(block.first + i, row);
+                }
+            },
+        )
     }
 }
 

@@ -110,6 +110,8 @@ fn picked_rows_and_mistakes() {
     let text = |r: Result<TallMatrix, Error>| r.unwrap_err().to_string();
     assert!(text(TallMatrix::dense(2, 2, vec![1.0; 3])).contains("3 numbers are not 2 rows of 2"));
     assert!(text(TallMatrix::dense(1, 2, vec![1.0, f64::NAN])).contains("row 0 has NaN in column 1"));
-    assert!(text(TallMatrix::sparse(2, vec![0, 2], vec![1, 0], vec![1.0; 2])).contains("row 0 needs ascending"));
+    assert!(
+        text(TallMatrix::sparse(2, vec![0, 2], vec![1, 0], vec![1.0; 2])).contains("row 0 needs ascending")
+    );
     assert!(text(TallMatrix::sparse(2, vec![0, 3], vec![1, 0], vec![1.0; 2])).contains("do not fit"));
 }

@@ -19,13 +19,13 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::constraints::{Constraints, LinearRow, Norm};
+use super::data_term::DataTerm;
 use super::families::Family;
 use super::lasso::LassoOptions;
 use super::newton::StepMethod;
 use super::path::{CrossValidation, PathOptions, PathPoint, cross_validate, path};
 use super::read::{Design, DesignOptions, read};
 use super::solve::{Fitted, Regression, RegressionOptions};
-use super::data_term::DataTerm;
 use crate::error::Error;
 use crate::linalg::dot;
 use crate::observe::StopToken;
@@ -232,7 +232,10 @@ impl Row {
             return self.names.iter().zip(&f.w).map(|(name, w)| format!("{name} = {w}")).collect();
         }
         let of = |(k, p): (usize, &PathPoint)| {
-            let loss = self.folds.as_ref().map_or(String::new(), |c| format!(", loss {:.6e} +- {:.1e}", c.loss[k], c.error[k]));
+            let loss = self
+                .folds
+                .as_ref()
+                .map_or(String::new(), |c| format!(", loss {:.6e} +- {:.1e}", c.loss[k], c.error[k]));
             format!("{:.6e}: {} coefficients{loss}", p.penalty, p.report.active)
         };
         self.path.iter().enumerate().map(of).collect()
@@ -250,7 +253,9 @@ impl Row {
                 "iterations": f.iterations, "passes": f.passes, "hessian": f.model.to_string(),
             })
         });
-        let folds = self.folds.as_ref().map(|c| serde_json::json!({"loss": c.loss, "error": c.error, "best": c.best, "sparsest": c.sparsest}));
+        let folds = self.folds.as_ref().map(
+            |c| serde_json::json!({"loss": c.loss, "error": c.error, "best": c.best, "sparsest": c.sparsest}),
+        );
         serde_json::json!({
             "data": self.data, "rows": self.size.0, "columns": self.size.1, "constraints": self.constraints,
             "seconds": self.seconds, "names": self.names, "fit": fit, "path": path, "folds": folds,
@@ -286,7 +291,8 @@ impl Config {
             "conjugate-gradients" => StepMethod::ConjugateGradients,
             "direct" => StepMethod::Direct,
             other => {
-                let what = format!("unknown step '{other}', expected quasi-newton, conjugate-gradients, direct");
+                let what =
+                    format!("unknown step '{other}', expected quasi-newton, conjugate-gradients, direct");
                 return Err(bad("step", what));
             }
         };
@@ -408,8 +414,13 @@ impl Config {
             let mut penalized = vec![true; n];
             design.intercept.into_iter().for_each(|j| penalized[j] = false);
             if self.penalty.folds > 0 {
-                let chosen =
-                    cross_validate((fit.family, &fit.rows), &fit.l2, &penalized, self.penalty.folds, &options)?;
+                let chosen = cross_validate(
+                    (fit.family, &fit.rows),
+                    &fit.l2,
+                    &penalized,
+                    self.penalty.folds,
+                    &options,
+                )?;
                 row.path.clone_from(&chosen.points);
                 row.folds = Some(chosen);
             } else {

@@ -64,7 +64,8 @@ fn tables_paths_folds_and_named_constraints() {
     let free = run(columns).unwrap();
     let w = &free[0].fit.as_ref().unwrap().w;
     assert!((w[0] - 2.0).abs() < 0.05 && w[1].abs() < 0.05 && (w[2] - 1.0).abs() < 0.05, "{w:?}");
-    let bound = format!("{columns}[[constraints.linear]]\ncoefficients = {{ x = 1.0, z = 1.0 }}\nupper = 1.5\n");
+    let bound =
+        format!("{columns}[[constraints.linear]]\ncoefficients = {{ x = 1.0, z = 1.0 }}\nupper = 1.5\n");
     let rows = run(&bound).unwrap();
     let w = &rows[0].fit.as_ref().unwrap().w;
     assert!(rows[0].solved() && (w[0] + w[1] - 1.5).abs() < 1e-6, "{w:?}");

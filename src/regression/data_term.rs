@@ -78,7 +78,16 @@ impl DataTerm {
     /// Not yet evaluated anywhere.
     pub fn new(family: Family, rows: Rows) -> Self {
         let (m, n) = (rows.matrix.rows(), rows.matrix.columns());
-        Self { family, rows, at: vec![], value: 0.0, gradient: vec![0.0; n], curvature: vec![0.0; m], sums: vec![], passes: 0 }
+        Self {
+            family,
+            rows,
+            at: vec![],
+            value: 0.0,
+            gradient: vec![0.0; n],
+            curvature: vec![0.0; m],
+            sums: vec![],
+            passes: 0,
+        }
     }
     /// The rows.
     pub fn rows(&self) -> &Rows {
@@ -111,23 +120,32 @@ impl DataTerm {
         self.sums.clear();
         self.sums.resize((n + 1) * groups.len(), 0.0);
         let parts = crate::randomized::split_rows(&groups, &mut self.curvature);
-        let mut states: Vec<_> =
-            parts.into_iter().zip(self.sums.chunks_mut(n + 1)).map(|(part, sum)| (part, sum, vec![])).collect();
+        let mut states: Vec<_> = parts
+            .into_iter()
+            .zip(self.sums.chunks_mut(n + 1))
+            .map(|(part, sum)| (part, sum, vec![]))
+            .collect();
         let (responses, weights) = (&self.rows.responses[..], &self.rows.weights[..]);
-        matrix.visit(&groups, &mut states, |_| true, |state, block| {
-            let ((first, curvature), sum, slopes): &mut ((usize, &mut [f64]), &mut [f64], Vec<f64>) = state;
-            slopes.resize(block.rows, 0.0);
-            block.multiply(w, slopes);
-            let (mut value, from) = (0.0, block.first);
-            for (i, z) in slopes.iter_mut().enumerate() {
-                let (t, omega) = (family.terms(*z, responses[from + i]), weights[from + i]);
-                value += omega * t.value;
-                curvature[from + i - *first] = omega * t.curvature;
-                *z = omega * t.slope;
-            }
-            sum[n] += value;
-            block.add_transposed(slopes, &mut sum[..n]);
-        })?;
+        matrix.visit(
+            &groups,
+            &mut states,
+            |_| true,
+            |state, block| {
+                let ((first, curvature), sum, slopes): &mut ((usize, &mut [f64]), &mut [f64], Vec<f64>) =
+                    state;
+                slopes.resize(block.rows, 0.0);
+                block.multiply(w, slopes);
+                let (mut value, from) = (0.0, block.first);
+                for (i, z) in slopes.iter_mut().enumerate() {
+                    let (t, omega) = (family.terms(*z, responses[from + i]), weights[from + i]);
+                    value += omega * t.value;
+                    curvature[from + i - *first] = omega * t.curvature;
+                    *z = omega * t.slope;
+                }
+                sum[n] += value;
+                block.add_transposed(slopes, &mut sum[..n]);
+            },
+        )?;
         drop(states);
         (self.value, _) = (0.0, self.gradient.fill(0.0));
         for sum in self.sums.chunks(n + 1) {
@@ -171,7 +189,11 @@ impl DataTerm {
             .map(|(c, z)| {
                 let of = |(i, z): (usize, &f64)| {
                     let i = 4096 * c + i;
-                    if weights[i] == 0.0 { 0.0 } else { weights[i] * self.family.terms(*z, self.rows.responses[i]).value }
+                    if weights[i] == 0.0 {
+                        0.0
+                    } else {
+                        weights[i] * self.family.terms(*z, self.rows.responses[i]).value
+                    }
                 };
                 z.iter().enumerate().map(of).sum()
             })

@@ -89,7 +89,9 @@ impl Generated {
         let mut stream = Stream(self.seed ^ 0xabcd);
         // In the basis of the scales: w_j / scale_j, so that each direction adds the same variance.
         let mut w: Vec<f64> = (0..n)
-            .map(|j| stream.number() * self.condition.powf(j as f64 / (n.max(2) - 1) as f64) / (n as f64).sqrt())
+            .map(|j| {
+                stream.number() * self.condition.powf(j as f64 / (n.max(2) - 1) as f64) / (n as f64).sqrt()
+            })
             .collect();
         for u in [&v, &u].into_iter().rev() {
             let twice = 2.0 * dot(&w, u);
@@ -102,7 +104,11 @@ impl Generated {
             let uniform = stream.uniform();
             *z = match family {
                 Family::Logistic => {
-                    if uniform < 1.0 / (1.0 + (-*z).exp()) { 1.0 } else { -1.0 }
+                    if uniform < 1.0 / (1.0 + (-*z).exp()) {
+                        1.0
+                    } else {
+                        -1.0
+                    }
                 }
                 Family::Poisson => count(z.clamp(-4.0, 4.0).exp(), uniform),
                 Family::LeastSquares | Family::Huber { .. } => *z + 0.5 * stream.number(),

@@ -128,7 +128,12 @@ impl HessianMaker {
         Ok(())
     }
 
-    fn by_leverage(&mut self, term: &mut DataTerm, matrix: &TallMatrix, hessian: &mut [f64]) -> Result<(), Error> {
+    fn by_leverage(
+        &mut self,
+        term: &mut DataTerm,
+        matrix: &TallMatrix,
+        hessian: &mut [f64],
+    ) -> Result<(), Error> {
         let n = matrix.columns();
         let stale = self.scores.as_ref().is_none_or(|(_, then)| {
             let change: f64 = then.iter().zip(term.curvature()).map(|(a, b)| (a - b).abs()).sum();

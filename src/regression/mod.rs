@@ -17,6 +17,7 @@ pub mod config;
 mod constraints;
 mod data_term;
 mod families;
+pub mod generated;
 mod hessian;
 mod lasso;
 mod newton;
@@ -24,7 +25,6 @@ mod path;
 mod problem;
 mod read;
 mod solve;
-pub mod generated;
 
 pub use constraints::{Constraints, LinearRow, Norm};
 pub use data_term::{DataTerm, Rows};

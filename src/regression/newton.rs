@@ -138,7 +138,9 @@ pub fn newton(
     let n = term.rows().matrix.columns();
     let positive = options.tolerance > 0.0 && options.tolerance.is_finite();
     if ridge.len() != n || start.len() != n || ridge.iter().any(|r| !(*r >= 0.0)) || !positive {
-        let what = format!("needs {n} penalties that are at least 0, a start of that length and a positive tolerance");
+        let what = format!(
+            "needs {n} penalties that are at least 0, a start of that length and a positive tolerance"
+        );
         return Err(Error::Problem { name: "newton".into(), what });
     }
     let maker = HessianMaker::new(options.hessian, options.sketch_rows, options.seed, &term.rows().matrix);
@@ -242,7 +244,8 @@ impl Loop<'_> {
                 history.clear();
             }
             history.push(residual);
-            let forcing = (residual / first).sqrt().clamp(1e-3, 0.25).max(0.3 * self.options.tolerance / residual);
+            let forcing =
+                (residual / first).sqrt().clamp(1e-3, 0.25).max(0.3 * self.options.tolerance / residual);
             self.direction(&g, forcing.min(0.5), &mut p)?;
             let slope = dot(&g, &p);
             let descends = slope < 0.0 && slope.is_finite();
@@ -254,7 +257,8 @@ impl Loop<'_> {
             let Some(found) = accepted else {
                 // With a fresh Hessian nothing more can be done.
                 if stuck || (self.exact() && self.pairs.is_empty()) {
-                    let what = format!("no step lowers the objective any more at a gradient of {residual:.3e}");
+                    let what =
+                        format!("no step lowers the objective any more at a gradient of {residual:.3e}");
                     break StopReason::Stalled { what };
                 }
                 stuck = true;
@@ -327,7 +331,11 @@ impl Loop<'_> {
                 return Ok(Some(found));
             }
             // The minimum of the cubic with these values and slopes, within bounds.
-            t *= if found.is_finite() && along.is_finite() { cubic(value, slope * t, found, along * t) } else { 0.1 };
+            t *= if found.is_finite() && along.is_finite() {
+                cubic(value, slope * t, found, along * t)
+            } else {
+                0.1
+            };
         }
         Ok(None)
     }

@@ -155,9 +155,7 @@ pub fn cross_validate(
     let error: Vec<f64> = losses
         .iter()
         .zip(&loss)
-        .map(|(l, mean)| {
-            (l.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0) / count).sqrt()
-        })
+        .map(|(l, mean)| (l.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0) / count).sqrt())
         .collect();
     let best = (0..loss.len()).min_by(|a, b| loss[*a].total_cmp(&loss[*b])).unwrap_or(0);
     let sparsest = (0..=best).find(|k| loss[*k] <= loss[best] + error[best]).unwrap_or(best);

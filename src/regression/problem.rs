@@ -41,7 +41,8 @@ impl ConstrainedFit {
         constraints.validate(n)?;
         let valid = |v: &[f64]| v.len() == n && v.iter().all(|p| *p >= 0.0 && p.is_finite());
         if !valid(&l2) || !valid(&l1) || start.len() != n {
-            let what = format!("needs {n} penalties of each kind that are at least 0, and a start of that length");
+            let what =
+                format!("needs {n} penalties of each kind that are at least 0, and a start of that length");
             return Err(Error::Problem { name: "fit".into(), what });
         }
         let split = constraints.l1_norm.is_some() || l1.iter().any(|l| *l > 0.0);
@@ -68,7 +69,12 @@ impl ConstrainedFit {
     }
 }
 
-fn meta(term: &DataTerm, constraints: &Constraints, split: bool, (start, multiplier): (&[f64], f64)) -> NlpMeta {
+fn meta(
+    term: &DataTerm,
+    constraints: &Constraints,
+    split: bool,
+    (start, multiplier): (&[f64], f64),
+) -> NlpMeta {
     let n = start.len();
     let unknowns = if split { 2 * n } else { n };
     let mut meta = NlpMeta { name: term.family().name().into(), ..NlpMeta::default() };
@@ -215,11 +221,17 @@ impl Nlp for ConstrainedFit {
         }
         Ok(())
     }
-    fn hess_prod(&mut self, x: &[f64], sigma: f64, y: &[f64], v: &[f64], hv: &mut [f64]) -> Result<(), EvalError> {
+    fn hess_prod(
+        &mut self,
+        x: &[f64],
+        sigma: f64,
+        y: &[f64],
+        v: &[f64],
+        hv: &mut [f64],
+    ) -> Result<(), EvalError> {
         self.evaluate(x, "Hessian product")?;
         let n = self.n;
-        let failed =
-            |e: Error| EvalError::Failed { function: "Hessian product", reason: e.to_string() };
+        let failed = |e: Error| EvalError::Failed { function: "Hessian product", reason: e.to_string() };
         self.term.hessian_product(&v[..n], &mut hv[..n]).map_err(failed)?;
         let norm = if self.has_norm() { 2.0 * y[self.constraints.linear.len()] } else { 0.0 };
         for j in 0..n {

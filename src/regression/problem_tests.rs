@@ -29,7 +29,8 @@ fn fit(family: Family, norm: Norm, l1_norm: Option<f64>) -> ConstrainedFit {
         ..Constraints::default()
     };
     let penalties = (vec![0.1; n], vec![if l1_norm.is_some() { 0.02 } else { 0.0 }; n]);
-    ConstrainedFit::new(term, penalties, constraints, (&[0.3; 6], 1.0), (HessianModel::Exact, None, 0)).unwrap()
+    ConstrainedFit::new(term, penalties, constraints, (&[0.3; 6], 1.0), (HessianModel::Exact, None, 0))
+        .unwrap()
 }
 
 #[test]
@@ -59,8 +60,11 @@ fn derivatives_are_those_of_differences() {
             };
             let (g, h) = (gradient(&mut problem, &x), 1e-5);
             for k in 0..n {
-                let shift = |s: f64| x.iter().enumerate().map(|(j, v)| v + if j == k { s } else { 0.0 }).collect::<Vec<_>>();
-                let slope = (lagrangian(&mut problem, &shift(h)) - lagrangian(&mut problem, &shift(-h))) / (2.0 * h);
+                let shift = |s: f64| {
+                    x.iter().enumerate().map(|(j, v)| v + if j == k { s } else { 0.0 }).collect::<Vec<_>>()
+                };
+                let slope =
+                    (lagrangian(&mut problem, &shift(h)) - lagrangian(&mut problem, &shift(-h))) / (2.0 * h);
                 assert!((slope - g[k]).abs() < 1e-7, "{family} {k}: {slope} {}", g[k]);
                 let (up, down) = (gradient(&mut problem, &shift(h)), gradient(&mut problem, &shift(-h)));
                 let (mut unit, mut product) = (vec![0.0; n], vec![0.0; n]);
@@ -71,7 +75,8 @@ fn derivatives_are_those_of_differences() {
                     // A row of Huber's loss may cross its threshold within h.
                     let accuracy = if matches!(family, Family::Huber { .. }) { 1e-2 } else { 1e-6 };
                     assert!((curvature - product[i]).abs() < accuracy, "{family} {i} {k}");
-                    let of = (0..values.len()).find(|p| pattern.rows[*p] == i.max(k) && pattern.cols[*p] == i.min(k));
+                    let of = (0..values.len())
+                        .find(|p| pattern.rows[*p] == i.max(k) && pattern.cols[*p] == i.min(k));
                     let value = of.map_or(0.0, |p| values[p]);
                     assert!((value - product[i]).abs() < 1e-12, "{family} {i} {k}");
                 }

@@ -120,7 +120,9 @@ fn two_classes(responses: &mut [f64], target: &str) -> Result<(), Error> {
     let other = responses.iter().find(|y| **y != low && **y != high);
     if other.is_some() || low == high {
         let what = match other {
-            Some(y) => format!("column {target:?} has {low}, {high} and {y}: logistic regression has two classes"),
+            Some(y) => {
+                format!("column {target:?} has {low}, {high} and {y}: logistic regression has two classes")
+            }
             None => format!("column {target:?} has one class only, {low}"),
         };
         return Err(Error::Problem { name: "data".into(), what });

@@ -165,7 +165,13 @@ impl Regression {
         let penalties = (self.l2.clone(), self.l1.clone());
         let seed = options.optimizer.seed;
         let hessian = (options.hessian, options.sketch_rows, seed);
-        ConstrainedFit::new(term, penalties, self.constraints.clone(), (&self.start, self.multiplier), hessian)
+        ConstrainedFit::new(
+            term,
+            penalties,
+            self.constraints.clone(),
+            (&self.start, self.multiplier),
+            hessian,
+        )
     }
     /// Solves it.
     ///
@@ -229,7 +235,11 @@ impl Regression {
         })
     }
 
-    fn by_optimizer(&self, options: &RegressionOptions, observer: &mut dyn Observer) -> Result<Fitted, Error> {
+    fn by_optimizer(
+        &self,
+        options: &RegressionOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Fitted, Error> {
         let mut problem = self.problem(options)?;
         let report = opt::solve(&mut problem, &options.optimizer, observer)?;
         Ok(Fitted {

@@ -41,7 +41,10 @@ fn every_hessian_and_step_leads_to_the_same_coefficients() {
         let mut by_optimizer = with(HessianModel::Exact, StepMethod::Direct);
         by_optimizer.always_optimizer = true;
         let r = fit.solve(&by_optimizer).unwrap();
-        assert!(r.solved && (r.objective - exact.objective).abs() < 1e-9 * (1.0 + exact.objective.abs()), "{name}");
+        assert!(
+            r.solved && (r.objective - exact.objective).abs() < 1e-9 * (1.0 + exact.objective.abs()),
+            "{name}"
+        );
     }
 }
 
@@ -53,7 +56,8 @@ fn constraints_hold_and_sketched_hessians_find_the_same_point() {
         lower: 0.3,
         upper: if k == 0 { 0.3 } else { 2.0 },
     };
-    let constraints = Constraints { linear: vec![row(0), row(1)], norm: Norm::Equal(1.0), ..Default::default() };
+    let constraints =
+        Constraints { linear: vec![row(0), row(1)], norm: Norm::Equal(1.0), ..Default::default() };
     let fit = generated(Family::Logistic, Generated { condition: 10.0, ..SMALL })
         .constraints(constraints)
         .start(vec![0.4; 20], 1.0);

@@ -112,7 +112,10 @@ mod tests {
                     let slope = (at(z + h).value - at(z - h).value) / (2.0 * h);
                     let curvature = (at(z + h).slope - at(z - h).slope) / (2.0 * h);
                     assert!((t.slope - slope).abs() < 1e-6 * (1.0 + slope.abs()), "{name} {z} {y}");
-                    assert!((t.curvature - curvature).abs() < 1e-6 * (1.0 + curvature.abs()), "{name} {z} {y}");
+                    assert!(
+                        (t.curvature - curvature).abs() < 1e-6 * (1.0 + curvature.abs()),
+                        "{name} {z} {y}"
+                    );
                     assert!(t.curvature >= 0.0 && family.refuses(*y).is_none());
                 }
             }
