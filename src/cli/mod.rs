@@ -8,6 +8,7 @@ mod args;
 mod bench;
 mod check;
 mod convert;
+mod fit;
 mod info;
 mod interrupt;
 mod load;
@@ -68,6 +69,8 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Minimize what a program prints, in few runs of it
     Optimize(optimize::OptimizeArgs),
+    /// Fit regressions with penalties and constraints to files of data
+    Fit(fit::FitArgs),
     /// Train a neural differential equation
     Train(train::TrainArgs),
     /// Evaluate trained parameters
@@ -129,6 +132,7 @@ fn parse_and_run() -> u8 {
         Command::Convert(args) => convert::run(&args),
         Command::Bench(args) => bench::run(&args, &mut out),
         Command::Optimize(args) => optimize::run(&args, &mut out),
+        Command::Fit(args) => fit::run(&args, &mut out),
         Command::Train(args) => train::run(&args, &mut out),
         Command::Eval(args) => train::eval(&args, &mut out),
         Command::Predict(args) => train::predict(&args, &mut out),

@@ -20,12 +20,14 @@
 //! |---|---|
 //! | y_i - f(t_i; b), f written for [`Active`](crate::diff::Active) numbers | [`LeastSquares::curve`] |
 //! | expressions of a model, with its bounds and constraints | [`LeastSquares::model`] |
+//! | a'w for many rows a, with families, penalties and constraints: no closures at all | [`regression`] |
 //! | rows of any problem: [`Problem::from_dual`](crate::nlp::Problem::from_dual), closures with a Jacobian, a file | [`LeastSquares::of`] |
 
 mod least_squares;
 mod loss;
 mod statistics;
 
+pub use crate::regression;
 pub use least_squares::LeastSquares;
 pub use loss::Loss;
 pub use statistics::Statistics;

@@ -139,7 +139,9 @@ impl Factor {
     /// Least and greatest |R_jj|.
     pub fn diagonal_range(&self) -> (f64, f64) {
         let d = (0..self.n).map(|j| self.l[j * self.n + j].abs());
-        d.fold((f64::INFINITY, 0.0), |(a, b), v| (a.min(v), b.max(v)))
+        let range = d.clone().fold((f64::INFINITY, 0.0f64), |(a, b), v| (a.min(v), b.max(v)));
+        // Reflections of columns of zeros may not be finite.
+        if d.clone().any(|v| v.is_nan()) { (0.0, range.1) } else { range }
     }
     /// |R|_F.
     pub fn frobenius(&self) -> f64 {

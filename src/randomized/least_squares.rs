@@ -46,7 +46,7 @@ pub struct LeastSquaresOptions {
     pub sketch: SketchKind,
     /// Rows of the sketch; none: as many as balance its cost with that of the passes they save.
     pub rows: Option<usize>,
-    /// Relative backward error that ends it.
+    /// Relative backward error that ends it. Householder QR comes to about 1e-16 / sqrt(n); refinement ends at rounding in any case.
     pub tolerance: f64,
     /// Rounds of refinement.
     pub max_rounds: usize,
@@ -62,7 +62,7 @@ impl Default for LeastSquaresOptions {
             method: LeastSquaresMethod::Auto,
             sketch: SketchKind::LeverageRows,
             rows: None,
-            tolerance: 1e-15,
+            tolerance: 1e-18,
             max_rounds: 6,
             max_steps: 80,
             seed: 0,

@@ -196,6 +196,71 @@ pub struct Row {
 }
 
 impl Row {
+    /// Above [`Row::line`].
+    pub const HEADING: &str = "data              rows  columns  constraints  hessian         iterations  passes   residual  objective           seconds  end";
+
+    /// One line of the table.
+    pub fn line(&self) -> String {
+        let (m, n) = self.size;
+        let head = format!("{:14} {m:7} {n:8} {:12}  {:14}", self.data, self.constraints, self.hessian);
+        if let Some(f) = &self.fit {
+            return format!(
+                "{head} {:11} {:7} {:10.2e}  {:<18.12e} {:8.2}  {}",
+                f.iterations,
+                f.passes,
+                f.residual,
+                f.objective,
+                self.seconds,
+                f.stop.as_str()
+            );
+        }
+        let total: (u64, u64) =
+            self.path.iter().fold((0, 0), |t, p| (t.0 + p.report.iterations, t.1 + p.report.passes));
+        let worst = self.path.iter().map(|p| p.report.residual).fold(0.0, f64::max);
+        let end = match &self.folds {
+            Some(c) => format!(
+                "least loss {:.6e} at {:.3e}, one error above at {:.3e}",
+                c.loss[c.best], c.points[c.best].penalty, c.points[c.sparsest].penalty
+            ),
+            None => format!("{} penalties", self.path.len()),
+        };
+        format!("{head} {:11} {:7} {worst:10.2e}  {:18} {:8.2}  {end}", total.0, total.1, "", self.seconds)
+    }
+    /// The coefficients by name, or the path: penalty, coefficients that are not zero, loss of rows kept aside.
+    pub fn coefficients(&self) -> Vec<String> {
+        if let Some(f) = &self.fit {
+            return self.names.iter().zip(&f.w).map(|(name, w)| format!("{name} = {w}")).collect();
+        }
+        let of = |(k, p): (usize, &PathPoint)| {
+            let loss = self
+                .folds
+                .as_ref()
+                .map_or(String::new(), |c| format!(", loss {:.6e} +- {:.1e}", c.loss[k], c.error[k]));
+            format!("{:.6e}: {} coefficients{loss}", p.penalty, p.report.active)
+        };
+        self.path.iter().enumerate().map(of).collect()
+    }
+    /// Everything, for programs.
+    pub fn json(&self) -> serde_json::Value {
+        let path: Vec<_> = self
+            .path
+            .iter()
+            .map(|p| serde_json::json!({"penalty": p.penalty, "w": p.report.w, "objective": p.report.objective, "residual": p.report.residual}))
+            .collect();
+        let fit = self.fit.as_ref().map(|f| {
+            serde_json::json!({
+                "w": f.w, "objective": f.objective, "residual": f.residual, "stop": f.stop.as_str(), "solved": f.solved,
+                "iterations": f.iterations, "passes": f.passes, "hessian": f.model.to_string(),
+            })
+        });
+        let folds = self.folds.as_ref().map(
+            |c| serde_json::json!({"loss": c.loss, "error": c.error, "best": c.best, "sparsest": c.sparsest}),
+        );
+        serde_json::json!({
+            "data": self.data, "rows": self.size.0, "columns": self.size.1, "constraints": self.constraints,
+            "seconds": self.seconds, "names": self.names, "fit": fit, "path": path, "folds": folds,
+        })
+    }
     /// Everything asked for was solved.
     pub fn solved(&self) -> bool {
         let path = self.path.iter().all(|p| p.report.stop == crate::report::StopReason::Converged);
