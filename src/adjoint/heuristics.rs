@@ -113,6 +113,17 @@ pub struct Heuristics<T> {
 /// The shortest an accepted step may count: controllers lengthen steps at most tenfold.
 const LEAST_STEP: f64 = 0.1;
 
+/// What a step of error E counts where E behaves like h^k, max(E^(1/k), 1/10), with its first and second derivative by E.
+pub(crate) fn expected_steps(e: f64, k: f64) -> [f64; 3] {
+    let steps = e.powf(1.0 / k);
+    if steps > LEAST_STEP {
+        let slope = steps / (k * e);
+        [steps, slope, slope * (1.0 / k - 1.0) / e]
+    } else {
+        [LEAST_STEP, 0.0, 0.0]
+    }
+}
+
 impl<T: Scalar> Heuristics<T> {
     /// `stability` is s, the size of the method's stability interval ([`Tableau::stability`](crate::ode::Tableau)); `error_power` is k where E_j behaves like h^k
     /// (the tableau's `error_order` + 1). The stiffness estimate, one more pass over the state a step, is computed only if wanted.
@@ -233,16 +244,7 @@ impl<T: Scalar> Heuristics<T> {
         match term.heuristic {
             Heuristic::Error => [q * f, f, 0.0],
             Heuristic::ErrorSquared => [q * q * f, 2.0 * q * f, 2.0 * f],
-            Heuristic::ExpectedSteps => {
-                let k = self.error_power;
-                let steps = q.powf(1.0 / k);
-                if steps > LEAST_STEP {
-                    let slope = steps / (k * q) * f;
-                    [steps * f, slope, slope * (1.0 / k - 1.0) / q]
-                } else {
-                    [LEAST_STEP * f, 0.0, 0.0]
-                }
-            }
+            Heuristic::ExpectedSteps => expected_steps(q, self.error_power).map(|v| v * f),
             Heuristic::Stiffness => [q * f / self.stability, f / self.stability, 0.0],
         }
     }

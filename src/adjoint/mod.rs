@@ -97,7 +97,7 @@
 
 mod auto;
 mod gradient;
-mod heuristics;
+pub(crate) mod heuristics;
 mod jumps;
 mod norm;
 mod nystrom;

@@ -84,7 +84,8 @@ pub fn lasso(
 ) -> Result<LassoReport, Error> {
     let n = term.rows().matrix.columns();
     let valid = |v: &[f64]| v.len() == n && v.iter().all(|p| *p >= 0.0 && p.is_finite());
-    if !valid(l2) || !valid(l1) || start.len() != n || options.tolerance <= 0.0 || options.tolerance.is_nan() {
+    if !valid(l2) || !valid(l1) || start.len() != n || options.tolerance <= 0.0 || options.tolerance.is_nan()
+    {
         let what = format!(
             "needs {n} penalties of each kind that are at least 0, a start of that length and a positive tolerance"
         );

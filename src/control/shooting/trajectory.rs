@@ -3,6 +3,7 @@
 //! Beside states it has the number of steps that an ideal controller would take, N = sum_j max(E_j^(1/k), 1/10) of the error estimates E_j of its steps, in units of the tolerance
 //! ([`Heuristic::ExpectedSteps`](crate::adjoint::Heuristic::ExpectedSteps)): a smooth function along recorded steps, whose multiplier is the price of a step.
 
+use crate::adjoint::heuristics::expected_steps;
 use crate::adjoint::{Adjoint, Bars, Heuristics, Memory, Reverse, Tangent, Tape, Transpose};
 use crate::diff::{Map, Offers, Variational, need};
 use crate::error::OdeError;
@@ -44,22 +45,8 @@ pub struct OfTrajectory<'a> {
     pub steps: f64,
 }
 
-/// The shortest an accepted step may count: controllers lengthen steps at most tenfold.
-const LEAST_STEP: f64 = 0.1;
-
-/// E^(1/k), its derivative and second derivative.
-fn share(e: f64, k: f64) -> [f64; 3] {
-    let steps = e.powf(1.0 / k);
-    if steps > LEAST_STEP {
-        let slope = steps / (k * e);
-        [steps, slope, slope * (1.0 / k - 1.0) / e]
-    } else {
-        [LEAST_STEP, 0.0, 0.0]
-    }
-}
-
 /// What a map with the derivatives that trajectories need is.
-pub(super) fn check_field<F: Map<f64>>(field: &F) -> Result<(), OdeError> {
+fn check_field<F: Map<f64>>(field: &F) -> Result<(), OdeError> {
     need(field, Offers::VJP | Offers::JVP | Offers::TANGENT, "a trajectory with second derivatives")
 }
 
@@ -134,7 +121,7 @@ where
     }
     /// Expected steps of the last evaluation.
     pub fn expected_steps(&self) -> f64 {
-        self.estimates.iter().map(|e| share(*e, self.power)[0]).sum()
+        self.estimates.iter().map(|e| expected_steps(*e, self.power)[0]).sum()
     }
     /// Times at which states are given.
     pub fn times(&self) -> &[f64] {
@@ -201,7 +188,7 @@ where
     ) -> Result<(), OdeError> {
         self.states(y0, p)?;
         self.passes += 1;
-        let error = self.of_steps(bars.steps, |e, k| share(e, k)[1]);
+        let error = self.of_steps(bars.steps, |e, k| expected_steps(e, k)[1]);
         let saved = if bars.states.is_empty() { &vec![0.0; self.states.len()] } else { bars.states };
         let bars = Bars { times: &self.times, saved, error: &error, ..Bars::default() };
         let mut own = vec![0.0; y0.len()];
@@ -253,8 +240,8 @@ where
         self.passes += 1;
         let along = self.one.forward(&self.solver, p, y0_dot, p_dot, &self.times)?;
         let saved_dot = bars_dot(&along.saved_dot);
-        let error = self.of_steps(bars.steps, |e, k| share(e, k)[1]);
-        let mut error_dot = self.of_steps(bars.steps, |e, k| share(e, k)[2]);
+        let error = self.of_steps(bars.steps, |e, k| expected_steps(e, k)[1]);
+        let mut error_dot = self.of_steps(bars.steps, |e, k| expected_steps(e, k)[2]);
         error_dot.iter_mut().zip(&along.error_dot).for_each(|(b, dot)| *b *= dot);
         let saved = if bars.states.is_empty() { &vec![0.0; self.states.len()] } else { bars.states };
         let bars = Bars { times: &self.times, saved, error: &error, ..Bars::default() };
