@@ -166,7 +166,7 @@ struct Loop<'a> {
 }
 
 /// Relative change of the curvatures, in the mean, up to which Hessians of successive points are averaged.
-const NEAR: f64 = 0.1;
+const NEAR: f64 = 0.01;
 
 /// Minimizes f(w) + 1/2 sum_j ridge_j w_j^2 from `start`.
 ///
