@@ -33,7 +33,7 @@ fn main() {
     for (name, hessian) in
         [("exact", HessianModel::Exact), ("leverage-rows", HessianModel::Sketched(SketchKind::LeverageRows))]
     {
-        let options = RegressionOptions { hessian, step: StepMethod::QuasiNewton, ..Default::default() };
+        let options = RegressionOptions { hessian, step: StepMethod::Auto, ..Default::default() };
         criterion.bench_function(&format!("logistic/{name}"), |b| {
             b.iter(|| black_box(fit.solve(&options).map(|f| f.residual)));
         });

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Methods: the Hessian models (exact, leverage-rows, uniform-rows, count, sparse-sign, hadamard), `NAME:cg` with the sketched Hessian as preconditioner, `NAME:direct` in place
-//! of the Hessian; for least squares also qr (Householder QR of faer), sketch (sketch and conjugate gradients), momentum. Seconds are wall-clock and of the CPU.
+//! of the Hessian, `NAME:averaged` averaged over the points, `NAME:quasi-newton` corrected, `NAME:opt` in the constrained optimizer; for least squares also qr (Householder QR of faer), sketch (sketch and conjugate gradients), momentum. Seconds are wall-clock and of the CPU.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -124,7 +124,9 @@ fn by_newton(
         step: match step {
             "cg" => StepMethod::ConjugateGradients,
             "direct" => StepMethod::Direct,
-            _ => StepMethod::QuasiNewton,
+            "averaged" => StepMethod::Averaged,
+            "quasi-newton" => StepMethod::QuasiNewton,
+            _ => StepMethod::Auto,
         },
         always_optimizer: step == "opt",
         ..RegressionOptions::default()

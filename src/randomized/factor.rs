@@ -19,7 +19,8 @@ pub struct Factor {
 const EPS: f64 = f64::EPSILON;
 
 impl Factor {
-    /// From rows of B, s x n row after row, by Householder QR. Where B is of deficient rank to working precision, 8 eps |B|_F I is put below it.
+    /// From rows of B, s x n row after row, by Householder QR. Where B is of deficient rank to working precision, 8 eps |B|_F I is put below it,
+    /// and no diagonal entry is less.
     ///
     /// # Errors
     /// An entry is not finite.
@@ -34,7 +35,18 @@ impl Factor {
         if rows.len() >= n * n && least > 50.0 * EPS * most {
             return Ok(attempt);
         }
-        Ok(Self::householder(n, rows, 8.0 * EPS * norm.max(f64::MIN_POSITIVE / EPS)))
+        let ridge = 8.0 * EPS * norm.max(f64::MIN_POSITIVE / EPS);
+        let mut factor = Self::householder(n, rows, ridge);
+        // Reflections of columns that are rounding may be zero or not finite nevertheless.
+        for (j, row) in factor.l.chunks_mut(n).enumerate() {
+            if row.iter().any(|v| !v.is_finite()) {
+                row.fill(0.0);
+            }
+            if row[j].abs() < ridge {
+                row[j] = ridge;
+            }
+        }
+        Ok(factor)
     }
     /// R of [B; ridge I].
     fn householder(n: usize, rows: &[f64], ridge: f64) -> Self {
@@ -74,6 +86,9 @@ impl Factor {
     /// # Errors
     /// An entry is not finite, or the matrix is not positive semidefinite at all.
     pub fn of_gram(n: usize, gram: &[f64]) -> Result<Self, Error> {
+        if n == 0 || (0..n).any(|j| gram[j * n + j..(j + 1) * n].iter().any(|v| !v.is_finite())) {
+            return Err(not_finite());
+        }
         let scale: Vec<f64> =
             (0..n).map(|j| gram[j * n + j]).map(|d| if d > 0.0 { d.sqrt() } else { 1.0 }).collect();
         let mut memory = MemBuffer::new(cholesky_in_place_scratch::<f64>(n, Par::Seq, Default::default()));
@@ -96,9 +111,6 @@ impl Factor {
                 }
                 return Ok(Self { n, l, ridge });
             }
-        }
-        if gram.iter().any(|v| !v.is_finite()) {
-            return Err(not_finite());
         }
         Err(Error::Problem { name: "sketch".into(), what: "its Gram matrix is not positive definite".into() })
     }

@@ -22,7 +22,6 @@ use super::constraints::{Constraints, LinearRow, Norm};
 use super::data_term::DataTerm;
 use super::families::Family;
 use super::lasso::LassoOptions;
-use super::newton::StepMethod;
 use super::path::{CrossValidation, PathOptions, PathPoint, cross_validate, path};
 use super::read::{Design, DesignOptions, read};
 use super::solve::{Fitted, Regression, RegressionOptions};
@@ -147,7 +146,7 @@ pub struct LinearConfig {
 pub struct SolverConfig {
     /// The Hessians that are compared, each a row of the table: auto, exact, count, sparse-sign, hadamard, uniform-rows, leverage-rows.
     pub hessian: Vec<String>,
-    /// quasi-newton, conjugate-gradients or direct.
+    /// auto, quasi-newton, averaged, conjugate-gradients or direct: how a sketched Hessian is used without constraints.
     pub step: String,
     /// Rows of a sketch.
     pub sketch_rows: Option<usize>,
@@ -163,7 +162,7 @@ impl Default for SolverConfig {
     fn default() -> Self {
         Self {
             hessian: vec!["auto".into()],
-            step: "quasi-newton".into(),
+            step: "auto".into(),
             sketch_rows: None,
             tolerance: 1e-8,
             seed: 0,
@@ -286,20 +285,10 @@ impl Config {
         }
     }
     fn options(&self, hessian: &str, stop: &StopToken) -> Result<RegressionOptions, Error> {
-        let step = match self.solver.step.as_str() {
-            "quasi-newton" => StepMethod::QuasiNewton,
-            "conjugate-gradients" => StepMethod::ConjugateGradients,
-            "direct" => StepMethod::Direct,
-            other => {
-                let what =
-                    format!("unknown step '{other}', expected quasi-newton, conjugate-gradients, direct");
-                return Err(bad("step", what));
-            }
-        };
         let mut options = RegressionOptions {
             hessian: hessian.parse().map_err(|e| bad("hessian", e))?,
             sketch_rows: self.solver.sketch_rows,
-            step,
+            step: self.solver.step.parse().map_err(|e| bad("step", e))?,
             ..RegressionOptions::default()
         };
         options.optimizer.tolerance = self.solver.tolerance;

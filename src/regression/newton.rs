@@ -2,7 +2,9 @@
 //!
 //! The step solves H p = -g with H exact (Cholesky), or with the sketched Hessian as preconditioner of conjugate gradients on the exact Hessian, to the accuracy
 //! |r| <= min(1/2, sqrt |g| / |g0|) |g| in the norm of the preconditioner (Eisenstat and Walker, SIAM J. Sci. Comput. 17, 1996), or with the sketched Hessian alone
-//! corrected by the last pairs of steps and gradient differences (L-BFGS with the sketched Hessian as its start matrix): a step costs one pass then.
+//! corrected by the last pairs of steps and gradient differences (L-BFGS with the sketched Hessian as its start matrix), or with the average of the sketched Hessians
+//! of the last points (Na, Derezinski, Mahoney, "Hessian averaging in stochastic Newton methods achieves superlinear convergence", Math. Prog. 201, 2023): a step costs
+//! one pass over the rows then.
 
 use super::data_term::DataTerm;
 use super::hessian::{HessianMaker, HessianModel};
@@ -15,13 +17,47 @@ use crate::report::{PointKind, StopReason};
 /// How the sketched Hessian is used. With an exact Hessian every choice is Newton's method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StepMethod {
-    /// The sketched Hessian, corrected by pairs of steps and gradient differences, and drawn anew where that stalls.
+    /// `Averaged` where a sketched Hessian costs less than a pass over the rows, else `QuasiNewton`.
     #[default]
+    Auto,
+    /// The sketched Hessian, corrected by pairs of steps and gradient differences, and drawn anew where that stalls.
     QuasiNewton,
+    /// Drawn anew at every point, and averaged while the curvatures of the rows hardly change.
+    Averaged,
     /// As preconditioner of conjugate gradients on the exact Hessian.
     ConjugateGradients,
     /// In place of the Hessian, drawn anew at every point.
     Direct,
+}
+
+impl StepMethod {
+    /// Every choice with its name.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("auto", Self::Auto),
+        ("quasi-newton", Self::QuasiNewton),
+        ("averaged", Self::Averaged),
+        ("conjugate-gradients", Self::ConjugateGradients),
+        ("direct", Self::Direct),
+    ];
+
+    /// What `Auto` stands for with `sketch_rows` rows for m x n: a multiplication in a product of matrices costs about a 25th of reading a number.
+    fn choose(self, sketch_rows: usize, m: usize, n: usize) -> Self {
+        match self {
+            Self::Auto if (sketch_rows as f64) * (n as f64) < 25.0 * m as f64 => Self::Averaged,
+            Self::Auto => Self::QuasiNewton,
+            chosen => chosen,
+        }
+    }
+}
+
+impl std::str::FromStr for StepMethod {
+    type Err = String;
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, step)| *step).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|(n, _)| *n).collect();
+            format!("unknown step '{name}', expected one of {}", names.join(", "))
+        })
+    }
 }
 
 /// What may be chosen.
@@ -122,8 +158,15 @@ struct Loop<'a> {
     pairs: Vec<Pair>,
     hessians: u64,
     distortion: Option<Distortion>,
+    /// The last Hessian, or the average of the last ones.
     hessian: Vec<f64>,
+    step: StepMethod,
+    /// How many Hessians are in the average, and the curvatures of the last point.
+    averaged: (f64, Vec<f64>),
 }
+
+/// Relative change of the curvatures, in the mean, up to which Hessians of successive points are averaged.
+const NEAR: f64 = 0.01;
 
 /// Minimizes f(w) + 1/2 sum_j ridge_j w_j^2 from `start`.
 ///
@@ -144,7 +187,10 @@ pub fn newton(
         return Err(Error::Problem { name: "newton".into(), what });
     }
     let maker = HessianMaker::new(options.hessian, options.sketch_rows, options.seed, &term.rows().matrix);
+    let (m, rows) = (term.rows().matrix.rows(), maker.rows());
     let mut run = Loop {
+        step: options.step.choose(rows, m, n),
+        averaged: (0.0, vec![]),
         term,
         ridge,
         options,
@@ -174,12 +220,36 @@ impl Loop<'_> {
     /// A Hessian of the last point, factored.
     fn renew(&mut self) -> Result<(), Error> {
         let n = self.ridge.len();
-        self.maker.fill(self.term, &mut self.hessian)?;
-        (0..n).for_each(|j| self.hessian[j * n + j] += self.ridge[j]);
-        self.factor = Some(Factor::of_gram(n, &self.hessian)?);
+        let mut fresh = vec![0.0; n * n];
+        self.maker.fill(self.term, &mut fresh)?;
+        self.average(&fresh);
+        fresh.copy_from_slice(&self.hessian);
+        (0..n).for_each(|j| fresh[j * n + j] += self.ridge[j]);
+        self.factor = Some(Factor::of_gram(n, &fresh)?);
         self.pairs.clear();
         self.hessians += 1;
         Ok(())
+    }
+
+    /// Takes a fresh Hessian into the average, or begins a new one.
+    fn average(&mut self, fresh: &[f64]) {
+        let (count, then) = &mut self.averaged;
+        if self.step == StepMethod::Averaged {
+            let now = self.term.curvature();
+            let change: f64 = then.iter().zip(now).map(|(a, b)| (a - b).abs()).sum();
+            let near = !then.is_empty() && change <= NEAR * now.iter().sum::<f64>();
+            *count = if near { *count + 1.0 } else { 1.0 };
+            then.clear();
+            then.extend_from_slice(now);
+        } else {
+            *count = 1.0;
+        }
+        let share = count.recip();
+        self.hessian.iter_mut().zip(fresh).for_each(|(h, f)| *h += share * (f - *h));
+        // A new average holds nothing of the old one, not even rounding.
+        if *count == 1.0 {
+            self.hessian.copy_from_slice(fresh);
+        }
     }
 
     fn exact(&self) -> bool {
@@ -190,7 +260,7 @@ impl Loop<'_> {
     fn direction(&mut self, g: &[f64], forcing: f64, p: &mut [f64]) -> Result<(), Error> {
         let Some(factor) = self.factor.take() else { return Ok(()) };
         corrected(&factor, &self.pairs, g, p);
-        if self.options.step == StepMethod::ConjugateGradients && !self.exact() {
+        if self.step == StepMethod::ConjugateGradients && !self.exact() {
             let minus: Vec<f64> = g.iter().map(|v| -v).collect();
             let (term, ridge) = (&mut *self.term, self.ridge);
             let product = |v: &[f64], hv: &mut [f64]| {
@@ -290,7 +360,7 @@ impl Loop<'_> {
 
     /// Always at first; then at every point (Newton), or where the gradient falls too slowly.
     fn wants_hessian(&self, history: &[f64], residual: f64) -> bool {
-        if self.factor.is_none() || self.exact() || self.options.step != StepMethod::QuasiNewton {
+        if self.factor.is_none() || self.exact() || self.step != StepMethod::QuasiNewton {
             return true;
         }
         let before = history.len().checked_sub(2).map(|k| history[k]);
@@ -298,7 +368,7 @@ impl Loop<'_> {
     }
 
     fn remember(&mut self, w: &[f64], g: &[f64], next: &[f64], g_next: &[f64]) {
-        if self.exact() || self.options.step != StepMethod::QuasiNewton {
+        if self.exact() || self.step != StepMethod::QuasiNewton {
             return;
         }
         let s: Vec<f64> = next.iter().zip(w).map(|(a, b)| a - b).collect();

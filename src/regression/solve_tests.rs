@@ -27,7 +27,7 @@ fn every_hessian_and_step_leads_to_the_same_coefficients() {
         let exact = fit.solve(&with(HessianModel::Exact, StepMethod::Direct)).unwrap();
         assert!(exact.solved, "{name}: {:?}", exact.stop);
         for (_, kind) in SketchKind::ALL {
-            for step in [StepMethod::QuasiNewton, StepMethod::ConjugateGradients] {
+            for step in [StepMethod::QuasiNewton, StepMethod::ConjugateGradients, StepMethod::Averaged] {
                 let mut options = with(HessianModel::Sketched(kind), step);
                 options.sketch_rows = Some(400);
                 let r = fit.solve(&options).unwrap();
