@@ -4,7 +4,6 @@ use super::super::constraints::LinearRow;
 use super::super::data_term::Rows;
 use super::super::families::Family;
 use super::*;
-use crate::nlp::check;
 use crate::randomized::{TallMatrix, normal_numbers};
 
 fn fit(family: Family, norm: Norm, l1_norm: Option<f64>) -> ConstrainedFit {
