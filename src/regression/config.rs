@@ -332,6 +332,11 @@ impl Config {
         if self.data.is_empty() || self.solver.hessian.is_empty() {
             return Err(bad("data", "no file of data, or no Hessian, is named".into()));
         }
+        for (name, penalty) in [("penalty.l2", self.penalty.l2), ("penalty.l1", self.penalty.l1)] {
+            if penalty < 0.0 || !penalty.is_finite() {
+                return Err(bad(name, format!("{penalty}, expected a number of at least 0")));
+            }
+        }
         for hessian in &self.solver.hessian {
             self.options(hessian, stop)?;
         }

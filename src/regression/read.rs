@@ -93,7 +93,7 @@ pub fn read(path: &Path, family: Family, options: &DesignOptions) -> Result<Desi
         start.push(column.len());
     }
     if family == Family::Logistic {
-        two_classes(&mut responses, &options.target)?;
+        two_classes(&mut responses, &format!("{}: column {:?}", path.display(), options.target))?;
     }
     let mut names: Vec<String> = kept.iter().map(|c| table.names()[*c].clone()).collect();
     if options.intercept {
@@ -114,16 +114,16 @@ pub fn read(path: &Path, family: Family, options: &DesignOptions) -> Result<Desi
 }
 
 /// The lesser label becomes -1, the greater 1.
-fn two_classes(responses: &mut [f64], target: &str) -> Result<(), Error> {
+fn two_classes(responses: &mut [f64], place: &str) -> Result<(), Error> {
     let low = responses.iter().copied().fold(f64::INFINITY, f64::min);
     let high = responses.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let other = responses.iter().find(|y| **y != low && **y != high);
     if other.is_some() || low == high {
         let what = match other {
             Some(y) => {
-                format!("column {target:?} has {low}, {high} and {y}: logistic regression has two classes")
+                format!("{place} has {low}, {high} and {y}: logistic regression has two classes")
             }
-            None => format!("column {target:?} has one class only, {low}"),
+            None => format!("{place} has one class only, {low}"),
         };
         return Err(Error::Problem { name: "data".into(), what });
     }
