@@ -94,7 +94,7 @@ impl Grid {
                 return fail(format!("axis {} has {what}", k + 1));
             }
         }
-        let nodes = axes.iter().try_fold(1usize, |all, a| all.checked_mul(a.cells + 1));
+        let nodes = axes.iter().try_fold(1usize, |all, a| all.checked_mul(a.cells.checked_add(1)?));
         if nodes.is_none_or(|n| n > u32::MAX as usize) {
             return fail("more nodes than 32 bits can count".into());
         }

@@ -146,6 +146,9 @@ struct Start {
     passes: usize,
 }
 
+/// Sketches that are tried, each with four times the rows of the last.
+const ATTEMPTS: u64 = 3;
+
 /// R and the solution of the sketched problem.
 fn start(
     a: &TallMatrix,
@@ -212,20 +215,20 @@ pub fn least_squares(
         return Err(Error::Problem { name: "least squares".into(), what });
     }
     let mut rows = options.rows.unwrap_or_else(|| balanced_rows(m, n)).max(n + 1).min(m);
-    let mut passes = 0;
-    for attempt in 0.. {
+    let (mut passes, mut attempt) = (0, 0);
+    loop {
         let begun = start(a, b, options, rows, options.seed.wrapping_add(attempt))?;
         passes += begun.passes;
         let mut solution = refine(a, b, options, begun)?;
         solution.passes += passes;
         let retry = solution.end == LeastSquaresEnd::BadSketch && options.method == LeastSquaresMethod::Auto;
-        if !retry || attempt == 2 || rows == m {
+        if !retry || attempt + 1 == ATTEMPTS || rows == m {
             return Ok(solution);
         }
         passes = solution.passes;
         rows = (4 * rows).min(m);
+        attempt += 1;
     }
-    unreachable!("the loop ends by its third attempt")
 }
 
 fn refine(

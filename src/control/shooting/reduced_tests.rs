@@ -167,6 +167,7 @@ fn stiff_rates() {
 #[test]
 fn what_does_not_fit_is_said() {
     let trajectory = || Trajectory::new(lotka(), &TSIT54, &Options::default(), (0.0, 1.7), &TIMES).unwrap();
+    assert!(Trajectory::new(lotka(), &TSIT54, &Options::default(), (0.0, 1.7), &[]).is_err());
     assert!(Reduced::new("a", trajectory(), &[1.0], &[1.0; 4]).is_err());
     assert!(Reduced::new("a", trajectory(), &[1.0, f64::NAN], &[1.0; 4]).is_err());
     let problem = || Reduced::new("a", trajectory(), &[1.0, 1.0], &[1.0; 4]).unwrap();

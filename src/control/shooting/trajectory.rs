@@ -59,7 +59,7 @@ where
     /// States at `times`, ascending, within the span.
     ///
     /// # Errors
-    /// Options out of range, or a field without vjp, jvp and the tangent of its vjp.
+    /// Options out of range, no times, or a field without vjp, jvp and the tangent of its vjp.
     pub fn new<D: Method<f64, Integrator = I>>(
         field: F,
         method: D,
@@ -82,6 +82,11 @@ where
         times: &[f64],
     ) -> Result<Self, OdeError> {
         check_field(&field)?;
+        if times.is_empty() {
+            return Err(OdeError::Mismatch {
+                what: "a trajectory needs at least one time at which its states are wanted".into(),
+            });
+        }
         let solver = Adjoint::new(method, field.outputs(), batch, options, Memory::States)?;
         let power = method.integrator(field.outputs(), batch, options)?.facts().control_order;
         let one = solver.tangent(field.clone(), 1)?;
