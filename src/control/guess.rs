@@ -1,8 +1,7 @@
-//! Where the solver begins: lines, a curve, an integration, or a solution on another mesh.
+//! Where the solver begins: lines, a curve, or an integration.
 
 use super::functions::PhaseFunctions;
 use super::problem::{Phase, PhaseGuess, Problem};
-use super::solution::Solution;
 use crate::Error;
 use crate::diff::FnMap;
 use crate::ode::{DenseSolution, Integrator, Options, TSIT54};
@@ -74,13 +73,4 @@ fn integrated<'a>(problem: &'a Problem, phase: &'a Phase) -> Result<Start<'a>, E
         let x = dense.at(t0 + f * (t1 - t0)).map_or(linear, |x| x.to_vec());
         (x, u)
     }))
-}
-
-/// A solution of the same problem, as a guess on another mesh.
-pub(super) fn from_solution(solution: &Solution, k: usize) -> Start<'_> {
-    let phase = &solution.phases()[k];
-    Box::new(move |fraction| {
-        let t = phase.start() + fraction * (phase.end() - phase.start());
-        (phase.state(t), phase.control(t))
-    })
 }

@@ -15,6 +15,7 @@
 //! the numerical solution of optimal control problems using pseudospectral methods, Automatica 46 (2010).
 
 use super::functions::PhaseFunctions;
+use super::guess::Start;
 use super::mesh::Mesh;
 use super::problem::{Phase, Problem};
 use super::tableau::{Scheme, Tableau};
@@ -76,6 +77,33 @@ impl Solution {
 }
 
 impl Transcription {
+    /// The problem on these meshes, from the trajectory of a solution.
+    ///
+    /// # Errors
+    /// As [`Transcription::new`].
+    pub fn from_solution(
+        problem: &Problem,
+        meshes: &[Mesh],
+        scheme: Scheme,
+        solution: &Solution,
+    ) -> Result<Self, Error> {
+        problem.validate()?;
+        if solution.phases().len() != problem.phases.len() {
+            return Err(problem.error("the solution is one of another problem".into()));
+        }
+        let start = |phase: &PhaseSolution| (phase.start(), phase.end());
+        let times: Vec<(f64, f64)> = solution.phases().iter().map(start).collect();
+        let along = |phase| -> Start<'_> {
+            Box::new(move |fraction| {
+                let phase: &PhaseSolution = phase;
+                let t = phase.start() + fraction * (phase.end() - phase.start());
+                (phase.state(t), phase.control(t))
+            })
+        };
+        let starts: Vec<Start<'_>> = solution.phases().iter().map(along).collect();
+        Self::build(problem, meshes, scheme, (&starts, &times, solution.parameters()))
+    }
+
     /// The trajectories at the point of a report of [`Transcription::model`].
     ///
     /// # Errors

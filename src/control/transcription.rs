@@ -13,7 +13,6 @@ use super::functions::dynamics;
 use super::guess::{self, Start};
 use super::mesh::Mesh;
 use super::problem::{End, Ends, Moment, Phase, Point, Problem, Quantity};
-use super::solution::Solution;
 use super::tableau::{Scheme, Tableau};
 use crate::Error;
 use crate::model::{Constraint, Expr, Expression, Model, Row, Var, VariableDefinition, variable};
@@ -101,27 +100,7 @@ impl Transcription {
         Self::build(problem, meshes, scheme, (&starts, &times, &parameters))
     }
 
-    /// The problem on these meshes, from the trajectory of a solution.
-    ///
-    /// # Errors
-    /// As [`Transcription::new`].
-    pub fn from_solution(
-        problem: &Problem,
-        meshes: &[Mesh],
-        scheme: Scheme,
-        solution: &Solution,
-    ) -> Result<Self, Error> {
-        problem.validate()?;
-        if solution.phases().len() != problem.phases.len() {
-            return Err(problem.error("the solution is one of another problem".into()));
-        }
-        let starts: Vec<Start<'_>> =
-            (0..problem.phases.len()).map(|k| guess::from_solution(solution, k)).collect();
-        let times: Vec<(f64, f64)> = solution.phases().iter().map(|p| (p.start(), p.end())).collect();
-        Self::build(problem, meshes, scheme, (&starts, &times, solution.parameters()))
-    }
-
-    fn build(
+    pub(super) fn build(
         problem: &Problem,
         meshes: &[Mesh],
         scheme: Scheme,
