@@ -15,13 +15,15 @@
 //! d <- [(beta + lambda) d + (1 - beta) g] / (1 + lambda),   p <- p - a d
 //! ```
 //!
-//! The first step has d = g. Sums are in f64.
+//! The first step has d = g.
 
 use serde::{Deserialize, Serialize};
 
+use super::sums::sums;
 use super::{Facts, Optimizer, OptimizerKind, check, count_of};
 use crate::linalg::Scalar;
 use crate::nn::Entry;
+use crate::simd::any_length;
 
 /// `kind = "am"`: gradient descent whose momentum sets itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,13 +67,8 @@ struct Am<T> {
 /// The momentum of one part.
 fn momentum<T: Scalar>(config: &AmConfig, g: &[T], d: &[T]) -> f64 {
     let lambda = config.lambda;
-    let (mut gd, mut pull, mut distance) = (0.0, 0.0, 0.0);
-    for (g, d) in g.iter().zip(d) {
-        let (g, d) = (g.f64(), d.f64());
-        gd += g * d;
-        pull += (d - g) * (g + lambda * d);
-        distance += (d - g) * (d - g);
-    }
+    let by = T::of(lambda);
+    let [gd, pull, distance] = sums([g, d], |[g, d]| [g * d, (d - g) * (g + by * d), (d - g) * (d - g)]);
     if distance == 0.0 {
         return 0.0;
     }
@@ -92,10 +89,12 @@ impl<T: Scalar> Optimizer<T> for Am<T> {
             let beta = momentum(&self.config, g, d);
             sum += beta;
             let (old, new) = (T::of((beta + lambda) / (1.0 + lambda)), T::of((1.0 - beta) / (1.0 + lambda)));
-            for ((p, g), d) in p.iter_mut().zip(g).zip(d) {
-                *d = old * *d + new * *g;
-                *p += -(a * *d);
-            }
+            any_length(|| {
+                for ((p, g), d) in p.iter_mut().zip(g).zip(d) {
+                    *d = old * *d + new * *g;
+                    *p += -(a * *d);
+                }
+            });
         }
         self.beta = sum / self.ends.len().max(1) as f64;
     }

@@ -8,13 +8,15 @@
 //! ```
 //!
 //! P is diagonal; the product of the momenta so far takes the place of Adam's beta1^t. d starts at zero, and the first step has beta = beta1_max.
-//! Where beta is held at beta1_max and lambda = 0 this is AdamW. Sums are in f64.
+//! Where beta is held at beta1_max and lambda = 0 this is AdamW.
 
 use serde::{Deserialize, Serialize};
 
+use super::sums::sums;
 use super::{Facts, Optimizer, OptimizerKind, check, count_of};
 use crate::linalg::Scalar;
 use crate::nn::Entry;
+use crate::simd::any_length;
 
 /// `kind = "am_adamw"`: AdamW whose first momentum sets itself, for each array.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,18 +87,24 @@ struct Now {
     rates: [f64; 2],
 }
 
-/// The momentum, with the diagonal of P as a function of the place.
-fn momentum<T: Scalar>(now: &Now, p: &[T], g: &[T], d: &[T], diagonal: impl Fn(usize) -> f64) -> f64 {
+/// The momentum, with the diagonal of P as a function of the second moment.
+fn momentum<T: Scalar>(
+    now: &Now,
+    p: &[T],
+    g: &[T],
+    d: &[T],
+    v: &[T],
+    diagonal: impl Fn(T) -> T + Copy,
+) -> f64 {
     let &Now { lambda, mu, beta_max, rates: [a, before] } = now;
-    let (mut gap, mut pull, mut decay, mut distance) = (0.0, 0.0, 0.0, 0.0);
-    for (i, ((p, g), d)) in p.iter().zip(g).zip(d).enumerate() {
-        let (p, g, d, diagonal) = (p.f64(), g.f64(), d.f64(), diagonal(i));
-        let w = 1.0 / (diagonal * (1.0 + lambda * diagonal));
-        gap += g * (d / diagonal + mu * p);
-        pull += w * (d - g) * (g + lambda * diagonal * d);
-        decay += p * (d - g);
-        distance += w * (d - g) * (d - g);
-    }
+    let (by, shrink) = (T::of(lambda), T::of(mu));
+    let [gap, pull, decay, distance] = sums([p, g, d, v], |[p, g, d, v]| {
+        let inverse = T::ONE / diagonal(v);
+        let pulled = by / inverse;
+        let w = inverse / (T::ONE + pulled);
+        let apart = d - g;
+        [g * (d * inverse + shrink * p), w * apart * (g + pulled * d), p * apart, w * apart * apart]
+    });
     if distance == 0.0 || a == 0.0 {
         return 0.0;
     }
@@ -110,15 +118,22 @@ fn advance<T: Scalar>(
     p: &mut [T],
     g: &[T],
     d: &mut [T],
-    diagonal: impl Fn(usize) -> f64,
+    v: &[T],
+    diagonal: impl Fn(T) -> T + Copy,
 ) {
     let &Now { lambda, mu, rates: [a, _], .. } = now;
-    for (i, ((p, g), d)) in p.iter_mut().zip(g).zip(d).enumerate() {
-        let diagonal = diagonal(i);
-        let new = ((1.0 - beta) * g.f64() + (lambda * diagonal + beta) * d.f64()) / (1.0 + lambda * diagonal);
-        *d = T::of(new);
-        *p = T::of((1.0 - mu * a) * p.f64() - a * new / diagonal);
-    }
+    let (keep, new) = (T::of(beta), T::of(1.0 - beta));
+    let (by, shrink, a) = (T::of(lambda), T::of(1.0 - mu * a), T::of(a));
+    any_length(move || {
+        // Copies, which no store below can reach.
+        let (keep, new, by, shrink, a, of) = (keep, new, by, shrink, a, diagonal);
+        for (((p, g), d), v) in p.iter_mut().zip(g).zip(d).zip(v) {
+            let diagonal = of(*v);
+            let pulled = by * diagonal;
+            *d = (new * *g + (pulled + keep) * *d) / (T::ONE + pulled);
+            *p = shrink * *p - a * *d / diagonal;
+        }
+    });
 }
 
 impl<T: Scalar> Optimizer<T> for AmAdamW<T> {
@@ -126,20 +141,22 @@ impl<T: Scalar> Optimizer<T> for AmAdamW<T> {
         self.count += 1;
         let AmAdamWConfig { lambda, beta1_max, beta2, epsilon, decay } = self.config;
         let (b2, c2) = (T::of(beta2), T::of(1.0 - beta2));
-        self.v.iter_mut().zip(g).for_each(|(v, g)| *v = b2 * *v + c2 * *g * *g);
-        let correct = 1.0 / (1.0 - beta2.powf(self.count as f64));
+        let v = &mut self.v;
+        any_length(|| v.iter_mut().zip(g).for_each(|(v, g)| *v = b2 * *v + c2 * *g * *g));
+        let correct = T::of(1.0 / (1.0 - beta2.powf(self.count as f64)));
+        let epsilon = T::of(epsilon);
         let rates = [rate, self.last_rate[0].f64()];
         let now = Now { lambda, mu: decay, beta_max: beta1_max, rates };
         let (mut start, mut sum) = (0, 0.0);
         for (&end, product) in self.ends.iter().zip(&mut self.products) {
             let part = start..end;
             start = end;
-            let share = 1.0 - beta1_max * product.f64();
+            let share = T::of(1.0 - beta1_max * product.f64());
             let v = &self.v[part.clone()];
-            let diagonal = |i: usize| share * ((v[i].f64() * correct).sqrt() + epsilon);
+            let diagonal = move |v: T| share * ((v * correct).sqrt() + epsilon);
             let (p, g, d) = (&mut p[part.clone()], &g[part.clone()], &mut self.d[part.clone()]);
-            let beta = if self.count == 1 { beta1_max } else { momentum(&now, p, g, d, diagonal) };
-            advance(&now, beta, p, g, d, diagonal);
+            let beta = if self.count == 1 { beta1_max } else { momentum(&now, p, g, d, v, diagonal) };
+            advance(&now, beta, p, g, d, v, diagonal);
             *product = T::of(product.f64() * beta);
             sum += beta;
         }
@@ -182,11 +199,11 @@ mod tests {
         let (mut q, mut d) = (p, o.state()[0].1.clone());
         for g in &GRADIENTS[1..] {
             o.step(0.05, &mut p, g);
-            let beta = momentum(&now, &q, g, &d, |_| 1.0);
+            let beta = momentum(&now, &q, g, &d, &d, |_| 1.0);
             let mut facts = Facts::default();
             o.facts(&mut facts);
             assert!((facts.get("beta").unwrap() - beta).abs() < 1e-13);
-            advance(&now, beta, &mut q, g, &mut d, |_| 1.0);
+            advance(&now, beta, &mut q, g, &mut d, &[0.0; 3], |_| 1.0);
             assert!((0..3).all(|i| (p[i] - q[i]).abs() < 1e-14), "{p:?} {q:?}");
         }
     }

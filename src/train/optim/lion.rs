@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Optimizer, OptimizerKind, check, count_of};
 use crate::linalg::Scalar;
 use crate::nn::Entry;
+use crate::simd::any_length;
 
 /// `kind = "lion"`: p <- p - a (sign(beta1 m + (1 - beta1) g) + decay p), m <- beta2 m + (1 - beta2) g.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,11 +66,14 @@ impl<T: Scalar> Optimizer<T> for Lion<T> {
         let LionConfig { beta1, beta2, decay } = self.config;
         let (b1, c1, b2, c2) = (T::of(beta1), T::of(1.0 - beta1), T::of(beta2), T::of(1.0 - beta2));
         let (a, decay) = (T::of(rate), T::of(decay));
-        for ((p, &g), m) in p.iter_mut().zip(g).zip(&mut self.m) {
-            let u = sign(b1 * *m + c1 * g);
-            *p += -(a * (u + decay * *p));
-            *m = b2 * *m + c2 * g;
-        }
+        let m = &mut self.m;
+        any_length(|| {
+            for ((p, &g), m) in p.iter_mut().zip(g).zip(m) {
+                let u = sign(b1 * *m + c1 * g);
+                *p += -(a * (u + decay * *p));
+                *m = b2 * *m + c2 * g;
+            }
+        });
     }
     fn state(&mut self) -> Vec<(&'static str, &mut Vec<T>)> {
         vec![("momentum", &mut self.m)]

@@ -22,6 +22,7 @@ mod orthogonal;
 mod sgd;
 mod shampoo;
 mod shapes;
+mod sums;
 mod sven;
 #[cfg(test)]
 mod sven_tests;

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use super::{Optimizer, check, count_of};
 use crate::linalg::Scalar;
 use crate::nn::Entry;
+use crate::simd::any_length;
 
 /// Constants of one step for one number.
 pub(super) struct Now<T> {
@@ -62,11 +63,13 @@ impl Constants {
             epsilon: T::of(self.epsilon),
         };
         let (b1, c1) = (T::of(self.beta1), T::of(1.0 - self.beta1));
-        for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
-            *m = b1 * *m + c1 * *g;
-            let scale = S::scale(v, *g, *m, &now);
-            *p += -(shrink * *p) - a * *m / (scale + now.epsilon);
-        }
+        any_length(|| {
+            for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+                *m = b1 * *m + c1 * *g;
+                let scale = S::scale(v, *g, *m, &now);
+                *p += -(shrink * *p) - a * *m / (scale + now.epsilon);
+            }
+        });
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Optimizer, OptimizerKind, check, count_of};
 use crate::linalg::Scalar;
 use crate::nn::Entry;
+use crate::simd::any_length;
 
 /// `kind = "sgd"`: gradient descent with momentum, v <- momentum v - a g, p <- p + v.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,10 +40,13 @@ impl<T: Scalar> Optimizer<T> for Sgd<T> {
     fn step(&mut self, rate: f64, p: &mut [T], g: &[T]) {
         self.count += 1;
         let (rho, a) = (T::of(self.momentum), T::of(rate));
-        for ((p, g), v) in p.iter_mut().zip(g).zip(&mut self.v) {
-            *v = rho * *v - a * *g;
-            *p += *v;
-        }
+        let v = &mut self.v;
+        any_length(|| {
+            for ((p, g), v) in p.iter_mut().zip(g).zip(v) {
+                *v = rho * *v - a * *g;
+                *p += *v;
+            }
+        });
     }
     fn state(&mut self) -> Vec<(&'static str, &mut Vec<T>)> {
         vec![("momentum", &mut self.v)]
