@@ -50,3 +50,8 @@ pub use report::{PointKind, Report, StopReason};
 #[cfg(doctest)]
 #[doc = include_str!("../docs/methods.md")]
 mod methods_page {}
+
+/// The programs of docs/guide.md.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+mod guide_page {}
