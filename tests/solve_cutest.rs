@@ -1,4 +1,4 @@
-//! The problems of the CUTEst subset end as the README says: each at a KKT point or at a certified stationary point of the violation,
+//! The problems of the CUTEst subset end as docs/benchmarks.md says: each at a KKT point or at a certified stationary point of the violation,
 //! but for the failures that are listed there and here by name. A listed failure that ends well fails the test, too.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use costate::observe::Silent;
 use costate::opt::{Options, solve};
 use costate::sif::{SifOptions, SifProblem};
 
-/// As in the README's table of what fails, which has the reasons.
+/// As in the table of docs/benchmarks.md of what fails, which has the reasons.
 const FAILING: [&str; 12] = [
     "HS13",
     "HS87",
@@ -99,11 +99,11 @@ fn problems_end_as_the_readme_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The table below `What fails` in the README: names of its first column.
+/// The table below `What fails` in docs/benchmarks.md: names of its first column.
 #[test]
 fn the_readme_lists_the_same_failures() {
     let readme =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README");
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks.md")).expect("docs/benchmarks.md");
     let (_, after) = readme.split_once("What fails, and why").expect("the table of what fails");
     let rows =
         after.lines().skip_while(|l| !l.starts_with("|---")).skip(1).take_while(|l| l.starts_with('|'));
